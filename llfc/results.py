@@ -1,0 +1,98 @@
+"""What was found on the line between two networks; the column names, once, for all who use them.
+
+alpha = 0 is network A and alpha = 1 is network B, permuted. P is the number of positions.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+SPLITS = ("train", "test")
+METRICS = ("loss", "error")
+CURVE = ("alpha", "train_loss", "train_error", "test_loss", "test_error")
+# Columns of a layer's profile that have one value an alpha.
+PROFILE = ("cos_error", "cos_error_std", "coef", "residual", "cos_a", "cos_b")
+# The barriers; "chord" and "mean" are the two definitions of llfc.connectivity.barrier.
+BARRIERS = tuple(
+    f"{split}_{metric}_{kind}" for split in SPLITS for metric in METRICS for kind in ("chord", "mean")
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerProfile:
+    """How linear one layer's features are on the line, averaged over test images.
+
+    Attributes:
+        name: the probed module's name in the network.
+        cos_error: mean over images of 1 - cos(f(blend), interpolated feature), shape [P].
+        cos_error_std: its standard deviation over images, shape [P].
+        baseline: mean over images of 1 - cos(f(A), f(B)); what trivial agreement would give.
+        baseline_std: its standard deviation over images.
+        coef: mean of <f(blend), interpolated> / ||interpolated||², shape [P].
+        residual: mean of ||f(blend) - interpolated|| / ||interpolated||, shape [P].
+        cos_a: mean cosine between the blend's feature and A's, shape [P].
+        cos_b: mean cosine between the blend's feature and B's, shape [P].
+    """
+
+    name: str
+    cos_error: Array
+    cos_error_std: Array
+    baseline: float
+    baseline_std: float
+    coef: Array
+    residual: Array
+    cos_a: Array
+    cos_b: Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Connection:
+    """What lies on the line between two networks.
+
+    Attributes:
+        curve: the columns of CURVE, each of shape [P]; errors are rates in [0, 1].
+        barriers: a number for each name in BARRIERS.
+        layers: a profile a probed layer, in forward order.
+        summaries: further scalars by name: midpoint gaps, LLFC summaries, checks.
+        matching: the matcher's record: objective before and after, units moved, seconds, ...
+    """
+
+    curve: Mapping[str, Array]
+    barriers: Mapping[str, float]
+    layers: tuple[LayerProfile, ...]
+    summaries: Mapping[str, float] = field(default_factory=dict)
+    matching: Mapping[str, float] = field(default_factory=dict)
+
+    def scalars(self) -> dict[str, float]:
+        """Every scalar under its column name; the matcher's are prefixed with `matching_`."""
+        matching = {f"matching_{name}": value for name, value in self.matching.items()}
+        return {**self.barriers, **self.summaries, **matching}
+
+
+def connection_to_json(found: Connection) -> str:
+    """`found` as JSON text; numbers survive exactly."""
+    return json.dumps(dataclasses.asdict(found), default=_plain)
+
+
+def connection_from_json(text: str) -> Connection:
+    """The connection that `connection_to_json` wrote."""
+    raw: dict[str, Any] = json.loads(text)
+    layers = tuple(
+        LayerProfile(**layer | {name: np.asarray(layer[name], dtype=float) for name in PROFILE})
+        for layer in raw["layers"]
+    )
+    curve = {name: np.asarray(raw["curve"][name], dtype=float) for name in CURVE}
+    return Connection(**raw | {"curve": curve, "layers": layers})
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no place in a connection")

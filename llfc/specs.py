@@ -1,0 +1,210 @@
+"""What is run: recipes, networks, pairs and trials; and what each is called.
+
+Plain frozen records, validated when made. A record's name is its fingerprint, computed from all
+its fields, so neither a changed default nor a changed learning rate can pass for an old run.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from llfc.names import lookup
+
+OPTIMIZERS = ("adam", "sgd")
+SCHEDULES = ("constant", "cosine", "step")
+NORMS = ("batch", "layer", "none")
+
+# Counts the changes of method that move numbers; old networks and results are then not reused.
+METHOD = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+        epochs: passes over the training set.
+        batch_size: images a step; the last, smaller batch of an epoch is used too.
+        optimizer: one of OPTIMIZERS.
+        lr: learning rate at its peak.
+        momentum: of SGD; Adam ignores it.
+        weight_decay: L2 penalty on every parameter.
+        schedule: one of SCHEDULES, applied after the warm-up.
+        milestones: shares of the epochs after which "step" divides the learning rate by ten.
+        warmup: share of the epochs over which the learning rate rises linearly from zero.
+        augment: random crop (pad 4) and horizontal flip.
+    """
+
+    epochs: int
+    batch_size: int
+    optimizer: str
+    lr: float
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    milestones: tuple[float, ...] = ()
+    warmup: float = 0.0
+    augment: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least("epochs", self.epochs, 1)
+        _at_least("batch_size", self.batch_size, 1)
+        lookup("optimizer", self.optimizer, dict.fromkeys(OPTIMIZERS))
+        lookup("schedule", self.schedule, dict.fromkeys(SCHEDULES))
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"lr must be a positive number, got {self.lr}")
+        for name in ("momentum", "warmup"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(f"weight_decay must be a number >= 0, got {self.weight_decay}")
+        if any(not 0 < share < 1 for share in self.milestones):
+            raise ValueError(f"milestones must be shares in (0, 1), got {self.milestones}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """One trained network: all that decides its weights.
+
+    A root (`spawn_epoch=None`) has an initialisation and a data order of its own, drawn from its
+    `seed` and `member`. A branch (`spawn_epoch=k`) shares its root's first k epochs, weights and
+    optimiser state included, and then sees data in an order of its own. The root that simply
+    continues is the other branch, so it needs no record of its own.
+    """
+
+    architecture: str
+    width: float
+    norm: str
+    dataset: str
+    limit_train: int | None
+    seed: int
+    recipe: Recipe
+    member: int = 0
+    spawn_epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "width", _width(self.width))
+        lookup("norm", self.norm, dict.fromkeys(NORMS))
+        if self.limit_train is not None:
+            _at_least("limit_train", self.limit_train, 1)
+        _at_least("seed", self.seed, 0)
+        if self.spawn_epoch is not None and not 0 <= self.spawn_epoch <= self.recipe.epochs:
+            raise ValueError(
+                f"spawn_epoch must be None or in [0, epochs={self.recipe.epochs}],"
+                f" got {self.spawn_epoch}"
+            )
+
+    @property
+    def root(self) -> "Network":
+        """The network whose first epochs this one shares: itself, if it shares none."""
+        return dataclasses.replace(self, spawn_epoch=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two networks: with a shared trunk of `spawn_epoch` epochs, or, with None, two strangers."""
+
+    architecture: str
+    width: float
+    norm: str
+    dataset: str
+    limit_train: int | None
+    seed: int
+    spawn_epoch: int | None
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "width", _width(self.width))
+        _ = self.b  # the networks' own rules are the pair's rules
+
+    @property
+    def a(self) -> Network:
+        """The trunk continued to the end; alpha = 0."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Network(**fields | {"spawn_epoch": None})
+
+    @property
+    def b(self) -> Network:
+        """The branch, or the stranger; alpha = 1."""
+        if self.spawn_epoch is None:
+            return dataclasses.replace(self.a, member=1)
+        return dataclasses.replace(self.a, spawn_epoch=self.spawn_epoch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One measurement: a pair, how it is brought into one basis, and what is measured on the line.
+
+    Attributes:
+        pair: the two networks.
+        matching: a name in MATCHERS; how b's units are permuted towards a's.
+        correction: a name in CORRECTIONS; what is done to the statistics of each blend.
+        alphas: number of positions on the line, odd, both ends included.
+        probes: names of the modules to probe; None for the architecture's usual ones.
+        limit_test: number of test images used; None for all.
+    """
+
+    pair: Pair
+    matching: str = "none"
+    correction: str = "none"
+    alphas: int = 25
+    probes: tuple[str, ...] | None = None
+    limit_test: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.alphas < 3 or self.alphas % 2 == 0:
+            raise ValueError(f"alphas must be odd and at least 3, got {self.alphas}")
+        if self.limit_test is not None:
+            _at_least("limit_test", self.limit_test, 1)
+
+
+def fingerprint(record: Recipe | Network | Pair | Trial) -> str:
+    """Twelve hex digits that name `record`: equal records, equal name, in every process.
+
+    All fields count, those of nested records too, defaulted or not.
+    """
+    content = [METHOD, type(record).__name__, dataclasses.asdict(record)]
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def to_plain(trial: Network | Trial) -> dict[str, Any]:
+    """`trial` as plain values (str, int, float, bool, None, list, dict)."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(trial)))
+    return plain
+
+
+def network_from_plain(plain: dict[str, Any]) -> Network:
+    """The network that `to_plain` wrote."""
+    return Network(**plain | {"recipe": _recipe_from_plain(plain["recipe"])})
+
+
+def trial_from_plain(plain: dict[str, Any]) -> Trial:
+    """The trial that `to_plain` wrote."""
+    pair = plain["pair"]
+    probes = plain["probes"]
+    return Trial(
+        **plain
+        | {
+            "pair": Pair(**pair | {"recipe": _recipe_from_plain(pair["recipe"])}),
+            "probes": None if probes is None else tuple(probes),
+        }
+    )
+
+
+def _recipe_from_plain(plain: dict[str, Any]) -> Recipe:
+    return Recipe(**plain | {"milestones": tuple(plain["milestones"])})
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def _width(value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"width must be a positive number, got {value}")
+    return float(value)
