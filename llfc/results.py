@@ -21,7 +21,10 @@ CURVE = ("alpha", "train_loss", "train_error", "test_loss", "test_error")
 PROFILE = ("cos_error", "cos_error_std", "coef", "residual", "cos_a", "cos_b")
 # The barriers; "chord" and "mean" are the two definitions of llfc.connectivity.barrier.
 BARRIERS = tuple(
-    f"{split}_{metric}_{kind}" for split in SPLITS for metric in METRICS for kind in ("chord", "mean")
+    f"{split}_{metric}_{kind}"
+    for split in SPLITS
+    for metric in METRICS
+    for kind in ("chord", "mean")
 )
 
 
@@ -92,7 +95,7 @@ def connection_from_json(text: str) -> Connection:
     return Connection(**raw | {"curve": curve, "layers": layers})
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401
+def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} has no place in a connection")

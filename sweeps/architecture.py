@@ -1,0 +1,22 @@
+"""Do LMC and LLFC go together in every family of networks, or only in some?
+
+Small widths of each family, so that the grid fits a laptop; pairs with a trunk and without.
+"""
+
+from sweeps.cli import main
+from sweeps.sweep import Sweep
+
+ARCHITECTURE = Sweep(
+    name="architecture",
+    x="architecture",
+    axes={
+        "architecture": ["mlp", "vgg11", "resnet20"],
+        "width": [1 / 4],
+        "spawn_epoch": [2, None],
+        "seed": [0, 1, 2],
+        "matching": ["none", "weights"],
+    },
+)
+
+if __name__ == "__main__":
+    main(ARCHITECTURE, __doc__)

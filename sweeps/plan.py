@@ -1,0 +1,122 @@
+"""What there is to do, in which order: a graph of jobs. No Ray here."""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from llfc.specs import Network, Trial, fingerprint, to_plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One thing that a worker does: trains a network, or measures a trial.
+
+    Attributes:
+        record: what to train or measure.
+        needs: fingerprints of the networks that must be there before.
+        cost: how long it takes, in units that are the same within a stage.
+        keep_epochs: of a network: epochs after which its training state is kept for branches.
+    """
+
+    record: Network | Trial
+    needs: frozenset[str]
+    cost: float
+    keep_epochs: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The fingerprint of what it makes."""
+        return fingerprint(self.record)
+
+    @property
+    def stage(self) -> str:
+        """`networks` or `trials`."""
+        return "networks" if isinstance(self.record, Network) else "trials"
+
+    def to_plain(self) -> dict[str, Any]:
+        """The job as plain values, as they cross to a worker."""
+        return {
+            "stage": self.stage,
+            "record": to_plain(self.record),
+            "keep_epochs": list(self.keep_epochs),
+        }
+
+
+def plan(
+    trials: Iterable[Trial],
+    *,
+    trained: Callable[[Network], bool],
+    cost: Callable[[Network], float],
+) -> list[Job]:
+    """The jobs that `trials` ask for: each network once, roots before branches, longest first.
+
+    Args:
+        trials: what is to be measured.
+        trained: whether a network is in the store already; it then is nobody's job.
+        cost: how long a network takes to train, in any unit.
+    """
+    trials = list(dict.fromkeys(trials))
+    networks = list(dict.fromkeys(n for t in trials for n in (t.pair.a, t.pair.b)))
+    missing = {network for network in networks if not trained(network)}
+    jobs = [_training(network, networks, missing, cost(network)) for network in missing]
+    jobs += [_measuring(trial, missing, cost(trial.pair.a)) for trial in trials]
+    return sorted(jobs, key=_rank)
+
+
+def _training(
+    network: Network, networks: Iterable[Network], missing: Collection[Network], cost: float
+) -> Job:
+    branches = [n for n in networks if n.root == network and n.spawn_epoch is not None]
+    needs = {network.root} & set(missing) - {network}
+    return Job(
+        record=network,
+        needs=frozenset(map(fingerprint, needs)),
+        cost=cost,
+        keep_epochs=tuple(sorted({n.spawn_epoch for n in branches if n.spawn_epoch is not None})),
+    )
+
+
+def _measuring(trial: Trial, missing: Collection[Network], cost: float) -> Job:
+    needs = {trial.pair.a, trial.pair.b} & set(missing)
+    # The walk is a fixed number of passes, so a network's cost an epoch is its trials' cost.
+    share = cost / trial.pair.recipe.epochs
+    return Job(record=trial, needs=frozenset(map(fingerprint, needs)), cost=share)
+
+
+def _rank(job: Job) -> tuple[bool, bool, float, str]:
+    branch = isinstance(job.record, Network) and job.record.spawn_epoch is not None
+    return (job.stage == "trials", branch, -job.cost, job.name)
+
+
+class Queue:
+    """The jobs still to be given out, each when what it needs is done.
+
+    A job whose need failed is never given out: it is in `blocked`, with the need that failed.
+    """
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._waiting = list(jobs)
+        self._done: set[str] = set()
+        self.blocked: dict[Job, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def next_job(self) -> Job | None:
+        """The first job whose needs are all done; None if every one must wait, or none is left."""
+        for job in self._waiting:
+            if job.needs <= self._done:
+                self._waiting.remove(job)
+                return job
+        return None
+
+    def done(self, job: Job) -> None:
+        """Say that `job` has made what it makes."""
+        self._done.add(job.name)
+
+    def failed(self, job: Job) -> None:
+        """Say that `job` never will: what needs it, directly or not, is blocked."""
+        for other in [other for other in self._waiting if job.name in other.needs]:
+            self._waiting.remove(other)
+            self.blocked[other] = job.name
+            self.failed(other)

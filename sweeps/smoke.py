@@ -1,0 +1,19 @@
+"""Does everything work? Two seeds of one small network, matched and not, in under a minute."""
+
+from sweeps.cli import main
+from sweeps.sweep import Sweep
+
+SMOKE = Sweep(
+    name="smoke",
+    x="width",
+    axes={
+        "width": [1 / 16, 1 / 8],
+        "limit_train": [1000],
+        "epochs": [3],
+        "seed": [0, 1],
+        "matching": ["none", "weights"],
+    },
+)
+
+if __name__ == "__main__":
+    main(SMOKE, __doc__)

@@ -1,0 +1,22 @@
+"""From which epoch on do two runs of one trunk stay connected without any matching?
+
+Epoch 0 shares the initialisation only; None shares nothing and is the control.
+"""
+
+from sweeps.cli import main
+from sweeps.sweep import Sweep
+
+SPAWN_EPOCH = Sweep(
+    name="spawn_epoch",
+    x="spawn_epoch",
+    axes={
+        "architecture": ["mlp"],
+        "width": [1],
+        "spawn_epoch": [0, 1, 2, 4, 8, 16, None],  # log-spaced: stability comes early, if at all
+        "seed": [0, 1, 2],
+        "matching": ["none", "weights"],
+    },
+)
+
+if __name__ == "__main__":
+    main(SPAWN_EPOCH, __doc__)
