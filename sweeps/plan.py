@@ -36,6 +36,7 @@ class Job:
     def to_plain(self) -> dict[str, Any]:
         """The job as plain values, as they cross to a worker."""
         return {
+            "name": self.name,
             "stage": self.stage,
             "record": to_plain(self.record),
             "keep_epochs": list(self.keep_epochs),

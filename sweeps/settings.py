@@ -64,3 +64,8 @@ class Settings:
     def store(self) -> Path:
         """Where trained networks and results are kept."""
         return self.storage / "store"
+
+    @property
+    def cache(self) -> Path:
+        """Where image folders are kept once decoded."""
+        return self.storage / "data"

@@ -1,0 +1,199 @@
+"""The one door to Ray: train the networks, then measure the trials, on one machine or a cluster.
+
+Ray Tune gives each job to a worker as soon as what it needs is there. A worker leaves what it
+made in the store under its fingerprint, so whatever stops a sweep, the same command goes on.
+"""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+# Before the first import of ray: it sends no statistics and leaves GPUs and logs to us.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from sweeps.plan import Job, Queue
+from sweeps.progress import Progress
+from sweeps.settings import Settings
+from sweeps.worker import work
+
+GPU_SHARE = 0.25  # of a GPU for a worker: the networks of most sweeps are far too small for one
+# Jobs that are handed to Tune ahead of a free worker; with none ahead, a worker that becomes free
+# is ended, and its successor spends seconds on imports.
+AHEAD = 2
+RETRIES = 3  # of a job whose worker or node was lost; a job's own error is not tried again
+
+
+@dataclass
+class Outcome:
+    """What became of the jobs: names of those done, reasons by job for those that failed."""
+
+    done: list[Job] = field(default_factory=list)
+    failed: dict[Job, str] = field(default_factory=dict)
+    interrupted: bool = False
+    workers: int = 0
+
+
+def start(settings: Settings) -> int:
+    """Start Ray here, or connect to a cluster; the number of workers that it can hold.
+
+    Raises:
+        ValueError: if no worker of the asked size fits.
+    """
+    local = settings.address is None
+    ray.init(
+        address="local" if local else settings.address,
+        num_cpus=len(os.sched_getaffinity(0)) if local else None,
+        include_dashboard=False if local else None,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    there = ray.cluster_resources()
+    share = worker_share(settings, there)
+    count = min(int(there.get(name.upper(), 0) / size) for name, size in share.items() if size)
+    if count < 1:
+        asked = ", ".join(f"{size:g} {name}" for name, size in share.items())
+        has = ", ".join(f"{there.get(name.upper(), 0):g} {name}" for name in share)
+        raise ValueError(
+            f"a worker must fit the cluster: it asks for {asked}, the cluster has {has}"
+        )
+    return count
+
+
+def worker_share(settings: Settings, there: Mapping[str, float]) -> dict[str, float]:
+    """What Ray sets aside for a worker."""
+    gpus = settings.gpus_per_trial
+    if gpus is None:
+        gpus = GPU_SHARE if there.get("GPU", 0) and settings.device != "cpu" else 0.0
+    return {"cpu": settings.cpus_per_trial, "gpu": gpus}
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    settings: Settings,
+    *,
+    workers: int,
+    on_done: Callable[[Job, Mapping[str, Any]], None],
+) -> Outcome:
+    """Have every job done by a worker; Ctrl-C ends it early and keeps what is done.
+
+    Args:
+        jobs: in order of preference; a job is given out when what it needs is done.
+        settings: where workers find and leave things, and how large they are.
+        workers: how many can run at once.
+        on_done: called in this process with each job that was done, and the worker's answer.
+    """
+    place = {
+        "store": str(settings.store.absolute()),
+        "data_root": None if settings.data_root is None else str(settings.data_root.absolute()),
+        "cache": str(settings.cache.absolute()),
+        "device": settings.device,
+        "threads": settings.cpus_per_trial,
+    }
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers + AHEAD)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    folder = settings.storage.absolute() / "ray"
+    name = f"{os.getpid()}-{time.time_ns()}"
+    with Progress(jobs, workers) as progress:
+        dispatcher = _Dispatcher(jobs, progress, on_done)
+        try:
+            tune.run(
+                lambda config: work(config["job"], config["place"]),
+                config={"place": place},
+                search_alg=dispatcher,
+                num_samples=len(jobs),
+                resources_per_trial=worker_share(settings, ray.cluster_resources()),
+                callbacks=[_Started(dispatcher)],
+                storage_path=str(folder),
+                name=name,
+                trial_dirname_creator=lambda trial: trial.config["job"]["name"],
+                reuse_actors=True,
+                max_failures=RETRIES,
+                raise_on_failed_trial=False,
+                verbose=0,
+            )
+        except KeyboardInterrupt:
+            dispatcher.outcome.interrupted = True
+    shutil.rmtree(folder / name, ignore_errors=True)  # Tune's own notes; nothing of ours is there
+    outcome = dispatcher.outcome
+    outcome.interrupted |= len(outcome.done) + len(outcome.failed) < len(jobs)
+    return outcome
+
+
+class _Dispatcher(Searcher):  # type: ignore[misc]
+    """Gives Tune the next job that can be done, and takes note of what became of it."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        progress: Progress,
+        on_done: Callable[[Job, Mapping[str, Any]], None],
+    ) -> None:
+        super().__init__()
+        self.outcome = Outcome()
+        self._queue = Queue(jobs)
+        self._given: dict[str, Job] = {}
+        self._progress = progress
+        self._on_done = on_done
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        self._progress.tick()
+        job = self._queue.next_job()
+        if job is None:
+            return None if self._queue else Searcher.FINISHED
+        self._given[trial_id] = job
+        return {"job": job.to_plain()}
+
+    def started(self, trial_id: str) -> None:
+        """Say that a worker has begun the job that was suggested as `trial_id`."""
+        self._progress.started(self._given[trial_id])
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        job = self._given.pop(trial_id)
+        lost = f"its worker was lost {RETRIES + 1} times"
+        reason = lost if error or result is None else result["failed"]
+        if reason:
+            self._fail(job, reason)
+        else:
+            assert result is not None
+            self.outcome.done.append(job)
+            self._queue.done(job)
+            self._progress.finished(job, failed=False)
+            self._on_done(job, result)
+
+    def _fail(self, job: Job, reason: str) -> None:
+        self.outcome.failed[job] = reason
+        self._progress.finished(job, failed=True)
+        self._queue.failed(job)
+        for other in self._queue.blocked:
+            if other not in self.outcome.failed:
+                self.outcome.failed[other] = f"network {job.name} that it needs failed: {reason}"
+                self._progress.finished(other, failed=True)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: what there is to do is found anew from the store, not from Tune's notes."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, as `save`."""
+
+
+class _Started(tune.Callback):  # type: ignore[misc]
+    """Hears from Tune that a worker has begun."""
+
+    def __init__(self, dispatcher: _Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._dispatcher.started(trial.trial_id)

@@ -1,0 +1,105 @@
+"""What a person sees while a sweep runs: done, running, failed, how long it will take."""
+
+import sys
+import time
+from collections.abc import Iterable
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from sweeps.plan import Job
+
+STAGES = ("networks", "trials")
+QUIET_SECONDS = 10.0  # between lines where the output is no terminal
+
+
+class Progress:
+    """Counts the jobs of a sweep and shows the counts: one live line, or a line now and then."""
+
+    def __init__(self, jobs: Iterable[Job], workers: int) -> None:
+        self._left = {job.name: job for job in jobs}
+        self._total = {stage: self._count(stage) for stage in STAGES}
+        self._running: dict[str, float] = {}
+        # Seconds and cost of what was done, by stage: what the estimate is made from.
+        self._spent = {stage: [0.0, 0.0] for stage in STAGES}
+        self._workers = workers
+        self._failed = 0
+        self._start = self._last = time.monotonic()
+        console = Console(stderr=True)
+        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+
+    def __enter__(self) -> "Progress":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._show(last=True)
+        if self._live is not None:
+            self._live.stop()
+
+    def started(self, job: Job) -> None:
+        """Say that a worker has `job` in hand."""
+        self._running[job.name] = time.monotonic()
+        self._show()
+
+    def finished(self, job: Job, *, failed: bool) -> None:
+        """Say that `job` is done, or has failed."""
+        begun = self._running.pop(job.name, None)
+        self._left.pop(job.name, None)
+        self._failed += failed
+        if begun is not None and not failed:
+            self._spent[job.stage][0] += time.monotonic() - begun
+            self._spent[job.stage][1] += job.cost
+        self._show()
+
+    def line(self) -> str:
+        """The state of the sweep in one line."""
+        counts = [
+            f"{stage} {self._total[stage] - self._count(stage)}/{self._total[stage]}"
+            for stage in STAGES
+        ]
+        counts += [f"running {min(len(self._running), self._workers)}", f"failed {self._failed}"]
+        elapsed = _clock(time.monotonic() - self._start)
+        return " · ".join([*counts, f"{elapsed} elapsed", self._estimate()])
+
+    def tick(self) -> None:
+        """Show the state again if it is time to."""
+        self._show()
+
+    def _count(self, stage: str) -> int:
+        return sum(job.stage == stage for job in self._left.values())
+
+    def _estimate(self) -> str:
+        """Time left: of each stage, the cost left at the pace seen so far."""
+        if not self._left:
+            return "done"
+        left = 0.0
+        for stage in STAGES:
+            cost = sum(job.cost for job in self._left.values() if job.stage == stage)
+            seconds, done = self._spent[stage]
+            if cost and not done:
+                return "time left unknown yet"
+            left += cost * seconds / done if cost else 0.0
+        return f"about {_clock(left / self._workers)} left"
+
+    def _show(self, *, last: bool = False) -> None:
+        now = time.monotonic()
+        if self._live is not None:
+            self._live.update(Text(self.line()))
+        elif last or now - self._last >= QUIET_SECONDS:
+            self._last = now
+            print(self.line(), file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

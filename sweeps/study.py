@@ -1,0 +1,159 @@
+"""One sweep from its grid to its answer: what is missing is run, logged and reported."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from analysis.report import summary_text, write_report
+from analysis.runs import load_runs
+from llfc.data import Dataset, load_dataset, resolve_dataset
+from llfc.networks.spawning import cost
+from llfc.networks.store import Store
+from llfc.specs import Network, Trial, fingerprint
+from sweeps.launch import Outcome, run_jobs, start
+from sweeps.plan import Job, plan
+from sweeps.recorder import Recorder
+from sweeps.settings import Settings
+from sweeps.sweep import DEFAULTS, Sweep
+from sweeps.tracking import Tracker
+from sweeps.worker import RESULTS
+
+
+def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) -> int:
+    """Run what is missing of `sweep`, log it, and report all of it.
+
+    Returns:
+        0 if every trial has its run; 1 if some failed; 130 if it was interrupted.
+
+    Raises:
+        ValueError: if a setting or an axis is wrong; nothing has been trained then.
+        OSError: if the storage folder cannot be written.
+    """
+    sweep.trials(**measuring)  # a wrong name is said before any image is read
+    store = Store(settings.store)
+    trials = _resolved(sweep, settings).trials(**measuring)
+    with ThreadPoolExecutor(1) as pool:
+        # Opening the tracking store takes seconds in which the data can be read.
+        opening = pool.submit(
+            Tracker, settings.tracking, sweep.name, settings.storage / "artifacts"
+        )
+        datasets = _load_each(trials, settings)
+        tracker = opening.result()
+    tracker.remove_abandoned()
+    finished = tracker.finished()
+    missing = [trial for trial in trials if fingerprint(trial) not in finished]
+    measured = [t for t in missing if store.get_text(RESULTS, fingerprint(t)) is not None]
+    jobs = plan(
+        [trial for trial in missing if trial not in measured],
+        trained=store.has,
+        cost=lambda network: cost(network, datasets[_data_key(network)]),
+    )
+    _announce(sweep, trials, finished=len(trials) - len(missing), jobs=jobs)
+    with Recorder(tracker, store) as recorder:
+        for trial in measured:
+            recorder.record(trial, {"llfc.device": "unknown"})
+        outcome = _run(jobs, settings, recorder)
+    for job, reason in outcome.failed.items():
+        if isinstance(job.record, Trial):
+            tracker.log_failure(job.record, reason)
+    failures = {job.record: reason for job, reason in outcome.failed.items()} | recorder.failed
+    _report(sweep, tracker, settings)
+    return _close(sweep, trials, jobs, outcome, failures)
+
+
+def _resolved(sweep: Sweep, settings: Settings) -> Sweep:
+    """The sweep with its image folders named by their content."""
+    names = sweep.axes.get("dataset", DEFAULTS["dataset"])
+    return sweep.replace({"dataset": [resolve_dataset(name, settings.cache) for name in names]})
+
+
+def _data_key(network: Network) -> tuple[str, int | None]:
+    return network.dataset, network.limit_train
+
+
+def _load_each(
+    trials: Iterable[Trial], settings: Settings
+) -> dict[tuple[str, int | None], Dataset]:
+    """Every data set of the sweep, read once here: a missing one is said before anything runs."""
+    wanted = {_data_key(trial.pair.a): trial.limit_test for trial in trials}
+    return {
+        (name, limit): load_dataset(
+            name,
+            data_root=settings.data_root,
+            limit_train=limit,
+            limit_test=limit_test,
+            cache=settings.cache,
+            progress=sys.stderr.isatty(),
+        )
+        for (name, limit), limit_test in wanted.items()
+    }
+
+
+def _run(jobs: Sequence[Job], settings: Settings, recorder: Recorder) -> Outcome:
+    if not jobs:
+        return Outcome()
+
+    def record(job: Job, answer: Mapping[str, Any]) -> None:
+        if isinstance(job.record, Trial):
+            recorder.record(job.record, {"llfc.device": answer["device"]})
+
+    return run_jobs(jobs, settings, workers=start(settings), on_done=record)
+
+
+def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Sequence[Job]) -> None:
+    networks = {network for trial in trials for network in (trial.pair.a, trial.pair.b)}
+    train = sum(job.stage == "networks" for job in jobs)
+    print(
+        f"{sweep.name}: {len(trials)} trials of {len(networks)} distinct networks;"
+        f" {finished} trials finished before, {len(jobs) - train} to measure,"
+        f" {train} networks to train",
+        flush=True,
+    )
+
+
+def _report(sweep: Sweep, tracker: Tracker, settings: Settings) -> None:
+    runs = load_runs(settings.tracking, sweep.name)
+    if not len(runs.trials):
+        return
+    page = write_report(runs, settings.storage / "reports" / f"{sweep.name}.html")
+    tracker.log_report(page)
+    print(summary_text(runs))
+    print(f"\nreport: {page}\nruns:   make ui  ({settings.tracking})")
+
+
+def _close(
+    sweep: Sweep,
+    trials: Sequence[Trial],
+    jobs: Sequence[Job],
+    outcome: Outcome,
+    failures: Mapping[Network | Trial, str],
+) -> int:
+    trained = sum(job.stage == "networks" for job in outcome.done)
+    measured = len(outcome.done) - trained
+    print(f"{sweep.name}: {trained} networks trained, {measured} trials measured", flush=True)
+    if outcome.interrupted:
+        print("interrupted: run the same command again to finish the rest", file=sys.stderr)
+        return 130
+    for record, reason in failures.items():
+        kind = "trial" if isinstance(record, Trial) else "network"
+        print(
+            f"failed: {kind} {fingerprint(record)} ({_described(record)}): {reason}",
+            file=sys.stderr,
+        )
+    if failures:
+        count = sum(isinstance(record, Trial) for record in failures)
+        print(
+            f"{count} of {len(trials)} trials failed; run the same command again to try only"
+            " them again",
+            file=sys.stderr,
+        )
+    return 1 if failures else 0
+
+
+def _described(record: Network | Trial) -> str:
+    network = record.pair.a if isinstance(record, Trial) else record
+    words = [network.architecture, f"width {network.width:g}", f"seed {network.seed}"]
+    if isinstance(record, Trial):
+        words += [f"spawn epoch {record.pair.spawn_epoch}", f"matching {record.matching}"]
+    return ", ".join(words)

@@ -1,0 +1,276 @@
+"""The one door to MLflow for writing: a run a trial, complete or not there.
+
+A trial's run is FINISHED with everything in it, or FAILED with its reason. A run that is left
+RUNNING belongs to a driver that was stopped while it wrote; `Tracker` removes those.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import logging
+import math
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+# Before the first import of mlflow: nothing is sent to anybody about its use.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+from analysis.figures import curve_figure, layers_figure
+from llfc.results import CURVE, PROFILE, Connection, connection_to_json
+from llfc.specs import Trial, fingerprint
+
+for _name in ("alembic", "mlflow"):  # tables being made is no news to a user
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+PACKAGES = ("llfc", "mlflow", "numpy", "ray", "scipy", "torch", "torchvision")
+BATCH = 1000  # metrics in one call, MLflow's own limit
+ABANDONED_SECONDS = 600.0  # a run still RUNNING after this was left by a driver elsewhere
+
+
+class Tracker:
+    """Writes the runs of one sweep into one MLflow experiment.
+
+    Args:
+        uri: MLflow's address.
+        experiment: the sweep's name.
+        artifacts: folder for the artifacts where the address is a database rather than a server.
+
+    Raises:
+        ValueError: if the address cannot be written to.
+    """
+
+    def __init__(self, uri: str, experiment: str, artifacts: Path) -> None:
+        local = not uri.startswith(("http:", "https:", "databricks"))
+        try:
+            if local:
+                (artifacts / experiment).mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=artifacts / experiment):
+                    pass  # says now, not after an hour, that nothing can be written there
+            self._client = MlflowClient(tracking_uri=uri)
+            found = self._client.get_experiment_by_name(experiment)
+            self.experiment_id: str = (
+                found.experiment_id
+                if found is not None
+                else self._client.create_experiment(
+                    experiment,
+                    artifact_location=(artifacts / experiment).absolute().as_uri()
+                    if local
+                    else None,
+                )
+            )
+        except (OSError, MlflowException) as error:
+            raise ValueError(
+                f"tracking address {uri} cannot be used: {_first_line(error)}"
+            ) from error
+        self._tags = {
+            "llfc.sweep": experiment,
+            "llfc.commit": commit(),
+            "llfc.versions": json.dumps({name: version(name) for name in PACKAGES}),
+            "llfc.command": " ".join(sys.argv),
+            "llfc.driver": f"{socket.gethostname()}:{os.getpid()}",
+        }
+
+    def finished(self) -> set[str]:
+        """Fingerprints of the trials whose runs are complete."""
+        return {run.data.tags["llfc.fingerprint"] for run in self._runs("status = 'FINISHED'")}
+
+    def remove_abandoned(self) -> int:
+        """Delete runs that a stopped driver left half written; the number deleted."""
+        left = [run for run in self._runs("status = 'RUNNING'") if _is_abandoned(run)]
+        for run in left:
+            self._client.delete_run(run.info.run_id)
+        return len(left)
+
+    def log(self, trial: Trial, found: Connection, tags: Mapping[str, str]) -> None:
+        """Write the complete run of `trial`; runs of earlier, failed tries are removed."""
+        with self._run(trial, tags) as run_id:
+            self._log_metrics(run_id, found)
+            self._log_artifacts(run_id, trial, found)
+        self._keep_one(fingerprint(trial))
+
+    def log_failure(self, trial: Trial, reason: str) -> None:
+        """Write a FAILED run that says why `trial` has no result."""
+        self._remove_failures(fingerprint(trial))
+        with self._run(trial, {"llfc.reason": reason[:5000]}, status="FAILED"):
+            pass
+
+    def log_report(self, report: Path) -> None:
+        """Attach the sweep's report to the sweep's own run."""
+        own = self._runs("", kind="sweep")
+        tags = {**self._tags, "llfc.kind": "sweep"}
+        run_id: str = (
+            next(
+                (run.info.run_id for run in own),
+                "",
+            )
+            or self._client.create_run(
+                self.experiment_id, run_name=f"report of {self._tags['llfc.sweep']}"
+            ).info.run_id
+        )
+        self._client.log_batch(run_id, tags=[RunTag(*item) for item in tags.items()])
+        self._client.log_artifact(run_id, str(report))
+        self._client.set_terminated(run_id)
+
+    @contextmanager
+    def _run(
+        self, trial: Trial, tags: Mapping[str, str], status: str = "FINISHED"
+    ) -> Iterator[str]:
+        name = fingerprint(trial)
+        tags = {**self._tags, **tags, "llfc.kind": "trial", "llfc.fingerprint": name}
+        run = self._client.create_run(self.experiment_id, run_name=name, tags=tags)
+        run_id: str = run.info.run_id
+        try:
+            params = [Param(key, str(value)) for key, value in parameters(trial).items()]
+            self._client.log_batch(run_id, params=params)
+            yield run_id
+        except BaseException:
+            self._client.delete_run(run_id)
+            raise
+        self._client.set_terminated(run_id, status)
+
+    def _log_metrics(self, run_id: str, found: Connection) -> None:
+        now = int(time.time() * 1000)
+        rows = [(key, value, 0) for key, value in found.scalars().items()]
+        for column in CURVE[1:]:
+            rows += [(f"curve/{column}", v, i) for i, v in enumerate(found.curve[column])]
+        middle = len(found.curve["alpha"]) // 2
+        for step, layer in enumerate(found.layers):
+            rows += [(f"layer/{c}", getattr(layer, c)[middle], step) for c in PROFILE]
+            rows += [("layer/baseline", layer.baseline, step)]
+        metrics = [Metric(k, float(v), now, step) for k, v, step in rows if math.isfinite(v)]
+        for first in range(0, len(metrics), BATCH):
+            self._client.log_batch(run_id, metrics=metrics[first : first + BATCH])
+
+    def _log_artifacts(self, run_id: str, trial: Trial, found: Connection) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for part in ("tables", "figures"):
+                (folder / part).mkdir()
+            (folder / "connection.json").write_text(connection_to_json(found))
+            (folder / "tables/curve.csv").write_text(_curve_csv(found))
+            (folder / "tables/layers.csv").write_text(_layers_csv(found))
+            title = _title(trial)
+            curve_figure(found, title).savefig(folder / "figures/curve.png", dpi=100)
+            layers_figure(found, title).savefig(folder / "figures/layers.png", dpi=100)
+            self._client.log_artifacts(run_id, name)
+
+    def _runs(self, condition: str, kind: str = "trial") -> Sequence[Run]:
+        runs: list[Run] = []
+        token = None
+        text = f"tags.`llfc.kind` = '{kind}'" + (f" and {condition}" if condition else "")
+        while True:
+            page = self._client.search_runs([self.experiment_id], text, page_token=token)
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+    def _same(self, name: str, status: str) -> Sequence[Run]:
+        return self._runs(f"tags.`llfc.fingerprint` = '{name}' and status = '{status}'")
+
+    def _remove_failures(self, name: str) -> None:
+        for run in self._same(name, "FAILED"):
+            self._client.delete_run(run.info.run_id)
+
+    def _keep_one(self, name: str) -> None:
+        """Of complete runs of one trial, which two drivers may write at once, keep the first."""
+        self._remove_failures(name)
+        runs = sorted(
+            self._same(name, "FINISHED"), key=lambda r: (r.info.start_time, r.info.run_id)
+        )
+        for run in runs[1:]:
+            self._client.delete_run(run.info.run_id)
+
+
+def parameters(trial: Trial) -> dict[str, Any]:
+    """Every field of `trial`, its pair and its recipe, flat; the recipe's are prefixed."""
+    measuring = _fields(trial)
+    pair = _fields(measuring.pop("pair"))
+    recipe = {f"recipe.{key}": value for key, value in _fields(pair.pop("recipe")).items()}
+    return {**pair, **measuring, **recipe}
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+def _title(trial: Trial) -> str:
+    pair = trial.pair
+    trunk = "independent" if pair.spawn_epoch is None else f"spawned at epoch {pair.spawn_epoch}"
+    return (
+        f"{pair.architecture} × {pair.width:g}, {pair.dataset}, {trunk}, seed {pair.seed},"
+        f" matching {trial.matching}"
+    )
+
+
+def _curve_csv(found: Connection) -> str:
+    return _csv(CURVE, zip(*(found.curve[column] for column in CURVE), strict=True))
+
+
+def _layers_csv(found: Connection) -> str:
+    rows = (
+        (layer.name, alpha, *(getattr(layer, column)[i] for column in PROFILE), layer.baseline)
+        for layer in found.layers
+        for i, alpha in enumerate(found.curve["alpha"])
+    )
+    return _csv(("layer", "alpha", *PROFILE, "baseline"), rows)
+
+
+def _csv(header: Sequence[str], rows: Any) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _is_abandoned(run: Run) -> bool:
+    host, _, process = run.data.tags.get("llfc.driver", ":0").rpartition(":")
+    if host == socket.gethostname():
+        return not _is_alive(int(process))
+    return time.time() - run.info.start_time / 1000 > ABANDONED_SECONDS
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
+
+
+def commit() -> str:
+    """The commit of the code that runs, with `+changes` if it was edited since; or `unknown`."""
+    here = Path(__file__).parent
+    try:
+        head = _git(here, "rev-parse", "HEAD")
+        return head + ("+changes" if _git(here, "status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,100 @@
+"""What a worker does with a job: plain values in, plain values out. No Ray and no MLflow here."""
+
+import functools
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llfc.data import Dataset, load_dataset
+from llfc.networks.spawning import train_network
+from llfc.networks.store import Store
+from llfc.results import connection_to_json
+from llfc.specs import Network, fingerprint, network_from_plain, trial_from_plain
+from llfc.trial import run_trial
+
+RESULTS = "connections"  # the store's room for measured trials
+
+
+def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
+    """Do `job` and leave what it makes in the store.
+
+    Args:
+        job: what `Job.to_plain` wrote.
+        place: `store`, `data_root` and `cache` (folders), `device`, `threads`.
+
+    Returns:
+        `failed` (the reason, or an empty string), `seconds` and `device`.
+    """
+    torch.set_num_threads(place["threads"])
+    device = choose_device(place["device"])
+    begun = time.monotonic()
+    failed = ""
+    try:
+        _do(job, place, device)
+    except Exception as error:
+        # An error must not end the worker, which other jobs wait for; the driver reports it.
+        failed = f"{type(error).__name__}: {error}"
+        Store(Path(place["store"])).put_text("failures", job["name"], traceback.format_exc())
+    return {"failed": failed, "seconds": time.monotonic() - begun, "device": describe(device)}
+
+
+def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) -> None:
+    store = Store(Path(place["store"]))
+    if job["stage"] == "networks":
+        network = network_from_plain(job["record"])
+        dataset = _dataset_of(network, None, place, device)
+        train_network(network, store, dataset, device=device, keep_epochs=tuple(job["keep_epochs"]))
+        return
+    trial = trial_from_plain(job["record"])
+    dataset = _dataset_of(trial.pair.a, trial.limit_test, place, device)
+    found = run_trial(trial, store, dataset, device=device)
+    store.put_text(RESULTS, fingerprint(trial), connection_to_json(found))
+
+
+def _dataset_of(
+    network: Network, limit_test: int | None, place: Mapping[str, Any], device: torch.device
+) -> Dataset:
+    return _dataset(
+        network.dataset,
+        network.limit_train,
+        limit_test,
+        place["data_root"],
+        place["cache"],
+        device,
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def _dataset(
+    name: str,
+    limit_train: int | None,
+    limit_test: int | None,
+    data_root: str | None,
+    cache: str,
+    device: torch.device,
+) -> Dataset:
+    """A worker's data set stays on its device from one job to the next."""
+    return load_dataset(
+        name,
+        data_root=None if data_root is None else Path(data_root),
+        limit_train=limit_train,
+        limit_test=limit_test,
+        cache=Path(cache),
+        progress=False,
+    ).to(device)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; auto is the GPU if this process may see one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def describe(device: torch.device) -> str:
+    """A device as a reader of results wants it named."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
