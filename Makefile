@@ -1,0 +1,75 @@
+# Every verb sets the project up first, once; a changed pyproject.toml or requirements.txt again.
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+ARGS ?=
+SWEEP ?= width
+PORT ?= 5000
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TRACKING := $(or $(MLFLOW_TRACKING_URI),sqlite:///$(CURDIR)/runs/mlflow.db)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test check smoke sweep-width sweep-spawn-epoch sweep-architecture \
+	sweep-matching ui report notebooks bench clean pins
+
+help:  ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) must be Python 3.11 or later: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "error: $(PYTHON) has no venv module: install it (Debian: python3-venv)" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	@echo "setting up $(VENV) (5 GB with PyTorch)"
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -r requirements.txt
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps -e .
+	@touch $@
+
+setup: $(READY)  ## create .venv and install everything into it
+
+test: $(READY)  ## run the tests, the slow ones too
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(READY)  ## style, types and the quick tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m 'not slow' $(ARGS)
+
+smoke: $(READY)  ## a whole sweep in under a minute: does everything work?
+	$(BIN)/python sweeps/smoke.py $(ARGS)
+
+sweep-width: $(READY)  ## does the barrier vanish with width, once units are matched?
+	$(BIN)/python sweeps/width.py $(ARGS)
+
+sweep-spawn-epoch: $(READY)  ## from which epoch on do two runs of one trunk stay connected?
+	$(BIN)/python sweeps/spawn_epoch.py $(ARGS)
+
+sweep-architecture: $(READY)  ## do LMC and LLFC go together in every family of networks?
+	$(BIN)/python sweeps/architecture.py $(ARGS)
+
+sweep-matching: $(READY)  ## which matching, with which correction, flattens the line?
+	$(BIN)/python sweeps/matching.py $(ARGS)
+
+ui: $(READY)  ## browse the runs with MLflow on http://127.0.0.1:5000 (PORT=...)
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri "$(TRACKING)" --host 127.0.0.1 --port $(PORT)
+
+report: $(READY)  ## a sweep's table and its page, from the runs (SWEEP=width)
+	$(BIN)/python -m analysis report --sweep $(SWEEP) --tracking-uri "$(TRACKING)" --out runs/reports/$(SWEEP).html $(ARGS)
+
+notebooks: $(READY)  ## execute the notebooks on the runs, into runs/notebooks
+	MLFLOW_TRACKING_URI="$(TRACKING)" $(BIN)/python -m analysis notebooks --out runs/notebooks $(ARGS)
+
+bench: $(READY)  ## measure speed, as ratios against plain references
+	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:  ## delete .venv and every cache; runs/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+pins: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+		--extra sweeps --extra dev --upgrade pyproject.toml -o requirements.txt
