@@ -96,7 +96,7 @@ class Queue:
     """
 
     def __init__(self, jobs: Iterable[Job]) -> None:
-        self._waiting = list(jobs)
+        self._waiting = {job.name: job for job in jobs}
         self._done: set[str] = set()
         self.blocked: dict[Job, str] = {}
 
@@ -105,10 +105,9 @@ class Queue:
 
     def next_job(self) -> Job | None:
         """The first job whose needs are all done; None if every one must wait, or none is left."""
-        for job in self._waiting:
+        for name, job in self._waiting.items():
             if job.needs <= self._done:
-                self._waiting.remove(job)
-                return job
+                return self._waiting.pop(name)
         return None
 
     def done(self, job: Job) -> None:
@@ -117,7 +116,7 @@ class Queue:
 
     def failed(self, job: Job) -> None:
         """Say that `job` never will: what needs it, directly or not, is blocked."""
-        for other in [other for other in self._waiting if job.name in other.needs]:
-            self._waiting.remove(other)
-            self.blocked[other] = job.name
-            self.failed(other)
+        for other in [other for other in self._waiting.values() if job.name in other.needs]:
+            if self._waiting.pop(other.name, None) is not None:
+                self.blocked[other] = job.name
+                self.failed(other)

@@ -1,0 +1,90 @@
+"""Imports point one way: a module may import modules of earlier layers, or of its own folder."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# A package stands for all its modules. Modules in one layer do not import one another.
+LAYERS = [
+    ["llfc.names", "llfc.seeds"],
+    ["llfc.specs", "llfc.results"],
+    ["llfc.data"],
+    ["llfc.networks", "llfc.matching", "llfc.connectivity"],
+    ["llfc.trial"],
+    ["llfc"],
+    ["analysis"],
+    ["sweeps"],
+]
+# A heavy or stateful dependency is imported in one place.
+DOORS = {
+    "ray": {"sweeps.launch"},
+    "mlflow": {"sweeps.tracking", "analysis.runs"},
+    "torchvision": {"llfc.data", "llfc.matching.symmetry.coverage"},
+    "pandas": {"analysis"},
+}
+FORBIDDEN = {"pickle", "dill", "joblib"}
+
+
+def modules():
+    for package in ("llfc", "sweeps", "analysis"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(path):
+    """Names that a file imports, with whether at the top of the file."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node in tree.body) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module, node in tree.body
+
+
+def is_in(module, name):
+    return module == name or module.startswith(name + ".")
+
+
+def layer(module):
+    """The index of the most specific entry that holds `module`, and the entry."""
+    found = [
+        (len(name), i, name)
+        for i, names in enumerate(LAYERS)
+        for name in names
+        if is_in(module, name)
+    ]
+    assert found, f"{module} has no place in LAYERS"
+    _, index, name = max(found)
+    return index, name
+
+
+every_module = pytest.mark.parametrize(
+    ("module", "path"), list(modules()), ids=[module for module, _ in modules()]
+)
+
+
+@every_module
+def test_imports_point_to_earlier_layers(module, path):
+    index, place = layer(module)
+    for name, _ in imports(path):
+        if name.split(".")[0] in ("llfc", "sweeps", "analysis"):
+            other_index, other_place = layer(name)
+            assert other_index < index or other_place == place, f"{module} imports {name}"
+    if place == "analysis":
+        ours = [name for name, _ in imports(path) if is_in(name, "llfc")]
+        assert set(ours) <= {"llfc.specs", "llfc.results", "llfc.names", "llfc.seeds"}, ours
+
+
+@every_module
+def test_heavy_dependencies_have_one_door(module, path):
+    for name, at_top in imports(path):
+        top = name.split(".")[0]
+        assert top not in FORBIDDEN, f"{module} imports {name}"
+        if top in DOORS:
+            assert any(is_in(module, door) for door in DOORS[top]), f"{module} imports {name}"
+        if top == "torchvision":
+            assert not at_top, f"{module} imports torchvision when it is itself imported"

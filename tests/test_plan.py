@@ -1,0 +1,113 @@
+"""The plan: each network once, roots before branches, and nothing before what it needs."""
+
+import itertools
+import random
+
+import pytest
+
+from llfc.specs import Network, Pair, Recipe, Trial, fingerprint
+from sweeps.plan import Queue, plan
+
+RECIPE = Recipe(epochs=8, batch_size=10, optimizer="sgd", lr=0.1)
+
+
+def trial(seed=0, spawn_epoch=None, width=1.0, matching="none"):
+    pair = Pair(
+        architecture="mlp",
+        width=width,
+        norm="none",
+        dataset="mnist",
+        limit_train=None,
+        seed=seed,
+        spawn_epoch=spawn_epoch,
+        recipe=RECIPE,
+    )
+    return Trial(pair=pair, matching=matching)
+
+
+TRIALS = [
+    trial(seed, spawn_epoch, width, matching)
+    for seed, spawn_epoch, width, matching in itertools.product(
+        (0, 1), (0, 2, 8, None), (1.0, 2.0), ("none", "weights")
+    )
+]
+
+
+def nothing(network):
+    return False
+
+
+def by_width(network):
+    return network.width * network.recipe.epochs
+
+
+def test_every_distinct_network_is_one_job():
+    jobs = plan(TRIALS, trained=nothing, cost=by_width)
+    networks = [job.record for job in jobs if isinstance(job.record, Network)]
+    # For each of two seeds and two widths: the trunk, three branches, one stranger.
+    assert len(networks) == len(set(networks)) == 2 * 2 * 5
+    assert sorted(job.name for job in jobs if job.stage == "trials") == sorted(
+        map(fingerprint, TRIALS)
+    )
+
+
+def test_trunks_keep_their_state_where_branches_fork():
+    jobs = plan(TRIALS, trained=nothing, cost=by_width)
+    for job in jobs:
+        is_trunk = isinstance(job.record, Network) and (
+            job.record.member == 0 and job.record.spawn_epoch is None
+        )
+        assert job.keep_epochs == ((0, 2, 8) if is_trunk else ())
+
+
+def test_roots_come_first_and_the_longest_first_of_all():
+    networks = [
+        job.record
+        for job in plan(TRIALS, trained=nothing, cost=by_width)
+        if isinstance(job.record, Network)
+    ]
+    ranks = [(n.spawn_epoch is not None, -n.width) for n in networks]
+    assert ranks == sorted(ranks)
+
+
+def test_what_is_trained_is_nobodys_job_and_nobodys_need():
+    roots = {t.pair.a for t in TRIALS}
+    jobs = plan(TRIALS, trained=roots.__contains__, cost=by_width)
+    assert not roots & {job.record for job in jobs}
+    assert not {need for job in jobs for need in job.needs} & set(map(fingerprint, roots))
+    assert plan([], trained=nothing, cost=by_width) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_order_workers_finish_in_needs_come_first(seed):
+    jobs = plan(TRIALS, trained=nothing, cost=by_width)
+    queue, running, done = Queue(jobs), [], []
+    rng = random.Random(seed)
+    while queue or running:
+        job = queue.next_job() if len(running) < 3 else None
+        if job is not None:
+            assert job.needs <= {other.name for other in done}
+            running.append(job)
+        else:
+            assert running, "nothing runs, and yet nothing can be given out"
+            done.append(running.pop(rng.randrange(len(running))))
+            queue.done(done[-1])
+    assert {job.name for job in done} == {job.name for job in jobs}
+    assert len(done) == len(jobs)
+
+
+def test_a_failed_network_blocks_what_needs_it_and_nothing_else():
+    jobs = plan(TRIALS, trained=nothing, cost=by_width)
+    trunk = next(job for job in jobs if job.record == TRIALS[0].pair.a)
+    queue, done = Queue(jobs), []
+    while (job := queue.next_job()) is not None:
+        if job == trunk:
+            queue.failed(job)
+        else:
+            queue.done(job)
+            done.append(job)
+    lost = {t for t in TRIALS if t.pair.a == trunk.record}
+    assert len(queue) == 0
+    assert {job.record for job in done if job.stage == "trials"} == set(TRIALS) - lost
+    assert {job.record for job in queue.blocked if job.stage == "trials"} == lost
+    assert sum(job.stage == "networks" for job in queue.blocked) == 3  # its branches

@@ -1,0 +1,143 @@
+"""Records: their rules, their names, their way through plain values."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from llfc.specs import (
+    Network,
+    Pair,
+    Recipe,
+    Trial,
+    fingerprint,
+    network_from_plain,
+    to_plain,
+    trial_from_plain,
+)
+
+RECIPE = Recipe(
+    epochs=30, batch_size=100, optimizer="sgd", lr=0.1, schedule="step", milestones=(0.5, 0.75)
+)
+PAIR = Pair(
+    architecture="mlp",
+    width=0.5,
+    norm="none",
+    dataset="mnist",
+    limit_train=None,
+    seed=3,
+    spawn_epoch=5,
+    recipe=RECIPE,
+)
+TRIAL = Trial(pair=PAIR, matching="weights", probes=("fc1", "fc2"))
+# For each field a value that differs from the one above.
+OTHER = {
+    Recipe: {
+        "epochs": 31,
+        "batch_size": 99,
+        "optimizer": "adam",
+        "lr": 0.2,
+        "momentum": 0.8,
+        "weight_decay": 1e-4,
+        "schedule": "cosine",
+        "milestones": (0.5,),
+        "warmup": 0.1,
+        "augment": True,
+    },
+    Pair: {
+        "architecture": "vgg11",
+        "width": 1,
+        "norm": "layer",
+        "dataset": "cifar10",
+        "limit_train": 10,
+        "seed": 4,
+        "spawn_epoch": None,
+        "recipe": dataclasses.replace(RECIPE, lr=0.3),
+    },
+    Network: {"member": 1, "spawn_epoch": 6},
+    Trial: {
+        "pair": dataclasses.replace(PAIR, seed=9),
+        "matching": "none",
+        "correction": "reset",
+        "alphas": 3,
+        "probes": None,
+        "limit_test": 7,
+    },
+}
+EXAMPLE = {Recipe: RECIPE, Pair: PAIR, Network: PAIR.b, Trial: TRIAL}
+
+
+@pytest.mark.parametrize(
+    ("record", "field"), [(record, field) for record in OTHER for field in OTHER[record]]
+)
+def test_every_field_counts_in_the_fingerprint(record, field):
+    changed = dataclasses.replace(EXAMPLE[record], **{field: OTHER[record][field]})
+    assert fingerprint(changed) != fingerprint(EXAMPLE[record])
+
+
+@pytest.mark.parametrize("record", [Recipe, Pair, Trial])
+def test_no_field_is_forgotten_above(record):
+    assert {field.name for field in dataclasses.fields(record)} == OTHER[record].keys()
+
+
+def test_equal_records_have_equal_fingerprints_in_another_process():
+    code = f"from llfc.specs import *; print(fingerprint({TRIAL!r}))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == fingerprint(TRIAL)
+    assert fingerprint(dataclasses.replace(PAIR, width=1)) == fingerprint(
+        dataclasses.replace(PAIR, width=1.0)
+    )
+
+
+def test_records_survive_plain_values():
+    assert trial_from_plain(json.loads(json.dumps(to_plain(TRIAL)))) == TRIAL
+    assert network_from_plain(json.loads(json.dumps(to_plain(PAIR.b)))) == PAIR.b
+
+
+def test_first_network_of_a_pair_is_the_trunk_at_every_spawn_epoch():
+    pairs = [dataclasses.replace(PAIR, spawn_epoch=k) for k in (0, 5, 30, None)]
+    assert len({fingerprint(pair.a) for pair in pairs}) == 1
+    assert len({fingerprint(pair.b) for pair in pairs}) == 4
+    assert all(pair.b.root == pair.a for pair in pairs[:3])
+    assert pairs[3].b.root == pairs[3].b
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "value", "message"),
+    [
+        (PAIR, "width", 0, "width must be a positive number, got 0"),
+        (PAIR, "width", -1.0, "width must be a positive number, got -1.0"),
+        (PAIR, "width", float("nan"), "width must be a positive number, got nan"),
+        (PAIR, "spawn_epoch", 31, "spawn_epoch must be None or in [0, epochs=30], got 31"),
+        (PAIR, "spawn_epoch", -1, "spawn_epoch must be None or in [0, epochs=30], got -1"),
+        (PAIR, "limit_train", 0, "limit_train must be at least 1, got 0"),
+        (PAIR, "seed", -1, "seed must be at least 0, got -1"),
+        (
+            PAIR,
+            "norm",
+            "bath",
+            "unknown norm 'bath': choose from batch, layer, none; did you mean 'batch'?",
+        ),
+        (RECIPE, "epochs", 0, "epochs must be at least 1, got 0"),
+        (RECIPE, "batch_size", 0, "batch_size must be at least 1, got 0"),
+        (RECIPE, "lr", float("inf"), "lr must be a positive number, got inf"),
+        (RECIPE, "weight_decay", -1, "weight_decay must be a number >= 0, got -1"),
+        (RECIPE, "warmup", 1, "warmup must be in [0, 1), got 1"),
+        (RECIPE, "milestones", (0.5, 2), "milestones must be shares in (0, 1), got (0.5, 2)"),
+        (
+            RECIPE,
+            "optimizer",
+            "adm",
+            "unknown optimizer 'adm': choose from adam, sgd; did you mean 'adam'?",
+        ),
+        (TRIAL, "alphas", 4, "alphas must be odd and at least 3, got 4"),
+        (TRIAL, "alphas", 1, "alphas must be odd and at least 3, got 1"),
+        (TRIAL, "limit_test", 0, "limit_test must be at least 1, got 0"),
+    ],
+)
+def test_a_broken_rule_is_said_in_one_line(record, field, value, message):
+    with pytest.raises(ValueError) as said:  # noqa: PT011 - the whole text is compared
+        dataclasses.replace(record, **{field: value})
+    assert str(said.value) == message
