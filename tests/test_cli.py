@@ -1,0 +1,109 @@
+"""The command line: every axis and setting is a typed option; bad input is one line and exit 2."""
+
+import pytest
+
+from sweeps import SWEEPS
+from sweeps.cli import parse
+from sweeps.sweep import DEFAULTS, RECIPE_AXES
+from sweeps.width import WIDTH
+
+
+def refused(capsys, *words):
+    """What is said about `words`, which must be refused with exit code 2 and one line."""
+    with pytest.raises(SystemExit) as stop:
+        _, sweep, measuring = parse(WIDTH, "", words)
+        from sweeps.cli import fail
+
+        try:
+            sweep.trials(**measuring)
+        except ValueError as error:
+            fail(str(error))
+    said = capsys.readouterr()
+    assert stop.value.code == 2
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err
+    return said.err.strip()
+
+
+def test_options_replace_axes_and_settings():
+    words = (
+        "--width 1 2 0.25 --architecture resnet20 --dataset cifar10 --seed 0 1 2 --spawn-epoch 0 5"
+        " none --epochs 6 --milestones 0.5 0.75 --augment true --alphas 11 --probes conv1 fc"
+        " --storage /elsewhere --cpus-per-trial 2"
+    )
+    settings, sweep, measuring = parse(WIDTH, "", words.split())
+    assert sweep.axes["width"] == [1.0, 2.0, 0.25]
+    assert sweep.axes["spawn_epoch"] == [0, 5, None]
+    assert sweep.axes["milestones"] == [(0.5, 0.75)]
+    assert sweep.axes["augment"] == [True]
+    assert measuring == {"alphas": 11, "probes": ("conv1", "fc")}
+    assert str(settings.storage) == "/elsewhere"
+    assert settings.cpus_per_trial == 2
+    trials = sweep.trials(**measuring)
+    assert len(trials) == 3 * 3 * 3 * len(WIDTH.axes["matching"])
+    assert {trial.pair.recipe.epochs for trial in trials} == {6}
+    assert {trial.pair.norm for trial in trials} == {"batch"}  # the architecture's usual one
+
+
+def test_without_options_the_sweep_is_as_written():
+    _, sweep, measuring = parse(WIDTH, "", [])
+    assert (sweep, measuring) == (WIDTH, {})
+
+
+@pytest.mark.parametrize("name", [*DEFAULTS, *RECIPE_AXES])
+def test_every_axis_is_an_option(name, capsys):
+    option = f"--{name.replace('_', '-')}"
+    assert refused(capsys, option) == (
+        f"error: {parser_name()}: argument {option}: expected at least one argument"
+    )
+
+
+def parser_name():
+    import os
+    import sys
+
+    return os.path.basename(sys.argv[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "--widht 1",
+            "error: unknown option '--widht'",
+        ),
+        ("--width 0", "error: width must be a positive number, got 0.0"),
+        ("--width -1", "error: width must be a positive number, got -1.0"),
+        ("--width nan", "error: width must be a positive number, got nan"),
+        ("--seed 1.5", "argument --seed: invalid integer value: '1.5'"),
+        ("--augment maybe", "argument --augment: invalid true/false value: 'maybe'"),
+        (
+            "--spawn-epoch 10000",
+            "spawn_epoch must be None or in [0, epochs=",
+        ),
+        ("--matching weight", "did you mean 'weights'?"),
+        ("--architecture resnet21", "did you mean 'resnet20'?"),
+        ("--correction rest", "did you mean 'reset'?"),
+        ("--norm bath", "did you mean 'batch'?"),
+        ("--dataset fashion_mnist", "did you mean 'fashion-mnist'?"),
+        ("--alphas 4", "error: alphas must be odd and at least 3, got 4"),
+        ("--device gpu", "error: device must be auto, cpu or cuda, got 'gpu'"),
+        ("--cpus-per-trial 0", "error: cpus_per_trial must be at least 1, got 0"),
+        ("--gpus-per-trial nan", "error: gpus_per_trial must be a number >= 0, got nan"),
+        ("--lr 0", "error: lr must be a positive number, got 0.0"),
+    ],
+)
+def test_bad_input_is_one_line(words, message, capsys):
+    assert message in refused(capsys, *words.split())
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_lists_distinct_trials_and_has_its_question(name):
+    sweep, question = SWEEPS[name]
+    trials = sweep.trials()
+    assert len(trials) == len(set(trials)) >= 4
+    assert sweep.name == name
+    assert sweep.x in DEFAULTS
+    assert len({getattr(t.pair, sweep.x, None) or getattr(t, sweep.x, None) for t in trials}) > 1
+    assert "?" in question.splitlines()[0]
