@@ -1,0 +1,46 @@
+"""The linear assignment problem: the best partner for every unit at once."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+Scores = NDArray[np.float64]
+
+
+def best_assignment(score: Tensor) -> Tensor:
+    """For each row, the column of its partner, so that the total score is as large as it can be.
+
+    The rows' and columns' means are taken off first: they add the same to every assignment, and
+    without them the solver searches far less.
+
+    Args:
+        score: score of unit i of the one network with unit j of the other, shape [H, H], finite.
+
+    Returns:
+        The partners, int64 on the CPU, shape [H].
+
+    Reference:
+        Crouse, On Implementing 2D Rectangular Assignment Algorithms, IEEE Transactions on
+        Aerospace and Electronic Systems 52(4), 2016; the algorithm of scipy's solver.
+
+    >>> best_assignment(torch.tensor([[0.0, 2.0], [1.0, 2.5]]))
+    tensor([1, 0])
+    """
+    return torch.from_numpy(solve(score.detach().to("cpu", torch.float64).numpy()))
+
+
+def solve(score: Scores) -> NDArray[np.int64]:
+    """`best_assignment` on arrays."""
+    centred = score - score.mean(axis=1, keepdims=True)
+    centred -= centred.mean(axis=0, keepdims=True)
+    rows, columns = linear_sum_assignment(centred, maximize=True)
+    assert (rows == np.arange(len(rows))).all()  # scipy promises sorted rows for a square matrix
+    return columns.astype(np.int64)
+
+
+def total_score(score: Tensor, partners: Tensor) -> float:
+    """The sum over rows of the score with the row's partner, summed in float64."""
+    chosen = score.gather(1, partners.to(score.device)[:, None])
+    return float(chosen.sum(dtype=torch.float64))

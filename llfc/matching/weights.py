@@ -1,0 +1,112 @@
+"""Weight matching: coordinate ascent on the overlap, one group of units after the other."""
+
+import time
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Generator, Tensor, nn
+
+from llfc.matching.nested import improved_partners
+from llfc.matching.overlap import Cluster, Index, Overlap
+from llfc.matching.permutation import Permutation, PermutationSpec
+from llfc.matching.record import with_record
+from llfc.matching.taps import Inputs
+from llfc.seeds import stream
+
+# Local optima are real, and a start costs a fraction of what a network's training costs.
+STARTS = 4
+
+
+def match_weights(
+    a: nn.Module,
+    b: nn.Module,
+    spec: PermutationSpec,
+    batches: Iterable[Inputs] | None,
+    *,
+    seed: int,
+    starts: int = STARTS,
+) -> Permutation:
+    r"""The permutation of b that maximises the overlap of its parameters with a's.
+
+    .. math:: \max_P \sum_l \langle W_A^l, P(W_B)^l \rangle
+
+    The best of several coordinate ascents: the first from the identity, the others from random
+    permutations. In each, one linear assignment a group, until no group improves. Parameters only:
+    norm statistics are permuted, but not matched on. `iterations` in the record counts passes over
+    the groups, over all starts.
+
+    Args:
+        a: the network that stays as it is.
+        b: the network whose units are permuted; neither model is modified.
+        spec: the symmetry of both.
+        batches: not used.
+        seed: of the random starts and of the order of the groups.
+        starts: number of ascents, at least 1.
+
+    Raises:
+        ValueError: if the models differ in architecture or hold a number that is not finite.
+
+    Reference:
+        Ainsworth, Hayase & Srinivasa, Git Re-Basin: Merging Models modulo Permutation Symmetries,
+        ICLR 2023. https://arxiv.org/abs/2209.04836
+    """
+    del batches
+    if starts < 1:
+        raise ValueError(f"starts must be at least 1, got {starts}")
+    began = time.perf_counter()
+    overlap = Overlap.of(a, b, spec)
+    generator = stream(seed, "matching/weights")
+    best, iterations = ascend(overlap, dict(spec.identity()), generator)
+    highest = overlap.value(best)
+    for _ in range(starts - 1):
+        found, passes = ascend(overlap, random_index(overlap, generator), generator)
+        iterations += passes
+        value = overlap.value(found)
+        # A start that only ties must not move a network that is matched with itself.
+        if value > highest + 1e-6 * abs(highest):
+            best, highest = found, value
+    return with_record(overlap, best, began=began, iterations=iterations)
+
+
+def ascend(
+    overlap: Overlap, start: Mapping[str, Tensor], generator: Generator
+) -> tuple[Index, int]:
+    """The permutation that no single group can improve, from `start` up, and the passes it took.
+
+    A group is visited again only after one of its neighbours has moved.
+    """
+    index = dict(start)
+    places = overlap.places(index)
+    waiting = set(overlap.roots)
+    passes = 0
+    while waiting:
+        passes += 1
+        for position in torch.randperm(len(overlap.roots), generator=generator).tolist():
+            group = overlap.roots[position]
+            if group not in waiting:
+                continue
+            waiting.discard(group)
+            if _improve(overlap, group, index, places):
+                waiting |= overlap.neighbours(group)
+    return index, passes
+
+
+def _improve(overlap: Overlap, group: str, index: Index, places: dict[Cluster, Tensor]) -> bool:
+    """Move `group` to its best partners, all others held; False if it stands there already."""
+    found = improved_partners(overlap.scores(group, places), places)
+    if found is None:
+        return False
+    moved = overlap.places(index | found, only=group)
+    if overlap.bends(group):
+        before, after = overlap.value_at(group, places), overlap.value_at(group, places | moved)
+        if after - before <= 1e-6 * (abs(before) + abs(after)):
+            return False
+    index |= found
+    places |= moved
+    return True
+
+
+def random_index(overlap: Overlap, generator: Generator) -> Index:
+    """A permutation in which every group is in random order."""
+    sizes = overlap.spec.groups
+    return {group: torch.randperm(size, generator=generator) for group, size in sizes.items()}
