@@ -1,0 +1,88 @@
+"""Strings back into what they were: MLflow keeps every parameter as text, None as "None".
+
+A trial's parameters are flat: the fields of Trial and of Pair under their own names, those of
+Recipe with the prefix `recipe.`. Types come from the records' fields and are never guessed.
+"""
+
+import ast
+import types
+from collections.abc import Mapping
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from llfc.specs import Pair, Recipe, Trial
+
+RECIPE = "recipe."
+
+
+def _hints(record: type, prefix: str = "") -> dict[str, Any]:
+    hints = get_type_hints(record)
+    return {prefix + name: hint for name, hint in hints.items() if name not in ("pair", "recipe")}
+
+
+# Every parameter of a trial, in the order in which frames have their columns, with its type.
+PARAMS: Mapping[str, Any] = {**_hints(Pair), **_hints(Trial), **_hints(Recipe, RECIPE)}
+
+
+def restore(name: str, text: str) -> Any:
+    """The value of the parameter `name` that was written as `text`.
+
+    Raises:
+        ValueError: if `text` is no value of the field's type.
+
+    >>> restore("spawn_epoch", "None"), restore("width", "64"), restore("recipe.milestones", "()")
+    (None, 64.0, ())
+    """
+    kind, optional = _kind(PARAMS[name])
+    if optional and text == "None":
+        return None
+    try:
+        return _parse(kind, text)
+    except (ValueError, SyntaxError, KeyError) as error:
+        raise ValueError(f"parameter {name} must be {kind.__name__}, got {text!r}") from error
+
+
+def trial_from_params(params: Mapping[str, str]) -> Trial:
+    """The trial whose parameters were written as `params`.
+
+    Raises:
+        ValueError: if a parameter is missing, or is no value of its field.
+    """
+    missing = [name for name in PARAMS if name not in params]
+    if missing:
+        raise ValueError(f"parameters must include every field of a trial, got no {missing[0]}")
+    values = {name: restore(name, params[name]) for name in PARAMS}
+    recipe = Recipe(
+        **{n.removeprefix(RECIPE): v for n, v in values.items() if n.startswith(RECIPE)}
+    )
+    pair = Pair(**{name: values[name] for name in _hints(Pair)}, recipe=recipe)
+    return Trial(pair=pair, **{name: values[name] for name in _hints(Trial)})
+
+
+def params_of(trial: Trial) -> dict[str, Any]:
+    """The parameters of `trial`, flat and typed, in the order of PARAMS."""
+    owners = {name: trial.pair for name in _hints(Pair)} | {name: trial for name in _hints(Trial)}
+    recipe = trial.pair.recipe
+    return {name: getattr(owners.get(name, recipe), name.removeprefix(RECIPE)) for name in PARAMS}
+
+
+def nullable_ints() -> list[str]:
+    """The names of the parameters that are whole numbers or None."""
+    return [name for name, hint in PARAMS.items() if _kind(hint) == (int, True)]
+
+
+def _kind(hint: Any) -> tuple[type, bool]:
+    """The type behind a field's hint, and whether None is a value too."""
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    (kind,) = [option for option in options if option is not type(None)]
+    return get_origin(kind) or kind, type(None) in options
+
+
+def _parse(kind: type, text: str) -> Any:
+    if kind is bool:
+        return {"True": True, "False": False}[text]
+    if kind is tuple:
+        value = ast.literal_eval(text)
+        if not isinstance(value, tuple | list):
+            raise ValueError
+        return tuple(value)
+    return kind(text)
