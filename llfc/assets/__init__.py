@@ -1,0 +1,1 @@
+"""The embedded data set: a balanced subset of Fashion-MNIST, and its licence."""

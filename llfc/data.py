@@ -1,0 +1,346 @@
+"""Data sets as uint8 tensors on the device; normalised, and augmented, batch by batch.
+
+The one door to torchvision's data sets. A data set is named as on the command line:
+`fashion-mnist-small` (embedded), `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, or
+`imagefolder:PATH` for a folder of one's own (see llfc.imagefolder).
+"""
+
+import fcntl
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from llfc.imagefolder import PREFIX, load_folder, resolve_folder
+from llfc.names import lookup
+from llfc.seeds import stream
+
+SPLITS = ("train", "test")
+CROP = 4  # pixels of padding on each side, as for CIFAR in He et al. 2016
+DOWNLOAD_TIMEOUT = 20  # seconds without an answer; offline must not look like a hang
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """A labelled set of images, whole, on one device.
+
+    Attributes:
+        name: what it is called; see `resolve_dataset`.
+        train_images: uint8, shape [N, C, H, W].
+        train_labels: int64, shape [N], in [0, num_classes).
+        test_images: uint8, shape [M, C, H, W].
+        test_labels: int64, shape [M].
+        num_classes: number of classes.
+        mean: of each channel over all training images, scaled to [0, 1], shape [C].
+        std: its standard deviation, shape [C].
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    num_classes: int
+    mean: Tensor
+    std: Tensor
+
+    def __post_init__(self) -> None:
+        for split in SPLITS:
+            images, labels = self.split(split)
+            if not len(images):
+                raise ValueError(f"data set {self.name}: the {split} set has no images")
+            if len(images) != len(labels):
+                raise ValueError(
+                    f"data set {self.name}: {len(images)} {split} images, {len(labels)} labels"
+                )
+            low, high = int(labels.min()), int(labels.max())
+            if low < 0 or high >= self.num_classes:
+                wrong = low if low < 0 else high
+                raise ValueError(
+                    f"data set {self.name}: {split} labels must be in [0, {self.num_classes}),"
+                    f" got {wrong}"
+                )
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    def split(self, split: str) -> tuple[Tensor, Tensor]:
+        """The images, uint8, and the labels of `split`: `train` or `test`."""
+        lookup("split", split, dict.fromkeys(SPLITS))
+        images: Tensor = getattr(self, f"{split}_images")
+        labels: Tensor = getattr(self, f"{split}_labels")
+        return images, labels
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """This data set on `device`."""
+        moved: dict[str, Any] = {
+            key: value.to(device) for key, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """`images` (uint8, [n, C, H, W]) as float; over training, mean 0 and std 1."""
+        scale = (1 / (255 * self.std)).view(-1, 1, 1)
+        shift = (self.mean / self.std).view(-1, 1, 1)
+        return images * scale - shift
+
+    def batches(
+        self,
+        split: str,
+        batch_size: int,
+        *,
+        order: Tensor | None = None,
+        jitter: "Jitter | None" = None,
+    ) -> "Batches":
+        """Batches of `split`, of normalised images and labels; can be iterated again and again.
+
+        Args:
+            split: `train` or `test`.
+            batch_size: images a batch; the last may be smaller.
+            order: indices into the split, int64, shape [n]; all images, in order, if None.
+            jitter: how each image of `order` is cropped and flipped; not at all if None.
+        """
+        return Batches(self, split, batch_size, order, jitter)
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """A random crop (from the image padded by CROP) and a random flip for each of n images.
+
+    Attributes:
+        offsets: row and column of the crop's corner in the padded image, int64, shape [n, 2].
+        flips: whether left and right change places, bool, shape [n].
+    """
+
+    offsets: Tensor
+    flips: Tensor
+
+    @staticmethod
+    def draw(count: int, generator: torch.Generator) -> "Jitter":
+        """One for each of `count` images; drawn on the CPU, so the same for every device."""
+        offsets = torch.randint(2 * CROP + 1, (count, 2), generator=generator)
+        return Jitter(offsets, torch.rand(count, generator=generator) < 0.5)
+
+    def apply(self, images: Tensor) -> Tensor:
+        """`images` [n, C, H, W], of any type, cropped and flipped; the padding is zero."""
+        count, channels, height, width = images.shape
+        device = images.device
+        padded = F.pad(images, [CROP] * 4)
+        rows = self.offsets[:, :1].to(device) + torch.arange(height, device=device)
+        across = torch.arange(width, device=device)
+        across = torch.where(self.flips[:, None].to(device), across.flip(0), across)
+        columns = self.offsets[:, 1:].to(device) + across
+        # One gather an axis: several times faster on a CPU than indexing all axes at once.
+        rows = rows[:, None, :, None].expand(count, channels, height, width + 2 * CROP)
+        columns = columns[:, None, None, :].expand(count, channels, height, width)
+        return padded.gather(2, rows).gather(3, columns)
+
+    def __getitem__(self, part: slice) -> "Jitter":
+        return Jitter(self.offsets[part], self.flips[part])
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Batches of a data set; see `Dataset.batches`. Iterating twice gives the same twice."""
+
+    dataset: Dataset
+    split: str
+    batch_size: int
+    order: Tensor | None = None
+    jitter: Jitter | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of images in all."""
+        return len(self.dataset.split(self.split)[1]) if self.order is None else len(self.order)
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        images, labels = self.dataset.split(self.split)
+        order = None if self.order is None else self.order.to(labels.device)
+        for start in range(0, self.count, self.batch_size):
+            part: Any = slice(start, start + self.batch_size)
+            chosen = part if order is None else order[part]
+            batch = images[chosen]
+            if self.jitter is not None:
+                batch = self.jitter[part].apply(batch)
+            yield self.dataset.normalised(batch), labels[chosen]
+
+
+def load_dataset(
+    name: str,
+    *,
+    cache: Path,
+    data_root: Path | None = None,
+    limit_train: int | None = None,
+    limit_test: int | None = None,
+    progress: bool = False,
+) -> Dataset:
+    """The data set called `name`, on the CPU.
+
+    Args:
+        name: a name in DATASETS, `imagefolder:PATH`, or what `resolve_dataset` made of it.
+        cache: folder of decoded image folders; only `imagefolder:` uses it.
+        data_root: folder of torchvision's data sets; by default LLFC_DATA, else ~/.cache/llfc.
+        limit_train: number of training images, the same number of each class where the set
+            allows; a smaller limit's images are among a larger one's. None for all.
+        limit_test: the same for test images.
+        progress: whether to show a bar while an image folder is decoded.
+
+    Raises:
+        ValueError: if the name is unknown, the data are not there, or a limit is too large.
+    """
+    if name.startswith(PREFIX):
+        arrays = load_folder(name, cache, progress=progress)
+    else:
+        arrays = lookup("dataset", name, DATASETS)(_data_root(data_root))
+    full = _dataset(name, arrays)
+    for split, limit in (("train", limit_train), ("test", limit_test)):
+        full = _limited(full, split, limit)
+    return full
+
+
+def resolve_dataset(name: str, cache: Path, *, progress: bool = False) -> str:
+    """The name that says what is in the data set, wherever it lies; networks are named after it.
+
+    `imagefolder:PATH` becomes `imagefolder:FOLDER@DIGITS`, of the folder's own name and a digest
+    of its content, and from then on is loaded from `cache` alone. Other names are unchanged.
+
+    Raises:
+        ValueError: if the name is unknown, or the folder does not hold images as it should.
+    """
+    if name.startswith(PREFIX):
+        return resolve_folder(name, cache, progress=progress)
+    lookup("dataset", name, DATASETS)
+    return name
+
+
+Arrays = Mapping[
+    str, Any
+]  # train_images uint8 [N, C, H, W], train_labels [N], test_..., num_classes
+
+
+def _dataset(name: str, arrays: Arrays) -> Dataset:
+    tensors = {
+        f"{split}_{kind}": torch.as_tensor(arrays[f"{split}_{kind}"]).to(dtype)
+        for split in SPLITS
+        for kind, dtype in (("images", torch.uint8), ("labels", torch.int64))
+    }
+    mean, std = _moments(tensors["train_images"])
+    return Dataset(name=name, num_classes=int(arrays["num_classes"]), mean=mean, std=std, **tensors)
+
+
+def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, of values scaled to [0, 1]; exact counts."""
+    values = torch.arange(256, dtype=torch.float64) / 255
+    counts = torch.stack(
+        [torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]
+    )
+    shares = counts.double() / counts.sum(1, keepdim=True)
+    mean = shares @ values
+    std = (shares * (values - mean[:, None]).square()).sum(1).sqrt()
+    # A channel that never changes carries nothing; it must not become infinite.
+    return mean.float(), torch.where(std > 0, std, 1.0).float()
+
+
+def _limited(dataset: Dataset, split: str, limit: int | None) -> Dataset:
+    """`dataset` with `limit` images of `split`: every class's first, in an order of its own."""
+    images, labels = dataset.split(split)
+    if limit is None:
+        return dataset
+    if not 1 <= limit <= len(labels):
+        raise ValueError(
+            f"limit_{split} must be in [1, {len(labels)}], the size of {dataset.name}, got {limit}"
+        )
+    shuffled = torch.randperm(len(labels), generator=stream(0, f"subset/{split}"))
+    turn = torch.empty_like(labels)
+    for label in range(dataset.num_classes):
+        members = shuffled[labels[shuffled] == label]
+        turn[members] = torch.arange(len(members))
+    taken = torch.argsort(turn * dataset.num_classes + labels)[:limit].sort().values
+    chosen: dict[str, Any] = {
+        f"{split}_images": images[taken],
+        f"{split}_labels": labels[taken],
+    }
+    return replace(dataset, **chosen)
+
+
+def _data_root(given: Path | None) -> Path:
+    return given or Path(os.environ.get("LLFC_DATA") or Path.home() / ".cache" / "llfc")
+
+
+def _embedded(root: Path) -> Arrays:
+    """The balanced subset of Fashion-MNIST that comes with the package; needs no `root`."""
+    del root
+    with (
+        (files("llfc.assets") / "fashion_mnist_small.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as saved,
+    ):
+        arrays = {key: saved[key] for key in saved.files}
+    images = {f"{split}_images": arrays[f"{split}_images"][:, None] for split in SPLITS}
+    return {**arrays, **images, "num_classes": 10}
+
+
+def _torchvision(kind: str, num_classes: int) -> Callable[[Path], Arrays]:
+    """A loader of torchvision's data set `kind`, which is downloaded if it is not in the root.
+
+    CIFAR's published files are pickles; torchvision reads them only if their MD5 is the known one.
+    """
+
+    def load(root: Path) -> Arrays:
+        from torchvision import datasets
+
+        arrays: dict[str, Any] = {"num_classes": num_classes}
+        with _downloads(kind, root):
+            for split in SPLITS:
+                found = getattr(datasets, kind)(str(root), train=split == "train", download=True)
+                images = torch.as_tensor(found.data)
+                channels_first = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+                arrays[f"{split}_images"] = channels_first.contiguous()
+                arrays[f"{split}_labels"] = torch.as_tensor(found.targets)
+        return arrays
+
+    return load
+
+
+@contextmanager
+def _downloads(kind: str, root: Path) -> Iterator[None]:
+    """One process at a time may fill `root`; what goes wrong is said in one line."""
+    timeout = socket.getdefaulttimeout()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / f".{kind}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+            yield
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{kind} is not in {root} and could not be fetched ({reason}): give the folder that"
+            f" holds it by --data-root or LLFC_DATA, or connect to the internet"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+DATASETS: Mapping[str, Callable[[Path], Arrays]] = {
+    "fashion-mnist-small": _embedded,
+    "mnist": _torchvision("MNIST", 10),
+    "fashion-mnist": _torchvision("FashionMNIST", 10),
+    "cifar10": _torchvision("CIFAR10", 10),
+    "cifar100": _torchvision("CIFAR100", 100),
+}

@@ -1,0 +1,1 @@
+"""Act one: make networks. Architectures, recipes, training, spawning, and the store."""

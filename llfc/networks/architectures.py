@@ -1,0 +1,111 @@
+"""The architectures by name, and how a network of one is built."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from llfc.names import lookup
+from llfc.networks.layers import initialise
+from llfc.networks.mlp import mlp
+from llfc.networks.resnet import Block, cifar_resnet, resnet
+from llfc.networks.vgg import vgg
+from llfc.specs import NORMS
+
+
+class Builder(Protocol):
+    """Makes a network of one architecture; its weights are of no account."""
+
+    def __call__(
+        self, *, width: float, norm: str, input_shape: tuple[int, int, int], num_classes: int
+    ) -> nn.Module: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A family member that can be built at any width.
+
+    Attributes:
+        make: makes its module.
+        norm: its usual norm, one of NORMS.
+        convolutional: whether it sees images rather than vectors; decides its usual recipe.
+    """
+
+    make: Builder
+    norm: str
+    convolutional: bool = True
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "mlp": Architecture(make=mlp, norm="none", convolutional=False),
+    "vgg11": Architecture(make=partial(vgg, 11), norm="none"),
+    "vgg13": Architecture(make=partial(vgg, 13), norm="none"),
+    "vgg16": Architecture(make=partial(vgg, 16), norm="none"),
+    "vgg19": Architecture(make=partial(vgg, 19), norm="none"),
+    "resnet20": Architecture(make=partial(cifar_resnet, 20), norm="batch"),
+    "resnet32": Architecture(make=partial(cifar_resnet, 32), norm="batch"),
+    "resnet56": Architecture(make=partial(cifar_resnet, 56), norm="batch"),
+    "resnet18": Architecture(make=partial(resnet, (2, 2, 2, 2), bottleneck=False), norm="batch"),
+    "resnet50": Architecture(make=partial(resnet, (3, 4, 6, 3), bottleneck=True), norm="batch"),
+}
+
+
+def build(
+    architecture: str,
+    *,
+    width: float = 1.0,
+    norm: str | None = None,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    generator: torch.Generator,
+) -> nn.Module:
+    """A network with its first weights, on the CPU and in training mode.
+
+    Args:
+        architecture: a name in ARCHITECTURES.
+        width: multiple of the usual numbers of units and channels; fractions allowed.
+        norm: one of NORMS; the architecture's usual one if None.
+        input_shape: channels, height and width of an image.
+        num_classes: number of outputs.
+        generator: all that the weights are drawn from; the global generator is left alone.
+
+    Raises:
+        ValueError: if a name is unknown or a number is out of range.
+    """
+    model = skeleton(
+        architecture, width=width, norm=norm, input_shape=input_shape, num_classes=num_classes
+    )
+    model.to_empty(device="cpu")
+    initialise(model, generator)
+    if (norm or ARCHITECTURES[architecture].norm) == "none":
+        for module in model.modules():
+            if isinstance(module, Block):
+                module.start_as_shortcut()
+    return model
+
+
+def skeleton(
+    architecture: str,
+    *,
+    width: float = 1.0,
+    norm: str | None = None,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+) -> nn.Module:
+    """What `build` builds, without memory for its weights (on the meta device)."""
+    entry = lookup("architecture", architecture, ARCHITECTURES)
+    norm = norm or entry.norm
+    lookup("norm", norm, dict.fromkeys(NORMS))
+    if not 0 < width < math.inf:
+        raise ValueError(f"width must be a positive number, got {width}")
+    if num_classes < 1 or min(input_shape) < 1:
+        raise ValueError(
+            f"input_shape and num_classes must be at least 1, got {input_shape} and {num_classes}"
+        )
+    # On the meta device torch's own first weights draw nothing from the global generator.
+    with torch.device("meta"):
+        return entry.make(width=width, norm=norm, input_shape=input_shape, num_classes=num_classes)

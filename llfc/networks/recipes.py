@@ -1,0 +1,62 @@
+"""How each architecture is trained on each data set, with the paper it is from.
+
+A recipe is where a study starts: every field of it can be overridden, and becomes part of the
+name of the networks that are trained with it.
+"""
+
+from llfc.names import lookup
+from llfc.networks.architectures import ARCHITECTURES
+from llfc.specs import Recipe
+
+# Grey images whose left and right, or whose place, mean something; they are not augmented.
+GREY = ("fashion-mnist-small", "mnist", "fashion-mnist")
+
+
+def default_recipe(architecture: str, dataset: str) -> Recipe:
+    """The usual recipe for `architecture` on `dataset`; a set of one's own is taken for CIFAR.
+
+    Raises:
+        ValueError: if there is no such architecture.
+    """
+    convolutional = lookup("architecture", architecture, ARCHITECTURES).convolutional
+    if dataset == "fashion-mnist-small":
+        return _small(convolutional=convolutional)
+    if not convolutional:
+        return _perceptron()
+    return _images(epochs=30 if dataset in GREY else 160, augment=dataset not in GREY)
+
+
+def _small(*, convolutional: bool) -> Recipe:
+    """For the embedded set: seconds on one core, and a test error near what the set allows."""
+    return Recipe(epochs=8 if convolutional else 20, batch_size=100, optimizer="adam", lr=1e-3)
+
+
+def _perceptron() -> Recipe:
+    """Adam at 1e-3 for 100 epochs.
+
+    Reference:
+        Ainsworth, Hayase & Srinivasa, Git Re-Basin: Merging Models modulo Permutation Symmetries,
+        ICLR 2023. https://arxiv.org/abs/2209.04836
+    """
+    return Recipe(epochs=100, batch_size=100, optimizer="adam", lr=1e-3)
+
+
+def _images(*, epochs: int, augment: bool) -> Recipe:
+    """SGD at 0.1, divided by ten after half and after three quarters of 160 epochs.
+
+    Reference:
+        Frankle, Dziugaite, Roy & Carbin, Linear Mode Connectivity and the Lottery Ticket
+        Hypothesis, ICML 2020. https://arxiv.org/abs/1912.05671
+        Zhou, Yang, Yang, Yan & Hu, Going Beyond Linear Mode Connectivity: The Layerwise Linear
+        Feature Connectivity, NeurIPS 2023. https://arxiv.org/abs/2307.08286
+    """
+    return Recipe(
+        epochs=epochs,
+        batch_size=128,
+        optimizer="sgd",
+        lr=0.1,
+        weight_decay=1e-4,
+        schedule="step",
+        milestones=(0.5, 0.75),
+        augment=augment,
+    )

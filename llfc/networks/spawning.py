@@ -1,0 +1,182 @@
+"""Trunk, fork, branch; or two strangers. Every distinct network is trained exactly once.
+
+The trunk that simply continues is a network too (its root, see llfc.specs.Network), so a branch
+only has to be trained from its spawn epoch on, where the root's training state was kept.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from llfc.data import Dataset
+from llfc.networks.architectures import build, skeleton
+from llfc.networks.store import STATES, Store
+from llfc.networks.training import OnEpoch, TrainState, initial_state, train
+from llfc.seeds import stream
+from llfc.specs import Network, fingerprint, to_plain
+
+
+def train_network(
+    network: Network,
+    store: Store,
+    dataset: Dataset,
+    *,
+    device: torch.device | str = "cpu",
+    keep_epochs: Iterable[int] = (),
+    on_epoch: OnEpoch | None = None,
+) -> None:
+    """Train `network` and leave it in `store`; nothing is done twice.
+
+    Args:
+        network: what to train. Of a branch, the trunk up to its spawn epoch is taken from the
+            store, or trained again from the last state kept before it if that was not kept.
+        store: where trained networks and training states are.
+        dataset: the data set that the network names, limited as it says.
+        device: where to train.
+        keep_epochs: epochs after which the root's training state is kept for branches.
+        on_epoch: called after every epoch with its number, counted from 1, and its mean loss.
+
+    Raises:
+        ValueError: if the loss is not finite, or the store cannot be written.
+    """
+    run = _Training(network, store, dataset.to(device), on_epoch)
+    if network.spawn_epoch is None:
+        for epoch in sorted(set(keep_epochs)):
+            run.trunk(epoch)
+    if store.has(network):
+        return
+    epochs = network.recipe.epochs
+    if network.spawn_epoch is None:
+        state = run.on(run.latest(epochs), epochs, _trunk_name(network))
+    else:
+        fork = run.trunk(network.spawn_epoch)
+        state = run.on(fork, epochs, f"{_trunk_name(network)}/{network.spawn_epoch}")
+    store.save_network(network, state.weights)
+
+
+def load_network(
+    network: Network, store: Store, dataset: Dataset, *, device: torch.device | str = "cpu"
+) -> nn.Module:
+    """`network` as it was trained, in evaluation mode.
+
+    Raises:
+        ValueError: if it is not in the store.
+    """
+    weights = store.load_weights(network)
+    if weights is None:
+        raise ValueError(f"network {fingerprint(network)} is not in the store {store.root}")
+    model = _build(network, dataset)
+    model.load_state_dict(weights)
+    return model.to(device).eval()
+
+
+def training_cost(network: Network, dataset: Dataset | None = None) -> float:
+    """About how long `network` takes to train, in units of no meaning; to train the longest first.
+
+    Epochs left after the fork, times images, times the multiply-adds of one. Without `dataset`
+    5000 images of 32x32 pixels are assumed.
+    """
+    shape = (3, 32, 32) if dataset is None else dataset.input_shape
+    images = network.limit_train or (5000 if dataset is None else len(dataset.train_labels))
+    left = network.recipe.epochs - (network.spawn_epoch or 0)
+    return float(left * images * _multiply_adds(network, shape))
+
+
+class _Training:
+    """The training of one network: where its states come from and where they go."""
+
+    def __init__(
+        self, network: Network, store: Store, dataset: Dataset, on_epoch: OnEpoch | None
+    ) -> None:
+        self.network, self.root, self.store = network, network.root, store
+        self.dataset, self.on_epoch = dataset, on_epoch
+        self.model = _build(network, dataset).to(dataset.train_images.device)
+
+    def trunk(self, epoch: int) -> TrainState:
+        """The root's state after `epoch` epochs, from the store or trained and kept."""
+        latest = self.latest(epoch)
+        if latest.epoch == epoch:
+            return latest
+        state = self.on(latest, epoch, _trunk_name(self.root))
+        tensors = {f"weights/{name}": tensor for name, tensor in state.weights.items()}
+        tensors |= {f"optimizer/{name}": tensor for name, tensor in state.optimizer.items()}
+        record = {**to_plain(self.root), "epoch": epoch}
+        self.store.put_tensors(STATES, self._state_name(epoch), tensors, record)
+        return state
+
+    def latest(self, epoch: int) -> TrainState:
+        """The root's last state in the store at or before `epoch`; that of epoch 0 is drawn."""
+        kept = set(self.store.names(STATES))
+        for earlier in range(epoch, 0, -1):
+            if self._state_name(earlier) in kept:
+                tensors = self.store.get_tensors(STATES, self._state_name(earlier))
+                if tensors is not None:
+                    return TrainState(
+                        earlier, _part(tensors, "weights/"), _part(tensors, "optimizer/")
+                    )
+        return initial_state(_build(self.network, self.dataset))
+
+    def on(self, start: TrainState, until: int, branch: str) -> TrainState:
+        """The state after `until` epochs of the training that stands at `start`."""
+        return train(
+            self.model,
+            self.dataset,
+            self.network.recipe,
+            start=start,
+            until_epoch=until,
+            seed=self.network.seed,
+            branch=branch,
+            name=f"of network {fingerprint(self.network)}",
+            on_epoch=self.on_epoch,
+        )
+
+    def _state_name(self, epoch: int) -> str:
+        return f"{fingerprint(self.root)}-{epoch}"
+
+
+def _trunk_name(network: Network) -> str:
+    return f"{network.member}"
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _build(network: Network, dataset: Dataset) -> nn.Module:
+    """The network with the first weights of its root."""
+    return build(
+        network.architecture,
+        width=network.width,
+        norm=network.norm,
+        input_shape=dataset.input_shape,
+        num_classes=dataset.num_classes,
+        generator=stream(network.seed, f"init/{network.member}"),
+    )
+
+
+def _multiply_adds(network: Network, shape: tuple[int, int, int]) -> int:
+    """Multiplications in the forward pass of one image; counted without computing anything."""
+    model = skeleton(
+        network.architecture,
+        width=network.width,
+        norm=network.norm,
+        input_shape=shape,
+        num_classes=10,
+    )
+    total = 0
+
+    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            positions = output[0].numel() // output.shape[1]
+            total += module.weight.numel() * positions
+
+    for module in model.modules():
+        module.register_forward_hook(count)
+    model.eval()(torch.empty((1, *shape), device="meta"))
+    return total
