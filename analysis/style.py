@@ -8,7 +8,7 @@ alone, without pyplot, so nothing is shared between figures.
 import html
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,7 +22,8 @@ INK = "#1a1b1e"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Colour is never the only difference.
 MARKERS = ("o", "s", "^", "D", "v", "P")
-STYLE: Mapping[str, Any] = {
+# Any, not a Mapping: matplotlib types every setting by its name.
+STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
@@ -53,15 +54,15 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
-        with mpl.rc_context(dict(STYLE)):
+        with mpl.rc_context(STYLE):
             return draw(*args, **kwargs)
 
     return drawn
 
 
-def new_figure(width: float, height: float, layout: str = "constrained") -> Figure:
-    """An empty figure of `width` by `height` inches."""
-    figure = Figure(figsize=(width, height), layout=layout)
+def new_figure(width: float, height: float, *, fitted: bool = True) -> Figure:
+    """An empty figure of `width` by `height` inches, which lays itself out if `fitted`."""
+    figure = Figure(figsize=(width, height), layout="constrained" if fitted else None)
     FigureCanvasAgg(figure)
     return figure
 
