@@ -60,7 +60,7 @@ def main(sweep: Sweep, question: str | None, arguments: Sequence[str] | None = N
 def parse(
     sweep: Sweep, question: str | None, arguments: Sequence[str] | None = None
 ) -> tuple[Settings, Sweep, dict[str, Any]]:
-    """The settings, the changed sweep and the measuring options that `arguments` ask for."""
+    """The settings, the changed sweep and the measuring options; exit 2 if any of it is wrong."""
     parser = _parser(sweep, question)
     given, unknown = parser.parse_known_args(arguments)
     options = {action.option_strings[-1]: action for action in parser._actions}
@@ -73,7 +73,9 @@ def parse(
             f.name: values[f.name] for f in dataclasses.fields(Settings) if f.name in values
         }
         measuring = {name: values[name] for name in MEASURING if name in values}
-        return Settings(**settings), sweep.replace(axes), measuring
+        changed = sweep.replace(axes)
+        changed.trials(**measuring)  # a wrong name or value is said before anything is loaded
+        return Settings(**settings), changed, measuring
     except ValueError as error:
         fail(str(error))
 

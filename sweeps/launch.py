@@ -162,6 +162,8 @@ class _Dispatcher(Searcher):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         job = self._given.pop(trial_id)
+        for warning in (result or {}).get("warnings", ()):
+            self._progress.say(f"warning: {warning}")
         lost = f"its worker was lost {RETRIES + 1} times"
         reason = lost if error or result is None else result["failed"]
         if reason:

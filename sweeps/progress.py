@@ -70,6 +70,13 @@ class Progress:
         elapsed = _clock(time.monotonic() - self._start)
         return " · ".join([*counts, f"{elapsed} elapsed", self._estimate()])
 
+    def say(self, text: str) -> None:
+        """Print `text` above the state."""
+        if self._live is not None:
+            self._live.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
     def tick(self) -> None:
         """Show the state again if it is time to."""
         self._show()

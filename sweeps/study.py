@@ -8,7 +8,7 @@ from typing import Any
 from analysis.report import summary_text, write_report
 from analysis.runs import load_runs
 from llfc.data import Dataset, load_dataset, resolve_dataset
-from llfc.networks.spawning import cost
+from llfc.networks.spawning import training_cost
 from llfc.networks.store import Store
 from llfc.specs import Network, Trial, fingerprint
 from sweeps.launch import Outcome, run_jobs, start
@@ -30,7 +30,6 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
         ValueError: if a setting or an axis is wrong; nothing has been trained then.
         OSError: if the storage folder cannot be written.
     """
-    sweep.trials(**measuring)  # a wrong name is said before any image is read
     store = Store(settings.store)
     trials = _resolved(sweep, settings).trials(**measuring)
     with ThreadPoolExecutor(1) as pool:
@@ -47,7 +46,7 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
     jobs = plan(
         [trial for trial in missing if trial not in measured],
         trained=store.has,
-        cost=lambda network: cost(network, datasets[_data_key(network)]),
+        cost=lambda network: training_cost(network, datasets[_data_key(network)]),
     )
     _announce(sweep, trials, finished=len(trials) - len(missing), jobs=jobs)
     with Recorder(tracker, store) as recorder:

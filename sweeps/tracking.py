@@ -5,7 +5,6 @@ RUNNING belongs to a driver that was stopped while it wrote; `Tracker` removes t
 """
 
 import csv
-import dataclasses
 import io
 import json
 import logging
@@ -30,6 +29,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from analysis.figures import curve_figure, layers_figure
+from analysis.params import params_of
 from llfc.results import CURVE, PROFILE, Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
 
@@ -134,7 +134,7 @@ class Tracker:
         run = self._client.create_run(self.experiment_id, run_name=name, tags=tags)
         run_id: str = run.info.run_id
         try:
-            params = [Param(key, str(value)) for key, value in parameters(trial).items()]
+            params = [Param(key, str(value)) for key, value in params_of(trial).items()]
             self._client.log_batch(run_id, params=params)
             yield run_id
         except BaseException:
@@ -194,18 +194,6 @@ class Tracker:
         )
         for run in runs[1:]:
             self._client.delete_run(run.info.run_id)
-
-
-def parameters(trial: Trial) -> dict[str, Any]:
-    """Every field of `trial`, its pair and its recipe, flat; the recipe's are prefixed."""
-    measuring = _fields(trial)
-    pair = _fields(measuring.pop("pair"))
-    recipe = {f"recipe.{key}": value for key, value in _fields(pair.pop("recipe")).items()}
-    return {**pair, **measuring, **recipe}
-
-
-def _fields(record: Any) -> dict[str, Any]:
-    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
 def _title(trial: Trial) -> str:

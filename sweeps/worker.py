@@ -1,8 +1,10 @@
 """What a worker does with a job: plain values in, plain values out. No Ray and no MLflow here."""
 
+import contextlib
 import functools
 import time
 import traceback
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import torch
 
 from llfc.data import Dataset, load_dataset
 from llfc.networks.spawning import train_network
-from llfc.networks.store import Store
+from llfc.networks.store import Store, StoreWarning
 from llfc.results import connection_to_json
 from llfc.specs import Network, fingerprint, network_from_plain, trial_from_plain
 from llfc.trial import run_trial
@@ -27,19 +29,32 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
         place: `store`, `data_root` and `cache` (folders), `device`, `threads`.
 
     Returns:
-        `failed` (the reason, or an empty string), `seconds` and `device`.
+        `failed` (the reason, or an empty string), `warnings`, `seconds` and `device`.
     """
     torch.set_num_threads(place["threads"])
     device = choose_device(place["device"])
     begun = time.monotonic()
     failed = ""
-    try:
-        _do(job, place, device)
-    except Exception as error:
-        # An error must not end the worker, which other jobs wait for; the driver reports it.
-        failed = f"{type(error).__name__}: {error}"
-        Store(Path(place["store"])).put_text("failures", job["name"], traceback.format_exc())
-    return {"failed": failed, "seconds": time.monotonic() - begun, "device": describe(device)}
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", StoreWarning)
+        try:
+            _do(job, place, device)
+        except Exception as error:
+            # An error must not end the worker, which other jobs wait for; the driver reports it.
+            failed = f"{type(error).__name__}: {error}"
+            _keep_trace(job["name"], Path(place["store"]))
+    return {
+        "failed": failed,
+        "warnings": [str(warning.message) for warning in heard],
+        "seconds": time.monotonic() - begun,
+        "device": describe(device),
+    }
+
+
+def _keep_trace(name: str, store: Path) -> None:
+    with contextlib.suppress(ValueError):  # a full disk must not hide what went wrong before
+        Store(store).put_text("failures", name, traceback.format_exc())
 
 
 def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) -> None:
@@ -50,6 +65,9 @@ def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) 
         train_network(network, store, dataset, device=device, keep_epochs=tuple(job["keep_epochs"]))
         return
     trial = trial_from_plain(job["record"])
+    for network in (trial.pair.a, trial.pair.b):
+        if not store.has(network):  # it was there when the sweep was planned: damaged since
+            train_network(network, store, _dataset_of(network, None, place, device), device=device)
     dataset = _dataset_of(trial.pair.a, trial.limit_test, place, device)
     found = run_trial(trial, store, dataset, device=device)
     store.put_text(RESULTS, fingerprint(trial), connection_to_json(found))

@@ -1,0 +1,202 @@
+"""What tracking writes, analysis reads back, exactly; a run is complete, failed, or not there."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from analysis.params import params_of
+from analysis.runs import load_runs
+from llfc.results import BARRIERS, CURVE, PROFILE, Connection, LayerProfile
+from llfc.specs import Pair, Recipe, Trial, fingerprint
+from sweeps import tracking
+from sweeps.tracking import Tracker
+
+ALPHAS = 5
+RECIPE = Recipe(
+    epochs=3, batch_size=10, optimizer="sgd", lr=0.1, milestones=(0.5, 0.75), schedule="step"
+)
+
+
+def trial(seed=0, **fields):
+    pair = Pair(
+        architecture="mlp",
+        width=0.25,
+        norm="none",
+        dataset="fashion-mnist-small",
+        limit_train=None,
+        seed=seed,
+        spawn_epoch=None,
+        recipe=RECIPE,
+    )
+    return Trial(pair=pair, alphas=ALPHAS, probes=("fc1", "fc2"), **fields)
+
+
+def connection(seed=0, layers=2):
+    rng = np.random.default_rng(seed)
+    profiles = [
+        LayerProfile(
+            name=f"fc{i}",
+            baseline=rng.uniform(),
+            baseline_std=rng.uniform(),
+            **{column: rng.uniform(size=ALPHAS) for column in PROFILE},
+        )
+        for i in range(layers)
+    ]
+    curve = {column: rng.uniform(size=ALPHAS) for column in CURVE}
+    return Connection(
+        curve=curve | {"alpha": np.linspace(0, 1, ALPHAS)},
+        barriers={name: rng.uniform() for name in BARRIERS},
+        layers=tuple(profiles),
+        summaries={"llfc_error_mean": rng.uniform(), "undefined": math.nan},
+        matching={"objective": rng.uniform()},
+    )
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    """A store for the whole file: making one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('tracking')}/mlflow.db"
+
+
+@pytest.fixture
+def tracker(uri, tmp_path, request):
+    return Tracker(uri, request.node.name[:60], tmp_path / "artifacts")
+
+
+def runs_of(tracker, view=1):
+    return tracker._client.search_runs([tracker.experiment_id], run_view_type=view)
+
+
+def test_everything_written_is_read_back(uri, tracker, request):
+    written = {fingerprint(t): (t, connection(i)) for i, t in enumerate([trial(0), trial(1)])}
+    for one, found in written.values():
+        tracker.log(one, found, {"llfc.device": "cpu"})
+    runs = load_runs(uri, request.node.name[:60])
+    assert len(runs.trials) == 2
+    for _, row in runs.trials.iterrows():
+        one, found = written[row["fingerprint"]]
+        for name, value in found.scalars().items():
+            if not math.isnan(value):
+                assert row[name] == value, name
+        for name, value in params_of(one).items():
+            assert row[name] == value or (value is None and row[name] is None), name
+            assert type(row[name]) is type(value) or np.isscalar(value), name
+    for (name, alpha), group in runs.layers.groupby(["fingerprint", "alpha"]):
+        _, found = written[name]
+        i = list(found.curve["alpha"]).index(alpha)
+        for column in PROFILE:
+            assert list(group[column]) == [getattr(layer, column)[i] for layer in found.layers]
+    for name, group in runs.curves.groupby("fingerprint"):
+        for column in CURVE:
+            assert list(group[column]) == list(written[name][1].curve[column])
+
+
+def test_a_run_has_params_steps_tags_and_artifacts(tracker):
+    tracker.log(trial(), connection(), {"llfc.device": "cpu"})
+    (run,) = runs_of(tracker)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == run.data.tags["llfc.fingerprint"] == fingerprint(trial())
+    assert run.data.params["recipe.milestones"] == "(0.5, 0.75)"
+    assert run.data.params["spawn_epoch"] == "None"
+    assert "undefined" not in run.data.metrics
+    assert {"llfc.commit", "llfc.versions", "llfc.device", "llfc.sweep"} <= run.data.tags.keys()
+    assert "torch" in json.loads(run.data.tags["llfc.versions"])
+    client = tracker._client
+    curve = client.get_metric_history(run.info.run_id, "curve/test_loss")
+    assert [m.step for m in sorted(curve, key=lambda m: m.step)] == list(range(ALPHAS))
+    layers = client.get_metric_history(run.info.run_id, "layer/cos_error")
+    assert [m.value for m in sorted(layers, key=lambda m: m.step)] == [
+        layer.cos_error[ALPHAS // 2] for layer in connection().layers
+    ]
+    paths = {
+        f.path for d in ("", "tables", "figures") for f in client.list_artifacts(run.info.run_id, d)
+    }
+    assert paths >= {
+        "connection.json",
+        "tables/curve.csv",
+        "tables/layers.csv",
+        "figures/curve.png",
+        "figures/layers.png",
+    }
+
+
+def test_more_metrics_than_one_call_takes(tracker):
+    tracker.log(trial(), connection(layers=300), {})
+    (run,) = runs_of(tracker)
+    history = tracker._client.get_metric_history(run.info.run_id, "layer/cos_error")
+    assert len(history) == 300
+
+
+def test_nothing_is_left_of_a_run_that_could_not_be_written(tracker, monkeypatch):
+    def full_disk(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tracking, "curve_figure", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        tracker.log(trial(), connection(), {})
+    assert runs_of(tracker) == []
+    assert tracker.finished() == set()
+
+
+def test_a_failure_is_a_failed_run_until_the_trial_succeeds(tracker):
+    tracker.log_failure(trial(), "ValueError: loss is nan at alpha 0.5")
+    tracker.log_failure(trial(), "ValueError: loss is nan at alpha 0.25")
+    (run,) = runs_of(tracker)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["llfc.reason"] == "ValueError: loss is nan at alpha 0.25"
+    assert tracker.finished() == set()
+    tracker.log(trial(), connection(), {})
+    (run,) = runs_of(tracker)
+    assert run.info.status == "FINISHED"
+    assert tracker.finished() == {fingerprint(trial())}
+
+
+def test_of_two_complete_runs_of_a_trial_one_stays(tracker):
+    tracker.log(trial(), connection(), {})
+    tracker.log(trial(), connection(), {})
+    assert len(runs_of(tracker)) == 1
+
+
+def test_what_a_stopped_driver_left_is_removed(tracker):
+    client = tracker._client
+    dead = {"llfc.kind": "trial", "llfc.driver": f"{tracking.socket.gethostname()}:4194304"}
+    client.create_run(tracker.experiment_id, run_name="half", tags=dead)
+    alive = dead | {"llfc.driver": f"{tracking.socket.gethostname()}:1"}
+    kept = client.create_run(tracker.experiment_id, run_name="other", tags=alive)
+    assert tracker.remove_abandoned() == 1
+    assert [run.info.run_id for run in runs_of(tracker)] == [kept.info.run_id]
+
+
+def test_the_report_is_in_the_sweeps_own_run_once(tracker, tmp_path):
+    page = tmp_path / "report.html"
+    for text in ("first", "second"):
+        page.write_text(text)
+        tracker.log_report(page)
+    (run,) = runs_of(tracker)
+    assert run.data.tags["llfc.kind"] == "sweep"
+    local = tracker._client.download_artifacts(run.info.run_id, "report.html", str(tmp_path))
+    assert open(local).read() == "second"
+
+
+def test_parameters_are_every_field_of_the_trial():
+    names = {field.name for record in (Trial, Pair) for field in dataclasses.fields(record)} - {
+        "pair",
+        "recipe",
+    }
+    names |= {f"recipe.{field.name}" for field in dataclasses.fields(Recipe)}
+    assert params_of(trial()).keys() == names
+
+
+def test_an_address_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"tracking address sqlite:.* cannot be used") as said:
+        Tracker(f"sqlite:///{tmp_path}/mlflow.db", "width", tmp_path / "file")
+    assert "\n" not in str(said.value)
+
+
+def test_commit_is_known_or_said_to_be_unknown(monkeypatch, tmp_path):
+    monkeypatch.setattr(tracking, "__file__", str(tmp_path / "tracking.py"))
+    assert tracking.commit() == "unknown"
