@@ -87,7 +87,7 @@ def show(axis: str, value: Any) -> str:
     >>> show("width", 0.125), show("spawn_epoch", None), show("limit_train", None)
     ('0.125', 'independent', 'all')
     """
-    if value is None or value is pd.NA:
+    if pd.isna(value):
         return NONES.get(axis, "all")
     return f"{value:g}" if isinstance(value, float) else str(value)
 

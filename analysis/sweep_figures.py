@@ -1,0 +1,170 @@
+"""The figures of a sweep: frame in, Figure out."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from analysis.columns import label
+from analysis.figures import name_layers
+from analysis.grid import LOGARITHMIC, Layout, name, panels, select, show, values
+from analysis.style import looks, new_figure, styled
+from analysis.tables import layer_keys, layer_means
+
+COLUMNS = 3  # panels beside one another
+
+
+@styled
+def barrier_figure(trials: pd.DataFrame, column: str, plan: Layout) -> Figure:
+    """`column` against the sweep's axis: a line through the means, a faint point a trial.
+
+    Both axes are logarithmic where all values are positive; where a barrier is zero or negative,
+    the y axis is linear below the smallest positive one.
+    """
+    parts = list(panels(trials, plan.panels))
+    figure, grid = _grid_of_axes(len(parts), height=3.2)
+    for axes, (title, rows) in zip(grid, parts, strict=True):
+        _scale_x(axes, trials, plan.x)
+        for series, (colour, marker) in _looks(trials, plan.series):
+            part = select(rows, plan.series, series)
+            text = show(plan.series, series)
+            points = {"color": colour, "marker": marker}
+            axes.scatter(
+                _places(trials, part, plan.x),
+                part[column],
+                alpha=0.35,
+                s=14,
+                linewidths=0,
+                **points,
+            )
+            means = part.groupby(plan.x, dropna=False, sort=False)[column].mean().reset_index()
+            means = means.assign(place=_places(trials, means, plan.x)).sort_values("place")
+            axes.plot(means["place"], means[column], **points, label=text)
+        axes.set_title(title)
+        _scale_y(axes, trials[column])
+    _name(figure, grid, name(plan.x), label(column), name(plan.series))
+    return figure
+
+
+@styled
+def profile_figure(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> Figure:
+    """LLFC error at alpha = 1/2 by layer, averaged over trials, beside its baseline (dashed).
+
+    Bands are one standard deviation over trials, cut at zero.
+    """
+    means = layer_means(trials, layers, plan)
+    parts = list(panels(means, tuple(layer_keys(plan)[:-1])))
+    figure, grid = _grid_of_axes(len(parts), height=3.6)
+    for axes, (title, rows) in zip(grid, parts, strict=True):
+        for series, (colour, marker) in _looks(means, plan.series):
+            part = select(rows, plan.series, series).sort_values("index")
+            x, mean, sd = part["index"], part["cos_error"], part["cos_error_sd"].fillna(0)
+            line = {"color": colour, "marker": marker}
+            axes.plot(x, mean, **line, label=show(plan.series, series))
+            axes.plot(x, part["baseline"], "--", **line, linewidth=1, markersize=2.5)
+            low = np.maximum(mean - sd, 0)
+            axes.fill_between(x, low, mean + sd, color=colour, alpha=0.15, linewidth=0)
+        axes.set_title(title)
+        axes.set_ylim(bottom=0)
+        names = rows.drop_duplicates("index").sort_values("index")["layer"]
+        name_layers(axes, names.tolist())
+    _name(figure, grid, None, "1 − cosine", f"{name(plan.series)} (dashed: baseline, A against B)")
+    return figure
+
+
+@styled
+def scatter_figure(trials: pd.DataFrame, x: str, y: str, series: str, title: str = "") -> Figure:
+    """A point a trial: `y` against `x`, a colour and a marker a series."""
+    figure = new_figure(5.6, 4.2)
+    axes = figure.add_subplot()
+    for value, (colour, marker) in _looks(trials, series):
+        part = select(trials, series, value)
+        axes.scatter(
+            part[x],
+            part[y],
+            s=24,
+            color=colour,
+            marker=marker,
+            alpha=0.75,
+            linewidths=0,
+            label=show(series, value),
+        )
+    axes.set_xlabel(label(x))
+    axes.set_ylabel(label(y))
+    axes.set_title(title)
+    axes.legend(title=name(series))
+    return figure
+
+
+def _grid_of_axes(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    across = min(count, COLUMNS)
+    down = -(-count // across)
+    wide = 6.4 if across == 1 else 3.4 * across
+    figure = new_figure(wide, height * down + 0.4)
+    grid = figure.subplots(down, across, squeeze=False, sharey=True).ravel().tolist()
+    for spare in grid[count:]:
+        spare.remove()
+    return figure, grid[:count]
+
+
+def _name(figure: Figure, grid: Sequence[Axes], x: str | None, y: str, series: str) -> None:
+    """Name the axes of all panels, and the series once, under them."""
+    if x is not None:
+        figure.supxlabel(x, fontsize="medium")
+    figure.supylabel(y, fontsize="medium")
+    named: dict[str, Any] = {}
+    for handle, text in itertools.chain.from_iterable(
+        zip(*axes.get_legend_handles_labels(), strict=True) for axes in grid
+    ):
+        named.setdefault(text, handle)
+    figure.legend(
+        list(named.values()), list(named), title=series, loc="outside upper center", ncols=4
+    )
+
+
+def _looks(trials: pd.DataFrame, axis: str) -> list[tuple[Any, tuple[str, str]]]:
+    """Each value of `axis` with its colour and marker."""
+    found = values(trials, axis)
+    return list(zip(found, looks([show(axis, value) for value in found]).values(), strict=True))
+
+
+def _to_scale(trials: pd.DataFrame, axis: str) -> bool:
+    """Whether `axis` is drawn to scale: it has numbers, and all its values are numbers."""
+    return axis in LOGARITHMIC and bool(trials[axis].notna().all())
+
+
+def _places(trials: pd.DataFrame, rows: pd.DataFrame, axis: str) -> list[float]:
+    """Where the rows lie on the x axis: at their value, or at their category's place."""
+    if _to_scale(trials, axis):
+        return [float(value) for value in rows[axis]]
+    order = [show(axis, value) for value in values(trials, axis)]
+    return [float(order.index(show(axis, None if pd.isna(v) else v))) for v in rows[axis]]
+
+
+def _scale_x(axes: Axes, trials: pd.DataFrame, axis: str) -> None:
+    found = values(trials, axis)
+    names = [show(axis, value) for value in found]
+    if _to_scale(trials, axis):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks([float(value) for value in found], names)
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.margins(x=0.08)
+    else:
+        turned = {"rotation": 30, "ha": "right"} if len("".join(names)) > 30 else {}
+        axes.set_xticks(range(len(names)), names, **turned)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+
+
+def _scale_y(axes: Axes, column: pd.Series) -> None:
+    positive = column[column > 0]
+    if positive.empty:
+        return
+    if (column <= 0).any():
+        axes.set_yscale("symlog", linthresh=float(positive.min()))
+    else:
+        axes.set_yscale("log")

@@ -1,0 +1,142 @@
+"""The tables of a sweep: frame in, frame out; and any frame as text for a terminal."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate  # type: ignore[import-untyped]
+
+from analysis.columns import number
+from analysis.grid import Layout, name, select, show, values
+
+TERMINAL = 100
+
+
+def across(trials: pd.DataFrame, column: str, plan: Layout) -> pd.DataFrame:
+    """Mean and standard deviation of `column` over seeds in each cell of the grid.
+
+    Returns:
+        A row a cell: the axes of the plan, `mean`, `sd` (NaN for a single trial), `trials`.
+    """
+    groups = trials.groupby(plan.keys, dropna=False, observed=True)[column]
+    table = groups.agg(mean="mean", sd="std", trials="count").reset_index()
+    return table.astype({"mean": float, "sd": float})
+
+
+def cell_table(trials: pd.DataFrame, column: str, plan: Layout) -> pd.DataFrame:
+    """`column` as mean ± sd over seeds: a row an x, a column a series; text, for people."""
+    cells = across(trials, column, plan)
+    rows = []
+    for axes, part in _blocks(cells, (*plan.panels, plan.x)):
+        row = dict(axes)
+        for value in values(trials, plan.series):
+            cell = select(part, plan.series, value)
+            row[show(plan.series, value)] = _mean_sd(cell)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def layer_table(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> pd.DataFrame:
+    """LLFC error at alpha = 1/2 beside its baseline, layer by layer, averaged over trials.
+
+    Returns:
+        A row a (network family, series, layer), in forward order: `LLFC error`, `baseline`,
+        their `ratio`, the means' quotient, and the number of `trials`.
+    """
+    means = layer_means(trials, layers, plan)
+    keys = {name(a): [show(a, value) for value in means[a]] for a in layer_keys(plan)}
+    numbers = {
+        "LLFC error": means["cos_error"].map(number),
+        "baseline": means["baseline"].map(number),
+        "ratio": (means["cos_error"] / means["baseline"]).map(number),
+        "trials": means["trials"],
+    }
+    return pd.DataFrame({**keys, "layer": means["layer"], **numbers})
+
+
+def layer_keys(plan: Layout) -> list[str]:
+    """The axes within which layers are averaged: what makes the layers, and the series."""
+    return [axis for axis in ("architecture", "norm") if axis in plan.keys] + [plan.series]
+
+
+def layer_means(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> pd.DataFrame:
+    """Mean and sd over trials of each layer's LLFC error at alpha = 1/2, and of its baseline."""
+    keys = layer_keys(plan)
+    middle = layers[np.isclose(layers["alpha"], 0.5)]
+    joined = middle.merge(trials[["run_id", *keys]], on="run_id")
+    groups = joined.groupby([*keys, "index", "layer"], dropna=False, observed=True)
+    return groups.agg(
+        cos_error=("cos_error", "mean"),
+        cos_error_sd=("cos_error", "std"),
+        baseline=("baseline", "mean"),
+        trials=("run_id", "count"),
+    ).reset_index()
+
+
+def correlation_table(found: pd.DataFrame) -> pd.DataFrame:
+    """The frame of `correlations` as text, for people."""
+    frame = pd.DataFrame(
+        {
+            "group": found["group"],
+            "method": found["method"],
+            "value": found["value"].map(lambda v: number(round(v, 3))),
+            "95 % interval": [
+                "–" if np.isnan(low) else f"{low:.2f} to {high:.2f}"
+                for low, high in zip(found["low"], found["high"], strict=True)
+            ],
+            **{column: found[column] for column in ("trials", "pairs", "seeds")},
+            "left out": found["left_out"],
+        }
+    )
+    return frame if found["left_out"].any() else frame.drop(columns="left out")
+
+
+def to_text(frame: pd.DataFrame, keys: int = 1, width: int = TERMINAL) -> str:
+    """`frame` for a terminal, in as many blocks of columns as it takes to fit in `width`.
+
+    Args:
+        frame: any frame.
+        keys: the number of columns, from the left, that every block repeats.
+        width: columns of the terminal.
+    """
+    left: list[str] = list(frame.columns[:keys])
+    blocks: list[list[str]] = [[]]
+    for column in frame.columns[keys:]:
+        if blocks[-1] and _width(frame[[*left, *blocks[-1], column]]) > width:
+            blocks.append([])
+        blocks[-1].append(column)
+    return "\n\n".join(_simple(frame[[*left, *block]]) for block in blocks)
+
+
+def _simple(frame: pd.DataFrame) -> str:
+    text: str = tabulate(
+        frame.astype(str).to_numpy().tolist(),
+        headers=[str(column) for column in frame.columns],
+        tablefmt="simple",
+        disable_numparse=True,
+    )
+    return text
+
+
+def _width(frame: pd.DataFrame) -> int:
+    return len(_simple(frame).splitlines()[1])
+
+
+def _blocks(
+    cells: pd.DataFrame, axes: tuple[str, ...]
+) -> Iterator[tuple[list[tuple[str, str]], pd.DataFrame]]:
+    """The cells of each combination of `axes`, in order, with what the combination is called."""
+    if not axes:
+        yield [], cells
+        return
+    first, *rest = axes
+    for value in values(cells, first):
+        for more, part in _blocks(select(cells, first, value), tuple(rest)):
+            yield [(name(first), show(first, value)), *more], part
+
+
+def _mean_sd(cell: pd.DataFrame) -> str:
+    if cell.empty:
+        return "–"
+    mean, sd = cell["mean"].iloc[0], cell["sd"].iloc[0]
+    return number(mean) if np.isnan(sd) else f"{number(mean)} ± {number(sd)}"
