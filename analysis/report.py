@@ -149,12 +149,16 @@ def provenance(runs: Runs) -> Mapping[str, str]:
         "data": "; ".join(map(_data, values(trials, "dataset"))),
         "networks": answer.counts(trials),
         "seeds": ", ".join(map(str, values(trials, "seed"))),
-        "logged": f"from {trials['start'].min():%Y-%m-%d %H:%M} to {trials['start'].max():%H:%M} UTC",
+        "logged": "{:%Y-%m-%d %H:%M} to {:%Y-%m-%d %H:%M} UTC".format(*_ends(trials["start"])),
         "tracking store": runs.source,
     }
     for column in ("commit", "device", "versions", "command"):
         lines[column] = "; ".join(map(_plain, sorted(trials[column].unique()))) or "not recorded"
     return lines
+
+
+def _ends(column: "pd.Series[Any]") -> tuple[Any, Any]:
+    return column.min(), column.max()
 
 
 def _data(dataset: str) -> str:

@@ -33,7 +33,7 @@ def barrier_figure(trials: pd.DataFrame, column: str, plan: Layout) -> Figure:
         for series, (colour, marker) in _looks(trials, plan.series):
             part = select(rows, plan.series, series)
             text = show(plan.series, series)
-            points = {"color": colour, "marker": marker}
+            points: Any = {"color": colour, "marker": marker}
             axes.scatter(
                 _places(trials, part, plan.x),
                 part[column],
@@ -64,7 +64,7 @@ def profile_figure(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> 
         for series, (colour, marker) in _looks(means, plan.series):
             part = select(rows, plan.series, series).sort_values("index")
             x, mean, sd = part["index"], part["cos_error"], part["cos_error_sd"].fillna(0)
-            line = {"color": colour, "marker": marker}
+            line: Any = {"color": colour, "marker": marker}
             axes.plot(x, mean, **line, label=show(plan.series, series))
             axes.plot(x, part["baseline"], "--", **line, linewidth=1, markersize=2.5)
             low = np.maximum(mean - sd, 0)
@@ -155,7 +155,7 @@ def _scale_x(axes: Axes, trials: pd.DataFrame, axis: str) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.margins(x=0.08)
     else:
-        turned = {"rotation": 30, "ha": "right"} if len("".join(names)) > 30 else {}
+        turned: Any = {"rotation": 30, "ha": "right"} if len("".join(names)) > 30 else {}
         axes.set_xticks(range(len(names)), names, **turned)
         axes.set_xlim(-0.5, len(names) - 0.5)
 
