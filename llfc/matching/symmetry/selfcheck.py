@@ -1,0 +1,121 @@
+"""Does a spec keep the function? Asked of the model itself, with everything permuted at once."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from llfc.matching.permutation import PermutationSpec
+from llfc.seeds import stream
+
+TOLERANCE = 1e-4  # of the outputs' scale, in float32
+
+DROPOUTS: tuple[Any, ...] = (
+    *(torch.dropout, torch.dropout_, torch.alpha_dropout, torch.feature_dropout),
+    *(torch.feature_alpha_dropout, torch.alpha_dropout_, torch.feature_dropout_),
+    *(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout),
+)
+
+
+class WithoutDropout(TorchFunctionMode):
+    """Every dropout passes its input on, whichever way a model calls it."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in DROPOUTS:
+            return args[0] if args else kwargs["input"]
+        if func is F.scaled_dot_product_attention:
+            args = (*args[:4], 0.0, *args[5:])
+            kwargs.pop("dropout_p", None)
+        return func(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """The model in train or eval mode, and each module's own mode back again afterwards."""
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        model.train(training)
+        yield
+    finally:
+        for module, was_training in before:
+            module.training = was_training
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a fresh network holds one and the same number throughout, which would hide errors."""
+    return tensor.numel() > 0 and bool((tensor == tensor.flatten()[0]).all())
+
+
+def randomised(state: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """The state with random norm statistics, and with noise where all entries are equal."""
+    generator = stream(seed, "self-check")
+    new: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        new[name] = tensor.detach().clone()
+        if not tensor.is_floating_point() or not (is_plain(tensor) or "running_" in name):
+            continue
+        noise = torch.rand(tensor.shape, generator=generator, dtype=torch.float32).to(tensor)
+        around_one = name.endswith("running_var") or bool(tensor.abs().mean() > 0.1)
+        new[name] = 0.5 + noise if around_one else 0.4 * (noise - 0.5)
+    return new
+
+
+def outputs(
+    model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Tensor], seed: int
+) -> list[Tensor]:
+    """The floating tensors that the model returns with this state; its own state is untouched."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), WithoutDropout():
+        torch.manual_seed(seed)
+        copies = {name: tensor.clone() for name, tensor in state.items()}
+        result = torch.func.functional_call(model, copies, tuple(x.clone() for x in inputs))
+    return [x for x in pytree.tree_leaves(result) if isinstance(x, Tensor)]
+
+
+def relative_gap(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
+    """The largest difference, relative to the largest entry of its tensor."""
+    gaps = [0.0]
+    for x, y in zip(before, after, strict=True):
+        x, y = x.detach().double(), y.detach().double()
+        if x.numel():
+            gaps.append(float((x - y).abs().max() / x.abs().max().clamp_min(1e-30)))
+    return float("nan") if any(gap != gap for gap in gaps) else max(gaps)
+
+
+def gap_in_mode(
+    spec: PermutationSpec, model: nn.Module, inputs: Sequence[Tensor], seed: int, training: bool
+) -> float:
+    """The function gap in eval or in train mode (dropout off, equal random draws)."""
+    state = randomised(model.state_dict(), seed)
+    moved = spec.apply(spec.random(seed), state)
+    run: Callable[[Mapping[str, Tensor]], list[Tensor]] = lambda s: outputs(model, s, inputs, seed)  # noqa: E731
+    with mode(model, training):
+        return relative_gap(run(state), run(moved))
+
+
+def function_gap(
+    spec: PermutationSpec, model: nn.Module, inputs: Sequence[Tensor], seed: int = 0
+) -> float:
+    """The worse of the function gaps in eval and in train mode.
+
+    Raises:
+        ValueError: the gap exceeds 1e-4 of the outputs' scale, or is not a number.
+    """
+    gap = 0.0
+    for training in (False, True):
+        found = gap_in_mode(spec, model, inputs, seed, training)
+        if not found <= TOLERANCE:
+            where = "train" if training else "eval"
+            raise ValueError(
+                f"permutation spec: outputs in {where} mode change by {found:.2g} of their scale, "
+                f"more than {TOLERANCE:g}"
+            )
+        gap = max(gap, found)
+    return gap
