@@ -77,8 +77,7 @@ def values(trials: pd.DataFrame, axis: str) -> list[Any]:
 
 def select(trials: pd.DataFrame, axis: str, value: Any) -> pd.DataFrame:
     """The rows in which `axis` has `value`; None is a value like any other."""
-    column = trials[axis]
-    return trials[column.isna() if value is None else (column == value).fillna(False)]
+    return trials[[_same(found, value) for found in trials[axis]]]
 
 
 def show(axis: str, value: Any) -> str:
@@ -87,7 +86,7 @@ def show(axis: str, value: Any) -> str:
     >>> show("width", 0.125), show("spawn_epoch", None), show("limit_train", None)
     ('0.125', 'independent', 'all')
     """
-    if pd.isna(value):
+    if _same(value, None):
         return NONES.get(axis, "all")
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -107,6 +106,11 @@ def panels(trials: pd.DataFrame, axes: tuple[str, ...]) -> Iterator[tuple[str, p
         title = f"{name(first)} {show(first, value)}"
         for more, rows in panels(select(trials, first, value), tuple(rest)):
             yield (f"{title}, {more}" if more else title), rows
+
+
+def _same(found: Any, value: Any) -> bool:
+    # pandas may hand None back as NaN, which equals nothing.
+    return found is value or found == value or (value is None and found != found)
 
 
 def _rank(matching: str) -> tuple[int, str]:

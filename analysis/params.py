@@ -65,11 +65,6 @@ def params_of(trial: Trial) -> dict[str, Any]:
     return {name: getattr(owners.get(name, recipe), name.removeprefix(RECIPE)) for name in PARAMS}
 
 
-def nullable_ints() -> list[str]:
-    """The names of the parameters that are whole numbers or None."""
-    return [name for name, hint in PARAMS.items() if _kind(hint) == (int, True)]
-
-
 def _kind(hint: Any) -> tuple[type, bool]:
     """The type behind a field's hint, and whether None is a value too."""
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
@@ -86,3 +81,7 @@ def _parse(kind: type, text: str) -> Any:
             raise ValueError
         return tuple(value)
     return kind(text)
+
+
+# The parameters for which None is a value.
+NULLABLE = tuple(name for name, hint in PARAMS.items() if _kind(hint)[1])

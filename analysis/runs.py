@@ -5,6 +5,7 @@ A run whose parameters do not give back its fingerprint was made by another vers
 or of the method; its numbers are not comparable, so it is left out and counted as outdated.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import mlflow.artifacts
 import pandas as pd
+
+# Before the first import of mlflow: nothing is sent to anybody about its use.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from analysis.params import nullable_ints, params_of, trial_from_params
+from analysis.params import NULLABLE, params_of, trial_from_params
 from llfc.results import CURVE, PROFILE, Connection, connection_from_json
 from llfc.specs import fingerprint
 
@@ -41,7 +46,8 @@ class Runs:
         sweep: the sweep's name.
         source: where it was read, for people.
         trials: a row a finished trial: run_id, fingerprint, start, the provenance tags, every
-            parameter under its name and with its type, every scalar under its name.
+            parameter under its name and with its type (None is None, not NaN), every scalar under
+            its name.
         unfinished: a row a trial that was begun and has no finished run: fingerprint, status
             (FAILED; RUNNING is in flight or abandoned), reason, start, run_id, attempts.
         superseded: finished runs left out because a newer one of the same trial is there.
@@ -68,17 +74,26 @@ class Runs:
         """A row a (trial, layer, alpha): the columns of PROFILE, the layer's baselines.
 
         `index` counts a trial's layers from 0 and `depth` runs from 0, its first, to 1, its last.
+        Each row has its trial's run_id and fingerprint.
         """
-        return _stack(_layer_frames(self.connections), ["run_id", "layer", "alpha"])
+        return self._stack(_layer_frames(found) for found in self.connections.values())
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """A row a (trial, alpha): the columns of CURVE."""
-        frames = (
-            pd.DataFrame({name: found.curve[name] for name in CURVE}).assign(run_id=run_id)
-            for run_id, found in self.connections.items()
+        return self._stack(
+            pd.DataFrame({name: found.curve[name] for name in CURVE})
+            for found in self.connections.values()
         )
-        return _stack(frames, ["run_id", *CURVE])
+
+    def _stack(self, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+        """A frame a connection, as one, with what names the trials in front."""
+        names = dict(zip(self.trials["run_id"], self.trials["fingerprint"], strict=True))
+        index = ["run_id", "fingerprint"]
+        parts = dict(zip(((r, names[r]) for r in self.connections), frames, strict=True))
+        if not parts:
+            return pd.DataFrame(columns=index)
+        return pd.concat(parts, names=index).reset_index(index).reset_index(drop=True)
 
 
 def load_runs(tracking_uri: str, experiment: str) -> Runs:
@@ -143,7 +158,7 @@ def _sort_out(sweep: str, source: str, runs: list[Run], read: Reader) -> Runs:
     return Runs(
         sweep=sweep,
         source=source,
-        trials=_trials(finished.values()),
+        trials=frame_of(finished.values()),
         unfinished=pd.DataFrame(others.values(), columns=list(UNFINISHED)),
         superseded=superseded,
         outdated=sum(r.info.status == "FINISHED" and r.info.run_id not in current for r in runs),
@@ -187,31 +202,37 @@ def _start(run: Run) -> pd.Timestamp:
     return pd.Timestamp(run.info.start_time, unit="ms", tz="UTC")
 
 
-def _trials(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    frame = pd.DataFrame(list(rows))
-    if frame.empty:
+def frame_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A frame of trials; a parameter that may be None keeps Python's values, so None is None."""
+    rows = list(rows)
+    if not rows:
         return pd.DataFrame(columns=["run_id", "fingerprint", "start", *PROVENANCE])
-    return frame.astype(dict.fromkeys(nullable_ints(), "Int64"))
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {
+        name: pd.Series([row.get(name) for row in rows], dtype=object if name in NULLABLE else None)
+        for name in names
+    }
+    return pd.DataFrame(columns)
 
 
-def _layer_frames(connections: Mapping[str, Connection]) -> Iterable[pd.DataFrame]:
-    for run_id, found in connections.items():
-        last = max(len(found.layers) - 1, 1)
-        for index, layer in enumerate(found.layers):
-            columns = {name: getattr(layer, name) for name in PROFILE}
-            yield pd.DataFrame({"alpha": found.curve["alpha"], **columns}).assign(
-                run_id=run_id,
-                layer=layer.name,
-                index=index,
-                depth=index / last,
-                baseline=layer.baseline,
-                baseline_std=layer.baseline_std,
-            )
-
-
-def _stack(frames: Iterable[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    stacked = list(frames)
-    return pd.concat(stacked, ignore_index=True) if stacked else pd.DataFrame(columns=columns)
+def _layer_frames(found: Connection) -> pd.DataFrame:
+    """The rows of one trial's layers."""
+    alpha, last = found.curve["alpha"], max(len(found.layers) - 1, 1)
+    frames = [
+        pd.DataFrame(
+            {
+                "layer": layer.name,
+                "index": index,
+                "depth": index / last,
+                "alpha": alpha,
+                **{name: getattr(layer, name) for name in PROFILE},
+                "baseline": layer.baseline,
+                "baseline_std": layer.baseline_std,
+            }
+        )
+        for index, layer in enumerate(found.layers)
+    ]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"alpha": []})
 
 
 def _read_connections(tracking_uri: str, uris: Mapping[str, str]) -> dict[str, Connection]:

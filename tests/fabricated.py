@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.params import nullable_ints, params_of
-from analysis.runs import UNFINISHED, Runs
+from analysis.params import params_of
+from analysis.runs import UNFINISHED, Runs, frame_of
 from llfc.results import BARRIERS, Connection, LayerProfile
 from llfc.specs import Pair, Recipe, Trial, fingerprint
 
@@ -143,11 +143,10 @@ def runs_of(trials: Iterable[Trial], sweep: str = "width", failed: Iterable[Tria
         }
         for run_id, (one, what) in found.items()
     ]
-    frame = pd.DataFrame(rows)
     return Runs(
         sweep=sweep,
         source="memory",
-        trials=frame.astype(dict.fromkeys(nullable_ints(), "Int64")) if rows else frame,
+        trials=frame_of(rows),
         unfinished=pd.DataFrame([_failed(one) for one in failed], columns=list(UNFINISHED)),
         read=lambda run_ids: {run_id: found[run_id][1] for run_id in run_ids},
     )
