@@ -204,10 +204,11 @@ def load_dataset(
     Raises:
         ValueError: if the name is unknown, the data are not there, or a limit is too large.
     """
+    name = resolve_dataset(name, cache, progress=progress)
     if name.startswith(PREFIX):
-        arrays = load_folder(name, cache, progress=progress)
+        arrays: Arrays = load_folder(name, cache)
     else:
-        arrays = lookup("dataset", name, DATASETS)(_data_root(data_root))
+        arrays = DATASETS[name](_data_root(data_root))
     full = _dataset(name, arrays)
     for split, limit in (("train", limit_train), ("test", limit_test)):
         full = _limited(full, split, limit)

@@ -4,6 +4,7 @@ The trunk that simply continues is a network too (its root, see llfc.specs.Netwo
 only has to be trained from its spawn epoch on, where the root's training state was kept.
 """
 
+import functools
 from collections.abc import Iterable
 
 import torch
@@ -80,7 +81,9 @@ def training_cost(network: Network, dataset: Dataset | None = None) -> float:
     shape = (3, 32, 32) if dataset is None else dataset.input_shape
     images = network.limit_train or (5000 if dataset is None else len(dataset.train_labels))
     left = network.recipe.epochs - (network.spawn_epoch or 0)
-    return float(left * images * _multiply_adds(network, shape))
+    return float(
+        left * images * _multiply_adds(network.architecture, network.width, network.norm, shape)
+    )
 
 
 class _Training:
@@ -159,24 +162,23 @@ def _build(network: Network, dataset: Dataset) -> nn.Module:
     )
 
 
-def _multiply_adds(network: Network, shape: tuple[int, int, int]) -> int:
-    """Multiplications in the forward pass of one image; counted without computing anything."""
-    model = skeleton(
-        network.architecture,
-        width=network.width,
-        norm=network.norm,
-        input_shape=shape,
-        num_classes=10,
-    )
+@functools.cache
+def _multiply_adds(architecture: str, width: float, norm: str, shape: tuple[int, int, int]) -> int:
+    """Multiplications of weights in the forward pass of one image of `shape`."""
+    model = skeleton(architecture, width=width, norm=norm, input_shape=shape, num_classes=10)
     total = 0
 
     def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         nonlocal total
         if isinstance(module, nn.Linear | nn.Conv2d):
-            positions = output[0].numel() // output.shape[1]
-            total += module.weight.numel() * positions
+            total += module.weight.numel() * (output[0].numel() // output.shape[1])
 
     for module in model.modules():
         module.register_forward_hook(count)
-    model.eval()(torch.empty((1, *shape), device="meta"))
+    # Not on the meta device, where torch first loads its compiler, for seconds.
+    model.to_empty(device="cpu").eval()
+    for parameter in model.parameters():
+        parameter.detach().zero_()
+    with torch.no_grad():
+        model(torch.zeros((1, *shape)))
     return total
