@@ -148,7 +148,7 @@ def _reader(kind: Any, *, optional: bool) -> Callable[[str], Any]:
         if optional and word.lower() == "none":
             return None
         if kind is bool:
-            return {"true": True, "false": False}[word.lower()]
+            return bool(("false", "true").index(word.lower()))
         return kind(word)
 
     read.__name__ = {int: "integer", float: "number", bool: "true/false"}.get(kind, "value")

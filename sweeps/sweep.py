@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from llfc.connectivity.corrections import CORRECTIONS
+from llfc.data import DATASETS
+from llfc.imagefolder import PREFIX
 from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES
@@ -90,6 +92,8 @@ def _pair(point: Mapping[str, Any]) -> Pair:
     """The pair at one point of the grid; its names are looked up before anything is trained."""
     lookup("matching", point["matching"], MATCHERS)
     lookup("correction", point["correction"], CORRECTIONS)
+    if not point["dataset"].startswith(PREFIX):
+        lookup("dataset", point["dataset"], DATASETS)
     architecture = lookup("architecture", point["architecture"], ARCHITECTURES)
     changes = {name: point[name] for name in RECIPE_AXES if name in point}
     recipe = default_recipe(point["architecture"], point["dataset"])

@@ -73,7 +73,7 @@ def test_every_axis_is_an_option(name, capsys):
             "spawn_epoch must be None or in [0, epochs=",
         ),
         ("--matching weight", "did you mean 'weights'?"),
-        ("--architecture resnet21", "did you mean 'resnet20'?"),
+        ("--architecture resnt20", "did you mean 'resnet20'?"),
         ("--correction rest", "did you mean 'reset'?"),
         ("--norm bath", "did you mean 'batch'?"),
         ("--dataset fashion_mnist", "did you mean 'fashion-mnist'?"),
