@@ -1,0 +1,210 @@
+"""What was written to MLflow is read back: typed, complete, and nothing silently dropped."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from analysis.params import params_of
+from analysis.runs import load_runs
+from llfc.results import CURVE, PROFILE
+from llfc.specs import fingerprint
+from sweeps.tracking import Tracker
+from tests.fabricated import connection, grid, trial
+
+TRIALS = grid(width=[0.5, 1.0], spawn_epoch=[None, 2], seed=[0, 1])
+TAGS = {"llfc.device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    """A store for the whole file: making one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('runs')}/mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("artifacts")
+
+
+@pytest.fixture(scope="module")
+def width(uri, folder):
+    """A sweep with eight finished trials, a failed one and one in flight."""
+    tracker = Tracker(uri, "width", folder)
+    for one in TRIALS:
+        tracker.log(one, connection(one), TAGS)
+    tracker.log_failure(trial(width=4.0), "loss is nan at alpha 0.5")
+    tags = {"llfc.kind": "trial", "llfc.fingerprint": "f" * 12}
+    MlflowClient(uri).create_run(tracker.experiment_id, run_name="f" * 12, tags=tags)
+    return load_runs(uri, "width")
+
+
+@pytest.fixture
+def experiment(uri, folder, request):
+    """An experiment of its own for one test."""
+    return Tracker(uri, request.node.name, folder)
+
+
+def by_name(runs):
+    return {row["fingerprint"]: row for _, row in runs.trials.iterrows()}
+
+
+def test_a_row_a_finished_trial(width):
+    assert set(width.trials["fingerprint"]) == set(map(fingerprint, TRIALS))
+    assert len(width.trials) == len(TRIALS)
+    assert width.superseded == width.outdated == 0
+
+
+def test_parameters_have_their_values_and_types(width):
+    rows = by_name(width)
+    for one in TRIALS:
+        for name, value in params_of(one).items():
+            found = rows[fingerprint(one)][name]
+            assert found is None if value is None else found == value, name
+    kinds = width.trials.dtypes
+    assert pd.api.types.is_integer_dtype(kinds["seed"])
+    assert pd.api.types.is_float_dtype(kinds["width"])
+    assert pd.api.types.is_bool_dtype(kinds["recipe.augment"])
+    assert pd.api.types.is_string_dtype(kinds["matching"])
+
+
+def test_scalars_are_exact(width):
+    rows = by_name(width)
+    for one in TRIALS:
+        for name, value in connection(one).scalars().items():
+            assert rows[fingerprint(one)][name] == value, name
+
+
+def test_provenance_is_there(width):
+    row = width.trials.iloc[0]
+    assert row["device"] == "cpu"
+    assert row["commit"]
+    assert row["start"].tzinfo is not None
+
+
+def test_layers_and_curves_are_exact(width):
+    for one in TRIALS:
+        found = connection(one)
+        curve = width.curves[width.curves["fingerprint"] == fingerprint(one)]
+        for name in CURVE:
+            assert curve[name].tolist() == found.curve[name].tolist()
+        layers = width.layers[width.layers["fingerprint"] == fingerprint(one)]
+        assert len(layers) == len(found.layers) * one.alphas
+        for index, layer in enumerate(found.layers):
+            rows = layers[layers["index"] == index]
+            assert set(rows["layer"]) == {layer.name}
+            assert set(rows["baseline"]) == {layer.baseline}
+            assert rows["alpha"].tolist() == found.curve["alpha"].tolist()
+            for name in PROFILE:
+                assert rows[name].tolist() == getattr(layer, name).tolist()
+    assert width.layers.groupby("fingerprint")["depth"].agg(["min", "max"]).eq([0, 1]).all(axis=None)
+
+
+def test_failed_and_running_trials_are_seen(width):
+    rows = width.unfinished.set_index("fingerprint")
+    assert rows.loc[fingerprint(trial(width=4.0)), "reason"] == "loss is nan at alpha 0.5"
+    assert rows.loc[fingerprint(trial(width=4.0)), "status"] == "FAILED"
+    assert rows.loc["f" * 12, "status"] == "RUNNING"
+    assert len(rows) == 2
+
+
+def copy_run(client, run, **changes):
+    """Another finished run with the parameters and tags of `run`."""
+    tags = {key: value for key, value in run.data.tags.items() if key.startswith("llfc.")}
+    start = run.info.start_time + changes.pop("later", 1000)
+    again = client.create_run(run.info.experiment_id, start_time=start, tags=tags | changes)
+    for key, value in run.data.params.items():
+        client.log_param(again.info.run_id, key, value)
+    client.log_metric(again.info.run_id, "llfc_error_mean", 0.5)
+    client.set_terminated(again.info.run_id)
+    return again.info.run_id
+
+
+@pytest.mark.parametrize("later", [-5000, 5000])
+def test_of_two_finished_runs_of_a_trial_the_newer_is_used(uri, experiment, later):
+    client = MlflowClient(uri)
+    experiment.log(TRIALS[0], connection(TRIALS[0]), TAGS)
+    (run,) = client.search_runs([experiment.experiment_id])
+    copy = copy_run(client, run, later=later)
+    runs = load_runs(uri, run.data.tags["llfc.sweep"])
+    assert runs.trials["run_id"].tolist() == [copy if later > 0 else run.info.run_id]
+    assert runs.superseded == 1
+
+
+def test_a_failure_that_was_made_good_is_not_unfinished(uri, experiment):
+    client = MlflowClient(uri)
+    experiment.log(TRIALS[0], connection(TRIALS[0]), TAGS)
+    tags = {"llfc.kind": "trial", "llfc.fingerprint": fingerprint(TRIALS[0])}
+    late = client.create_run(experiment.experiment_id, tags=tags)
+    client.set_terminated(late.info.run_id, "FAILED")
+    name = client.get_experiment(experiment.experiment_id).name
+    runs = load_runs(uri, name)
+    assert len(runs.trials) == 1
+    assert runs.unfinished.empty
+
+
+def test_attempts_are_counted(uri, experiment):
+    client = MlflowClient(uri)
+    experiment.log_failure(trial(), "first")
+    tags = {"llfc.kind": "trial", "llfc.fingerprint": fingerprint(trial()), "llfc.reason": "last"}
+    again = client.create_run(experiment.experiment_id, start_time=2**42, tags=tags)
+    client.set_terminated(again.info.run_id, "FAILED")
+    runs = load_runs(uri, client.get_experiment(experiment.experiment_id).name)
+    (row,) = runs.unfinished.to_dict("records")
+    assert (row["attempts"], row["reason"]) == (2, "last")
+    assert runs.trials.empty
+    assert runs.layers.empty
+    assert runs.curves.empty
+
+
+def test_a_run_of_another_version_is_counted_and_left_out(uri, experiment):
+    client = MlflowClient(uri)
+    experiment.log(TRIALS[0], connection(TRIALS[0]), TAGS)
+    (run,) = client.search_runs([experiment.experiment_id])
+    copy_run(client, run, **{"llfc.fingerprint": "0" * 12})
+    runs = load_runs(uri, run.data.tags["llfc.sweep"])
+    assert runs.trials["fingerprint"].tolist() == [fingerprint(TRIALS[0])]
+    assert runs.outdated == 1
+
+
+def test_the_sweeps_own_run_is_no_trial(uri, experiment, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text("page")
+    experiment.log_report(page)
+    name = MlflowClient(uri).get_experiment(experiment.experiment_id).name
+    runs = load_runs(uri, name)
+    assert runs.trials.empty
+    assert runs.unfinished.empty
+
+
+def test_all_pages_are_read(uri, width, monkeypatch):
+    monkeypatch.setattr("analysis.runs.PAGE", 3)
+    again = load_runs(uri, "width")
+    assert again.trials["run_id"].tolist() == width.trials["run_id"].tolist()
+
+
+def test_a_scalar_that_one_trial_lacks_is_nan(uri, experiment):
+    client = MlflowClient(uri)
+    experiment.log(TRIALS[0], connection(TRIALS[0]), TAGS)
+    (run,) = client.search_runs([experiment.experiment_id])
+    other = trial(seed=9)
+    experiment.log(other, connection(other), TAGS)
+    client.log_metric(run.info.run_id, "extra", 1.0)
+    rows = by_name(load_runs(uri, run.data.tags["llfc.sweep"]))
+    assert rows[fingerprint(TRIALS[0])]["extra"] == 1.0
+    assert math.isnan(rows[fingerprint(other)]["extra"])
+
+
+def test_an_unknown_sweep_is_one_line_that_lists_the_known(uri, width):
+    with pytest.raises(ValueError, match=r"^unknown sweep 'widht': sqlite:.* has .*width") as said:
+        load_runs(uri, "widht")
+    assert "\n" not in str(said.value)
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path):
+    path = tmp_path / "none.db"
+    with pytest.raises(ValueError, match=r"^tracking store must exist, got sqlite:"):
+        load_runs(f"sqlite:///{path}", "width")
+    assert not Path(path).exists()
