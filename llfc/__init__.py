@@ -1,0 +1,25 @@
+"""Linear mode connectivity and layerwise linear feature connectivity, measured together.
+
+The package tells its story in `llfc.trial`: two networks (`llfc.networks`) are brought into one
+basis (`llfc.matching`) and the line between them is walked (`llfc.connectivity`). Here are the
+names that a notebook wants:
+
+- `permutation_spec(model, *example_inputs)`: which units of a network may change places;
+- `match(name, model_a, model_b, spec)`: the permutation that brings b closest to a;
+- `connect(model_a, model_b, test=...)`: loss, error and every layer's features on the line.
+"""
+
+from llfc.matching import MATCHERS, Permutation, PermutationSpec, match, permutation_spec
+from llfc.results import Connection, LayerProfile
+from llfc.trial import connect
+
+__all__ = [
+    "MATCHERS",
+    "Connection",
+    "LayerProfile",
+    "Permutation",
+    "PermutationSpec",
+    "connect",
+    "match",
+    "permutation_spec",
+]

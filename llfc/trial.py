@@ -1,0 +1,196 @@
+"""One trial, from two networks to what lies between them: the table of contents of the science."""
+
+import copy
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from llfc.connectivity.barrier import barriers, curve_summaries, lemma1_slack
+from llfc.connectivity.blend import Line, check_same_architecture, device_of, positions
+from llfc.connectivity.corrections import CORRECTIONS
+from llfc.connectivity.layerwise import summarise
+from llfc.connectivity.path import Walk, walk
+from llfc.connectivity.probes import choose_probes
+from llfc.connectivity.samples import Batches, Samples
+from llfc.data import Dataset
+from llfc.matching.matchers import match
+from llfc.matching.permutation import Permutation, PermutationSpec
+from llfc.matching.symmetry import permutation_spec
+from llfc.names import lookup
+from llfc.networks.architectures import build
+from llfc.networks.spawning import load_network
+from llfc.networks.store import Store
+from llfc.results import Array, Connection
+from llfc.seeds import stream
+from llfc.specs import Network, Trial, fingerprint
+
+BATCH = 250  # images a batch; larger ones were no faster on a CPU, and their features take memory
+
+
+def connect(
+    model_a: nn.Module,
+    model_b: nn.Module,
+    *,
+    test: Samples,
+    train: Samples | None = None,
+    matching: str | Permutation | None = "weights",
+    correction: str = "reset",
+    alphas: int | Sequence[float] | Array = 25,
+    probes: Sequence[str] | None = None,
+    spec: PermutationSpec | None = None,
+    seed: int = 0,
+    batch_size: int = BATCH,
+) -> Connection:
+    """What lies on the line between two networks, from A (alpha = 0) to B, permuted (alpha = 1).
+
+    B's units are brought into A's basis, the line is walked once on each split, and every position
+    gives loss and error, and on the test split each probed layer's LLFC numbers. The models are
+    never modified; all runs in eval mode, where the models are.
+
+    Args:
+        model_a: a classifier; gives logits of shape [images, classes].
+        model_b: another of the same architecture, in the same place.
+        test: float images as the models take them and labels, in memory, or an iterable of such
+            batches that can be iterated again.
+        train: the same for training data; without, the train columns are NaN.
+        matching: a name in MATCHERS; or a permutation of B's units, as `llfc.match` finds it; or
+            None to leave B as it is.
+        correction: a name in CORRECTIONS.
+        alphas: an odd number of positions, or the positions themselves.
+        probes: names of modules, or patterns; None for those that `choose_probes` finds.
+        spec: the symmetry of both; derived from A if None and there is something to permute.
+        seed: of the matcher's random choices.
+        batch_size: at most so many images a batch, where images are in memory.
+
+    Raises:
+        ValueError: if a name is unknown; the models differ in architecture; there are no images, a
+            label is out of range, or training data are needed and not given; a loss or feature is
+            not finite.
+    """
+    alpha = positions(alphas)
+    correct = lookup("correction", correction, CORRECTIONS)
+    check_same_architecture(model_a, model_b)
+    device = device_of(model_a)
+    seen = Batches("test", test, batch_size, device)
+    trained_on = None if train is None else Batches("train", train, batch_size, device)
+    b, record = _into_one_basis(model_a, model_b, matching, spec, seen, trained_on, seed)
+    line = Line(model_a, b, alpha)
+    chosen = choose_probes(line.a, seen.example(), probes)
+    line.correct(correct(line, trained_on))
+    on_train = None if trained_on is None else walk(line, trained_on)
+    on_test = walk(line, seen, chosen)
+    return _connection(alpha, on_train, on_test, record)
+
+
+def run_trial(
+    trial: Trial, store: Store, dataset: Dataset, *, device: torch.device | str = "cpu"
+) -> Connection:
+    """What `trial` finds, with the networks that are in `store`.
+
+    Args:
+        trial: which pair, brought into one basis how, measured how.
+        store: where the pair's two networks are.
+        dataset: the data set that the pair names, limited as pair and trial say.
+        device: where to compute.
+
+    Raises:
+        ValueError: if a network is not in the store, or the trial cannot be measured; the message
+            begins with the trial's name.
+    """
+    a, b = (
+        load_network(network, store, dataset, device=device)
+        for network in (trial.pair.a, trial.pair.b)
+    )
+    dataset = dataset.to(device)
+    try:
+        return connect(
+            a,
+            b,
+            test=dataset.batches("test", BATCH),
+            train=dataset.batches("train", BATCH),
+            matching=trial.matching,
+            correction=trial.correction,
+            alphas=trial.alphas,
+            probes=trial.probes,
+            spec=_spec_of(trial.pair.a, dataset.input_shape, dataset.num_classes),
+            seed=trial.pair.seed,
+        )
+    except ValueError as error:
+        raise ValueError(f"trial {fingerprint(trial)}: {error}") from error
+
+
+def _spec_of(
+    network: Network, input_shape: tuple[int, int, int], num_classes: int
+) -> PermutationSpec:
+    """The symmetry of `network`'s architecture, derived once in a process."""
+    return _spec(network.architecture, network.width, network.norm, input_shape, num_classes)
+
+
+@functools.lru_cache(maxsize=32)
+def _spec(
+    architecture: str,
+    width: float,
+    norm: str,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+) -> PermutationSpec:
+    model = build(
+        architecture,
+        width=width,
+        norm=norm,
+        input_shape=input_shape,
+        num_classes=num_classes,
+        generator=stream(0, "init"),
+    )
+    return permutation_spec(model, torch.zeros(2, *input_shape))
+
+
+def _into_one_basis(
+    a: nn.Module,
+    b: nn.Module,
+    matching: str | Permutation | None,
+    spec: PermutationSpec | None,
+    test: Batches,
+    train: Batches | None,
+    seed: int,
+) -> tuple[nn.Module, Mapping[str, float]]:
+    """B with its units permuted towards A's, a model of its own; and the matcher's record."""
+    if matching is None:
+        return b, {}
+    if spec is None:
+        spec = permutation_spec(a, test.example())
+    if isinstance(matching, str):
+        images = None if train is None else train.images()
+        matching = match(matching, a, b, spec, images, seed)
+    permuted = copy.deepcopy(b)
+    permuted.load_state_dict(spec.apply(matching, b.state_dict()))
+    return permuted, matching.record
+
+
+def _connection(
+    alpha: Array, on_train: Walk | None, on_test: Walk, record: Mapping[str, float]
+) -> Connection:
+    missing = np.full(len(alpha), np.nan)
+    curve = {
+        "alpha": alpha,
+        "train_loss": missing if on_train is None else on_train.loss,
+        "train_error": missing if on_train is None else on_train.error,
+        "test_loss": on_test.loss,
+        "test_error": on_test.error,
+    }
+    summaries = {
+        **curve_summaries(curve),
+        **summarise(on_test.layers, alpha),
+        "llfc_zero_features": float(on_test.zeros),
+        "lemma1_slack": lemma1_slack(on_test.error),
+    }
+    return Connection(
+        curve=curve,
+        barriers=barriers(curve),
+        layers=on_test.layers,
+        summaries=summaries,
+        matching=record,
+    )
