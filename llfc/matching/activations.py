@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from llfc.matching.assignment import total_score
+from llfc.matching.blocks import Cluster, place, root
 from llfc.matching.nested import improved_partners
-from llfc.matching.overlap import Cluster, Overlap, place, root
+from llfc.matching.overlap import Overlap
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs, last_taps, listening
@@ -138,13 +139,9 @@ def _match(
     before = after = 0.0
     for clusters in moments.values():
         scores = {cluster: similarity(found) for cluster, found in clusters.items()}
-        places = {cluster: place(cluster, index) for cluster in scores}
-        found = improved_partners(scores, places)
-        if found is not None:
-            index |= found
-        for cluster, score in scores.items():
-            before += total_score(score, places[cluster])
-            after += total_score(score, place(cluster, index))
+        before += sum(total_score(s, place(c, index)) for c, s in scores.items())
+        index |= improved_partners(scores, index) or {}
+        after += sum(total_score(s, place(c, index)) for c, s in scores.items())
     return with_record(overlap, index, began=began, iterations=count, objective=(before, after))
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from llfc.matching.overlap import Cluster, cuts
-from llfc.matching.permutation import Axis, PermutationSpec
+from llfc.matching.axes import Axis
+from llfc.matching.blocks import Cluster, blocks
+from llfc.matching.permutation import PermutationSpec
 
 Inputs = Tensor | tuple[Tensor, ...]
 Listen = Callable[[Inputs], dict[Cluster, list[Tensor]]]
@@ -26,15 +27,15 @@ class Tap:
 def last_taps(spec: PermutationSpec) -> dict[Cluster, Tap]:
     """For each cluster, the last module in forward order whose output carries it.
 
-    A segment that carries two clusters is not read: the units of the one are in an unknown order
+    A block with two clusters is not read: the units of the one are in an unknown order
     while those of the other are matched.
     """
     taps: dict[Cluster, Tap] = {}
     for features in spec.features.values():
         for feature in features:
-            for _, clusters, _, _ in cuts((feature.axis,)):
-                if len(clusters) == 1:
-                    taps[clusters[0]] = Tap(feature.module, feature.dim, feature.axis)
+            for block in blocks(feature.axis):
+                if len(block.clusters) == 1:
+                    taps[block.clusters[0]] = Tap(feature.module, feature.dim, feature.axis)
     return taps
 
 
@@ -88,8 +89,7 @@ def listening(model: nn.Module, taps: Mapping[Cluster, Tap]) -> Iterator[Listen]
 def _units(output: Tensor, tap: Tap, cluster: Cluster) -> Iterator[Tensor]:
     """Copies of the cluster's features in `output`, [units, samples]; one for each segment."""
     feature = output.detach().movedim(tap.dim, 0)
-    for slices, clusters, sizes, order in cuts((tap.axis,)):
-        if clusters == (cluster,):
-            block = feature[slices].reshape(*sizes, -1).permute(*order, len(order))
-            units = block.flatten(0, len(cluster) - 1).flatten(1)
+    for block in blocks(tap.axis):
+        if block.clusters == (cluster,):
+            units = block.of(feature, 0).reshape(len(block.positions), -1)
             yield units.clone(memory_format=torch.contiguous_format)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Generator, Tensor, nn
 
-from llfc.matching.nested import improved_partners
-from llfc.matching.overlap import Cluster, Index, Overlap
+from llfc.matching.blocks import Cluster
+from llfc.matching.nested import TOLERANCE, best_partners, improved_partners
+from llfc.matching.overlap import Index, Overlap
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs
@@ -93,13 +94,17 @@ def ascend(
 
 def _improve(overlap: Overlap, group: str, index: Index, places: dict[Cluster, Tensor]) -> bool:
     """Move `group` to its best partners, all others held; False if it stands there already."""
-    found = improved_partners(overlap.scores(group, places), places)
+    scores = overlap.scores(group, places)
+    if overlap.bends(group):
+        found: Index | None = best_partners(scores, overlap.pairs(group, places))
+    else:
+        found = improved_partners(scores, index)
     if found is None:
         return False
     moved = overlap.places(index | found, only=group)
     if overlap.bends(group):
         before, after = overlap.value_at(group, places), overlap.value_at(group, places | moved)
-        if after - before <= 1e-6 * (abs(before) + abs(after)):
+        if after - before <= TOLERANCE[overlap.dtype] * (abs(before) + abs(after)):
             return False
     index |= found
     places |= moved
