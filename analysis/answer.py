@@ -5,38 +5,49 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.columns import BARRIER, LLFC, label, number
+from analysis.columns import BARRIER, LLFC, number, phrase
 from analysis.correlations import count_networks, count_pairs
 from analysis.grid import Layout, name, panels, select, show, values
 
 
+def headline(found: pd.DataFrame) -> "pd.Series[Any]":
+    """The row of `correlations` that the answer is about: ranks, over all trials."""
+    return found[(found["group"] == "all") & (found["method"] == "Spearman")].iloc[0]
+
+
 def answer(trials: pd.DataFrame, found: pd.DataFrame) -> str:
     """How closely barrier and LLFC error go together, from the frame of `correlations`."""
-    row = found[(found["group"] == "all") & (found["method"] == "Spearman")].iloc[0]
-    what = f"{label(BARRIER)} and {label(LLFC)}"
-    over = f"Over {counts(trials)}"
+    row = headline(found)
+    what = f"between {phrase(BARRIER)} and {phrase(LLFC)}"
     if math.isnan(row["value"]):
-        return f"{over}: no correlation of {what}; {row['note']}."
-    return f"{over}, Spearman's ρ of {what} is {row['value']:.2f}{interval(row)}."
+        return f"No correlation {what} can be given: {row['note']} ({counts(trials)})."
+    return f"Spearman's ρ {what} is {row['value']:.2f}, over {counts(trials)}. {intervals(row)}"
 
 
-def interval(row: "pd.Series[Any]") -> str:
-    """A correlation's interval and what to know of it, to stand behind its value."""
+def intervals(row: "pd.Series[Any]") -> str:
+    """A correlation's intervals and what to know of them, as a sentence."""
     if math.isnan(row["low"]):
-        return f" ({row['note']})"
-    note = f"; {row['note']}" if row["note"] else ""
-    return f" (95 % bootstrap interval over seeds {row['low']:.2f} to {row['high']:.2f}{note})"
+        return f"{row['note'].capitalize()}."
+    note = f" ({row['note']})" if row["note"] else ""
+    text = f"95 % intervals over seeds: bootstrap {row['low']:.2f} to {row['high']:.2f}{note}"
+    if not math.isnan(row["t_low"]):
+        text += f", jackknife {row['t_low']:.2f} to {row['t_high']:.2f}"
+    return f"{text}."
 
 
 def counts(trials: pd.DataFrame) -> str:
-    """How many trials, pairs, networks and seeds there are."""
+    """How many trials, pairs, networks and seeds there are.
+
+    A pair's trials differ in matching, correction or measure; pairs of one seed share networks.
+    """
     numbers = {
         "trial": len(trials),
         "pair": count_pairs(trials),
         "network": count_networks(trials),
         "seed": trials["seed"].nunique(),
     }
-    return ", ".join(f"{n} {word}{'s' if n != 1 else ''}" for word, n in numbers.items())
+    texts = [f"{count} {word}{'s' if count != 1 else ''}" for word, count in numbers.items()]
+    return "{} of {} ({}, {})".format(*texts)
 
 
 def trends(trials: pd.DataFrame, plan: Layout) -> list[str]:
@@ -53,10 +64,11 @@ def _trend(rows: pd.DataFrame, plan: Layout, series: Any, title: str) -> str:
     order = values(rows, plan.x)
     if len(order) < 2:
         return ""
-    first, last = (select(rows, plan.x, value)[BARRIER].mean() for value in (order[0], order[-1]))
-    ends = [f"{name(plan.x)} {show(plan.x, value)}" for value in (order[0], order[-1])]
-    where = f" ({title})" if title else ""
-    return (
-        f"{name(plan.series)} {show(plan.series, series)}{where}: mean barrier {number(first)} at"
-        f" {ends[0]}, {number(last)} at {ends[1]}."
+    ends = " and ".join(
+        f"{number(select(rows, plan.x, value)[BARRIER].mean())} at"
+        f" {name(plan.x)} {show(plan.x, value)}"
+        for value in (order[0], order[-1])
     )
+    where = f", {title}" if title else ""
+    subject = f"{name(plan.series)} {show(plan.series, series)}{where}"
+    return f"{subject[0].upper()}{subject[1:]}: the mean barrier is {ends}."

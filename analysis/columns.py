@@ -1,5 +1,6 @@
 """What each number is called for people, with its unit and its definition."""
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -36,9 +37,14 @@ DEFINITIONS: Mapping[str, str] = {
         "1 − cos between the layer's features in A and in B, averaged over test images. Where A and"
         " B agree already, a small LLFC error says nothing; so both are shown."
     ),
-    "interval": (
-        "95 % percentile bootstrap over seeds: whole seeds are drawn with replacement, each with"
-        " all its trials, because trials of one seed share networks and are not independent."
+    "bootstrap": (
+        "95 % percentile interval over seeds: whole seeds are drawn with replacement, each with all"
+        " its trials, because trials of one seed share networks and are not independent. With"
+        " fewer than six seeds it is coarse and too narrow."
+    ),
+    "jackknife": (
+        "95 % interval from leaving out one seed at a time, on Fisher's z scale, with Student's t"
+        " for the number of seeds: wider than the bootstrap, and to be preferred for few seeds."
     ),
 }
 
@@ -52,6 +58,25 @@ def label(column: str) -> str:
     return LABELS.get(column, column)
 
 
+def phrase(column: str) -> str:
+    """The name of `column` inside a sentence: with an article, without its unit.
+
+    >>> phrase("test_loss_chord")
+    'the chord barrier of the test loss'
+    """
+    return f"the {label(column).removesuffix(f' ({_unit(column)})')}"
+
+
+def heading(column: str) -> str:
+    """The name of `column` at the beginning of a line.
+
+    >>> heading("test_loss_chord")
+    'Chord barrier of the test loss (nats)'
+    """
+    text = label(column)
+    return text[0].upper() + text[1:]
+
+
 def number(value: float) -> str:
     """`value` to three digits, or a dash where there is none.
 
@@ -59,3 +84,21 @@ def number(value: float) -> str:
     ('0.123', '–', '1.23e+03')
     """
     return "–" if pd.isna(value) else f"{value:.3g}"
+
+
+def mean_sd(mean: float, sd: float) -> str:
+    """A mean and its spread, both to the spread's second digit; the mean alone without a spread.
+
+    >>> mean_sd(1.4362, 0.0182), mean_sd(0.5, float("nan")), mean_sd(3e-5, 1e-6)
+    ('1.436 ± 0.018', '0.5', '3e-05 ± 1e-06')
+    """
+    if pd.isna(sd):
+        return number(mean)
+    digits = 1 - math.floor(math.log10(sd)) if sd > 0 else 3
+    if digits > 5:
+        return f"{number(mean)} ± {number(sd)}"
+    return f"{mean:.{max(digits, 0)}f} ± {sd:.{max(digits, 0)}f}"
+
+
+def _unit(column: str) -> str:
+    return next((UNITS[word] for word in column.split("_") if word in UNITS), "")

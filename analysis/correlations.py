@@ -1,8 +1,18 @@
 """How closely two columns of a sweep go together, with intervals that know what trials share.
 
 Trials of one seed share networks, so they are not independent, and an interval that takes them for
-independent is too narrow. The bootstrap here draws whole seeds: one cluster is a seed, with all its
-trials, whatever their cell of the grid.
+independent is too narrow. Both intervals here take a seed, with all its trials in all cells of the
+grid, as one observation:
+
+- the bootstrap draws whole seeds with replacement and takes percentiles. With few seeds it is too
+  narrow: with three seeds it held the truth in 40 to 77 % of simulated sweeps;
+- the jackknife leaves out a seed at a time, on Fisher's z scale, with Student's t for the number
+  of seeds. In the same simulations it held the truth in 91 to 95 %.
+
+References:
+    Efron & Tibshirani, An Introduction to the Bootstrap, 1993: chapters 11 and 13.
+    Cameron & Miller, A Practitioner's Guide to Cluster-Robust Inference, Journal of Human
+    Resources 50, 2015: few clusters.
 """
 
 import itertools
@@ -61,9 +71,10 @@ def correlations(
         seed: of the resampling, where there are too many resamples to take them all.
 
     Returns:
-        A row a (group, method): `value`; `low` and `high`, its 95 % interval, NaN if there is none;
-        the numbers of `trials`, `pairs` and `seeds`; `left_out`, the trials that the method cannot
-        use (not finite, or not positive under a logarithm); `note`, what to know of the interval.
+        A row a (group, method): `value`; `low` and `high`, its 95 % bootstrap interval, and `t_low`
+        and `t_high`, its 95 % jackknife interval, NaN if there is none; the numbers of `trials`,
+        `pairs` and `seeds`; `left_out`, the trials that the method cannot use (not finite, or not
+        positive under a logarithm); `note`, what to know of the intervals.
     """
     groups = [("all", trials)]
     for axis in by:
@@ -108,10 +119,12 @@ def _correlate(
     }
     clusters = [values[usable & (trials["seed"] == s).to_numpy()] for s in used["seed"].unique()]
     value = _statistic(METHODS[method], values[usable])
-    low, high, note = _interval(METHODS[method], clusters, seed)
+    low, high, note = _bootstrap(METHODS[method], clusters, seed)
+    t_low, t_high = _jackknife(METHODS[method], clusters)
     if math.isnan(value):
         note = "undefined: fewer than 3 trials, or a column that does not vary"
-    return {"value": value, "low": low, "high": high, **counts, "note": note}
+    ends = {"low": low, "high": high, "t_low": t_low, "t_high": t_high}
+    return {"value": value, **ends, **counts, "note": note}
 
 
 def _statistic(statistic: Statistic, values: Floats) -> float:
@@ -121,7 +134,7 @@ def _statistic(statistic: Statistic, values: Floats) -> float:
     return statistic(values[:, 0], values[:, 1])
 
 
-def _interval(
+def _bootstrap(
     statistic: Statistic, clusters: Sequence[Floats], seed: int
 ) -> tuple[float, float, str]:
     """The percentile interval over resamples of the clusters.
@@ -144,8 +157,26 @@ def _interval(
         return math.nan, math.nan, "no interval: undefined in too many resamples"
     ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     low, high = np.quantile(found[defined], ends, weights=weights[defined], method="inverted_cdf")
-    few = f"coarse: {count} seeds have {len(draws)} distinct resamples"
+    few = f"{count} seeds make it coarse and too narrow"
     return float(low), float(high), few if count < FEW_SEEDS else ""
+
+
+def _jackknife(statistic: Statistic, clusters: Sequence[Floats]) -> tuple[float, float]:
+    """The t interval over leave-one-cluster-out pseudo-values of Fisher's z.
+
+    NaN if a correlation is undefined or perfect, where z is infinite.
+    """
+    count = len(clusters)
+    if count < LEAST_SEEDS:
+        return math.nan, math.nan
+    left = [np.concatenate([*clusters[:i], *clusters[i + 1 :]]) for i in range(count)]
+    found = np.array([_statistic(statistic, part) for part in [np.concatenate(clusters), *left]])
+    if not (np.abs(found) < 1).all():
+        return math.nan, math.nan
+    z = np.arctanh(found)
+    pseudo = count * z[0] - (count - 1) * z[1:]
+    spread = stats.t.ppf((1 + LEVEL) / 2, count - 1) * pseudo.std(ddof=1) / math.sqrt(count)
+    return math.tanh(pseudo.mean() - spread), math.tanh(pseudo.mean() + spread)
 
 
 def _resamples(count: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Floats]:

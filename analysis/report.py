@@ -7,19 +7,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from analysis import answer, sweep_figures, tables
-from analysis.columns import BARRIER, DEFINITIONS, LLFC, label
+from analysis.columns import BARRIER, DEFINITIONS, LLFC, heading, label
 from analysis.correlations import correlations
 from analysis.grid import Layout, layout, name, values
 from analysis.runs import Runs
 from analysis.style import to_svg
+from analysis.tables import correlation_table
 
-ANNOTATION = "mean ± standard deviation over seeds"
+SPREAD = "mean ± standard deviation over seeds"
+LAYERS = "LLFC error / baseline at α = 1/2 by layer, means over trials"
+# More layers than this are left to the page.
+SCREEN = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +49,21 @@ def summary_text(runs: Runs, x: str | None = None) -> str:
         return "\n".join([nothing(runs), *warnings(runs)])
     trials, plan = runs.trials, layout(runs.trials, runs.sweep, x)
     found = correlations(trials, LLFC, BARRIER, by=groups(trials, plan))
-    keys = len(plan.panels) + 1
-    return "\n\n".join(
-        [
-            answer.answer(trials, found),
-            f"{label(BARRIER)}, {ANNOTATION}\n"
-            + tables.to_text(tables.cell_table(trials, BARRIER, plan), keys),
-            f"{label(LLFC)}, at α = 1/2, {ANNOTATION}\n"
-            + tables.to_text(tables.cell_table(trials, LLFC, plan), keys),
-            f"Correlation of {label(BARRIER)} with {label(LLFC)}\n"
-            + tables.to_text(tables.correlation_table(found), 2),
-            *warnings(runs),
-        ]
-    )
+    keys, families = len(plan.panels) + 1, len(tables.layer_keys(plan))
+    layers = tables.layer_table(trials, runs.layers, plan)
+    blocks = [
+        fill(answer.answer(trials, found), tables.TERMINAL),
+        _block(f"{heading(BARRIER)}, {SPREAD}", tables.cell_table(trials, BARRIER, plan), keys),
+        _block(f"{heading(LLFC)}, {SPREAD}", tables.cell_table(trials, LLFC, plan), keys),
+    ]
+    if 0 < len(layers) <= SCREEN:
+        blocks.append(_block(f"{LAYERS}, {name(plan.series)} by column", layers, families))
+    blocks.append(_block(f"{heading(BARRIER)} with {label(LLFC)}", correlation_table(found), 2))
+    return "\n\n".join([*blocks, *warnings(runs)])
+
+
+def _block(title: str, frame: pd.DataFrame, keys: int) -> str:
+    return f"{fill(title, tables.TERMINAL)}\n\n{tables.to_text(frame, keys)}"
 
 
 def write_report(runs: Runs, path: Path, x: str | None = None) -> Path:
@@ -180,7 +187,7 @@ def _plain(text: str) -> str:
 def _barriers(trials: pd.DataFrame, plan: Layout) -> Part:
     figure = sweep_figures.barrier_figure(trials, BARRIER, plan)
     caption = (
-        f"{label(BARRIER)} against {name(plan.x)}, by {name(plan.series)}. Lines join the means"
+        f"{heading(BARRIER)} against {name(plan.x)}, by {name(plan.series)}. Lines join the means"
         " over seeds; a faint point is one trial."
     )
     return Part(
@@ -188,21 +195,21 @@ def _barriers(trials: pd.DataFrame, plan: Layout) -> Part:
         figure=to_svg(figure, "barrier", caption),
         caption=caption,
         table=tables.cell_table(trials, BARRIER, plan),
-        table_caption=f"{label(BARRIER)}, {ANNOTATION}.",
+        table_caption=f"{heading(BARRIER)}, {SPREAD}.",
     )
 
 
 def _scatter(trials: pd.DataFrame, plan: Layout, found: pd.DataFrame) -> Part:
-    row = found[(found["group"] == "all") & (found["method"] == "Spearman")].iloc[0]
+    row = answer.headline(found)
     title = f"Spearman's ρ {row['value']:.2f}, {row['trials']} trials, {row['seeds']} seeds"
     figure = sweep_figures.scatter_figure(trials, LLFC, BARRIER, plan.series, title)
-    caption = f"A point is one trial: {label(BARRIER)} against {label(LLFC)} at α = 1/2."
+    caption = f"A point is one trial: {label(BARRIER)} against {label(LLFC)}, at α = 1/2."
     return Part(
         title="Barrier against LLFC error",
         figure=to_svg(figure, "scatter", f"{caption} {title}."),
         caption=caption,
-        table=tables.correlation_table(found),
-        table_caption="Correlations. " + DEFINITIONS["interval"],
+        table=correlation_table(found),
+        table_caption="Correlation of the two, over all trials and within groups; 95 % intervals.",
     )
 
 
@@ -217,5 +224,5 @@ def _layers(runs: Runs, plan: Layout) -> Part:
         figure=to_svg(figure, "layers", caption),
         caption=caption,
         table=tables.layer_table(runs.trials, runs.layers, plan),
-        table_caption="The same in numbers; the ratio is LLFC error over baseline.",
+        table_caption=f"{LAYERS}.",
     )

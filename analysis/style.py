@@ -74,6 +74,15 @@ def looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     }
 
 
+def plain_number(value: float, _: object = None) -> str:
+    """A tick label without exponents where it stays short.
+
+    >>> plain_number(0.2), plain_number(30.0), plain_number(2e-5)
+    ('0.2', '30', '2e-05')
+    """
+    return f"{value:g}"
+
+
 def to_png(figure: Figure, dpi: int = 100) -> bytes:
     """`figure` as a PNG picture on white ground."""
     buffer = io.BytesIO()

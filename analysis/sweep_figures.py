@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from analysis.columns import label
+from analysis.columns import heading
 from analysis.figures import name_layers
 from analysis.grid import LOGARITHMIC, Layout, name, panels, select, show, values
-from analysis.style import looks, new_figure, styled
+from analysis.style import looks, new_figure, plain_number, styled
 from analysis.tables import layer_keys, layer_means
 
 COLUMNS = 3  # panels beside one another
@@ -47,7 +47,7 @@ def barrier_figure(trials: pd.DataFrame, column: str, plan: Layout) -> Figure:
             axes.plot(means["place"], means[column], **points, label=text)
         axes.set_title(title)
         _scale_y(axes, trials[column])
-    _name(figure, grid, name(plan.x), label(column), name(plan.series))
+    _name(figure, grid, name(plan.x), heading(column), name(plan.series))
     return figure
 
 
@@ -94,8 +94,8 @@ def scatter_figure(trials: pd.DataFrame, x: str, y: str, series: str, title: str
             linewidths=0,
             label=show(series, value),
         )
-    axes.set_xlabel(label(x))
-    axes.set_ylabel(label(y))
+    axes.set_xlabel(f"{heading(x)}, α = 1/2" if x.startswith("llfc_") else heading(x))
+    axes.set_ylabel(heading(y))
     axes.set_title(title)
     axes.legend(title=name(series))
     return figure
@@ -160,11 +160,16 @@ def _scale_x(axes: Axes, trials: pd.DataFrame, axis: str) -> None:
         axes.set_xlim(-0.5, len(names) - 0.5)
 
 
-def _scale_y(axes: Axes, column: pd.Series) -> None:
+def _scale_y(axes: Axes, column: "pd.Series[float]") -> None:
     positive = column[column > 0]
     if positive.empty:
         return
     if (column <= 0).any():
         axes.set_yscale("symlog", linthresh=float(positive.min()))
-    else:
-        axes.set_yscale("log")
+        return
+    axes.set_yscale("log")
+    low, high = float(column.min()), float(column.max())
+    steps = (1, 2, 5) if high < 100 * low else (1,)
+    axes.yaxis.set_major_locator(LogLocator(base=10, subs=steps))
+    axes.yaxis.set_major_formatter(FuncFormatter(plain_number))
+    axes.yaxis.set_minor_formatter(NullFormatter())

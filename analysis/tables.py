@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate  # type: ignore[import-untyped]
 
-from analysis.columns import number
+from analysis.columns import mean_sd, number
 from analysis.grid import Layout, name, select, show, values
 
 TERMINAL = 100
@@ -39,19 +39,18 @@ def cell_table(trials: pd.DataFrame, column: str, plan: Layout) -> pd.DataFrame:
 def layer_table(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> pd.DataFrame:
     """LLFC error at alpha = 1/2 beside its baseline, layer by layer, averaged over trials.
 
-    Returns:
-        A row a (network family, series, layer), in forward order: `LLFC error`, `baseline`,
-        their `ratio`, the means' quotient, and the number of `trials`.
+    A row a layer of each family of networks, in forward order; a column a series, with
+    "error / baseline" as text, for people.
     """
     means = layer_means(trials, layers, plan)
-    keys = {name(a): [show(a, value) for value in means[a]] for a in layer_keys(plan)}
-    numbers = {
-        "LLFC error": means["cos_error"].map(number),
-        "baseline": means["baseline"].map(number),
-        "ratio": (means["cos_error"] / means["baseline"]).map(number),
-        "trials": means["trials"],
-    }
-    return pd.DataFrame({**keys, "layer": means["layer"], **numbers})
+    rows = []
+    for axes, part in _blocks(means, (*layer_keys(plan)[:-1], "index")):
+        row = {**dict(axes[:-1]), "layer": part["layer"].iloc[0]}
+        for value in values(trials, plan.series):
+            cell = select(part, plan.series, value)
+            row[show(plan.series, value)] = _error_baseline(cell)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def layer_keys(plan: Layout) -> list[str]:
@@ -79,16 +78,19 @@ def correlation_table(found: pd.DataFrame) -> pd.DataFrame:
         {
             "group": found["group"],
             "method": found["method"],
-            "value": found["value"].map(lambda v: number(round(v, 3))),
-            "95 % interval": [
-                "–" if np.isnan(low) else f"{low:.2f} to {high:.2f}"
-                for low, high in zip(found["low"], found["high"], strict=True)
-            ],
+            "value": found["value"].map(lambda v: "–" if np.isnan(v) else f"{v:.2f}"),
+            "bootstrap": _ranges(found["low"], found["high"]),
+            "jackknife": _ranges(found["t_low"], found["t_high"]),
             **{column: found[column] for column in ("trials", "pairs", "seeds")},
             "left out": found["left_out"],
         }
     )
     return frame if found["left_out"].any() else frame.drop(columns="left out")
+
+
+def _ranges(low: "pd.Series[float]", high: "pd.Series[float]") -> list[str]:
+    ends = zip(low, high, strict=True)
+    return ["–" if np.isnan(a) else f"{a:.2f} to {b:.2f}" for a, b in ends]
 
 
 def to_text(frame: pd.DataFrame, keys: int = 1, width: int = TERMINAL) -> str:
@@ -135,8 +137,13 @@ def _blocks(
             yield [(name(first), show(first, value)), *more], part
 
 
+def _error_baseline(cell: pd.DataFrame) -> str:
+    if cell.empty:
+        return "–"
+    return f"{number(cell['cos_error'].iloc[0])} / {number(cell['baseline'].iloc[0])}"
+
+
 def _mean_sd(cell: pd.DataFrame) -> str:
     if cell.empty:
         return "–"
-    mean, sd = cell["mean"].iloc[0], cell["sd"].iloc[0]
-    return number(mean) if np.isnan(sd) else f"{number(mean)} ± {number(sd)}"
+    return mean_sd(cell["mean"].iloc[0], cell["sd"].iloc[0])
