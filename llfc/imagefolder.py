@@ -112,7 +112,7 @@ def _listing(folder: Path) -> tuple[list[str], list[_Picture]]:
     if not folder.is_dir():
         raise ValueError(f"image folder {folder} does not exist or is not a folder")
     homes = {split: _home(folder, split) for split in SPLITS}
-    classes = {split: _visible(home, folders=True) for split, home in homes.items()}
+    classes = {split: _visible(home, folder, folders=True) for split, home in homes.items()}
     names = [entry.name for entry in classes["train"]]
     if [entry.name for entry in classes["test"]] != names:
         odd = sorted({entry.name for entry in classes["test"]} ^ set(names))
@@ -122,34 +122,42 @@ def _listing(folder: Path) -> tuple[list[str], list[_Picture]]:
     pictures = []
     for split, entries in classes.items():
         for label, entry in enumerate(entries):
-            files = _visible(entry, folders=False)
+            files = _visible(entry, folder, folders=False)
             if not files:
                 raise ValueError(
                     f"image folder {folder}: {entry.relative_to(folder)} has no images"
                 )
             pictures += [_Picture(path, split, label) for path in files]
-    for picture in pictures:
-        if not picture.path.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(
-                f"image folder {folder}: {picture.path.relative_to(folder)} is a link out of it"
-            )
     return names, pictures
 
 
 def _home(folder: Path, split: str) -> Path:
     for name in SPLITS[split]:
         if (folder / name).is_dir():
+            _stay_inside(folder, folder / name)
             return folder / name
     raise ValueError(f"image folder {folder} must hold {' or '.join(SPLITS[split])}, holds neither")
 
 
-def _visible(folder: Path, *, folders: bool) -> list[Path]:
+def _visible(folder: Path, root: Path, *, folders: bool) -> list[Path]:
     """Folders, or files that PIL knows by their suffix, whose names begin with no dot; sorted."""
     known = Image.registered_extensions()
-    found = (path for path in folder.iterdir() if not path.name.startswith("."))
-    if folders:
-        return sorted(path for path in found if path.is_dir())
-    return sorted(p for p in found if p.suffix.lower() in known and not p.is_dir())
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            suffix = os.path.splitext(entry.name)[1].lower()
+            if entry.name.startswith(".") or not (folders or suffix in known):
+                continue
+            if entry.is_dir() == folders:
+                found.append(entry.name)
+                if entry.is_symlink():
+                    _stay_inside(root, folder / entry.name)
+    return [folder / name for name in sorted(found)]
+
+
+def _stay_inside(root: Path, link: Path) -> None:
+    if not link.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"image folder {root}: {link.relative_to(root)} is a link out of it")
 
 
 def _decode(pictures: list[_Picture], size: int | None, *, progress: bool) -> Arrays:
@@ -199,8 +207,8 @@ def _listing_digest(folder: Path, size: int | None, pictures: list[_Picture]) ->
     """A digest of what a folder looks like without reading its files."""
     digest = hashlib.blake2b(f"{folder.resolve()}\0{size}".encode(), digest_size=8)
     for picture in pictures:
-        found = picture.path.stat()
-        name = os.fsencode(picture.path.relative_to(folder))
+        found = os.stat(picture.path)
+        name = os.fsencode(picture.path)
         digest.update(name + f"\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
     return digest.hexdigest()
 

@@ -1,0 +1,161 @@
+"""The networks between A and B: (1 - alpha) A + alpha B, one at a time in one scratch network."""
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from llfc.results import Array
+
+Statistics = Mapping[str, Tensor]  # a buffer's full name -> what a correction found for it
+
+
+def positions(alphas: int | Sequence[float] | Array) -> Array:
+    """Positions on the line, ascending from 0 (A) to 1 (B).
+
+    Args:
+        alphas: their number, which is odd, so that the midpoint is one of them; or themselves.
+
+    Raises:
+        ValueError: if the number is even or below 3, or the positions do not ascend from 0 to 1.
+
+    >>> positions(5)
+    array([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    """
+    if isinstance(alphas, int | np.integer):
+        if alphas < 3 or alphas % 2 == 0:
+            raise ValueError(f"alphas must be odd and at least 3, got {alphas}")
+        return np.linspace(0, 1, int(alphas))
+    alpha = np.asarray(alphas, dtype=np.float64)
+    if alpha.ndim != 1 or len(alpha) < 3:
+        raise ValueError(f"alpha must be a list of at least 3 positions, got {alpha.tolist()}")
+    # Negated, so that a position that is not a number is refused too.
+    if not (alpha[0] == 0 and alpha[-1] == 1 and (np.diff(alpha) > 0).all()):
+        raise ValueError(f"alpha must ascend from 0 to 1, got {alpha.tolist()}")
+    return alpha
+
+
+class Line:
+    """The networks on the line between A and B, all in eval mode.
+
+    Holds copies: the models that it is made from are never modified. The ends are A and B
+    themselves; every network between them is blended into one scratch network, so memory is that
+    of three networks, whatever the number of positions.
+
+    Attributes:
+        alpha: positions, ascending from 0 (A) to 1 (B), shape [P].
+        a: a copy of A.
+        b: a copy of B.
+    """
+
+    def __init__(self, a: nn.Module, b: nn.Module, alpha: Array) -> None:
+        self.alpha = alpha
+        self.a, self.b = frozen_copy(a), frozen_copy(b)
+        self._scratch = frozen_copy(a)
+        # Whole numbers, such as a norm's count of batches, stay as they are in A.
+        self._ends = [
+            (of_a, of_b, into)
+            for of_a, of_b, into in zip(
+                tensors(self.a).values(),
+                tensors(self.b).values(),
+                tensors(self._scratch).values(),
+                strict=True,
+            )
+            if into.is_floating_point() or into.is_complex()
+        ]
+        self._buffers = dict(self._scratch.named_buffers())
+        self._corrected: Sequence[Statistics] = [{} for _ in alpha]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return device_of(self.a)
+
+    def correct(self, statistics: Sequence[Statistics]) -> None:
+        """From now on, give the network at each position these buffers; the ends keep their own."""
+        self._corrected = statistics
+
+    @torch.no_grad()
+    def at(self, position: int) -> nn.Module:
+        """The network at `alpha[position]`; valid until the next call."""
+        if position == 0:
+            return self.a
+        if position == len(self.alpha) - 1:
+            return self.b
+        weight = float(self.alpha[position])
+        for of_a, of_b, into in self._ends:
+            torch.lerp(of_a, of_b, weight, out=into)
+        for name, value in self._corrected[position].items():
+            self._buffers[name].copy_(value)
+        return self._scratch
+
+    @property
+    def inner(self) -> range:
+        """The positions strictly between the ends."""
+        return range(1, len(self.alpha) - 1)
+
+
+def frozen_copy(model: nn.Module) -> nn.Module:
+    """A copy of `model` in eval mode, whose parameters want no gradient."""
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where `model` is."""
+    first = next(iter(tensors(model).values()), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer by its name, a shared one once; temporary buffers included."""
+    return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+def check_same_architecture(a: nn.Module, b: nn.Module) -> None:
+    """Refuse two models between which there is no line.
+
+    Raises:
+        ValueError: if their modules differ in name, kind or settings, or their tensors in name,
+            shape, type or device; says the first difference. What has no part in a forward pass
+            in eval mode (dropout, a norm's momentum) may differ.
+    """
+    modules_a, modules_b = dict(a.named_modules()), dict(b.named_modules())
+    _same("module", _described(modules_a), _described(modules_b))
+    _same("tensor", _shapes(a), _shapes(b))
+
+
+def _described(modules: Mapping[str, nn.Module]) -> dict[str, str]:
+    return {name: _settings(module) for name, module in modules.items()}
+
+
+def _settings(module: nn.Module) -> str:
+    kind = type(module).__name__
+    if kind.startswith("Dropout") or list(module.children()):
+        return kind
+    if isinstance(module, nn.modules.batchnorm._NormBase):
+        return f"{kind}({module.num_features}, eps={module.eps})"
+    return f"{kind}({module.extra_repr()})"
+
+
+def _shapes(model: nn.Module) -> dict[str, str]:
+    return {
+        name: f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
+        for name, tensor in tensors(model).items()
+    }
+
+
+def _same(kind: str, of_a: Mapping[str, str], of_b: Mapping[str, str]) -> None:
+    for name in of_a.keys() | of_b.keys() if of_a.keys() != of_b.keys() else ():
+        if name not in of_a or name not in of_b:
+            has, lacks = ("A", "B") if name in of_a else ("B", "A")
+            raise ValueError(
+                f"models differ in architecture: {kind} {name!r} is in {has} and not in {lacks}"
+            )
+    for name, described in of_a.items():
+        if described != of_b[name]:
+            raise ValueError(
+                f"models differ in architecture: {kind} {name or 'model'!r} is {described} in A"
+                f" and {of_b[name]} in B"
+            )

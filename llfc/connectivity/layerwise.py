@@ -1,0 +1,218 @@
+"""Layerwise linear feature connectivity: from inner products to numbers for each layer.
+
+A layer is linearly connected where `f(alpha) = c ((1 - alpha) f(A) + alpha f(B))`, c > 0, for every
+image; f is its feature, flattened whole, neither pooled nor centred. All that is measured follows
+from six inner products an image and layer, so features are never kept.
+
+Where a feature is zero, nothing has a direction, and these definitions stand, so that no layer's
+mean is spoilt: two zero features have cosine 1, coefficient 1 and residual 0, as they agree; a zero
+feature and another have cosine 0, coefficient 0 and residual 1. A sum of two features that cancel
+but for rounding counts as zero. How often a definition stood in is counted.
+
+Reference:
+    Zhou, Yang, Yang, Yan & Hu, Going Beyond Linear Mode Connectivity: The Layerwise Linear Feature
+    Connectivity, NeurIPS 2023. https://arxiv.org/abs/2307.08286
+"""
+
+# Shape suffixes: P = positions on the line, L = layers, N = images of a batch.
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llfc.connectivity.barrier import middle
+from llfc.results import Array, LayerProfile
+
+MEASURES = ("cos_error", "coef", "residual", "cos_a", "cos_b", "baseline")
+CANCELLED = 16  # roundings of the sum of squares that two features which cancel may leave
+
+
+@dataclass(frozen=True)
+class InnerProducts:
+    """The six inner products of a batch, in float64.
+
+    Attributes:
+        aa: <f(A), f(A)>, shape [L, N].
+        bb: <f(B), f(B)>, shape [L, N].
+        ab: <f(A), f(B)>, shape [L, N].
+        ff: <f(alpha), f(alpha)>, shape [P, L, N].
+        fa: <f(alpha), f(A)>, shape [P, L, N].
+        fb: <f(alpha), f(B)>, shape [P, L, N].
+    """
+
+    aa: Tensor
+    bb: Tensor
+    ab: Tensor
+    ff: Tensor
+    fa: Tensor
+    fb: Tensor
+
+
+def measures(
+    alpha_P: Tensor, products: InnerProducts, eps: float
+) -> tuple[dict[str, Tensor], Tensor]:
+    r"""What one batch says about each layer, image by image.
+
+    With :math:`g = (1-\\alpha) f(A) + \\alpha f(B)`: `cos_error` 1 - cos(f, g), signed, so it is 2
+    for opposite features; `coef` <f, g> / ||g||²; `residual` ||f - g|| / ||g||; `cos_a` and `cos_b`
+    the cosine of f with f(A) and f(B) alone; `baseline` 1 - cos(f(A), f(B)).
+
+    Args:
+        alpha_P: positions, shape [P], float64.
+        products: the batch's inner products.
+        eps: rounding error of the features' type, relative to 1.
+
+    Returns:
+        Each of MEASURES by name, [P, L, N], `baseline` [L, N]; and how many definitions for zero
+        features stood in, a count.
+    """
+    alpha = alpha_P[:, None, None]
+    at_a, at_b = (1 - alpha).square() * products.aa, alpha.square() * products.bb
+    gg = at_a + at_b + 2 * alpha * (1 - alpha) * products.ab
+    gg = torch.where(gg > CANCELLED * eps * (at_a + at_b), gg, 0.0)
+    fg = (1 - alpha) * products.fa + alpha * products.fb
+    ff = products.ff
+    some = gg > 0
+    both_zero = ((ff == 0) & ~some).double()
+    squared = (ff - 2 * fg + gg).clamp(min=0)
+    found = {
+        "cos_error": 1 - cosine(fg, ff, gg),
+        "coef": torch.where(some, fg / gg, both_zero),
+        "residual": torch.where(some, (squared / gg).sqrt(), 1 - both_zero),
+        "cos_a": cosine(products.fa, ff, products.aa),
+        "cos_b": cosine(products.fb, ff, products.bb),
+        "baseline": 1 - cosine(products.ab, products.aa, products.bb),
+    }
+    return found, (~(some & (ff > 0))).sum()
+
+
+def cosine(product: Tensor, squares: Tensor, other_squares: Tensor) -> Tensor:
+    """Cosines from inner products; 1 for two zero features and 0 for a single one."""
+    zero, other_zero = squares <= 0, other_squares <= 0
+    defined = (zero & other_zero).to(product.dtype)
+    # One root of the product, not two: the cosine of a feature with itself is then exactly 1.
+    found: Tensor = torch.where(
+        zero | other_zero, defined, product / (squares * other_squares).sqrt()
+    )
+    return found
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Running mean and spread over images, the same in any batching, in float64.
+
+    Attributes:
+        count: number of images.
+        mean: their mean.
+        squares: the sum of squared deviations from the mean.
+    """
+
+    count: int
+    mean: Tensor
+    squares: Tensor
+
+    @staticmethod
+    def of(values: Tensor) -> "Moments":
+        """The moments over the last dimension of `values`."""
+        mean = values.mean(-1)
+        return Moments(values.shape[-1], mean, (values - mean[..., None]).square().sum(-1))
+
+    def merged(self, other: "Moments") -> "Moments":
+        """The moments of both together.
+
+        Reference:
+            Chan, Golub & LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample
+            Variances, COMPSTAT 1982.
+        """
+        count = self.count + other.count
+        step = other.mean - self.mean
+        return Moments(
+            count,
+            self.mean + step * (other.count / count),
+            self.squares + other.squares + step.square() * (self.count * other.count / count),
+        )
+
+    def std(self) -> Tensor:
+        """The standard deviation over images (their own, not an estimate of a larger set's)."""
+        return (self.squares / self.count).sqrt()
+
+
+@dataclass(frozen=True)
+class LayerMoments:
+    """Running moments of every measure, enough for all layers' profiles whatever the images.
+
+    Attributes:
+        moments: of each of MEASURES; empty before the first batch.
+        zeros: how many definitions for zero features stood in.
+    """
+
+    moments: Mapping[str, Moments]
+    zeros: Tensor | int = 0
+
+    def update(self, alpha_P: Tensor, products: InnerProducts, eps: float) -> "LayerMoments":
+        """These moments with one more batch in them."""
+        values, zeros = measures(alpha_P, products, eps)
+        batch = {name: Moments.of(values[name]) for name in MEASURES}
+        merged = {
+            name: self.moments[name].merged(batch[name]) if self.moments else batch[name]
+            for name in MEASURES
+        }
+        return LayerMoments(merged, self.zeros + zeros)
+
+    def profiles(self, names: Sequence[str], alpha: Array) -> tuple[LayerProfile, ...]:
+        """A profile a layer.
+
+        Raises:
+            ValueError: if a layer's features are not finite.
+        """
+        means = {name: self.moments[name].mean.cpu() for name in MEASURES}
+        spreads = {name: self.moments[name].std().cpu() for name in ("cos_error", "baseline")}
+        for name in ("coef", "residual"):
+            _check_finite(means[name], names, alpha)
+        return tuple(
+            LayerProfile(
+                name=name,
+                baseline=float(means["baseline"][layer]),
+                baseline_std=float(spreads["baseline"][layer]),
+                cos_error_std=spreads["cos_error"][:, layer].numpy(),
+                **{key: means[key][:, layer].numpy() for key in MEASURES if key != "baseline"},
+            )
+            for layer, name in enumerate(names)
+        )
+
+
+def summarise(layers: Sequence[LayerProfile], alpha: Array) -> dict[str, float]:
+    """The LLFC scalars of a trial, all at the position nearest to alpha = 1/2.
+
+    `llfc_error_mean`, `llfc_error_max` and `llfc_error_last` are the mean, the largest and the last
+    layer's `cos_error`; `llfc_baseline_mean`, `llfc_coef_mean` and `llfc_residual_mean` are means
+    over the layers. `llfc_ratio_mean` is the errors' sum over the baselines' sum: a mean of ratios
+    would be ruled by the layers where A and B agree already, whose baselines are next to nothing.
+    It is 0 where A and B agree everywhere and so does every blend.
+    """
+    at = middle(alpha)
+    error = np.array([layer.cos_error[at] for layer in layers])
+    baseline = np.array([layer.baseline for layer in layers])
+    with np.errstate(divide="ignore"):
+        ratio = error.sum() / baseline.sum() if error.sum() else 0.0
+    return {
+        "llfc_error_mean": float(error.mean()),
+        "llfc_error_max": float(error.max()),
+        "llfc_error_last": float(error[-1]),
+        "llfc_baseline_mean": float(baseline.mean()),
+        "llfc_ratio_mean": float(ratio),
+        "llfc_coef_mean": float(np.mean([layer.coef[at] for layer in layers])),
+        "llfc_residual_mean": float(np.mean([layer.residual[at] for layer in layers])),
+    }
+
+
+def _check_finite(means: Tensor, names: Sequence[str], alpha: Array) -> None:
+    wrong = (~means.isfinite()).nonzero().tolist()
+    if wrong:
+        position, layer = wrong[0]
+        raise ValueError(
+            f"features of layer {names[layer]!r} are not finite at alpha {alpha[position]:g}"
+        )

@@ -1,0 +1,281 @@
+"""The one law behind sums, products, contractions and broadcasts.
+
+Tensors are indexed by letters, as in an einsum. Where letters meet, the labels of the tensors must
+agree; what a label says of letters that the result lacks is projected onto those that it has.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from llfc.matching.symmetry.layout import (
+    Label,
+    Layout,
+    Space,
+    hold,
+    merged,
+    project,
+    settle,
+    spread,
+)
+from llfc.matching.symmetry.units import Units
+
+Spot = tuple[str, int]  # the k-th slot of a letter
+LARGEST_JOINT = 1 << 20  # nodes of a parameter's joint label; larger ones are labelled by dimension
+
+
+@dataclass
+class Meeting:
+    """Labels over common slots, each set of slots once."""
+
+    units: Units
+    owner: str
+    sizes: dict[int, int] = field(default_factory=dict)
+    labels: dict[frozenset[int], Label] = field(default_factory=dict)
+    fixed: set[int] = field(default_factory=set)
+
+    def add(self, label: Label) -> None:
+        """Let a label in: it is united with the one over the same slots, if there is one."""
+        key = frozenset(label.slots)
+        if key in self.labels:
+            known = self.labels[key]
+            self.units.union(known.nodes, spread(label.nodes, label.slots, known.slots))
+        else:
+            self.labels[key] = label
+
+    def over(self, keep: Iterable[int]) -> list[Label]:
+        """The labels restricted to some slots: as they are, or projected; the largest alone."""
+        wanted = frozenset(keep)
+        found: dict[frozenset[int], Label] = {}
+        for key, label in list(self.labels.items()):
+            common = key & wanted
+            if common:
+                found[common] = self.restricted(label, common)
+        return [found[key] for key in found if not any(key < other for other in found)]
+
+    def restricted(self, label: Label, keep: frozenset[int]) -> Label:
+        """A label of some of another's slots, to which the other's nodes belong."""
+        if keep == frozenset(label.slots):
+            return label
+        if keep in self.labels:
+            part = self.labels[keep]
+            self.units.relate(label.nodes, spread(part.nodes, part.slots, label.slots))
+            return part
+        part = self.labels[keep] = project(self.units, label, keep, self.owner)
+        return part
+
+    def reconcile(self) -> None:
+        """Make labels that share slots agree on them."""
+        labels = sorted(self.labels.values(), key=lambda label: len(label.slots))
+        for i, small in enumerate(labels):
+            for large in labels[i + 1 :]:
+                common = frozenset(small.slots) & frozenset(large.slots)
+                if common:
+                    self.restricted(small, common)
+                    self.restricted(large, common)
+
+
+def split_at(space: Space, slots: Sequence[int], cuts: Iterable[int]) -> list[int]:
+    """The slots of a dimension, split so that each cut (an inner size) falls between two."""
+    inner = 1
+    for slot in reversed(slots):
+        size = space.sizes[slot]
+        for cut in sorted({c for c in cuts if inner < c < inner * size}, reverse=True):
+            space.split(slot, cut // inner)
+            slot = space.parts[slot][1]
+        inner *= size
+    return space.leaves(slots)
+
+
+def cuts_of(sizes: Sequence[int]) -> set[int]:
+    """The inner sizes at which a product of sizes can be cut: of (2, 3, 5), 5 and 15."""
+    return {math.prod(sizes[k:]) for k in range(1, len(sizes))}
+
+
+def is_chain(cuts: Iterable[int]) -> bool:
+    """Whether each cut divides the next."""
+    ordered = sorted(cuts)
+    return all(b % a == 0 for a, b in zip(ordered, ordered[1:], strict=False))
+
+
+def align(layouts: list[Layout], places: Sequence[tuple[int, int]]) -> None:
+    """Give the dimensions (tensor, dimension) that meet the same slot sizes; may replace layouts."""
+    for attempt in (0, 1):
+        factors = [
+            tuple(layouts[i].space.sizes[s] for s in layouts[i].dims[dim]) for i, dim in places
+        ]
+        if len(set(factors)) == 1:
+            return
+        cuts = set().union(*map(cuts_of, factors))
+        total = math.prod(factors[0])
+        if is_chain([*cuts, total]):
+            for i, dim in places:
+                split_at(layouts[i].space, layouts[i].dims[dim], cuts)
+            return
+        assert attempt == 0
+        for i, dim in places:
+            layouts[i] = merged(layouts[i], dim)
+
+
+def combine(
+    units: Units,
+    inputs: Sequence[tuple[Layout, Sequence[str]]],
+    result: Sequence[str],
+    owner: str,
+    apart: bool = False,
+) -> Layout:
+    """The layout of an einsum-like operation; where letters meet, units are tied.
+
+    Args:
+        units: where the facts are gathered.
+        inputs: each tensor with a letter for every dimension; a dimension of size one is neutral.
+        result: the letters of the result.
+        owner: what new units are named after.
+        apart: label a parameter's unused dimensions one by one, not jointly.
+    """
+    layouts = [layout for layout, _ in inputs]
+    letters = [tuple(names) for _, names in inputs]
+    spaces = [layout.space for layout in layouts]
+    for layout in layouts:
+        if layout.space.free and spaces.count(layout.space) > 1:
+            settle(layout)
+    places: dict[str, list[tuple[int, int]]] = {}
+    for i, names in enumerate(letters):
+        for dim, letter in enumerate(names):
+            if layouts[i].dims[dim]:
+                places.setdefault(letter, []).append((i, dim))
+    for meeting_places in places.values():
+        align(layouts, meeting_places)
+    return meet(units, layouts, letters, places, result, owner, apart)
+
+
+def meet(
+    units: Units,
+    layouts: list[Layout],
+    letters: Sequence[Sequence[str]],
+    places: dict[str, list[tuple[int, int]]],
+    result: Sequence[str],
+    owner: str,
+    apart: bool,
+) -> Layout:
+    """`combine`, once the slots are aligned."""
+    target = Space(units, owner)
+    slots: dict[str, tuple[int, ...]] = {}
+    for letter, ((i, dim), *_) in places.items():
+        sizes = [layouts[i].space.sizes[s] for s in layouts[i].dims[dim]]
+        slots[letter] = tuple(target.slot(size) for size in sizes)
+    maps: list[dict[int, int]] = []
+    for layout, names in zip(layouts, letters, strict=True):
+        maps.append(
+            {
+                s: t
+                for own, letter in zip(layout.dims, names, strict=True)
+                if own
+                for s, t in zip(own, slots[letter], strict=True)
+            }
+        )
+    meeting = Meeting(units, owner, dict(enumerate(target.sizes)))
+    gather(meeting, layouts, maps)
+    kept = [s for letter in result for s in slots.get(letter, ())]
+    for i, layout in enumerate(layouts):
+        if layout.space.free:
+            others = {s for j, names in enumerate(maps) if j != i for s in names.values()}
+            found = [[t[0] for t in group] for group in dim_groups(layout, maps[i])]
+            batch = others & set(kept)
+            name_free(meeting, layout, maps[i], found, batch, set(kept), apart)
+    meeting.reconcile()
+    for layout, own in zip(layouts, maps, strict=True):
+        if layout.space.free:
+            adopt(meeting, layout.space, own)
+    target.labels = [Label(label.slots, label.nodes) for label in meeting.over(kept)]
+    target.fixed = meeting.fixed & set(kept)
+    return Layout(target, tuple(slots.get(letter, ()) for letter in result))
+
+
+def dim_groups(layout: Layout, own: dict[int, int]) -> list[list[tuple[int, int]]]:
+    """The slots of each dimension that has free ones, as (common slot, own slot)."""
+    free = layout.space.free
+    return [[(own[s], s) for s in dim] for dim in layout.dims if any(s in free for s in dim)]
+
+
+def gather(meeting: Meeting, layouts: Sequence[Layout], maps: Sequence[dict[int, int]]) -> None:
+    """Take in the labels and fixed slots of all tensors."""
+    for layout, own in zip(layouts, maps, strict=True):
+        meeting.fixed |= {own[s] for s in layout.space.fixed if s in own}
+    for layout, own in zip(layouts, maps, strict=True):
+        held = {own[s] for s in layout.space.fixed if s in own}
+        for label in layout.space.labels:
+            common = Label(tuple(own[s] for s in label.slots), label.nodes)
+            for slot in common.slots:
+                if slot in meeting.fixed - held:
+                    hold(meeting.units, common, slot)
+            meeting.add(common)
+
+
+def name_free(
+    meeting: Meeting,
+    layout: Layout,
+    own: dict[int, int],
+    dims: Sequence[Sequence[int]],
+    batch: set[int],
+    kept: set[int],
+    apart: bool,
+) -> None:
+    """Give new nodes to the free slots of a parameter of which no other tensor speaks.
+
+    Slots of the result that another tensor shares (heads, groups of a convolution) come with them:
+    units may be permuted differently in each.
+    """
+    labelled = {s for key in meeting.labels for s in key}
+    free = {own[s] for s in layout.space.free} - labelled - meeting.fixed
+    shared = (batch & labelled & set(own.values())) - meeting.fixed
+    alone = [[s for s in dim if s in free or s in shared] for dim in dims]
+    groups = [dim for dim in alone if set(dim) & free]
+    together = sorted({s for dim in groups if set(dim) <= kept for s in dim} | shared)
+    size = math.prod(meeting.sizes[s] for s in together)
+    if not apart and together and size <= LARGEST_JOINT:
+        groups = [dim for dim in groups if not set(dim) <= kept] + [together]
+    for slots in groups:
+        if set(slots) & free:
+            shape = tuple(meeting.sizes[s] for s in slots)
+            nodes = meeting.units.fresh(shape, layout.space.owner)
+            meeting.add(Label(tuple(slots), nodes))
+
+
+def adopt(meeting: Meeting, space: Space, own: dict[int, int]) -> None:
+    """Write what the meeting knows into a parameter whose slots were free."""
+    back = {common: s for s, common in own.items()}
+    free = set(space.free) & set(own)
+    for label in meeting.over(back):
+        slots = tuple(back[s] for s in label.slots)
+        if free & set(slots):
+            space.labels.append(Label(slots, label.nodes))
+    space.fixed |= {s for s in free if own[s] in meeting.fixed}
+    space.free -= free
+
+
+def pointwise(
+    units: Units, inputs: Sequence[Layout], shape: Sequence[int], owner: str
+) -> Layout:
+    """The layout of an elementwise operation with broadcasting."""
+    names = [str(dim) for dim in range(len(shape))]
+    return combine(
+        units,
+        [(layout, names[len(names) - len(layout.raw) :]) for layout in inputs],
+        names,
+        owner,
+        apart=True,
+    )
+
+
+def fibres(layout: Layout, dims: Iterable[int], owner: str) -> None:
+    """Units along `dims` are treated alike at each place of the other dimensions (a softmax).
+
+    So a label that speaks of both must keep together what lies at one place of the others.
+    """
+    space = layout.space
+    inside = {slot for dim in dims for slot in layout.dims[dim]}
+    for label in space.labels:
+        outside = set(label.slots) - inside
+        if outside and set(label.slots) & inside:
+            project(space.units, label, outside, owner)

@@ -1,0 +1,103 @@
+"""From the coordinates of the positions of an axis to its segments and factors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from llfc.matching.axes import Axis, Factor, Segment
+from llfc.matching.symmetry.families import Families, Irregular
+from llfc.matching.symmetry.units import Nodes
+
+
+def parse_axis(families: Families, names: Sequence[str], groups: Nodes, units: Nodes) -> Axis:
+    """The axis whose positions have these coordinates.
+
+    Args:
+        families: the sizes of the groups.
+        names: the name of each group.
+        groups: [coordinates, positions], the number of a group, from the outermost; -1: none.
+        units: [coordinates, positions], the unit in it.
+
+    Raises:
+        Irregular: nested units that do not lie in a product.
+    """
+    size = groups.shape[1]
+    segments: list[Segment] = []
+    start = 0
+    while start < size:
+        found = segment_at(families, names, groups[:, start:], units[:, start:])
+        if found is None:
+            return ((scattered(names, groups, units),),)
+        length, segment = found
+        segments.append(segment)
+        start += length
+    return tuple(segments)
+
+
+def segment_at(
+    families: Families, names: Sequence[str], groups: Nodes, units: Nodes
+) -> tuple[int, Segment] | None:
+    """The segment that begins here and its length, or None where units do not lie in order."""
+    columns = np.flatnonzero(groups[:, 0] >= 0)
+    if not len(columns):
+        moved = np.flatnonzero((groups >= 0).any(axis=0))
+        length = int(moved[0]) if len(moved) else groups.shape[1]
+        return length, (Factor(length),)
+    factors = []
+    for column in columns.tolist():
+        size = families.sizes[groups[column, 0]]
+        factors.append((stride_of(units[column], groups[column]), size, column))
+    factors.sort(reverse=True)
+    length = factors[0][0] * factors[0][1]
+    here = slice(0, length)
+    if groups.shape[1] < length or ((groups[:, here] >= 0).sum(axis=0) != len(columns)).any():
+        return None
+    segment: list[Factor] = []
+    before = length
+    for stride, size, column in factors:
+        if before % (stride * size):
+            return None
+        if before > stride * size:
+            segment.append(Factor(before // (stride * size)))
+        names_of = regular(groups[column, here], units[column, here], stride, size)
+        if names_of is None:
+            return None
+        segment.append(Factor(size, tuple(names[g] for g in names_of)))
+        before = stride
+    if before > 1:
+        segment.append(Factor(before))
+    return length, tuple(segment)
+
+
+def stride_of(units: Nodes, groups: Nodes) -> int:
+    """How far it is to the next unit."""
+    changes = np.flatnonzero((units != units[0]) | (groups != groups[0]))
+    return int(changes[0]) if len(changes) else len(units)
+
+
+def regular(groups: Nodes, units: Nodes, stride: int, size: int) -> list[int] | None:
+    """The groups at each place of the factors before, if the units count up in order."""
+    place = np.arange(len(units))
+    if (units != place // stride % size).any():
+        return None
+    blocks = groups.reshape(-1, stride * size)
+    if (blocks != blocks[:, :1]).any():
+        return None
+    first = blocks[:, 0]
+    return first[:1].tolist() if (first == first[0]).all() else first.tolist()
+
+
+def scattered(names: Sequence[str], groups: Nodes, units: Nodes) -> Factor:
+    """A factor of units that lie in no order.
+
+    Raises:
+        Irregular: some are nested, or belong to two groups.
+    """
+    if ((groups >= 0).sum(axis=0) > 1).any():
+        raise Irregular(np.empty(0, dtype=np.int64))
+    group, unit = groups.max(axis=0), np.where(groups >= 0, units, 0).max(axis=0)
+    return Factor(
+        len(group),
+        tuple(names[g] if g >= 0 else "" for g in group.tolist()),
+        tuple(unit.tolist()),
+    )

@@ -1,0 +1,123 @@
+"""From the layout of a tensor to its axes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llfc.matching.axes import Axis, Factor, axis_groups
+from llfc.matching.symmetry.families import Families, Irregular
+from llfc.matching.symmetry.layout import Layout, spread
+from llfc.matching.symmetry.parsing import parse_axis
+from llfc.matching.symmetry.units import Nodes
+
+
+@dataclass
+class Placing:
+    """Reads axes off layouts, given the groups and their names."""
+
+    families: Families
+    names: list[str]
+
+    def axes(self, layout: Layout) -> tuple[Axis, ...]:
+        """An axis for each dimension; dimensions that depend on one another share one.
+
+        Raises:
+            Irregular: units that no axis can say; carries the classes to freeze.
+        """
+        shape, found, dim = layout.shape, [], 0
+        while dim < len(shape):
+            end = self.reach(layout, dim)
+            run = range(dim, end + 1)
+            groups, units = self.coordinates(layout, [s for d in run for s in layout.dims[d]])
+            apart = separated(groups, units, [shape[d] for d in run])
+            try:
+                found += [parse_axis(self.families, self.names, g, u) for g, u in apart]
+            except Irregular:
+                raise Irregular(self.classes(layout, run)) from None
+            dim = end + 1
+        return tuple(found)
+
+    def reach(self, layout: Layout, dim: int) -> int:
+        """The last dimension that a label ties to this one, directly or through others."""
+        end = at = dim
+        while at <= end:
+            for slot in layout.dims[at]:
+                for label in layout.space.covering(slot):
+                    holders = [d for d, own in enumerate(layout.dims) if set(own) & set(label.slots)]
+                    end = max(end, *holders)
+            at += 1
+        return end
+
+    def coordinates(self, layout: Layout, slots: Sequence[int]) -> tuple[Nodes, Nodes]:
+        """Groups and units of each position of the slots' product, [coordinates, positions]."""
+        space = layout.space
+        shape = [space.sizes[s] for s in slots]
+        total = math.prod(shape)
+        found: dict[bytes, tuple[Nodes, Nodes]] = {}
+        for label in space.labels:
+            if not set(label.slots) & set(slots):
+                continue
+            nodes = np.broadcast_to(spread(label.nodes, label.slots, slots), shape)
+            groups, units = self.families.coordinates(self.families.quotient.of[nodes.reshape(-1)])
+            for g, u in zip(groups, units, strict=True):
+                found.setdefault(g.tobytes() + u.tobytes(), (g, u))
+        if not found:
+            empty = np.empty((0, total), dtype=np.int64)
+            return empty, empty
+        return (
+            np.stack([g for g, _ in found.values()]),
+            np.stack([u for _, u in found.values()]),
+        )
+
+    def classes(self, layout: Layout, dims: Sequence[int]) -> Nodes:
+        """All classes of units on some dimensions."""
+        slots = {s for d in dims for s in layout.dims[d]}
+        labels = [label for label in layout.space.labels if set(label.slots) & slots]
+        return np.unique(
+            np.concatenate([self.families.quotient.of[lb.nodes.reshape(-1)] for lb in labels])
+        )
+
+    def carried(self, layout: Layout, dim: int) -> Axis | None:
+        """The axis of one dimension of a feature, if units of its own move it and no others."""
+        slots = layout.dims[dim]
+        for slot in slots:
+            for label in layout.space.covering(slot):
+                if not set(label.slots) <= set(slots):
+                    return None
+        try:
+            axis = parse_axis(self.families, self.names, *self.coordinates(layout, slots))
+        except Irregular:
+            return None
+        return axis if axis_groups(axis) else None
+
+
+def separated(groups: Nodes, units: Nodes, shape: Sequence[int]) -> list[tuple[Nodes, Nodes]]:
+    """One pair for each dimension if no coordinate depends on two, else one pair for all."""
+    if len(shape) == 1:
+        return [(groups, units)]
+    apart: list[tuple[list[Nodes], list[Nodes]]] = [([], []) for _ in shape]
+    for g, u in zip(groups, units, strict=True):
+        tables = g.reshape(shape), u.reshape(shape)
+        varying = [d for d in range(len(shape)) if varies(tables[0], d) or varies(tables[1], d)]
+        if len(varying) > 1:
+            return [(groups, units)]
+        dim = varying[0] if varying else 0
+        index = tuple(slice(None) if d == dim else 0 for d in range(len(shape)))
+        apart[dim][0].append(tables[0][index])
+        apart[dim][1].append(tables[1][index])
+    return [
+        (np.array(g).reshape(len(g), size), np.array(u).reshape(len(u), size))
+        for (g, u), size in zip(apart, shape, strict=True)
+    ]
+
+
+def varies(table: Nodes, dim: int) -> bool:
+    """Whether an array changes along a dimension."""
+    return bool((table != table.take([0], axis=dim)).any())
+
+
+def unmoved(shape: Sequence[int]) -> tuple[Axis, ...]:
+    """The axes of a tensor that nothing permutes."""
+    return tuple(((Factor(size),),) for size in shape)

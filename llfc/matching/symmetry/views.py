@@ -1,0 +1,195 @@
+"""Reshapes, slices and joins: where units lie, not what they are."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from llfc.matching.symmetry.combine import (
+    combine,
+    cuts_of,
+    is_chain,
+    split_at,
+)
+from llfc.matching.symmetry.layout import Label, Layout, Space, merged, project, settle, spread
+from llfc.matching.symmetry.units import Nodes, Units
+
+
+def matched(sizes: Sequence[int], targets: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """Runs of `sizes` and of `targets` (as indices) with equal products, as short as possible."""
+    runs: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(sizes):
+        left, right = [i], [j]
+        a, b = sizes[i], targets[j]
+        while a != b:
+            if a < b:
+                i += 1
+                a *= sizes[i]
+                left.append(i)
+            else:
+                j += 1
+                b *= targets[j]
+                right.append(j)
+        runs.append((left, right))
+        i, j = i + 1, j + 1
+    return runs
+
+
+def reshape(layout: Layout, shape: Sequence[int]) -> Layout:
+    """The tensor read in row-major order into another shape."""
+    slots = layout.slots()
+    sizes = [layout.space.sizes[s] for s in slots]
+    targets = [size for size in shape if size != 1]
+    runs = matched(sizes, targets)
+    view = Layout(layout.space, tuple(tuple(slots[i] for i in left) for left, _ in runs))
+    for at, (left, right) in enumerate(runs):
+        have, want = [sizes[i] for i in left], [targets[j] for j in right]
+        if not is_chain(cuts_of(have) | cuts_of(want)):
+            view = merged(view, at)
+    dims: list[tuple[int, ...]] = []
+    for at, (_, right) in enumerate(runs):
+        want = [targets[j] for j in right]
+        parts = split_at(view.space, view.dims[at], cuts_of(want))
+        for size in want:
+            own: list[int] = []
+            while math.prod(view.space.sizes[s] for s in own) < size:
+                own.append(parts.pop(0))
+            dims.append(tuple(own))
+    left_over = iter(dims)
+    return Layout(view.space, tuple(next(left_over) if size != 1 else () for size in shape))
+
+
+def take(layout: Layout, dim: int, picked: Nodes | Sequence[int]) -> Layout:
+    """The tensor at the given positions of one dimension, in their order (a slice, a flip)."""
+    if not layout.dims[dim]:
+        return layout  # of size one, or neutral throughout
+    layout = merged(layout, dim)
+    old, (slot,) = layout.space, layout.dims[dim]
+    positions = np.asarray(picked, dtype=np.int64)
+    space = Space(old.units, old.owner)
+    new = {s: space.slot(len(positions) if s == slot else old.sizes[s]) for s in layout.slots()}
+    single = len(positions) == 1
+    space.fixed = {new[s] for s in old.fixed if not (single and s == slot)}
+    for label in old.labels:
+        slots, nodes = label.slots, label.nodes
+        if slot in slots:
+            at = slots.index(slot)
+            nodes = nodes.take(positions, axis=at)
+            if single:
+                nodes, slots = nodes.squeeze(at), slots[:at] + slots[at + 1 :]
+            old.units.together(nodes)
+        if slots:
+            space.labels.append(Label(tuple(new[s] for s in slots), nodes))
+        else:
+            old.units.freeze(nodes)
+    raw = tuple(tuple(new[s] for s in own) for own in layout.dims)
+    return Layout(space, tuple(() if single and d == dim else own for d, own in enumerate(raw)))
+
+
+def select(layout: Layout, dim: int, index: int) -> Layout:
+    """The tensor at one position of a dimension, without that dimension."""
+    found = take(layout, dim, [index])
+    return Layout(found.space, found.raw[:dim] + found.raw[dim + 1 :])
+
+
+def drop(layout: Layout, dims: Sequence[int]) -> Layout:
+    """Without some dimensions of size one."""
+    return Layout(layout.space, tuple(own for d, own in enumerate(layout.raw) if d not in dims))
+
+
+def insert(layout: Layout, dim: int) -> Layout:
+    """With a dimension of size one more."""
+    return Layout(layout.space, (*layout.raw[:dim], (), *layout.raw[dim:]))
+
+
+def expand(layout: Layout, shape: Sequence[int]) -> Layout:
+    """Broadcast to a shape: a dimension of size one becomes a neutral one."""
+    space = layout.space
+    raw = [()] * (len(shape) - len(layout.raw)) + list(layout.raw)
+    if all(own or size == 1 for own, size in zip(raw, shape, strict=True)):
+        return Layout(space, tuple(raw))
+    settle(layout)
+    copy = Space(space.units, space.owner)
+    new = {s: copy.slot(space.sizes[s]) for s in layout.slots()}
+    copy.fixed = {new[s] for s in space.fixed if s in new}
+    copy.labels = [Label(tuple(new[s] for s in lb.slots), lb.nodes) for lb in space.labels]
+    dims = [tuple(new[s] for s in space.leaves(own)) for own in raw]
+    return Layout(
+        copy,
+        tuple(
+            own if own or size == 1 else (copy.slot(size),)
+            for own, size in zip(dims, shape, strict=True)
+        ),
+    )
+
+
+def join(units: Units, parts: Sequence[Layout], dim: int, owner: str) -> Layout:
+    """The concatenation along a dimension; the other dimensions are tied."""
+    sizes = [part.shape[dim] for part in parts]
+    wholes = [merged(settle(part), dim) for part in parts]
+    names = [str(d) for d in range(len(wholes[0].raw))]
+    common = combine(
+        units,
+        [
+            (whole, [*names[:dim], f"part {i}", *names[dim + 1 :]])
+            for i, whole in enumerate(wholes)
+        ],
+        [*names[:dim], *(f"part {i}" for i in range(len(wholes))), *names[dim + 1 :]],
+        owner,
+    )
+    return joined(common, dim, sizes)
+
+
+def joined(common: Layout, dim: int, sizes: Sequence[int]) -> Layout:
+    """Put the neighbouring dimensions from `dim` on, one for each part, end to end."""
+    old = common.space
+    count = len(sizes)
+    ends = [common.dims[dim + i] for i in range(count)]
+    inside = {slot for end in ends for slot in end}
+    space = Space(old.units, old.owner)
+    rest = [s for s in common.slots() if s not in inside]
+    new = {s: space.slot(old.sizes[s]) for s in rest}
+    whole = space.slot(sum(sizes))
+    space.fixed = {new[s] for s in old.fixed if s in new}
+    touching = [label for label in old.labels if set(label.slots) & inside]
+    for label in old.labels:
+        if label not in touching:
+            space.labels.append(Label(tuple(new[s] for s in label.slots), label.nodes))
+    if touching:
+        aside = dict.fromkeys(s for label in touching for s in label.slots if s not in inside)
+        blocks = [
+            block(old, end, size, tuple(aside)) for end, size in zip(ends, sizes, strict=True)
+        ]
+        nodes = old.units.together(np.concatenate(blocks))
+        label = Label((whole, *(new[s] for s in aside)), nodes)
+        space.labels.append(label)
+        if aside:
+            project(old.units, label, label.slots[1:], old.owner)
+    else:
+        space.fixed.add(whole)
+    dims = [tuple(new[s] for s in own) for own in common.dims[:dim]]
+    after = [tuple(new[s] for s in own) for own in common.dims[dim + count :]]
+    return Layout(space, (*dims, (whole,), *after))
+
+
+def block(space: Space, end: Sequence[int], size: int, aside: tuple[int, ...]) -> Nodes:
+    """The nodes of one part of a join, [size, *aside]."""
+    over = (*end, *aside)
+    labels = [label for label in space.labels if set(label.slots) & set(end)]
+    exact = [label for label in labels if set(label.slots) == set(over)]
+    if exact and len(labels) == 1:
+        return spread(exact[0].nodes, exact[0].slots, over).reshape(
+            size, *(space.sizes[s] for s in aside)
+        )
+    shape = (size, *(space.sizes[s] for s in aside))
+    nodes = space.units.fresh(shape, space.owner)
+    if any(slot in space.fixed for slot in end) or not end:
+        still = space.units.still(size).reshape(size, *[1] * len(aside))
+        space.units.relate(nodes, still)
+    for label in space.labels:
+        if set(label.slots) <= set(over):
+            at = over if end else ("part", *aside)
+            space.units.relate(nodes, spread(label.nodes, label.slots, at))
+    return nodes
+
