@@ -116,7 +116,7 @@ def curve_summaries(curve: Mapping[str, Array]) -> dict[str, float]:
     `midpoint_gap` and `area` is `excess_area`.
     """
     alpha = curve["alpha"]
-    found = {}
+    found: dict[str, float] = {}
     for column in (f"{split}_{metric}" for split in SPLITS for metric in METRICS):
         values = curve[column]
         found |= {

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -91,8 +91,9 @@ def _add_batch(
 
         return hear
 
-    with _by_batch_statistics([model.get_submodule(name) for name in norms]):
-        handles = [model.get_submodule(name).register_forward_hook(hook(name)) for name in norms]
+    modules = {name: cast(_BatchNorm, model.get_submodule(name)) for name in norms}
+    with _by_batch_statistics(list(modules.values())):
+        handles = [norm.register_forward_hook(hook(name)) for name, norm in modules.items()]
         try:
             model(images)
         finally:
@@ -110,7 +111,7 @@ def _batch_moments(module: _BatchNorm, inputs: Tensor) -> Moments:
 
 
 @contextmanager
-def _by_batch_statistics(norms: Sequence[nn.Module]) -> Iterator[None]:
+def _by_batch_statistics(norms: Sequence[_BatchNorm]) -> Iterator[None]:
     momenta = [norm.momentum for norm in norms]
     try:
         for norm in norms:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ class Batches:
     Attributes:
         split: `train` or `test`; names the samples in errors.
         source: images [N, ...] and labels [N] in memory, or an iterable of such batches.
-        batch_size: at most so many images a batch where `source` is in memory; an iterable has its own.
+        batch_size: at most so many images a batch, where `source` is in memory.
         device: where the networks are.
     """
 
@@ -56,9 +57,10 @@ class Batches:
         return images[:2]
 
     def _batches(self) -> Iterable[tuple[Tensor, Tensor]]:
-        if not _is_in_memory(self.source):
-            return self.source
-        images, labels = self.source
+        pair = _in_memory(self.source)
+        if pair is None:
+            return cast("Iterable[tuple[Tensor, Tensor]]", self.source)
+        images, labels = pair
         if len(images) != len(labels):
             raise ValueError(f"{self.split} has {len(images)} images, but {len(labels)} labels")
         # Of equal sizes, so that no batch is too small for the statistics of a batch norm.
@@ -77,9 +79,10 @@ class Images:
             yield images
 
 
-def _is_in_memory(source: object) -> bool:
-    return (
-        isinstance(source, tuple | list)
-        and len(source) == 2
-        and all(isinstance(part, Tensor) for part in source)
-    )
+def _in_memory(source: Samples) -> tuple[Tensor, Tensor] | None:
+    """`source` itself if it is a pair of tensors, and not batches of them."""
+    if isinstance(source, tuple | list) and len(source) == 2:
+        images, labels = source
+        if isinstance(images, Tensor) and isinstance(labels, Tensor):
+            return images, labels
+    return None

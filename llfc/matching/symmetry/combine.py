@@ -254,9 +254,7 @@ def adopt(meeting: Meeting, space: Space, own: dict[int, int]) -> None:
     space.free -= free
 
 
-def pointwise(
-    units: Units, inputs: Sequence[Layout], shape: Sequence[int], owner: str
-) -> Layout:
+def pointwise(units: Units, inputs: Sequence[Layout], shape: Sequence[int], owner: str) -> Layout:
     """The layout of an elementwise operation with broadcasting."""
     names = [str(dim) for dim in range(len(shape))]
     return combine(

@@ -41,6 +41,7 @@ class Families:
     Attributes:
         sizes: units of each group.
         births: the first class of each group.
+        kin: the colour of each group's units, which sisters share.
         places: for a nested group its place among its sisters, else empty.
         of: colour -> coordinates of its classes; a colour without any does not move.
         rank: the place of each class among those of its colour.
@@ -51,6 +52,7 @@ class Families:
     sizes: list[int] = field(default_factory=list)
     births: list[int] = field(default_factory=list)
     places: list[tuple[int, ...]] = field(default_factory=list)
+    kin: list[int] = field(default_factory=list)
     of: dict[int, Coordinates] = field(default_factory=dict)
     rank: Nodes = field(init=False)
     sigma: Nodes = field(init=False)
@@ -131,9 +133,7 @@ def in_order(moving: list[int], columns: dict[int, list[Nodes]], quotient: Quoti
     return list(done)
 
 
-def place_family(
-    result: Families, colour: int, members: Nodes, columns: list[Nodes]
-) -> None:
+def place_family(result: Families, colour: int, members: Nodes, columns: list[Nodes]) -> None:
     """Make the groups of one colour and give its classes their coordinates."""
     inherited = inherit(result, columns, len(members))
     if columns:
@@ -159,6 +159,7 @@ def place_family(
     for k in range(len(counts)):
         head = order[k * size]
         result.sizes.append(size)
+        result.kin.append(colour)
         result.births.append(int(members[head]))
         result.places.append(tuple(inherited.units[:, head].tolist()))
     result.of[colour] = Coordinates(

@@ -45,7 +45,9 @@ class Placing:
         while at <= end:
             for slot in layout.dims[at]:
                 for label in layout.space.covering(slot):
-                    holders = [d for d, own in enumerate(layout.dims) if set(own) & set(label.slots)]
+                    holders = [
+                        d for d, own in enumerate(layout.dims) if set(own) & set(label.slots)
+                    ]
                     end = max(end, *holders)
             at += 1
         return end

@@ -131,10 +131,7 @@ def join(units: Units, parts: Sequence[Layout], dim: int, owner: str) -> Layout:
     names = [str(d) for d in range(len(wholes[0].raw))]
     common = combine(
         units,
-        [
-            (whole, [*names[:dim], f"part {i}", *names[dim + 1 :]])
-            for i, whole in enumerate(wholes)
-        ],
+        [(whole, [*names[:dim], f"part {i}", *names[dim + 1 :]]) for i, whole in enumerate(wholes)],
         [*names[:dim], *(f"part {i}" for i in range(len(wholes))), *names[dim + 1 :]],
         owner,
     )
@@ -192,4 +189,3 @@ def block(space: Space, end: Sequence[int], size: int, aside: tuple[int, ...]) -
             at = over if end else ("part", *aside)
             space.units.relate(nodes, spread(label.nodes, label.slots, at))
     return nodes
-

@@ -1,0 +1,171 @@
+"""Derive the permutation spec of any module that torch.export can follow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from llfc.matching.axes import Feature, axis_groups
+from llfc.matching.permutation import PermutationSpec
+from llfc.matching.symmetry import rules_elementwise, rules_products, rules_views
+from llfc.matching.symmetry.export import (
+    Graph,
+    constant_layout,
+    exported,
+    overlapping,
+    owner_of,
+    shared_names,
+)
+from llfc.matching.symmetry.families import Families, Irregular, families
+from llfc.matching.symmetry.layout import Layout, pin, plain, settle
+from llfc.matching.symmetry.naming import forward_order, group_names
+from llfc.matching.symmetry.outputs import module_outputs
+from llfc.matching.symmetry.placing import Placing, unmoved
+from llfc.matching.symmetry.quotient import quotient
+from llfc.matching.symmetry.units import Nodes, Units
+from llfc.matching.symmetry.walk import Walk
+
+RULE_BOOKS = (rules_elementwise, rules_products, rules_views)  # importing them registers the rules
+MAX_FREEZES = 1000
+
+
+@dataclass
+class Derivation:
+    """What is known of a model so far: facts about units, and the layout of each tensor."""
+
+    model: nn.Module
+    strict: bool
+    units: Units = field(default_factory=Units)
+    frozen: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.state: dict[str, Tensor] = self.model.state_dict()
+        self.first = shared_names(self.state)
+        self.layouts: dict[str, Layout] = {
+            name: plain(self.units, tuple(tensor.shape), "free", owner_of(name))
+            for name, tensor in self.state.items()
+            if self.first[name] == name
+        }
+        for name in overlapping(self.state):
+            layout = self.layouts[name]
+            pin(layout, layout.slots())
+
+    def walk(self, graph: Graph) -> Walk:
+        """Gather the facts of one graph.
+
+        Raises:
+            ValueError: an operator that no rule covers, unless strict is False.
+        """
+        walk = Walk(self.units, self.strict)
+        for node in graph.graph.nodes:
+            if node.op not in ("placeholder", "get_attr"):
+                continue
+            if node.name in graph.held:
+                walk.values[node] = self.layouts[self.first[graph.held[node.name]]]
+            elif node.name in graph.constants:
+                walk.values[node] = constant_layout(self.units, graph.constants[node.name])
+            elif isinstance(value := node.meta.get("val"), Tensor):
+                walk.values[node] = plain(self.units, tuple(value.shape), "fixed")
+            else:
+                walk.values[node] = value
+        walk.run(graph.graph)
+        self.frozen += walk.frozen
+        return walk
+
+    def unused(self) -> list[str]:
+        """Tensors that no graph has used."""
+        return [
+            name
+            for name, layout in self.layouts.items()
+            if layout.raw and set(layout.slots()) & layout.space.free
+        ]
+
+    def freeze_unused(self) -> None:
+        """What no graph uses stays as it is."""
+        for name in self.unused():
+            pin(self.layouts[name], self.layouts[name].slots())
+
+    def groups(self) -> tuple[Families, Placing, dict[str, tuple[Nodes, ...]]]:
+        """Groups, names and axes; classes that fit no axis are frozen, and it begins again."""
+        frozen: list[Nodes] = []
+        for _ in range(MAX_FREEZES):
+            whole = quotient(self.units, frozen)
+            try:
+                found = families(whole)
+                placing = Placing(found, group_names(self.units, found))
+                axes = {name: placing.axes(layout) for name, layout in self.layouts.items()}
+                return found, placing, axes  # type: ignore[return-value]
+            except Irregular as irregular:
+                bad = set(irregular.classes.tolist())
+                nodes = [n for n in range(len(whole.of)) if whole.of[n] in bad]
+                frozen.append(nodes_array(nodes))
+        raise AssertionError("freezing does not end")
+
+
+def nodes_array(nodes: Sequence[int]) -> Nodes:
+    """Nodes as an array."""
+    import numpy as np
+
+    return np.asarray(nodes, dtype=np.int64)
+
+
+def permutation_spec(
+    model: nn.Module, *example_inputs: Tensor, strict: bool = True
+) -> PermutationSpec:
+    """The symmetry of a model under permutations of its hidden units, derived from its graph.
+
+    The model, its mode and the random state are left as they were.
+
+    Args:
+        model: any module that torch.export can follow.
+        example_inputs: inputs as the model takes them; their values do not matter.
+        strict: refuse what cannot be derived; False freezes it, and says so in `frozen`.
+
+    Returns:
+        The spec, checked: permuting every group at random keeps the outputs in eval and in train
+        mode to 1e-4 of their scale.
+
+    Raises:
+        ValueError: in one line, the operator, node and module that no rule covers; or that the
+            model cannot be exported; or that the self-check failed.
+    """
+    derivation = Derivation(model, strict)
+    walk = derivation.walk(exported(model, example_inputs, training=False))
+    if derivation.unused():
+        try:
+            graph = exported(model, example_inputs, training=True)
+        except ValueError:
+            graph = None
+        if graph is not None:
+            derivation.walk(graph)
+    derivation.freeze_unused()
+    found, placing, axes = derivation.groups()
+    order = forward_order(found)
+    spec = PermutationSpec(
+        groups={placing.names[g]: found.sizes[g] for g in order},
+        axes={
+            name: axes[first] if derivation.state[name].dim() else ()  # type: ignore[misc]
+            for name, first in derivation.first.items()
+        },
+        features=features(walk, placing, [placing.names[g] for g in order]),
+        frozen=tuple(derivation.frozen),
+    )
+    spec.check(model, *example_inputs)
+    return spec
+
+
+def features(walk: Walk, placing: Placing, names: Sequence[str]) -> dict[str, tuple[Feature, ...]]:
+    """For each group, the modules whose output carries it."""
+    found: dict[str, list[Feature]] = {name: [] for name in names}
+    for module, node in module_outputs(walk.values):
+        layout = walk.values[node]
+        if not isinstance(layout, Layout):
+            continue
+        for dim in range(len(layout.raw)):
+            axis = placing.carried(settle(layout), dim)
+            for group in axis_groups(axis) if axis else ():
+                found[group].append(Feature(module, dim, axis or ()))
+    return {group: tuple(items) for group, items in found.items()}
+
+
+__all__ = ["permutation_spec", "unmoved"]

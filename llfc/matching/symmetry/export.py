@@ -1,0 +1,128 @@
+"""A model's graph, with the tensor of the state dict behind each placeholder."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export.graph_signature import InputKind
+
+from llfc.matching.symmetry.layout import Layout, plain
+from llfc.matching.symmetry.selfcheck import mode
+from llfc.matching.symmetry.units import Units
+
+
+@dataclass
+class Graph:
+    """An exported graph.
+
+    Attributes:
+        graph: the nodes.
+        held: placeholder name -> name of its tensor in the state dict.
+        constants: placeholder or attribute name -> a tensor that is in no state dict.
+    """
+
+    graph: fx.Graph
+    held: dict[str, str]
+    constants: dict[str, Tensor]
+
+
+@contextlib.contextmanager
+def undisturbed(model: nn.Module, training: bool) -> Iterator[None]:
+    """No fused attention, no warnings of the exporter, no draw from the caller's generators."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with mode(model, training), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def exported(model: nn.Module, inputs: Sequence[Tensor], training: bool) -> Graph:
+    """Export a model; the model, its mode and the random state are as before.
+
+    Raises:
+        ValueError: torch.export cannot follow the model.
+    """
+    buffers = {name: tensor.clone() for name, tensor in model.named_buffers()}
+    try:
+        with undisturbed(model, training):
+            program = torch.export.export(model, tuple(inputs), strict=False)
+    except Exception as error:  # whatever the exporter raises, the user should read one line
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ValueError(
+            f"permutation spec: torch.export cannot follow {type(model).__name__}: {reason}"
+        ) from error
+    for name, tensor in model.named_buffers():
+        if not torch.equal(tensor, buffers[name]):
+            tensor.detach().copy_(buffers[name])
+    graph = Graph(program.graph, {}, {})
+    state = model.state_dict()
+    for spec in program.graph_signature.input_specs:
+        if spec.kind == InputKind.USER_INPUT or not hasattr(spec.arg, "name"):
+            continue
+        if spec.target in state:
+            graph.held[spec.arg.name] = str(spec.target)
+        elif isinstance(found := program.constants.get(str(spec.target)), Tensor):
+            graph.constants[spec.arg.name] = found
+    return graph
+
+
+def shared_names(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """For each tensor the name of the first that is the same memory: tied parameters are one."""
+    first: dict[object, str] = {}
+    found = {}
+    for name, tensor in state.items():
+        key: object = name
+        if tensor.numel():
+            key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        found[name] = first.setdefault(key, name)
+    return found
+
+
+def overlapping(state: Mapping[str, Tensor]) -> list[str]:
+    """Tensors that share some memory with another one but are not the same."""
+    spans = sorted(
+        (tensor.data_ptr(), tensor.data_ptr() + extent(tensor), name)
+        for name, first in shared_names(state).items()
+        if first == name and (tensor := state[name]).numel()
+    )
+    found: set[str] = set()
+    reach, holder = 0, ""
+    for start, end, name in spans:
+        if start < reach:
+            found |= {holder, name}
+        if end > reach:
+            reach, holder = end, name
+    return sorted(found)
+
+
+def extent(tensor: Tensor) -> int:
+    """Bytes from a tensor's first entry to behind its last."""
+    steps = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    return (steps + 1) * tensor.element_size()
+
+
+def owner_of(name: str) -> str:
+    """What units are named after that a parameter gives rise to.
+
+    >>> owner_of("layer1.0.conv1.weight"), owner_of("attention.in_proj_weight")
+    ('layer1.0.conv1', 'attention.in_proj')
+    """
+    for tail in (".weight", ".bias", "_weight", "_bias"):
+        if name.endswith(tail):
+            return name.removesuffix(tail)
+    return name
+
+
+def constant_layout(units: Units, tensor: Tensor) -> Layout:
+    """A constant is neutral along the dimensions along which it does not change."""
+    layout = plain(units, tensor.shape, "neutral")
+    for dim, slots in enumerate(layout.raw):
+        if slots and not bool((tensor == tensor.narrow(dim, 0, 1)).all()):
+            layout.space.fixed |= set(slots)
+    return layout

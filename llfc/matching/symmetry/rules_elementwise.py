@@ -1,0 +1,170 @@
+"""Rules of operators that work entry by entry, of norms, reductions and softmax."""
+
+from llfc.matching.symmetry.combine import combine, fibres, pointwise, split_at
+from llfc.matching.symmetry.layout import Layout, Refusal, pin, plain, settle
+from llfc.matching.symmetry.walk import RULES, Call, Value, rule, stilled
+
+
+@rule("pointwise", "add", "sub", "mul", "div", "where", "masked_fill", "prelu_kernel", "glu_jvp")
+def elementwise(call: Call) -> Value:
+    """Broadcasting aligns dimensions from the right; aligned units are tied."""
+    return pointwise(call.units, call.tensors(), call.shape, call.owner)
+
+
+@rule(
+    *("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "clone", "alias"),
+    *("contiguous", "detach", "to", "_to_copy", "type_as", "lift_fresh_copy", "lift_fresh"),
+    *("lift", "detach_copy", "positive", "nan_to_num", "_assert_tensor_metadata", "requires_grad"),
+)
+def same(call: Call) -> Value:
+    """The tensor itself."""
+    return call.first
+
+
+@rule("rrelu", "celu", "selu", "elu", "hardtanh", "relu6", "hardswish", "softplus", "logsigmoid")
+@rule("log_sigmoid", "mish", "gelu", "silu", "hardsigmoid", "threshold", "leaky_relu")
+def unary(call: Call) -> Value:
+    """A function of one entry."""
+    return settle(call.first)
+
+
+@rule(
+    *("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty"),
+    *("zeros_like", "ones_like", "full_like", "empty_like", "scalar_tensor", "bernoulli"),
+    *("rand", "randn", "rand_like", "randn_like", "new_empty_strided"),
+)
+def uniform(call: Call) -> Value:
+    """A tensor whose entries are all alike, or drawn alike."""
+    return plain(call.units, call.shape, "neutral")
+
+
+@rule("fill", "zero")
+def fill(call: Call) -> Value:
+    """Overwritten with one number."""
+    return plain(call.units, call.shape, "neutral")
+
+
+@rule("copy")
+def copy(call: Call) -> Value:
+    """Overwritten with another tensor."""
+    return pointwise(call.units, [call.tensor("src")], call.shape, call.owner)
+
+
+@rule("_prelu_kernel", "prelu")
+def prelu(call: Call) -> Value:
+    """Slopes for each channel (dimension 1), or one for all."""
+    x, slope = call.first, call.tensors()[1]
+    if len(slope.raw) != 1 or len(x.raw) < 2:
+        return elementwise(call)
+    names = [str(d) for d in range(len(x.raw))]
+    return combine(call.units, [(x, names), (slope, ["1"])], names, call.owner)
+
+
+@rule("batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "instance_norm")
+def batch_norm(call: Call) -> Value:
+    """Statistics for each channel (dimension 1), over all others."""
+    x, *others = call.tensors()
+    names = [str(d) for d in range(len(x.raw))]
+    fibres(x, [d for d in range(len(x.raw)) if d != 1], call.owner)
+    inputs = [(x, names)] + [(other, ["1"]) for other in others]
+    result = combine(call.units, inputs, names, call.owner)
+    if isinstance(call.result, list | tuple):
+        return [result, *stilled(call.units, list(call.result[1:]))]
+    return result
+
+
+@rule("layer_norm", "rms_norm", "native_layer_norm")
+def layer_norm(call: Call) -> Value:
+    """Statistics over the last dimensions."""
+    x, *others = call.tensors()
+    last = len(call["normalized_shape"])
+    names = [str(d) for d in range(len(x.raw))]
+    fibres(x, range(len(x.raw) - last, len(x.raw)), call.owner)
+    inputs = [(x, names)] + [(other, names[-last:]) for other in others]
+    result = combine(call.units, inputs, names, call.owner, apart=True)
+    if isinstance(call.result, list | tuple):
+        return [result, *stilled(call.units, list(call.result[1:]))]
+    return result
+
+
+@rule("group_norm")
+def group_norm(call: Call) -> Value:
+    """Statistics for each run of channels: channels stay in their run, runs move whole."""
+    x, *others = call.tensors()
+    settle(x)
+    channels = x.shape[1]
+    names = [str(d) for d in range(len(x.raw))]
+    x = combine(call.units, [(x, names)] + [(other, ["1"]) for other in others], names, call.owner)
+    inner = channels // int(call["num_groups"])
+    if 1 < inner < channels and x.dims[1]:
+        slots = split_at(x.space, x.dims[1], {inner})
+        cut, size = len(slots), 1
+        while size < inner:
+            cut -= 1
+            size *= x.space.sizes[slots[cut]]
+        raw = (x.raw[0], tuple(slots[:cut]), tuple(slots[cut:]), *x.raw[2:])
+        fibres(Layout(x.space, raw), range(2, len(raw)), f"{call.owner}.groups")
+    else:
+        dims = range(2 if inner == 1 else 1, len(x.raw))
+        fibres(x, dims, call.owner)
+    return x
+
+
+@rule("softmax", "log_softmax", "_softmax", "_log_softmax", "logsumexp_backward", "normalize")
+@rule("softmin", "_safe_softmax")
+def softmax(call: Call) -> Value:
+    """Entries along one dimension are compared with one another, all alike."""
+    x = settle(call.first)
+    fibres(x, [call.dim(call["dim"])], call.owner)
+    return x
+
+
+@rule(
+    *("mean", "sum", "amax", "amin", "var", "std", "logsumexp", "prod", "all", "any", "nansum"),
+    *("linalg_vector_norm", "norm", "var_mean", "std_mean", "max", "min", "median", "aminmax"),
+    *("count_nonzero",),
+)
+def reduction(call: Call) -> Value:
+    """A symmetric function of the entries along some dimensions."""
+    tensors = call.tensors()
+    if len(tensors) == 2:
+        return elementwise(call)
+    x = settle(tensors[0])
+    dims = call.dims(call.values.get("dim"), x)
+    indexed = isinstance(call.result, list | tuple) and not call.result[1].is_floating_point()
+    if indexed:  # where the largest entry lies is another matter than how large it is
+        pin(x, [s for d in dims for s in x.dims[d]])
+    names = [str(d) for d in range(len(x.raw))]
+    kept = [name for d, name in enumerate(names) if d not in dims]
+    result = combine(call.units, [(x, names)], kept, f"{call.owner}")
+    if call.values.get("keepdim"):
+        space, left = result.space, iter(result.raw)
+        result = Layout(space, tuple(() if d in dims else next(left) for d in range(len(names))))
+    if isinstance(call.result, list | tuple):
+        return [result] * len(call.result)
+    return result
+
+
+@rule("cumsum", "cumprod", "argmax", "argmin", "sort", "topk", "argsort", "flip", "kthvalue")
+def positional(call: Call) -> Value:
+    """What lies where along the dimension matters: it is fixed."""
+    x = settle(call.first)
+    dims = call.dims(call.values.get("dim", call.values.get("dims")), x)
+    pin(x, [s for d in dims for s in x.dims[d]])
+    names = [str(d) for d in range(len(x.raw))]
+    kept = [n for d, n in enumerate(names) if d not in dims]
+    results = call.result if isinstance(call.result, list | tuple) else [call.result]
+    if any(len(r.shape) != len(names) for r in results):
+        return combine(call.units, [(x, names)], kept, call.owner)
+    if any(tuple(r.shape) != x.shape for r in results):
+        raise Refusal("the sorted dimension changes its size")
+    return [x] * len(results) if isinstance(call.result, list | tuple) else x
+
+
+RULES.pop("flip")
+
+
+@rule("sym_size", "sym_numel", "_assert_async", "_assert_scalar")
+def ignored(call: Call) -> Value:
+    """Nothing that carries units."""
+    return call.node.meta.get("val")

@@ -1,0 +1,347 @@
+"""Rules of operators that move entries without changing them."""
+
+import math
+
+import numpy as np
+
+from llfc.matching.symmetry.combine import combine, pointwise
+from llfc.matching.symmetry.layout import Label, Layout, Refusal, merged, pin, plain, settle
+from llfc.matching.symmetry.views import drop, expand, insert, join, reshape, select, take
+from llfc.matching.symmetry.walk import Call, Value, rule
+
+
+@rule("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as")
+def viewed(call: Call) -> Value:
+    """Read in row-major order into another shape."""
+    return reshape(call.first, call.shape)
+
+
+@rule("permute")
+def permute(call: Call) -> Value:
+    """Dimensions in another order."""
+    return call.first.permuted(call.dims(call["dims"]))
+
+
+@rule("transpose", "swapaxes", "swapdims")
+def transpose(call: Call) -> Value:
+    """Two dimensions change places."""
+    x = call.first
+    order = list(range(len(x.raw)))
+    _, one, other = call.values.values()
+    one, other = call.dim(one), call.dim(other)
+    order[one], order[other] = order[other], order[one]
+    return x.permuted(order)
+
+
+@rule("t", "numpy_T", "mT", "matrix_H", "adjoint")
+def turned(call: Call) -> Value:
+    """The last two dimensions change places."""
+    x = call.first
+    order = list(range(len(x.raw)))
+    return x.permuted(order[:-2] + order[-2:][::-1])
+
+
+@rule("movedim", "moveaxis")
+def movedim(call: Call) -> Value:
+    """Some dimensions go elsewhere; the others keep their order."""
+    x = call.first
+    source, target = call.dims(call["source"]), call.dims(call["destination"])
+    rest = iter(d for d in range(len(x.raw)) if d not in source)
+    there = dict(zip(target, source, strict=True))
+    return x.permuted([there[d] if d in there else next(rest) for d in range(len(x.raw))])
+
+
+@rule("squeeze")
+def squeeze(call: Call) -> Value:
+    """Without dimensions of size one."""
+    x = call.first
+    dims = call.dims(call.values.get("dim"), x)
+    return drop(x, [d for d in dims if x.shape[d] == 1])
+
+
+@rule("unsqueeze")
+def unsqueeze(call: Call) -> Value:
+    """With a dimension of size one more."""
+    x = call.first
+    return insert(x, call["dim"] % (len(x.raw) + 1))
+
+
+@rule("expand", "expand_as", "broadcast_to")
+def expanded(call: Call) -> Value:
+    """Repeated along dimensions of size one."""
+    return expand(call.first, call.shape)
+
+
+@rule("broadcast_tensors")
+def broadcast_tensors(call: Call) -> Value:
+    """All repeated to one shape."""
+    return [
+        expand(x, [int(n) for n in r.shape])
+        for x, r in zip(call.tensors(), call.result, strict=True)
+    ]
+
+
+@rule("repeat", "tile")
+def repeat(call: Call) -> Value:
+    """Copies end to end: a neutral factor outside each dimension."""
+    x, shape = settle(call.first), call.shape
+    while len(x.raw) < len(shape):
+        x = insert(x, 0)
+    doubled: list[int] = []
+    for size, total in zip(x.shape, shape, strict=True):
+        doubled += [total // size, size]
+    for dim in range(len(shape)):
+        x = insert(x, 2 * dim)
+    return reshape(expand(x, doubled), shape)
+
+
+@rule("repeat_interleave")
+def repeat_interleave(call: Call) -> Value:
+    """Each position several times: a neutral factor inside the dimension."""
+    x = settle(call.first)
+    count = call.values.get("repeats")
+    if not isinstance(count, int) or call["dim"] is None:
+        raise Refusal("repeats that differ by position")
+    dim = call.dim(call["dim"])
+    wider = [*x.shape[: dim + 1], count, *x.shape[dim + 1 :]]
+    return reshape(expand(insert(x, dim + 1), wider), call.shape)
+
+
+@rule("slice", "narrow")
+def sliced(call: Call) -> Value:
+    """A range of positions of one dimension."""
+    x, dim = settle(call.first), call.dim(call["dim"])
+    size = x.shape[dim]
+    if "length" in call.values:
+        picked = range(size)[call["start"] :][: call["length"]]
+    else:
+        picked = range(size)[call["start"] : call["end"] : call["step"]]
+    return x if len(picked) == size else take(x, dim, picked)
+
+
+@rule("select")
+def selected(call: Call) -> Value:
+    """One position of a dimension."""
+    x, dim = settle(call.first), call.dim(call["dim"])
+    return select(x, dim, call["index"] % x.shape[dim])
+
+
+@rule("unbind")
+def unbind(call: Call) -> Value:
+    """Every position of a dimension, one by one."""
+    x, dim = settle(call.first), call.dim(call["dim"])
+    return [select(x, dim, i) for i in range(x.shape[dim])]
+
+
+@rule("chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split")
+def chunk(call: Call) -> Value:
+    """Consecutive runs of one dimension."""
+    x, dim = settle(call.first), call.dim(call["dim"])
+    parts, start = [], 0
+    for part in call.result:
+        size = int(part.shape[dim])
+        parts.append(take(x, dim, range(start, start + size)))
+        start += size
+    return parts
+
+
+@rule("getitem")
+def getitem(call: Call) -> Value:
+    """One of several results."""
+    return call["0"][call["1"]]
+
+
+@rule("cat", "concat", "concatenate")
+def cat(call: Call) -> Value:
+    """End to end along one dimension."""
+    parts = [part for part in call["tensors"] if 0 not in part.shape]
+    return join(call.units, parts, call.dim(call["dim"], parts[0]), call.owner)
+
+
+@rule("stack")
+def stack(call: Call) -> Value:
+    """Along a new dimension: each position keeps its own kind."""
+    dim = call["dim"] % len(call.shape)
+    return join(call.units, [insert(x, dim) for x in call["tensors"]], dim, call.owner)
+
+
+@rule("constant_pad_nd", "pad")
+def pad(call: Call) -> Value:
+    """Constants, or copies, before and after; beside units, constants are units as well."""
+    x, widths = settle(call.first), list(call["pad"])
+    constant = call.values.get("mode", "constant") == "constant"
+    for at in range(0, len(widths), 2):
+        dim = len(x.raw) - 1 - at // 2
+        before, after = widths[at], widths[at + 1]
+        if not before and not after:
+            continue
+        if not constant or min(before, after) < 0 or not moves(x, dim):
+            pin(x, x.dims[dim])
+            shape = list(x.shape)
+            shape[dim] += before + after
+            x = resized(x, dim, shape[dim])
+            continue
+        x = padded(call, x, dim, before, after)
+    return x
+
+
+def moves(x: Layout, dim: int) -> bool:
+    """Whether units could move a dimension."""
+    return any(x.space.covering(slot) for slot in x.dims[dim])
+
+
+def padded(call: Call, x: Layout, dim: int, before: int, after: int) -> Layout:
+    """With constant positions on both ends of a dimension of units."""
+    parts = [x]
+    for count, at in ((before, 0), (after, len(parts) + 1)):
+        if count:
+            shape = list(x.shape)
+            shape[dim] = count
+            filler = plain(call.units, shape, "neutral", call.owner)
+            if count == 1:
+                filler = lone(call, filler, dim)
+            parts.insert(at, filler)
+    return join(call.units, parts, dim, call.owner)
+
+
+def lone(call: Call, filler: Layout, dim: int) -> Layout:
+    """A single constant position as a unit of its own."""
+    space = filler.space
+    slot = space.slot(1)
+    space.labels.append(Label((slot,), call.units.fresh((1,), call.owner)))
+    return Layout(space, tuple((slot,) if d == dim else own for d, own in enumerate(filler.raw)))
+
+
+def resized(x: Layout, dim: int, size: int) -> Layout:
+    """A fixed dimension with another size."""
+    slots = x.dims[dim]
+    if len(slots) > 1:
+        x = merged(x, dim)
+    reduced = combine(
+        x.space.units,
+        [(x, [str(d) for d in range(len(x.raw))])],
+        [str(d) for d in range(len(x.raw)) if d != dim],
+        x.space.owner,
+    )
+    slot = reduced.space.slot(size)
+    reduced.space.fixed.add(slot)
+    own = (slot,) if size != 1 else ()
+    return Layout(reduced.space, (*reduced.raw[:dim], own, *reduced.raw[dim:]))
+
+
+@rule("roll")
+def roll(call: Call) -> Value:
+    """Positions turned round."""
+    x = settle(call.first)
+    dims = call.dims(call["dims"], x)
+    for dim, shift in zip(dims, call["shifts"], strict=False):
+        x = take(x, dim, np.roll(np.arange(x.shape[dim]), shift))
+    return x
+
+
+@rule("flip")
+def flip(call: Call) -> Value:
+    """Positions in reverse."""
+    x = settle(call.first)
+    for dim in call.dims(call["dims"], x):
+        x = take(x, dim, range(x.shape[dim])[::-1])
+    return x
+
+
+@rule("index", "_unsafe_index", "index_select", "gather", "embedding", "take_along_dim")
+def indexed(call: Call) -> Value:
+    """Looked up: the dimension looked in is fixed, the index takes its place."""
+    name = call.node.target._schema.name.partition("::")[2]  # type: ignore[union-attr]
+    if name == "embedding":
+        weight, index = call.tensor("weight"), settle(call.tensor("indices"))
+        pin(index, index.slots())
+        pin(weight, weight.dims[0])
+        return lookup(call, weight, 0, [len(index.raw)])
+    x = settle(call.first)
+    if name in ("gather", "take_along_dim"):
+        raise Refusal("an index for each entry")
+    if name == "index_select":
+        dim, index = call.dim(call["dim"]), settle(call.tensor("index"))
+        pin(index, index.slots())
+        pin(x, x.dims[dim])
+        return resized(x, dim, call.shape[dim])
+    return advanced(call, x)
+
+
+def advanced(call: Call, x: Layout) -> Layout:
+    """Indexing by tensors: neighbouring indexed dimensions become those of the index."""
+    given = list(call["indices"])
+    places = [d for d, index in enumerate(given) if index is not None]
+    for index in (given[d] for d in places):
+        pin(settle(index), index.slots())
+    if places != list(range(places[0], places[-1] + 1)):
+        raise Refusal("indices at dimensions that are not neighbours")
+    rank = len(call.shape) - (len(x.raw) - len(places))
+    for dim in places:
+        pin(x, x.dims[dim])
+    return lookup(call, x, places[0], [rank], len(places))
+
+
+def lookup(call: Call, x: Layout, dim: int, rank: list[int], count: int = 1) -> Layout:
+    """Dimensions `dim` to `dim + count` replaced by `rank[0]` fixed ones of the result's sizes."""
+    names = [str(d) for d in range(len(x.raw))]
+    kept = names[:dim] + names[dim + count :]
+    pin(x, [s for d in range(dim, dim + count) for s in x.dims[d]])
+    rest = combine(call.units, [(x, names)], kept, x.space.owner or call.owner)
+    own: list[tuple[int, ...]] = []
+    for size in call.shape[dim : dim + rank[0]]:
+        slot = rest.space.slot(size)
+        rest.space.fixed.add(slot)
+        own.append((slot,) if size != 1 else ())
+    return Layout(rest.space, (*rest.raw[:dim], *own, *rest.raw[dim:]))
+
+
+@rule("meshgrid", "tril", "triu", "masked_fill_tensor")
+def masked(call: Call) -> Value:
+    """The last two dimensions are told apart."""
+    x = settle(call.first)
+    for own in x.dims[-2:]:
+        pin(x, own)
+    return x
+
+
+@rule("index_put", "slice_scatter", "select_scatter")
+def scattered(call: Call) -> Value:
+    """Written into: everything stays."""
+    x, *others = [settle(layout) for layout in call.tensors()]
+    if not any(layout.space.labels for layout in (x, *others)):
+        return plain(call.units, call.shape, "fixed")
+    raise Refusal("units are written into a part of a tensor")
+
+
+@rule("unfold_copy", "im2col", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle")
+def shuffled(call: Call) -> Value:
+    """Reshapes with names of their own."""
+    name = call.node.target._schema.name.partition("::")[2]  # type: ignore[union-attr]
+    x, shape = settle(call.first), call.first.shape
+    if name == "channel_shuffle":
+        groups = int(call["groups"])
+        split = reshape(x, [shape[0], groups, shape[1] // groups, *shape[2:]])
+        order = [0, 2, 1, *range(3, len(shape) + 1)]
+        return reshape(split.permuted(order), shape)
+    if name not in ("pixel_shuffle", "pixel_unshuffle"):
+        raise Refusal("patches that overlap")
+    n, c, h, w = shape[0], shape[-3], shape[-2], shape[-1]
+    if len(shape) != 4:
+        raise Refusal(f"an image batch of {len(shape)} dimensions")
+    if name == "pixel_shuffle":
+        r = int(call["upscale_factor"])
+        split = reshape(x, [n, c // (r * r), r, r, h, w])
+        return reshape(split.permuted([0, 1, 4, 2, 5, 3]), call.shape)
+    r = int(call["downscale_factor"])
+    split = reshape(x, [n, c, h // r, r, w // r, r])
+    return reshape(split.permuted([0, 1, 3, 5, 2, 4]), call.shape)
+
+
+@rule("glu")
+def glu(call: Call) -> Value:
+    """The first half of a dimension, gated by the second."""
+    x, dim = settle(call.first), call.dim(call["dim"])
+    half = math.floor(x.shape[dim] // 2)
+    parts = [take(x, dim, range(half)), take(x, dim, range(half, 2 * half))]
+    return pointwise(call.units, parts, call.shape, call.owner)
