@@ -21,6 +21,9 @@ from llfc.matching.overlap import PairScores
 # or two equal assignments would alternate for ever and equal networks would not stay in place.
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 
+# Starts for the kinds of unit inside a pair of units, where the kinds meet and optima are local.
+SHIFTS = 4
+
 Names = tuple[str, ...]  # the groups of one nested factor, one for each unit of the root
 
 
@@ -113,11 +116,25 @@ class _Inside:
 def _inside(parts: Sequence[_Inside]) -> tuple[dict[Names, Tensor], float]:
     """The partners of all that is inside a pair of units, and their total score."""
     sizes = {factor.groups: factor.size for part in parts for factor in part.cluster[1:]}
-    partners = {names: torch.arange(size) for names, size in sizes.items()}
+    least = min(sizes, key=lambda names: sizes[names])
     alone = all(len(part.cluster) == 2 for part in parts)  # no kind meets another
+    best: tuple[dict[Names, Tensor], float] = {}, -torch.inf
+    for shift in range(1 if alone else min(sizes[least], SHIFTS)):
+        partners = {names: torch.arange(size) for names, size in sizes.items()}
+        partners[least] = partners[least].roll(shift)
+        found = _taking_turns(parts, partners, last=least)
+        best = max(best, found, key=lambda choice: choice[1])
+    return best
+
+
+def _taking_turns(
+    parts: Sequence[_Inside], partners: dict[Names, Tensor], *, last: Names
+) -> tuple[dict[Names, Tensor], float]:
+    """Better partners for one kind after the other, until none gains; and their total score."""
+    order = sorted(partners, key=lambda names: names == last)
     value = -torch.inf
     while True:
-        for names in partners:
+        for names in order:
             meeting = [
                 part.given(dim, partners)
                 for part in parts
@@ -126,5 +143,5 @@ def _inside(parts: Sequence[_Inside]) -> tuple[dict[Names, Tensor], float]:
             ]
             partners[names] = best_assignment(torch.stack(meeting).sum(0))
         before, value = value, sum(part.value(partners) for part in parts)
-        if alone or value - before <= 1e-6 * abs(value):
+        if value - before <= 1e-6 * abs(value):
             return partners, value

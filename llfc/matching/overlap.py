@@ -155,6 +155,14 @@ class Overlap:
         deep = any(len(term.clusters[dim]) > 2 for term, dim in self._at[group])
         return deep or len(terms) < len(self._at[group])
 
+    def squares(self, group: str) -> list[Term] | None:
+        """The terms that are quadratic in the plain `group`; None where they also hold others."""
+        at = self._at[group]
+        counts = {id(term): sum(other is term for other, _ in at) for term, _ in at}
+        bent = list({id(term): term for term, _ in at if counts[id(term)] > 1}.values())
+        lone = all(len(term.clusters) == 2 and len(term.clusters[0]) == 1 for term in bent)
+        return bent if lone else None
+
     def value_at(self, group: str, places: Mapping[Cluster, Tensor]) -> float:
         """The overlap of all that moves with the root `group`."""
         terms = {id(term): term for term, _ in self._at[group]}

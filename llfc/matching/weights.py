@@ -1,7 +1,7 @@
 """Weight matching: coordinate ascent on the overlap, one group of units after the other."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Generator, Tensor, nn
@@ -11,6 +11,7 @@ from llfc.matching.nested import TOLERANCE, best_partners, improved_partners
 from llfc.matching.overlap import Index, Overlap
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
+from llfc.matching.swaps import best_swap
 from llfc.matching.taps import Inputs
 from llfc.seeds import stream
 
@@ -95,20 +96,39 @@ def ascend(
 def _improve(overlap: Overlap, group: str, index: Index, places: dict[Cluster, Tensor]) -> bool:
     """Move `group` to its best partners, all others held; False if it stands there already."""
     scores = overlap.scores(group, places)
-    if overlap.bends(group):
-        found: Index | None = best_partners(scores, overlap.pairs(group, places))
-    else:
+    if not overlap.bends(group):
         found = improved_partners(scores, index)
-    if found is None:
-        return False
-    moved = overlap.places(index | found, only=group)
-    if overlap.bends(group):
-        before, after = overlap.value_at(group, places), overlap.value_at(group, places | moved)
-        if after - before <= TOLERANCE[overlap.dtype] * (abs(before) + abs(after)):
-            return False
+        if found is not None:
+            _move(overlap, group, found, index, places)
+        return found is not None
+    before = overlap.value_at(group, places)
+    for found in _proposals(overlap, group, scores, places):
+        after = overlap.value_at(group, places | overlap.places(index | found, only=group))
+        if after - before > TOLERANCE[overlap.dtype] * (abs(before) + abs(after)):
+            _move(overlap, group, found, index, places)
+            return True
+    return False
+
+
+def _proposals(
+    overlap: Overlap,
+    group: str,
+    scores: Mapping[Cluster, Tensor],
+    places: Mapping[Cluster, Tensor],
+) -> Iterator[Index]:
+    """What may be better for a group in which the overlap is not linear."""
+    yield best_partners(scores, overlap.pairs(group, places))
+    squares = overlap.squares(group)
+    if squares and len(scores) == 1:
+        ((cluster, score),) = scores.items()
+        yield {group: best_swap(squares, cluster, score, places[cluster]).cpu()}
+
+
+def _move(
+    overlap: Overlap, group: str, found: Index, index: Index, places: dict[Cluster, Tensor]
+) -> None:
     index |= found
-    places |= moved
-    return True
+    places |= overlap.places(index, only=group)
 
 
 def random_index(overlap: Overlap, generator: Generator) -> Index:
