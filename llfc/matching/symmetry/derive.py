@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from torch import Tensor, nn
 
 from llfc.matching.axes import Feature, axis_groups
@@ -16,7 +17,7 @@ from llfc.matching.symmetry.export import (
     owner_of,
     shared_names,
 )
-from llfc.matching.symmetry.families import Families, Irregular, families
+from llfc.matching.symmetry.families import Families, Implied, Irregular, families
 from llfc.matching.symmetry.layout import Layout, pin, plain, settle
 from llfc.matching.symmetry.naming import forward_order, group_names
 from llfc.matching.symmetry.outputs import module_outputs
@@ -95,18 +96,12 @@ class Derivation:
                 placing = Placing(found, group_names(self.units, found))
                 axes = {name: placing.axes(layout) for name, layout in self.layouts.items()}
                 return found, placing, axes  # type: ignore[return-value]
+            except Implied as implied:
+                first = np.unique(whole.of, return_index=True)[1]
+                self.units.relate(first[implied.children], first[implied.parents])
             except Irregular as irregular:
-                bad = set(irregular.classes.tolist())
-                nodes = [n for n in range(len(whole.of)) if whole.of[n] in bad]
-                frozen.append(nodes_array(nodes))
+                frozen.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
         raise AssertionError("freezing does not end")
-
-
-def nodes_array(nodes: Sequence[int]) -> Nodes:
-    """Nodes as an array."""
-    import numpy as np
-
-    return np.asarray(nodes, dtype=np.int64)
 
 
 def permutation_spec(

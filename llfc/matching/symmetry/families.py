@@ -5,6 +5,7 @@ permuted only among the children of the same parents, one group for each: the un
 parents determine the unit (one child for each pair of them), it has no freedom of its own.
 """
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +20,14 @@ class Irregular(Exception):
     def __init__(self, classes: Nodes) -> None:
         super().__init__(f"{len(classes)} classes")
         self.classes = classes
+
+
+class Implied(Exception):
+    """A relation that follows from others: units of one parent that always have one grandparent."""
+
+    def __init__(self, children: Nodes, parents: Nodes) -> None:
+        super().__init__(f"{len(children)} classes")
+        self.children, self.parents = children, parents
 
 
 @dataclass
@@ -78,6 +87,7 @@ def families(quotient: Quotient) -> Families:
 
     Raises:
         Irregular: some classes cannot be permuted as a product of groups.
+        Implied: a relation that was not noted yet follows from the others.
     """
     result = Families(quotient)
     order = np.argsort(quotient.colour, kind="stable")
@@ -88,6 +98,7 @@ def families(quotient: Quotient) -> Families:
     result.rank[order] = np.arange(quotient.count) - np.repeat(starts[:-1], counts)
     moving = np.flatnonzero(counts > 1)
     columns = parent_columns(quotient, counts, result.rank)
+    look_for_implied(quotient, columns)
     for colour in in_order(moving.tolist(), columns, quotient):
         members = order[starts[colour] : starts[colour + 1]]
         place_family(result, colour, members, columns.get(colour, []))
@@ -110,6 +121,23 @@ def parent_columns(quotient: Quotient, counts: Nodes, rank: Nodes) -> dict[int, 
         column = parent[run]
         columns.setdefault(int(colour[run[0]]), {})[column.tobytes()] = column
     return {colour: list(found.values()) for colour, found in columns.items()}
+
+
+def look_for_implied(quotient: Quotient, columns: dict[int, list[Nodes]]) -> None:
+    """Find parents that determine another parent of their children.
+
+    Raises:
+        Implied: some do, and are not related yet.
+    """
+    for found in columns.values():
+        for column, other in itertools.permutations(found, 2):
+            pairs = np.unique(np.stack([column, other]), axis=1)
+            if (pairs[0][1:] == pairs[0][:-1]).any():
+                continue
+            above = columns.get(int(quotient.colour[column[0]]), [])
+            if any(np.array_equal(np.unique(known), np.unique(other)) for known in above):
+                continue
+            raise Implied(pairs[0], pairs[1])
 
 
 def in_order(moving: list[int], columns: dict[int, list[Nodes]], quotient: Quotient) -> list[int]:
