@@ -81,7 +81,7 @@ def correlation_table(found: pd.DataFrame) -> pd.DataFrame:
             "value": found["value"].map(lambda v: "–" if np.isnan(v) else f"{v:.2f}"),
             "bootstrap": _ranges(found["low"], found["high"]),
             "jackknife": _ranges(found["t_low"], found["t_high"]),
-            **{column: found[column] for column in ("trials", "pairs", "seeds")},
+            **{column: found[column] for column in ("trials", "seeds")},
             "left out": found["left_out"],
         }
     )
