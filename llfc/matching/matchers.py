@@ -6,6 +6,7 @@ from typing import Protocol
 from torch import nn
 
 from llfc.matching.activations import match_activations, match_activations_uncentred
+from llfc.matching.frank_wolfe import match_frank_wolfe
 from llfc.matching.identity import match_nothing
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.taps import Inputs
@@ -36,6 +37,7 @@ MATCHERS: Mapping[str, Matcher] = {
     "weights": match_weights,
     "activations": match_activations,
     "activations-uncentred": match_activations_uncentred,
+    "frank-wolfe": match_frank_wolfe,
 }
 
 

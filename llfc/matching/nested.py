@@ -131,6 +131,7 @@ def _taking_turns(
     parts: Sequence[_Inside], partners: dict[Names, Tensor], *, last: Names
 ) -> tuple[dict[Names, Tensor], float]:
     """Better partners for one kind after the other, until none gains; and their total score."""
+    alone = all(len(part.cluster) == 2 for part in parts)  # then one turn is enough
     order = sorted(partners, key=lambda names: names == last)
     value = -torch.inf
     while True:
@@ -143,5 +144,5 @@ def _taking_turns(
             ]
             partners[names] = best_assignment(torch.stack(meeting).sum(0))
         before, value = value, sum(part.value(partners) for part in parts)
-        if value - before <= 1e-6 * abs(value):
+        if alone or value - before <= 1e-6 * abs(value):
             return partners, value

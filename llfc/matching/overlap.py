@@ -84,7 +84,7 @@ class Overlap:
     def _blocks(self, name: str) -> Iterator[tuple[tuple[Cluster, ...], Tensor, Tensor]]:
         """A parameter's blocks in both networks, [units of each cluster..., everything else]."""
         sides = [
-            self.spec.fold(name, state[name]).to(self._device, self.dtype)
+            self.spec.fold(name, state[name]).to(self.device, self.dtype)
             for state in self._parameters
         ]
         for parts in itertools.product(*map(blocks, self.spec.axes[name])):
@@ -104,14 +104,15 @@ class Overlap:
             )
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
+        """Where A is, and all scores are."""
         return next(iter(self._parameters[0].values())).device
 
     def places(self, index: Mapping[str, Tensor], only: str | None = None) -> dict[Cluster, Tensor]:
         """For each cluster (of the root `only`, if given), which unit of B stands where."""
-        groups = self.roots if only is None else (only,)
-        clusters = {term.clusters[dim] for group in groups for term, dim in self._at[group]}
-        return {cluster: place(cluster, index).to(self._device) for cluster in clusters}
+        groups = self._at if only is None else (only,)
+        clusters = {cluster for group in groups for cluster in self.clusters(group)}
+        return {cluster: place(cluster, index).to(self.device) for cluster in clusters}
 
     def _is_root(self, group: str) -> bool:
         """Whether `group` may move by itself: it is a root, and all that is nested in it is too."""
@@ -135,6 +136,38 @@ class Overlap:
                 scores = term.scores(dim, places)
                 total[cluster] = total[cluster] + scores if cluster in total else scores
         return total
+
+    def soft_roots(self) -> tuple[str, ...]:
+        """The roots whose scores are not too many to mix all units with all."""
+        return tuple(g for g in self.roots if all(len(c) < 3 for c in self.clusters(g)))
+
+    def clusters(self, group: str) -> set[Cluster]:
+        """The clusters of the root `group`."""
+        return {term.clusters[dim] for term, dim in self._at[group]}
+
+    def gradient(self, mixtures: Mapping[Cluster, Tensor]) -> tuple[dict[Cluster, Tensor], float]:
+        """The overlap of A with a mixture of permutations of B, and its gradient.
+
+        Args:
+            mixtures: for each cluster of the soft roots, how much of each unit of B stands at each
+                place, [H, H].
+        """
+        slopes: dict[Cluster, Tensor] = {}
+        value = self.constant
+        for term in self.terms:
+            for dim, cluster in enumerate(term.clusters):
+                if dim > 0 and cluster not in mixtures:
+                    continue
+                slope = term.soft_scores(dim, mixtures)
+                if dim == 0:
+                    value += (
+                        inner_product(slope, mixtures[cluster])
+                        if cluster in mixtures
+                        else (float(slope.diagonal().sum(dtype=torch.float64)))
+                    )
+                if cluster in mixtures:
+                    slopes[cluster] = slopes[cluster] + slope if cluster in slopes else slope
+        return slopes, value
 
     def pairs(
         self, group: str, places: Mapping[Cluster, Tensor]

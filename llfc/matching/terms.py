@@ -68,3 +68,18 @@ class Term:
         for position, cluster in enumerate(self.clusters):
             b = b.index_select(position, places[cluster])
         return inner_product(self.a[0], b)
+
+    def soft_scores(self, dim: int, mixtures: Mapping[Cluster, Tensor]) -> Tensor:
+        """As `scores`, with a mixture of B's units at each place of the other dimensions.
+
+        Args:
+            dim: the dimension.
+            mixtures: for each cluster, how much of each unit of B stands at each place, [H, H]; a
+                cluster that is not named is in place.
+        """
+        b, others = self.b[dim], self.clusters[:dim] + self.clusters[dim + 1 :]
+        for position, cluster in enumerate(others, start=1):
+            if cluster in mixtures:
+                mixed = torch.tensordot(mixtures[cluster], b, dims=([1], [position]))
+                b = mixed.movedim(0, position)
+        return self.a[dim].flatten(1) @ b.flatten(1).T

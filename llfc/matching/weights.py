@@ -59,14 +59,10 @@ def match_weights(
     overlap = Overlap.of(a, b, spec)
     generator = stream(seed, "matching/weights")
     best, iterations = ascend(overlap, dict(spec.identity()), generator)
-    highest = overlap.value(best)
     for _ in range(starts - 1):
         found, passes = ascend(overlap, random_index(overlap, generator), generator)
+        best = better(overlap, best, found)
         iterations += passes
-        value = overlap.value(found)
-        # A start that only ties must not move a network that is matched with itself.
-        if value > highest + 1e-6 * abs(highest):
-            best, highest = found, value
     return with_record(overlap, best, began=began, iterations=iterations)
 
 
@@ -129,6 +125,13 @@ def _move(
 ) -> None:
     index |= found
     places |= overlap.places(index, only=group)
+
+
+def better(overlap: Overlap, first: Index, second: Index) -> Index:
+    """The permutation of larger overlap; of two that tie, the first."""
+    before, after = overlap.value(first), overlap.value(second)
+    # A network that is matched with itself must not be moved for the sake of rounding.
+    return second if after > before + 1e-6 * abs(before) else first
 
 
 def random_index(overlap: Overlap, generator: Generator) -> Index:
