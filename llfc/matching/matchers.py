@@ -9,6 +9,7 @@ from llfc.matching.activations import match_activations, match_activations_uncen
 from llfc.matching.frank_wolfe import match_frank_wolfe
 from llfc.matching.identity import match_nothing
 from llfc.matching.permutation import Permutation, PermutationSpec
+from llfc.matching.sinkhorn import match_sinkhorn
 from llfc.matching.taps import Inputs
 from llfc.matching.weights import match_weights
 from llfc.names import lookup
@@ -38,6 +39,7 @@ MATCHERS: Mapping[str, Matcher] = {
     "activations": match_activations,
     "activations-uncentred": match_activations_uncentred,
     "frank-wolfe": match_frank_wolfe,
+    "sinkhorn": match_sinkhorn,
 }
 
 

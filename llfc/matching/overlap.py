@@ -73,12 +73,7 @@ class Overlap:
                 parameter is not finite.
         """
         check_alike(a, b, spec)
-        a_state = {name: tensor.detach() for name, tensor in a.named_parameters()}
-        b_state = {name: tensor.detach() for name, tensor in b.named_parameters()}
-        for side, state in (("a", a_state), ("b", b_state)):
-            for name, tensor in state.items():
-                if not tensor.isfinite().all():
-                    raise ValueError(f"{name} of model {side} must be finite, got nan or infinity")
+        a_state, b_state = finite_parameters(a, "a"), finite_parameters(b, "b")
         return cls(a_state, {name: b_state[name] for name in a_state}, spec)
 
     def _blocks(self, name: str) -> Iterator[tuple[tuple[Cluster, ...], Tensor, Tensor]]:
@@ -242,6 +237,15 @@ def singular_values(tensor: Tensor) -> Tensor:
         matrix = matrix.T
     squares = torch.linalg.eigvalsh(matrix @ matrix.T)
     return squares.clamp(min=0).sqrt().flip(0).cpu()
+
+
+def finite_parameters(model: nn.Module, called: str) -> dict[str, Tensor]:
+    """A model's parameters by name; a ValueError names the first that is not finite."""
+    parameters = {name: tensor.detach() for name, tensor in model.named_parameters()}
+    for name, tensor in parameters.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} of model {called} must be finite, got nan or infinity")
+    return parameters
 
 
 def check_alike(a: nn.Module, b: nn.Module, spec: PermutationSpec) -> None:

@@ -1,0 +1,79 @@
+"""Matching of several networks at once, each into one common basis."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from llfc.matching.frank_wolfe import relaxed
+from llfc.matching.overlap import Index, Overlap, check_alike, finite_parameters
+from llfc.matching.permutation import Permutation, PermutationSpec
+from llfc.matching.weights import ascend, better
+from llfc.seeds import stream
+
+ROUNDS = 20  # a bound: the ascent ends when no network moves, usually after two or three
+
+
+def match_many(
+    models: Sequence[nn.Module], spec: PermutationSpec, *, seed: int = 0
+) -> tuple[Permutation, ...]:
+    r"""For each network, the permutation that brings it into the basis that all share.
+
+    .. math:: \max_{P_1 \dots P_n} \sum_{p < q} \sum_l \langle P_p(W_p)^l, P_q(W_q)^l \rangle
+
+    The networks take turns: each is matched with the sum of the others, first by Frank-Wolfe and
+    then by coordinate ascent, until none moves; the sum above never falls. The first network's
+    basis is the common one, so its permutation is the identity. The map from p to q goes through
+    the common basis, so the maps around any cycle compose to the identity.
+
+    Args:
+        models: at least two networks of one architecture; none is modified.
+        spec: their symmetry.
+        seed: of the order in which groups are visited.
+
+    Raises:
+        ValueError: if there are fewer than two models, they differ in architecture, or one holds a
+            number that is not finite.
+
+    Reference:
+        Crisostomi, Fumero, Baieri, Bernard & Rodolà, C2M3: Cycle-Consistent Multi-Model Merging,
+        NeurIPS 2024. https://arxiv.org/abs/2405.17897
+    """
+    if len(models) < 2:
+        raise ValueError(f"match_many needs at least two models, got {len(models)}")
+    for model in models[1:]:
+        check_alike(models[0], model, spec)
+    states = [finite_parameters(model, f"{i}") for i, model in enumerate(models)]
+    generator = stream(seed, "matching/many")
+    found: list[Index] = [dict(spec.identity()) for _ in models]
+    moved = [_moved(spec, index, state) for index, state in zip(found, states, strict=True)]
+    for round_ in range(ROUNDS):
+        still = True
+        for p in range(1, len(models)):
+            # In the first round a network sees only those that have found their place.
+            others = [moved[q] for q in range(p if round_ == 0 else len(models)) if q != p]
+            overlap = Overlap(_sum(others), states[p], spec)
+            best, _ = ascend(overlap, found[p], generator)
+            if round_ == 0:
+                best = better(overlap, best, ascend(overlap, relaxed(overlap)[0], generator)[0])
+            if better(overlap, found[p], best) is best:
+                found[p], still = best, False
+                moved[p] = _moved(spec, best, states[p])
+        if still and round_ > 0:
+            break
+    return tuple(Permutation(index) for index in found)
+
+
+def _sum(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([state[name] for state in states]).sum(0) for name in states[0]}
+
+
+def _moved(spec: PermutationSpec, index: Index, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters in another basis; `spec.apply` wants buffers too."""
+    moved = {}
+    for name, tensor in state.items():
+        folded = spec.fold(name, tensor)
+        for dim, axis in enumerate(spec.axes[name]):
+            folded = folded.index_select(dim, spec.index(index, axis).to(folded.device))
+        moved[name] = folded.reshape(tensor.shape)
+    return moved
