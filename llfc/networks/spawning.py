@@ -50,6 +50,8 @@ def train_network(
     epochs = network.recipe.epochs
     if network.spawn_epoch is None:
         state = run.on(run.latest(epochs), epochs, _trunk_name(network))
+    elif network.spawn_epoch == epochs and (weights := store.load_weights(network.root)):
+        state = TrainState(epochs, weights, {})
     else:
         fork = run.trunk(network.spawn_epoch)
         state = run.on(fork, epochs, f"{_trunk_name(network)}/{network.spawn_epoch}")
@@ -62,13 +64,20 @@ def load_network(
     """`network` as it was trained, in evaluation mode.
 
     Raises:
-        ValueError: if it is not in the store.
+        ValueError: if it is not in the store, or was trained on images of another shape.
     """
     weights = store.load_weights(network)
     if weights is None:
         raise ValueError(f"network {fingerprint(network)} is not in the store {store.root}")
     model = _build(network, dataset)
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"network {fingerprint(network)} in the store {store.root} does not fit"
+            f" data set {dataset.name}: {reason}"
+        ) from None
     return model.to(device).eval()
 
 

@@ -69,10 +69,12 @@ def train(
         on_epoch: called after every epoch with its number, counted from 1, and its mean loss.
 
     Raises:
-        ValueError: if the loss is not finite.
+        ValueError: if the loss is not finite, or a batch norm would see a batch of one image.
     """
+    layout = _layout(model, dataset)
     model.load_state_dict(start.weights)
-    model.train()
+    model.train().to(memory_format=layout)
+    _check_batches(model, len(dataset.train_labels), recipe.batch_size)
     optimizer = _optimizer(model, recipe, start.optimizer)
     steps = -(-len(dataset.train_labels) // recipe.batch_size)
     for epoch in range(start.epoch, until_epoch):
@@ -81,7 +83,7 @@ def train(
         for step, (images, labels) in enumerate(batches, start=epoch * steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step / (steps * recipe.epochs))
-            loss = F.cross_entropy(model(images), labels)
+            loss = F.cross_entropy(model(images.to(memory_format=layout)), labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -107,6 +109,22 @@ def learning_rate(recipe: Recipe, share: float) -> float:
         after = (share - recipe.warmup) / (1 - recipe.warmup)
         return recipe.lr * (1 + math.cos(math.pi * after)) / 2
     return recipe.lr
+
+
+def _layout(model: nn.Module, dataset: Dataset) -> torch.memory_format:
+    """Channels last for convolutions on a CPU, whose steps then take a tenth to a third less."""
+    convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    on_cpu = dataset.train_images.device.type == "cpu"
+    return torch.channels_last if convolutional and on_cpu else torch.contiguous_format
+
+
+def _check_batches(model: nn.Module, count: int, batch_size: int) -> None:
+    normed = any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
+    if normed and (count % batch_size == 1 or batch_size == 1):
+        raise ValueError(
+            f"batch_size must not leave a batch of one image to a batch norm,"
+            f" got {batch_size} for {count} images"
+        )
 
 
 def _epoch(dataset: Dataset, recipe: Recipe, seed: int, branch: str, epoch: int) -> Batches:
