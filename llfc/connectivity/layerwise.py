@@ -56,7 +56,7 @@ def measures(
 ) -> tuple[dict[str, Tensor], Tensor]:
     r"""What one batch says about each layer, image by image.
 
-    With :math:`g = (1-\\alpha) f(A) + \\alpha f(B)`: `cos_error` 1 - cos(f, g), signed, so it is 2
+    With :math:`g = (1-\alpha) f(A) + \alpha f(B)`: `cos_error` 1 - cos(f, g), signed, so it is 2
     for opposite features; `coef` <f, g> / ||g||²; `residual` ||f - g|| / ||g||; `cos_a` and `cos_b`
     the cosine of f with f(A) and f(B) alone; `baseline` 1 - cos(f(A), f(B)).
 
@@ -70,14 +70,20 @@ def measures(
         features stood in, a count.
     """
     alpha = alpha_P[:, None, None]
-    at_a, at_b = (1 - alpha).square() * products.aa, alpha.square() * products.bb
-    gg = at_a + at_b + 2 * alpha * (1 - alpha) * products.ab
-    gg = torch.where(gg > CANCELLED * eps * (at_a + at_b), gg, 0.0)
-    fg = (1 - alpha) * products.fa + alpha * products.fb
+    # Interpolated, which is exact at both ends and where A = B, as expanded squares are not.
+    ag, bg = (
+        torch.lerp(products.aa, products.ab, alpha),
+        torch.lerp(products.ab, products.bb, alpha),
+    )
+    gg = torch.lerp(ag, bg, alpha)
+    largest = (1 - alpha).square() * products.aa + alpha.square() * products.bb
+    cancelled = (gg <= CANCELLED * eps * largest) & largest.isfinite()
+    gg = torch.where(cancelled, 0.0, gg)
+    fg = torch.lerp(products.fa, products.fb, alpha)
     ff = products.ff
-    some = gg > 0
+    some = ~cancelled  # and not gg > 0, which would take what is not a number for zero
     both_zero = ((ff == 0) & ~some).double()
-    squared = (ff - 2 * fg + gg).clamp(min=0)
+    squared = ((ff - fg) + (gg - fg)).clamp(min=0)
     found = {
         "cos_error": 1 - cosine(fg, ff, gg),
         "coef": torch.where(some, fg / gg, both_zero),
@@ -86,14 +92,14 @@ def measures(
         "cos_b": cosine(products.fb, ff, products.bb),
         "baseline": 1 - cosine(products.ab, products.aa, products.bb),
     }
-    return found, (~(some & (ff > 0))).sum()
+    return found, (cancelled | (ff == 0)).sum()
 
 
 def cosine(product: Tensor, squares: Tensor, other_squares: Tensor) -> Tensor:
     """Cosines from inner products; 1 for two zero features and 0 for a single one."""
     zero, other_zero = squares <= 0, other_squares <= 0
     defined = (zero & other_zero).to(product.dtype)
-    # One root of the product, not two: the cosine of a feature with itself is then exactly 1.
+    # One root of the product, not two: the cosine of a feature with itself is then 1.
     found: Tensor = torch.where(
         zero | other_zero, defined, product / (squares * other_squares).sqrt()
     )
