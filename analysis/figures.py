@@ -96,6 +96,6 @@ def _draw_bars(
 
 def name_layers(axes: Axes, names: list[str]) -> None:
     """Put the layers' names under the x axis, every n-th if they are many."""
-    step = -(-len(names) // NAMED_LAYERS)
+    step = max(-(-len(names) // NAMED_LAYERS), 1)
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=45, ha="right")
     axes.set_xlabel("layer, in forward order" + (f" (1 in {step} named)" if step > 1 else ""))
