@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +13,9 @@ from llfc.matching.nested import improved_partners
 from llfc.matching.overlap import Overlap
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
-from llfc.matching.taps import Inputs, last_taps, listening
+from llfc.matching.taps import Inputs, Key, listening, taps
+
+TRACE = 1e-6  # far below what any two units that do fire add to the objective
 
 
 @dataclass
@@ -135,33 +136,45 @@ def _match(
         raise ValueError("activation matching needs batches of inputs, got None")
     overlap = Overlap.of(a, b, spec)
     moments, count = cross_moments(a, b, spec, batches)
+    scores: dict[str, dict[Cluster, Tensor]] = {}
+    for (cluster, end), found in moments.items():
+        if end == "last":
+            score = _with_ties_broken(similarity(found), moments[cluster, "first"].correlation())
+            scores.setdefault(root(cluster), {})[cluster] = score
     index = dict(spec.identity())
     before = after = 0.0
-    for clusters in moments.values():
-        scores = {cluster: similarity(found) for cluster, found in clusters.items()}
-        before += sum(total_score(s, place(c, index)) for c, s in scores.items())
-        index |= improved_partners(scores, index) or {}
-        after += sum(total_score(s, place(c, index)) for c, s in scores.items())
+    for of_root in scores.values():
+        before += sum(total_score(s, place(c, index)) for c, s in of_root.items())
+        index |= improved_partners(of_root, index) or {}
+        after += sum(total_score(s, place(c, index)) for c, s in of_root.items())
     return with_record(overlap, index, began=began, iterations=count, objective=(before, after))
+
+
+def _with_ties_broken(score: Tensor, earlier: Tensor) -> Tensor:
+    """The scores, with a trace of the units' earlier correlation where two score with none at all.
+
+    Units that a rectifier silences on all inputs are alike there, but not before it.
+    """
+    silent = (score == 0).all(1)[:, None] & (score == 0).all(0)[None]
+    return score + TRACE * score.abs().max() * earlier * silent
 
 
 def cross_moments(
     a: nn.Module, b: nn.Module, spec: PermutationSpec, batches: Iterable[Inputs]
-) -> tuple[dict[str, dict[Cluster, CrossMoments]], int]:
-    """For each root and each of its clusters, the moments over all batches; and their number."""
-    taps = last_taps(spec)
-    moments: dict[str, dict[Cluster, CrossMoments]] = {}
-    for cluster in taps:
-        moments.setdefault(root(cluster), {})[cluster] = CrossMoments()
+) -> tuple[dict[Key, CrossMoments], int]:
+    """For each cluster where it is read last and first, the moments over all batches.
+
+    Also the number of batches.
+    """
+    where = taps(spec)
+    moments = {key: CrossMoments() for key in where}
     count = 0
-    with ExitStack() as stack:
-        listen_a = stack.enter_context(listening(a, taps))
-        listen_b = stack.enter_context(listening(b, taps))
+    with listening(a, where) as listen_a, listening(b, where) as listen_b:
         for batch in batches:
             of_a, of_b = listen_a(batch), listen_b(batch)
-            for cluster in taps:
-                for x, y in zip(of_a[cluster], of_b[cluster], strict=True):
-                    moments[root(cluster)][cluster].update(x, y)
+            for key in where:
+                for x, y in zip(of_a[key], of_b[key], strict=True):
+                    moments[key].update(x, y)
             count += 1
     if not count:
         raise ValueError("activation matching needs batches of inputs, got none")

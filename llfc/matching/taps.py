@@ -12,7 +12,8 @@ from llfc.matching.blocks import Cluster, blocks
 from llfc.matching.permutation import PermutationSpec
 
 Inputs = Tensor | tuple[Tensor, ...]
-Listen = Callable[[Inputs], dict[Cluster, list[Tensor]]]
+Key = tuple[Cluster, str]  # a cluster, and whether it is read "first" or "last"
+Listen = Callable[[Inputs], dict[Key, list[Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -24,43 +25,45 @@ class Tap:
     axis: Axis
 
 
-def last_taps(spec: PermutationSpec) -> dict[Cluster, Tap]:
-    """For each cluster, the last module in forward order whose output carries it.
+def taps(spec: PermutationSpec) -> dict[Key, Tap]:
+    """For each cluster, the last and the first module in forward order whose output carries it.
 
-    A block with two clusters is not read: the units of the one are in an unknown order
-    while those of the other are matched.
+    A block with two clusters is not read: the units of the one are in an unknown order while those
+    of the other are matched.
     """
-    taps: dict[Cluster, Tap] = {}
+    found: dict[Key, Tap] = {}
     for features in spec.features.values():
-        for feature in features:
-            for block in blocks(feature.axis):
-                if len(block.clusters) == 1:
-                    taps[block.clusters[0]] = Tap(feature.module, feature.dim, feature.axis)
-    return taps
+        for end, ordered in (("last", features), ("first", features[::-1])):
+            for feature in ordered:
+                for block in blocks(feature.axis):
+                    if len(block.clusters) == 1:
+                        key = block.clusters[0], end
+                        found[key] = Tap(feature.module, feature.dim, feature.axis)
+    return found
 
 
 @contextmanager
-def listening(model: nn.Module, taps: Mapping[Cluster, Tap]) -> Iterator[Listen]:
-    """Within the context, a function from a batch to each cluster's features, [units, samples].
+def listening(model: nn.Module, where: Mapping[Key, Tap]) -> Iterator[Listen]:
+    """Within the context, a function from a batch to each key's features, [units, samples].
 
     A module that runs several times gives as many features. The model is in eval mode meanwhile;
     at the end every module's mode is as it was and all hooks are off. Features are copied inside
     the hook, as an in-place module that follows would overwrite them.
     """
-    heard: dict[Cluster, list[Tensor]] = {}
+    heard: dict[Key, list[Tensor]] = {}
     active = False  # a model that is compared with itself must not hear its other half
 
-    def hook(cluster: Cluster, tap: Tap) -> Callable[[nn.Module, object, Tensor], None]:
+    def hook(key: Key, tap: Tap) -> Callable[[nn.Module, object, Tensor], None]:
         def hear(module: nn.Module, inputs: object, output: Tensor) -> None:
             del module, inputs
             if active:
-                heard[cluster].extend(_units(output, tap, cluster))
+                heard[key].extend(_units(output, tap, key[0]))
 
         return hear
 
-    def listen(batch: Inputs) -> dict[Cluster, list[Tensor]]:
+    def listen(batch: Inputs) -> dict[Key, list[Tensor]]:
         nonlocal active
-        heard.update({cluster: [] for cluster in taps})
+        heard.update({key: [] for key in where})
         inputs = (batch,) if isinstance(batch, Tensor) else batch
         active = True
         try:
@@ -74,9 +77,9 @@ def listening(model: nn.Module, taps: Mapping[Cluster, Tap]) -> Iterator[Listen]
     modes = {module: module.training for module in model.modules()}
     handles = []
     try:
-        for cluster, tap in taps.items():
+        for key, tap in where.items():
             module = model.get_submodule(tap.module)
-            handles.append(module.register_forward_hook(hook(cluster, tap)))
+            handles.append(module.register_forward_hook(hook(key, tap)))
         model.eval()
         yield listen
     finally:
