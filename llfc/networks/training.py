@@ -73,7 +73,7 @@ def train(
     """
     layout = _layout(model, dataset)
     model.load_state_dict(start.weights)
-    model.train().to(memory_format=layout)
+    model.train().to(memory_format=layout)  # type: ignore[call-overload]
     _check_batches(model, len(dataset.train_labels), recipe.batch_size)
     optimizer = _optimizer(model, recipe, start.optimizer)
     steps = -(-len(dataset.train_labels) // recipe.batch_size)
