@@ -3,7 +3,6 @@
 alpha = 0 is network A and alpha = 1 is network B, permuted. P is the number of positions.
 """
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,7 +80,9 @@ class Connection:
 
 def connection_to_json(found: Connection) -> str:
     """`found` as JSON text; numbers survive exactly."""
-    return json.dumps(dataclasses.asdict(found), default=_plain)
+    return json.dumps(
+        {**vars(found), "layers": [vars(layer) for layer in found.layers]}, default=_plain
+    )
 
 
 def connection_from_json(text: str) -> Connection:
@@ -98,4 +99,6 @@ def connection_from_json(text: str) -> Connection:
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
     raise TypeError(f"{type(value).__name__} has no place in a connection")

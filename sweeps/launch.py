@@ -113,7 +113,7 @@ def run_jobs(
                 search_alg=dispatcher,
                 num_samples=len(jobs),
                 resources_per_trial=worker_share(settings, ray.cluster_resources()),
-                callbacks=[_Started(dispatcher)],
+                callbacks=[_Listener(dispatcher)],
                 storage_path=str(folder),
                 name=name,
                 trial_dirname_creator=lambda trial: trial.config["job"]["name"],
@@ -147,12 +147,15 @@ class _Dispatcher(Searcher):  # type: ignore[misc]
         self._on_done = on_done
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        self._progress.tick()
         job = self._queue.next_job()
         if job is None:
             return None if self._queue else Searcher.FINISHED
         self._given[trial_id] = job
         return {"job": job.to_plain()}
+
+    def tick(self) -> None:
+        """Say that time has passed."""
+        self._progress.tick()
 
     def started(self, trial_id: str) -> None:
         """Say that a worker has begun the job that was suggested as `trial_id`."""
@@ -191,11 +194,14 @@ class _Dispatcher(Searcher):  # type: ignore[misc]
         """Nothing, as `save`."""
 
 
-class _Started(tune.Callback):  # type: ignore[misc]
-    """Hears from Tune that a worker has begun."""
+class _Listener(tune.Callback):  # type: ignore[misc]
+    """Hears from Tune what its searcher does not: that a worker has begun, that time has passed."""
 
     def __init__(self, dispatcher: _Dispatcher) -> None:
         self._dispatcher = dispatcher
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._dispatcher.started(trial.trial_id)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._dispatcher.tick()

@@ -20,7 +20,10 @@ class Progress:
 
     def __init__(self, jobs: Iterable[Job], workers: int) -> None:
         self._left = {job.name: job for job in jobs}
-        self._total = {stage: self._count(stage) for stage in STAGES}
+        self._total = {
+            stage: sum(job.stage == stage for job in self._left.values()) for stage in STAGES
+        }
+        self._done = dict.fromkeys(STAGES, 0)
         self._running: dict[str, float] = {}
         # Seconds and cost of what was done, by stage: what the estimate is made from.
         self._spent = {stage: [0.0, 0.0] for stage in STAGES}
@@ -48,7 +51,6 @@ class Progress:
     def started(self, job: Job) -> None:
         """Say that a worker has `job` in hand."""
         self._running[job.name] = time.monotonic()
-        self._show()
 
     def finished(self, job: Job, *, failed: bool) -> None:
         """Say that `job` is done, or has failed."""
@@ -58,15 +60,12 @@ class Progress:
         if begun is not None and not failed:
             self._spent[job.stage][0] += time.monotonic() - begun
             self._spent[job.stage][1] += job.cost
-        self._show()
+            self._done[job.stage] += 1
 
     def line(self) -> str:
         """The state of the sweep in one line."""
-        counts = [
-            f"{stage} {self._total[stage] - self._count(stage)}/{self._total[stage]}"
-            for stage in STAGES
-        ]
-        counts += [f"running {min(len(self._running), self._workers)}", f"failed {self._failed}"]
+        counts = [f"{stage} {self._done[stage]}/{self._total[stage]}" for stage in STAGES]
+        counts += [f"running {len(self._running)}", f"failed {self._failed}"]
         elapsed = _clock(time.monotonic() - self._start)
         return " · ".join([*counts, f"{elapsed} elapsed", self._estimate()])
 
@@ -80,9 +79,6 @@ class Progress:
     def tick(self) -> None:
         """Show the state again if it is time to."""
         self._show()
-
-    def _count(self, stage: str) -> int:
-        return sum(job.stage == stage for job in self._left.values())
 
     def _estimate(self) -> str:
         """Time left: of each stage, the cost left at the pace seen so far."""
