@@ -107,7 +107,8 @@ def _batch_moments(module: _BatchNorm, inputs: Tensor) -> Moments:
     assert module.running_var is not None
     count = inputs.numel() // module.num_features
     squares = module.running_var.double() * (count - 1)  # running_var is unbiased
-    return Moments(count, module.running_mean.double(), squares)
+    # Copies, as the next batch is noted in the same buffers.
+    return Moments(count, module.running_mean.to(torch.float64, copy=True), squares)
 
 
 @contextmanager

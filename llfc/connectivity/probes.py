@@ -85,7 +85,8 @@ def choose_probes(
     Args:
         model: the network, in eval mode.
         example: a batch of its inputs.
-        names: names of modules (each call is a probe), of calls (`relu#2`), or patterns with `*`.
+        names: names of modules (each call is a probe), of calls (`relu#2`), or patterns with
+            `*` and `?`; in forward order whatever theirs.
 
     Raises:
         ValueError: if a name matches no module that runs and gives one tensor with a row for each
@@ -246,10 +247,12 @@ def _outermost(blocks: Sequence[Call]) -> list[Call]:
 
 
 def _named(calls: Sequence[Call], names: Sequence[str]) -> list[Call]:
+    if not names:
+        raise ValueError("probes must name at least one module, got none")
     known = {call.probe.name: call for call in calls if call.probe.module or call.leaf}
     wanted: set[str] = set()
     for name in names:
-        matched = fnmatch.filter(known, name) if "*" in name else []
+        matched = fnmatch.filter(known, name)
         matched += [key for key, call in known.items() if name in (call.probe.module, key)]
         if not matched:
             lookup("probe", name, known)

@@ -1,0 +1,175 @@
+"""Which layers are probed: by default, by name, by pattern; none twice, none missed."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from llfc.connectivity.probes import choose_probes, tapped
+from llfc.networks.architectures import ARCHITECTURES, build
+from llfc.seeds import stream
+from tests.small import convnet, mlp
+
+
+def names(model, images, chosen=None):
+    return [probe.name for probe in choose_probes(model.eval(), images, chosen)]
+
+
+IMAGES = torch.zeros(2, 2, 7, 7, dtype=torch.float64)
+VECTORS = torch.zeros(2, 6, dtype=torch.float64)
+
+
+def test_plain_networks_are_probed_at_linear_layers_and_activations():
+    assert names(mlp(0), VECTORS) == ["linear0", "relu0", "linear1", "relu1", "linear2"]
+
+
+def test_residual_networks_are_probed_at_stem_blocks_and_head():
+    assert names(convnet(0), IMAGES) == ["relu", "block1", "block2", "head"]
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_our_own_architectures(architecture, norm):
+    model = build(
+        architecture,
+        width=1 / 16,
+        norm=norm,
+        input_shape=(3, 32, 32),
+        num_classes=10,
+        generator=stream(0, "init"),
+    )
+    found = names(model, torch.zeros(2, 3, 32, 32))
+    modules = dict(model.named_modules())
+    if "resnet" in architecture:
+        blocks = [name for name, module in modules.items() if type(module).__name__ == "Block"]
+        assert found == ["relu", *blocks, "head"]
+    else:
+        plain = (nn.Linear, nn.Conv2d, nn.ReLU)
+        assert found == [name for name, module in modules.items() if isinstance(module, plain)]
+
+
+class Odd(nn.Module):
+    """Shared layers, a functional activation, a module that never runs, one with two outputs."""
+
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    class Turned(nn.Module):
+        def forward(self, x):
+            return x.T
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.shared = nn.Linear(6, 6)
+        self.relu = nn.ReLU(inplace=True)
+        self.unused = nn.Linear(6, 6)
+        self.pair = self.Pair()
+        self.turned = self.Turned()
+        self.double()
+
+    def forward(self, x):
+        x = F.relu(self.first(x))
+        x = self.relu(self.shared(x))
+        x, _ = self.pair(self.relu(self.shared(x)))
+        return self.turned(x).T
+
+
+def test_each_call_is_a_probe_of_its_own():
+    model = Odd()
+    every = ["first", "shared", "relu", "shared#2", "relu#2"]
+    assert names(model, VECTORS[:, :6].repeat(2, 1)) == every
+    assert names(model, VECTORS, ["shared"]) == ["shared", "shared#2"]
+    assert names(model, VECTORS, ["relu#2", "first"]) == ["first", "relu#2"]
+
+
+def test_each_call_is_read_before_it_is_overwritten():
+    torch.manual_seed(0)
+    model = Odd()
+    inputs = torch.randn(3, 6, dtype=torch.float64)
+    probes = choose_probes(model, inputs)
+    heard = {}
+    with tapped(model, probes, lambda i, feature: heard.update({probes[i].name: feature.clone()})):
+        for _ in range(2):  # the count of calls begins anew
+            heard.clear()
+            model(inputs)
+    x = model.first(inputs)
+    assert torch.equal(heard["first"], x)
+    x = model.shared(F.relu(x))
+    assert torch.equal(heard["shared"], x)
+    assert torch.equal(heard["relu"], F.relu(x))
+    x = model.shared(F.relu(x))
+    assert torch.equal(heard["shared#2"], x)
+    assert torch.equal(heard["relu#2"], F.relu(x))
+
+
+def test_patterns():
+    assert names(mlp(0), VECTORS, ["relu*", "linear2"]) == ["relu0", "relu1", "linear2"]
+    assert names(convnet(0), IMAGES, ["block?.conv"]) == ["block1.conv", "block2.conv"]
+
+
+def refusal(model, images, chosen):
+    with pytest.raises(ValueError, match=r".") as refused:
+        names(model, images, chosen)
+    return str(refused.value)
+
+
+def test_names_that_match_nothing_are_refused():
+    known = "choose from linear0, linear1, linear2, relu0, relu1"
+    assert refusal(mlp(0), VECTORS, ["relu0", "linaer1"]) == (
+        f"unknown probe 'linaer1': {known}; did you mean 'linear1'?"
+    )
+    assert refusal(mlp(0), VECTORS, ["norm*"]) == f"unknown probe 'norm*': {known}"
+    assert refusal(mlp(0), VECTORS, []) == "probes must name at least one module, got none"
+    for unreadable in ("unused", "pair", "turned"):  # never runs; two outputs; no row for each
+        odd = refusal(Odd(), VECTORS.repeat(2, 1)[:3], [unreadable])
+        assert odd.startswith(f"unknown probe '{unreadable}': choose from first, relu, relu#2,")
+
+
+def test_a_container_beside_its_last_layer_is_refused():
+    model = nn.Sequential(mlp(0), nn.Identity()).eval()
+    assert refusal(model, VECTORS, ["0", "0.linear2"]) == (
+        "probes '0.linear2' and '0' read one and the same output"
+    )
+    assert names(model, VECTORS) == [f"0.{name}" for name in names(mlp(0), VECTORS)]
+
+
+def test_in_place_activation_is_not_the_layer_before_it():
+    """They give one and the same tensor, but not at the same time."""
+    assert names(mlp(0), VECTORS, ["linear0", "relu0"]) == ["linear0", "relu0"]
+
+
+def test_a_single_layer_is_a_network():
+    assert names(nn.Linear(6, 3).double(), VECTORS) == ["model"]
+
+
+def test_a_sum_in_the_networks_own_forward_makes_no_block():
+    class Skips(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(6, 6).double(), nn.Linear(6, 6).double()
+
+        def forward(self, x):
+            x = x + self.one(x)
+            return x + self.two(x)
+
+    assert names(Skips(), VECTORS) == ["one", "two"]
+
+
+def test_added_parameters_make_no_block():
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shift = nn.Parameter(torch.zeros(2, 6, dtype=torch.float64))
+
+        def forward(self, x):
+            return x + self.shift
+
+    model = nn.Sequential(Shifted(), nn.Linear(6, 3).double())
+    assert names(model, VECTORS) == ["1"]
+
+
+def test_a_network_with_nothing_to_probe_is_refused():
+    with pytest.raises(ValueError, match=r"^the model runs no linear layer, convolution or activ"):
+        choose_probes(nn.Flatten(), VECTORS)

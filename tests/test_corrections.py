@@ -1,0 +1,179 @@
+"""What a correction does to a blend's statistics, and what it leaves alone."""
+
+import copy
+
+import pytest
+import torch
+
+from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.corrections import CORRECTIONS, batch_norms, reset
+from llfc.connectivity.path import walk
+from llfc.connectivity.probes import choose_probes
+from llfc.connectivity.samples import Batches
+from llfc.results import PROFILE
+from tests.small import blended, convnet, mlp, reference, samples
+
+ALPHA = positions(5)
+NORMS = ("norm", "block1.norm", "block2.norm")
+
+
+def batches(count, size, shape=(2, 7, 7)):
+    images, labels = samples(count, shape)
+    return Batches("train", (images, labels), size, images.device)
+
+
+def corrected(name="reset", size=1000, a=0, b=1, count=20):
+    line = Line(convnet(a), convnet(b), ALPHA)
+    line.correct(CORRECTIONS[name](line, batches(count, size)))
+    return line
+
+
+def by_torch(alpha, parts):
+    """Running statistics of a blend as torch's own training mode gathers them, part by part."""
+    model = blended(convnet(0), convnet(1), alpha)
+    for name in NORMS:
+        model.get_submodule(name).reset_running_stats()
+        model.get_submodule(name).momentum = None  # the plain mean over batches
+        model.get_submodule(name).train()
+    with torch.no_grad():
+        for part in parts:
+            model(part)
+    return model.eval()
+
+
+@pytest.mark.parametrize("position", [1, 2, 3])
+def test_reset_of_one_batch_is_torchs(position):
+    images, _ = samples(20, (2, 7, 7))
+    found = corrected().at(position)
+    expected = by_torch(ALPHA[position], [images])
+    for name in NORMS:
+        for kind in ("running_mean", "running_var"):
+            value = getattr(found.get_submodule(name), kind)
+            assert torch.allclose(value, getattr(expected.get_submodule(name), kind), rtol=1e-12)
+
+
+def test_means_of_equal_batches_are_torchs_and_variances_are_pooled():
+    images, _ = samples(20, (2, 7, 7))
+    found = corrected(size=5).at(2).get_submodule("norm")
+    expected = by_torch(0.5, images.split(5)).get_submodule("norm")
+    assert torch.allclose(found.running_mean, expected.running_mean, rtol=1e-12)
+    # The first norm's inputs are the same in any batching: its variance is over all of them.
+    with torch.no_grad():
+        inputs = blended(convnet(0), convnet(1), 0.5).conv(images)
+    over_all = inputs.transpose(0, 1).flatten(1)
+    assert torch.allclose(found.running_var, over_all.var(1), rtol=1e-12)
+    assert torch.allclose(found.running_mean, over_all.mean(1), rtol=1e-12)
+
+
+def reset_on(parts):
+    line = Line(convnet(0), convnet(1), ALPHA)
+    line.correct(reset(line, Batches("train", parts, 5, torch.device("cpu"))))
+    return line.at(2).norm
+
+
+def test_uneven_batches_are_weighed_by_size():
+    images, labels = samples(20, (2, 7, 7))
+    uneven = reset_on([(images[:3], labels[:3]), (images[3:], labels[3:])])
+    whole = corrected().at(2).norm
+    assert torch.allclose(uneven.running_mean, whole.running_mean, rtol=1e-12)
+    assert torch.allclose(uneven.running_var, whole.running_var, rtol=1e-12)
+
+
+def test_a_batch_of_one_image_is_left_out():
+    images, labels = samples(21, (2, 7, 7))
+    first, last = (images[:20], labels[:20]), (images[20:], labels[20:])
+    assert torch.equal(reset_on([first, last]).running_mean, reset_on([first]).running_mean)
+
+
+def test_ends_keep_their_own_statistics():
+    line = corrected()
+    for end, seed in ((0, 0), (len(ALPHA) - 1, 1)):
+        state = convnet(seed).state_dict()
+        assert all(torch.equal(v, state[n]) for n, v in line.at(end).state_dict().items())
+
+
+def test_positions_do_not_leak_into_one_another():
+    line = corrected()
+    before = copy.deepcopy(line.at(2).state_dict())
+    line.at(1)
+    line.at(3)
+    for name, value in line.at(2).state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_reset_leaves_eval_mode_and_momentum():
+    line = corrected()
+    assert not any(module.training for module in line.at(2).modules())
+    for name in NORMS:
+        assert line.at(2).get_submodule(name).momentum == 0.1
+        assert not line.at(2).get_submodule(name)._forward_hooks
+
+
+def test_blend_normalises_as_it_should_after_a_reset():
+    """On the very batch, running statistics then do what batch statistics do."""
+    images, _ = samples(20, (2, 7, 7))
+    found = corrected().at(2)
+    heard = {}
+    handle = found.norm.register_forward_hook(lambda m, i, o: heard.update(out=o.clone()))
+    with torch.no_grad():
+        found(images)
+    handle.remove()
+    channels = ((heard["out"].transpose(0, 1).flatten(1)).T - found.norm.bias) / found.norm.weight
+    assert channels.mean(0).abs().max() < 1e-12
+    count = len(channels)
+    var = channels.var(0) * (1 + found.norm.eps / found.norm.running_var)
+    assert torch.allclose(var, torch.ones_like(var), rtol=1e-12), count
+
+
+def test_walk_with_reset_is_the_reference_with_reset():
+    images, labels = samples(20, (2, 7, 7), 5)
+    line = corrected()
+    source = Batches("test", (images, labels), 6, images.device)
+    found = walk(line, source, choose_probes(line.a, images))
+    train, _ = samples(20, (2, 7, 7))
+
+    def at(position):
+        inner = 0 < position < len(ALPHA) - 1
+        alpha = ALPHA[position]
+        return by_torch(alpha, [train]) if inner else blended(convnet(0), convnet(1), alpha)
+
+    names = [layer.name for layer in found.layers]
+    curve, rows = reference(at, ALPHA, images, labels, names)
+    assert found.loss == pytest.approx(curve[0], rel=1e-11)
+    for layer in found.layers:
+        for column in PROFILE:
+            expected = [row[column] for row in rows[layer.name]]
+            assert getattr(layer, column) == pytest.approx(expected, rel=1e-9, abs=1e-7), column
+
+
+@pytest.mark.parametrize("name", sorted(CORRECTIONS))
+def test_networks_without_norms_are_left_alone_by_reset_and_none(name):
+    if name in ("none", "reset"):
+        line = Line(mlp(0), mlp(1), ALPHA)
+        assert list(CORRECTIONS[name](line, None)) == [{}] * len(ALPHA)
+
+
+def test_no_correction_blends_the_statistics():
+    line = corrected("none")
+    expected = blended(convnet(0), convnet(1), 0.25).state_dict()
+    for name, value in line.at(1).state_dict().items():
+        assert torch.allclose(value, expected[name], rtol=1e-14, atol=1e-15), name
+
+
+def test_refusals():
+    line = Line(convnet(0), convnet(1), ALPHA)
+    with pytest.raises(
+        ValueError,
+        match=r"^correction 'reset' needs train images for the batch norms, got None$",
+    ):
+        reset(line, None)
+    with pytest.raises(
+        ValueError, match=r"^correction 'reset' needs train batches of at least 2 images$"
+    ):
+        reset(line, batches(3, 1))
+
+
+def test_batch_norms_are_those_with_statistics():
+    model = convnet(0)
+    model.block1.norm = torch.nn.BatchNorm2d(5, track_running_stats=False)
+    assert batch_norms(model) == ("norm", "block2.norm")
