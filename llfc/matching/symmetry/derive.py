@@ -124,6 +124,13 @@ def permutation_spec(
         ValueError: in one line, the operator, node and module that no rule covers; or that the
             model cannot be exported; or that the self-check failed.
     """
+    spec = derive(model, example_inputs, strict)
+    spec.check(model, *example_inputs)
+    return spec
+
+
+def derive(model: nn.Module, example_inputs: Sequence[Tensor], strict: bool) -> PermutationSpec:
+    """The spec, not yet checked; see `permutation_spec`."""
     derivation = Derivation(model, strict)
     walk = derivation.walk(exported(model, example_inputs, training=False))
     if derivation.unused():
@@ -136,7 +143,7 @@ def permutation_spec(
     derivation.freeze_unused()
     found, placing, axes = derivation.groups()
     order = forward_order(found)
-    spec = PermutationSpec(
+    return PermutationSpec(
         groups={placing.names[g]: found.sizes[g] for g in order},
         axes={
             name: axes[first] if derivation.state[name].dim() else ()  # type: ignore[misc]
@@ -145,8 +152,6 @@ def permutation_spec(
         features=features(walk, placing, [placing.names[g] for g in order]),
         frozen=tuple(derivation.frozen),
     )
-    spec.check(model, *example_inputs)
-    return spec
 
 
 def features(walk: Walk, placing: Placing, names: Sequence[str]) -> dict[str, tuple[Feature, ...]]:
