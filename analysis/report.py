@@ -187,7 +187,7 @@ def _plain(text: str) -> str:
 def _barriers(trials: pd.DataFrame, plan: Layout) -> Part:
     figure = sweep_figures.barrier_figure(trials, BARRIER, plan)
     caption = (
-        f"{heading(BARRIER)} against {name(plan.x)}, by {name(plan.series)}. Lines join the means"
+        f"{heading(BARRIER)} against {name(plan.x)}, by {name(plan.series)}. Full markers are means"
         " over seeds; a faint point is one trial."
     )
     return Part(

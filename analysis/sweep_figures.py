@@ -21,7 +21,7 @@ COLUMNS = 3  # panels beside one another
 
 @styled
 def barrier_figure(trials: pd.DataFrame, column: str, plan: Layout) -> Figure:
-    """`column` against the sweep's axis: a line through the means, a faint point a trial.
+    """`column` against the sweep's axis: means, joined where the axis is ordered, and trials.
 
     Both axes are logarithmic where all values are positive; where a barrier is zero or negative,
     the y axis is linear below the smallest positive one.
@@ -44,7 +44,11 @@ def barrier_figure(trials: pd.DataFrame, column: str, plan: Layout) -> Figure:
             )
             means = part.groupby(plan.x, dropna=False, sort=False)[column].mean().reset_index()
             means = means.assign(place=_places(trials, means, plan.x)).sort_values("place")
-            axes.plot(means["place"], means[column], **points, label=text)
+            axes.plot(means["place"], means[column], **points, linestyle="none", label=text)
+            # Only what has an order is joined: numbers, and not None to them, nor names.
+            ordered = means[[isinstance(value, int | float) for value in means[plan.x]]]
+            ordered = ordered[ordered[plan.x].notna()]
+            axes.plot(ordered["place"], ordered[column], color=colour)
         axes.set_title(title)
         _scale_y(axes, trials[column])
     _name(figure, grid, name(plan.x), heading(column), name(plan.series))

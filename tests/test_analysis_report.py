@@ -191,10 +191,19 @@ def test_lines_go_through_the_means():
     trials = sweep("width").trials
     (axes,) = barrier_figure(trials, BARRIER, layout(trials, "width")).axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    for line, matching in zip(axes.lines, ["none", "weights", "activations"], strict=True):
+    drawn = axes.lines[1::2]  # after each series' markers
+    for line, matching in zip(drawn, ["none", "weights", "activations"], strict=True):
         means = trials[trials["matching"] == matching].groupby("width")[BARRIER].mean()
         assert line.get_ydata().tolist() == pytest.approx(means.tolist())
         assert line.get_xdata().tolist() == means.index.tolist()
+
+
+def test_lines_stop_where_an_order_does():
+    trials = sweep("spawn_epoch").trials
+    (axes,) = barrier_figure(trials, BARRIER, layout(trials, "spawn_epoch")).axes
+    markers, line = axes.lines[:2]
+    assert len(markers.get_xdata()) == 4
+    assert len(line.get_xdata()) == 3
 
 
 def test_the_profile_shows_error_and_baseline():
