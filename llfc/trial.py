@@ -192,5 +192,5 @@ def _connection(
         barriers=barriers(curve),
         layers=on_test.layers,
         summaries=summaries,
-        matching=record,
+        matching=dict(record),
     )

@@ -124,7 +124,6 @@ def test_probes_may_be_given():
 
 
 SCRIPT = """
-import json, sys
 from tests.test_connect import connected
 from tests.small import convnet
 from llfc.results import connection_to_json
@@ -214,7 +213,7 @@ def test_two_architectures_are_refused():
         f"{differ}module 'linear0' is {settings.format(8)} in A and {settings.format(9)} in B"
     )
     assert line_of(mlp(0), mlp(1, sizes=(6, 8, CLASSES))) == (
-        f"{differ}module 'linear2' is in A and not in B"
+        f"{differ}module 'relu1' is in A and not in B"
     )
     assert line_of(mlp(0), change(relu1=nn.Tanh())) == (
         f"{differ}module 'relu1' is ReLU() in A and Tanh() in B"

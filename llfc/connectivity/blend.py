@@ -147,7 +147,7 @@ def _shapes(model: nn.Module) -> dict[str, str]:
 
 
 def _same(kind: str, of_a: Mapping[str, str], of_b: Mapping[str, str]) -> None:
-    for name in of_a.keys() | of_b.keys() if of_a.keys() != of_b.keys() else ():
+    for name in (*of_a, *of_b):
         if name not in of_a or name not in of_b:
             has, lacks = ("A", "B") if name in of_a else ("B", "A")
             raise ValueError(
