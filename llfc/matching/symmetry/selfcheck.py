@@ -35,8 +35,8 @@ class WithoutDropout(TorchFunctionMode):
         if func in DROPOUTS:
             return args[0] if args else kwargs["input"]
         if func is F.scaled_dot_product_attention:
-            args = (*args[:4], 0.0, *args[5:])
-            kwargs.pop("dropout_p", None)
+            args = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args
+            kwargs |= {"dropout_p": 0.0} if len(args) <= 4 else {}
         return func(*args, **kwargs)
 
 
