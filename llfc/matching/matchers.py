@@ -10,6 +10,7 @@ from llfc.matching.frank_wolfe import match_frank_wolfe
 from llfc.matching.identity import match_nothing
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.sinkhorn import match_sinkhorn
+from llfc.matching.straight_through import match_straight_through
 from llfc.matching.taps import Inputs
 from llfc.matching.weights import match_weights
 from llfc.names import lookup
@@ -40,6 +41,7 @@ MATCHERS: Mapping[str, Matcher] = {
     "activations-uncentred": match_activations_uncentred,
     "frank-wolfe": match_frank_wolfe,
     "sinkhorn": match_sinkhorn,
+    "straight-through": match_straight_through,
 }
 
 

@@ -98,6 +98,10 @@ class Overlap:
                 b.reshape(sizes).permute(order).reshape(*heads, -1),
             )
 
+    def towards(self, a: State) -> "Overlap":
+        """The overlap of other parameters with the same B."""
+        return Overlap(a, self._parameters[1], self.spec)
+
     @property
     def device(self) -> torch.device:
         """Where A is, and all scores are."""
@@ -227,7 +231,9 @@ class Overlap:
 
 def _pair(a: Tensor, b: Tensor, cluster: Cluster, unit: int, other: int) -> Tensor:
     size = len(a) // cluster[0].size
-    return a[unit * size : (unit + 1) * size] @ b[other * size : (other + 1) * size].T
+    inside_a = a[unit * size : (unit + 1) * size]
+    inside_b = b[other * size : (other + 1) * size]
+    return inside_a @ inside_b.T
 
 
 def singular_values(tensor: Tensor) -> Tensor:
@@ -236,7 +242,8 @@ def singular_values(tensor: Tensor) -> Tensor:
     if len(matrix) > matrix.shape[1]:
         matrix = matrix.T
     squares = torch.linalg.eigvalsh(matrix @ matrix.T)
-    return squares.clamp(min=0).sqrt().flip(0).cpu()
+    values: Tensor = squares.clamp(min=0).sqrt().flip(0).cpu()
+    return values
 
 
 def finite_parameters(model: nn.Module, called: str) -> dict[str, Tensor]:

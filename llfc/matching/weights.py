@@ -57,13 +57,23 @@ def match_weights(
         raise ValueError(f"starts must be at least 1, got {starts}")
     began = time.perf_counter()
     overlap = Overlap.of(a, b, spec)
-    generator = stream(seed, "matching/weights")
-    best, iterations = ascend(overlap, dict(spec.identity()), generator)
+    best, iterations = best_of_starts(overlap, stream(seed, "matching/weights"), starts)
+    return with_record(overlap, best, began=began, iterations=iterations)
+
+
+def best_of_starts(
+    overlap: Overlap, generator: Generator, starts: int = STARTS
+) -> tuple[Index, int]:
+    """The best of an ascent from the identity and others from random permutations.
+
+    Also the passes that all took together.
+    """
+    best, iterations = ascend(overlap, dict(overlap.spec.identity()), generator)
     for _ in range(starts - 1):
         found, passes = ascend(overlap, random_index(overlap, generator), generator)
         best = better(overlap, best, found)
         iterations += passes
-    return with_record(overlap, best, began=began, iterations=iterations)
+    return best, iterations
 
 
 def ascend(
