@@ -1,0 +1,44 @@
+"""One trial so small that it runs everywhere, its numbers in a file."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llfc.data import load_dataset
+from llfc.networks.spawning import train_network
+from llfc.networks.store import Store
+from llfc.trial import run_trial
+from sweeps.smoke import SMOKE
+
+GOLDEN = Path(__file__).with_name("golden.json")
+TRIAL = SMOKE.replace(
+    {
+        "width": [1 / 32],
+        "limit_train": [500],
+        "epochs": [4],
+        "batch_size": [10],
+        "spawn_epoch": [1],
+        "seed": [0],
+        "matching": ["weights"],
+    }
+).trials(alphas=5, limit_test=100)[0]
+
+
+def test_the_golden_trial_still_gives_its_numbers(tmp_path, request):
+    """If this fails and you did not mean to change a number, you changed one.
+
+    If you did mean to: `pytest tests/test_golden.py --rewrite`, and say why in the commit.
+    """
+    dataset = load_dataset(
+        TRIAL.pair.dataset, data_root=None, limit_train=500, limit_test=100, cache=tmp_path
+    )
+    store = Store(tmp_path)
+    for network in (TRIAL.pair.a, TRIAL.pair.b):
+        train_network(network, store, dataset, keep_epochs=[1])
+    found = run_trial(TRIAL, store, dataset)
+    numbers = {name: value for name, value in found.scalars().items() if "seconds" not in name}
+    if request.config.getoption("--rewrite"):
+        GOLDEN.write_text(json.dumps(numbers, indent=1, sort_keys=True) + "\n")
+    # Exact on one machine; other processors add in another order, and training carries it on.
+    assert numbers == pytest.approx(json.loads(GOLDEN.read_text()), rel=1e-3, abs=1e-5)

@@ -1,0 +1,132 @@
+"""Whole sweeps, through Ray and MLflow, on real data, as a user runs them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.runs import load_runs
+from llfc.data import load_dataset
+from llfc.networks.store import Store
+from llfc.results import connection_from_json, connection_to_json
+from llfc.specs import fingerprint
+from llfc.trial import run_trial
+from sweeps.smoke import SMOKE
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parent.parent
+AXES = {"width": [1 / 16], "limit_train": [500], "epochs": [1], "seed": [0]}
+OPTIONS = "--width 0.0625 --limit-train 500 --epochs 1 --seed 0".split()
+
+
+def sweep(storage, *options):
+    """`python sweeps/smoke.py` with a small grid, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "sweeps/smoke.py", "--storage", str(storage), *OPTIONS, *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def runs_in(storage):
+    return load_runs(f"sqlite:///{storage}/mlflow.db", "smoke")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The storage folder of a finished sweep, and what the sweep said."""
+    storage = tmp_path_factory.mktemp("sweep")
+    said = sweep(storage)
+    assert said.returncode == 0, said.stderr
+    return storage, said
+
+
+@pytest.fixture
+def storage(done, tmp_path):
+    """A copy of the finished sweep's store alone; nothing is logged yet."""
+    shutil.copytree(done[0] / "store", tmp_path / "store")
+    return tmp_path
+
+
+def test_every_trial_has_one_complete_run_and_the_report_is_there(done):
+    storage, said = done
+    runs = runs_in(storage)
+    assert sorted(runs.trials["fingerprint"]) == sorted(
+        fingerprint(trial) for trial in SMOKE.replace(AXES).trials()
+    )
+    assert len(runs.unfinished) == 0
+    assert "2 networks trained, 2 trials measured" in said.stdout
+    assert (storage / "reports/smoke.html").stat().st_size > 10_000
+    assert not list((storage / "ray").iterdir())
+
+
+def test_a_worker_finds_what_this_process_finds(done):
+    storage, _ = done
+    store = Store(storage / "store")
+    for trial in SMOKE.replace(AXES).trials():
+        dataset = load_dataset(
+            trial.pair.dataset,
+            data_root=None,
+            limit_train=trial.pair.limit_train,
+            cache=storage / "data",
+            progress=False,
+        )
+        here = run_trial(trial, store, dataset)
+        there = connection_from_json(store.get_text("connections", fingerprint(trial)))
+        assert without_times(here) == without_times(there)
+
+
+def without_times(found):
+    plain = json.loads(connection_to_json(found))
+    return {**plain, "matching": {k: v for k, v in plain["matching"].items() if k != "seconds"}}
+
+
+def test_the_same_command_again_repeats_nothing(done):
+    storage, _ = done
+    before = {path: path.stat().st_mtime_ns for path in (storage / "store").rglob("*")}
+    again = sweep(storage)
+    assert again.returncode == 0
+    assert "0 networks trained, 0 trials measured" in again.stdout
+    after = {path: path.stat().st_mtime_ns for path in (storage / "store").rglob("*")}
+    assert before == after
+    assert len(runs_in(storage).trials) == 2
+
+
+def test_measured_but_not_logged_is_logged_without_measuring(storage):
+    said = sweep(storage)
+    assert said.returncode == 0
+    assert "0 networks trained, 0 trials measured" in said.stdout
+    assert len(runs_in(storage).trials) == 2
+
+
+def test_a_damaged_network_is_set_aside_and_retrained(storage):
+    network = SMOKE.replace(AXES).trials()[0].pair.a
+    path = storage / "store/networks" / f"{fingerprint(network)}.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    shutil.rmtree(storage / "store/connections")
+    said = sweep(storage)
+    assert said.returncode == 0
+    assert "1 networks trained, 2 trials measured" in said.stdout
+    assert f"{path.name}.damaged-1" in said.stderr
+    assert path.read_bytes() == whole
+
+
+def test_a_failing_trial_stops_no_other_and_is_named(storage):
+    said = sweep(storage, "--lr", "0.001", "1e30")
+    assert said.returncode == 1
+    failed = [line for line in said.stderr.splitlines() if line.startswith("failed:")]
+    trials = SMOKE.replace({**AXES, "lr": [1e30]}).trials()
+    for trial in trials:
+        assert any(fingerprint(trial) in line and "loss" in line for line in failed)
+    assert "run the same command again" in said.stderr
+    assert "Traceback" not in said.stderr
+    runs = runs_in(storage)
+    assert len(runs.trials) == 2
+    assert sorted(runs.unfinished["fingerprint"]) == sorted(map(fingerprint, trials))
