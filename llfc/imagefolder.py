@@ -53,7 +53,7 @@ def load_folder(name: str, cache: Path) -> Arrays:
     """
     path = _cached(name, cache)
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             arrays = {key: saved[key] for key in ARRAYS}
             classes = int(saved["num_classes"])
     except FileNotFoundError:

@@ -152,7 +152,11 @@ def _optimizer(
     for name, tensor in state.items():
         what, _, parameter = name.partition("/")
         home = parameters[parameter]
-        optimizer.state[home][what] = tensor.to(home.device, copy=True)
+        if what == "step":
+            optimizer.state[home][what] = tensor.to(home.device, copy=True)
+        else:
+            # The fused kernels pair elements by their place in memory: the layouts must agree.
+            optimizer.state[home][what] = torch.empty_like(home.detach()).copy_(tensor)
     return optimizer
 
 

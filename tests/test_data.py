@@ -1,0 +1,396 @@
+"""Data sets: what the batches hold, which images a limit takes, and what a bad folder is called."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from llfc.assets import build as assets_build
+from llfc.data import CROP, DATASETS, Dataset, Jitter, load_dataset, resolve_dataset
+from llfc.seeds import stream
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return load_dataset("fashion-mnist-small", cache=tmp_path_factory.mktemp("cache"))
+
+
+def made(train_labels=(0, 1, 2), num_classes=3, seed=0, channels=3):
+    generator = stream(seed, "images")
+    count = len(train_labels)
+    images = torch.randint(0, 256, (count, channels, 6, 5), generator=generator).to(torch.uint8)
+    labels = torch.tensor(train_labels)
+    return Dataset(
+        name="made",
+        train_images=images,
+        train_labels=labels,
+        test_images=images.flip(0),
+        test_labels=labels.flip(0),
+        num_classes=num_classes,
+        mean=torch.full((channels,), 0.4),
+        std=torch.full((channels,), 0.3),
+    )
+
+
+def test_embedded_set_is_balanced_and_whole(small):
+    assert small.input_shape == (1, 28, 28)
+    assert small.train_labels.bincount().tolist() == [500] * 10
+    assert small.test_labels.bincount().tolist() == [100] * 10
+    assert small.train_images.dtype == small.test_images.dtype == torch.uint8
+    together = torch.cat([small.train_images, small.test_images]).flatten(1)
+    assert len(together.unique(dim=0)) == len(together)  # no image twice, none in both splits
+    assert small.train_images.float().mean((0, 2, 3)) / 255 == pytest.approx(small.mean, abs=1e-6)
+
+
+def test_embedded_set_is_what_its_script_builds(tmp_path):
+    full = Path("/usr/share/datasets/fashion-mnist")
+    if not full.is_dir():
+        pytest.skip("the full Fashion-MNIST is not on this machine")
+    assets_build.build(full, tmp_path / "again.npz")
+    with np.load(tmp_path / "again.npz") as again, np.load(assets_build.TARGET) as kept:
+        assert sorted(again.files) == sorted(kept.files)
+        for key in kept.files:
+            assert np.array_equal(again[key], kept[key])
+
+
+def test_embedded_classes_can_be_told_apart(small):
+    """The nearest class mean is right far above chance, so labels belong to their images."""
+    images, labels = small.train_images.flatten(1).double(), small.train_labels
+    means = torch.stack([images[labels == label].mean(0) for label in range(10)])
+    nearest = torch.cdist(small.test_images.flatten(1).double(), means).argmin(1)
+    assert (nearest == small.test_labels).double().mean() > 0.6
+
+
+def test_normalised_training_images_have_mean_0_and_std_1(small):
+    images = small.normalised(small.train_images)
+    assert images.dtype == torch.float32
+    assert images.mean((0, 2, 3)) == pytest.approx(torch.zeros(1), abs=1e-4)
+    assert images.std((0, 2, 3), correction=0) == pytest.approx(torch.ones(1), abs=1e-4)
+
+
+def test_channel_moments_are_those_of_each_channel(tmp_path):
+    folder = picture_folder(tmp_path / "set", colour=True)
+    dataset = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
+    values = dataset.train_images.double() / 255
+    assert dataset.mean.double() == pytest.approx(values.mean((0, 2, 3)), abs=1e-6)
+    assert dataset.std.double() == pytest.approx(values.std((0, 2, 3), correction=0), abs=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 100])
+def test_batches_hold_every_image_once_in_order(batch_size):
+    dataset = made((0, 1, 2, 0, 1, 2, 0))
+    for split in ("train", "test"):
+        images, labels = dataset.split(split)
+        batches = dataset.batches(split, batch_size)
+        found = list(batches)
+        assert len(found) == len(batches)
+        assert torch.equal(torch.cat([x for x, _ in found]), dataset.normalised(images))
+        assert torch.equal(torch.cat([y for _, y in found]), labels)
+        again = torch.cat([x for x, _ in batches])
+        assert torch.equal(again, dataset.normalised(images))
+
+
+def test_batches_follow_the_order_given():
+    dataset = made((0, 1, 2, 0, 1))
+    order = torch.tensor([4, 0, 3])
+    (first, labels), (last, _) = dataset.batches("train", 2, order=order)
+    assert labels.tolist() == [1, 0]
+    assert torch.equal(torch.cat([first, last]), dataset.normalised(dataset.train_images[order]))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jitter_is_a_padded_crop_and_a_flip(channels):
+    images = made((0,) * 40, channels=channels).train_images
+    jitter = Jitter.draw(40, stream(3, "augment"))
+    out = jitter.apply(images)
+    for i, image in enumerate(images):
+        padded = np.pad(image.numpy(), ((0, 0), (CROP, CROP), (CROP, CROP)))
+        row, column = jitter.offsets[i].tolist()
+        crop = padded[:, row : row + 6, column : column + 5]
+        assert np.array_equal(out[i], crop[:, :, ::-1] if jitter.flips[i] else crop)
+    assert {0, 2 * CROP} <= set(jitter.offsets.flatten().tolist())
+    assert 0 < jitter.flips.sum() < 40
+
+
+def test_jitter_goes_with_the_place_in_the_order():
+    dataset = made((0, 1, 2, 0, 1))
+    jitter = Jitter.draw(5, stream(0, "augment"))
+    order = torch.tensor([3, 1, 4, 0, 2])
+    whole = jitter.apply(dataset.train_images[order])
+    found = torch.cat([x for x, _ in dataset.batches("train", 2, order=order, jitter=jitter)])
+    assert torch.equal(found, dataset.normalised(whole))
+
+
+def test_limits_are_balanced_nested_and_the_same_every_time(small, tmp_path):
+    def limited(limit):
+        return load_dataset(
+            "fashion-mnist-small", cache=tmp_path, limit_train=limit, limit_test=limit // 10
+        )
+
+    previous: set[bytes] = set()
+    for limit in (10, 37, 200, 1003, 5000):
+        dataset = limited(limit)
+        assert len(dataset.train_labels) == limit
+        assert len(dataset.test_labels) == limit // 10
+        counts = dataset.train_labels.bincount(minlength=10)
+        assert counts.max() - counts.min() <= 1
+        images = {image.numpy().tobytes() for image in dataset.train_images}
+        assert previous <= images
+        previous = images
+        assert torch.equal(dataset.mean, small.mean)  # one scale for all limits
+    assert torch.equal(limited(37).train_images, limited(37).train_images)
+    assert torch.equal(limited(5000).train_images, small.train_images)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"limit_train": 5001}, "limit_train must be in [1, 5000], the size of"),
+        ({"limit_train": 0}, "limit_train must be in [1, 5000], the size of"),
+        ({"limit_test": -3}, "limit_test must be in [1, 1000], the size of"),
+    ],
+)
+def test_a_limit_out_of_range_is_refused(given, line, tmp_path):
+    with pytest.raises(ValueError, match=r".*") as caught:
+        load_dataset("fashion-mnist-small", cache=tmp_path, **given)
+    assert line in str(caught.value)
+
+
+def test_an_unknown_name_is_refused(tmp_path):
+    for function in (load_dataset, resolve_dataset):
+        with pytest.raises(ValueError, match=r"unknown dataset 'cifar'.*did you mean 'cifar10'"):
+            function("cifar", cache=tmp_path)
+
+
+@pytest.mark.parametrize("labels", [(0, 1, 3), (-1, 0, 1)])
+def test_labels_out_of_range_are_refused(labels):
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 3\), got (3|-1)"):
+        made(labels)
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"fashion-mnist-small"}))
+def test_an_absent_set_is_one_line_that_names_the_folder(name, tmp_path, monkeypatch):
+    from torchvision.datasets import utils
+
+    def offline(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(utils, "_urlretrieve", offline)
+    monkeypatch.setenv("LLFC_DATA", str(tmp_path / "root"))
+    with pytest.raises(ValueError, match=r"is not in .*root and could not be fetched") as caught:
+        load_dataset(name, cache=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_set_put_there_by_hand_is_read(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    images = np.arange(3 * 28 * 28).astype(np.uint8).reshape(3, 28, 28)
+    for prefix in ("train", "t10k"):
+        head = bytes([0, 0, 8, 3]) + np.array([3, 28, 28], ">i4").tobytes()
+        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(head + images.tobytes())
+        head = bytes([0, 0, 8, 1]) + np.array([3], ">i4").tobytes()
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(head + bytes([7, 1, 9]))
+    dataset = load_dataset("mnist", cache=tmp_path, data_root=tmp_path)
+    assert np.array_equal(dataset.train_images[:, 0], images)
+    assert dataset.test_labels.tolist() == [7, 1, 9]
+
+
+# Image folders.
+
+
+def picture_folder(folder, *, colour=False, test="test", classes=("cat", "dog")):
+    """Two pictures a class and split, PNG, 8 pixels high and 6 wide."""
+    rng = np.random.default_rng(0)
+    for split in ("train", test):
+        for name in classes:
+            (folder / split / name).mkdir(parents=True)
+            for i in range(2):
+                shape = (8, 6, 3) if colour else (8, 6)
+                pixels = rng.integers(0, 256, shape, dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("test", ["test", "val"])
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_folder_is_read_pixel_by_pixel(tmp_path, test, colour):
+    folder = picture_folder(tmp_path / "pets", colour=colour, test=test)
+    dataset = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
+    assert dataset.input_shape == (3 if colour else 1, 8, 6)
+    for split, name in (("train", "train"), ("test", test)):
+        images, labels = dataset.split(split)
+        assert labels.tolist() == [0, 0, 1, 1]
+        files = sorted((folder / name).glob("*/*.png"))
+        for image, file in zip(images, files, strict=True):
+            pixels = np.asarray(Image.open(file))
+            expected = pixels.transpose(2, 0, 1) if colour else pixels[None]
+            assert np.array_equal(image, expected)
+
+
+def test_a_folder_is_named_by_its_content_wherever_it_lies(tmp_path):
+    cache = tmp_path / "cache"
+    folder = picture_folder(tmp_path / "pets")
+    name = resolve_dataset(f"imagefolder:{folder}", cache)
+    assert name.startswith("imagefolder:pets@")
+    assert resolve_dataset(name, cache) == name
+    moved = shutil.copytree(folder, tmp_path / "elsewhere" / "pets")
+    assert resolve_dataset(f"imagefolder:{moved}", tmp_path / "other cache") == name
+
+    shutil.copy(folder / "train" / "cat" / "0.png", folder / "train" / "cat" / "1.png")
+    changed = resolve_dataset(f"imagefolder:{folder}", cache)
+    assert changed != name
+    (folder / "train" / "dog").rename(folder / "train" / "eel")
+    (folder / "test" / "dog").rename(folder / "test" / "eel")
+    assert resolve_dataset(f"imagefolder:{folder}", cache) not in (name, changed)
+
+
+def test_a_resolved_name_needs_the_cache_alone(tmp_path):
+    folder = picture_folder(tmp_path / "pets")
+    name = resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
+    direct = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
+    shutil.rmtree(folder)
+    cached = load_dataset(name, cache=tmp_path / "cache")
+    assert direct.name == cached.name == name
+    assert torch.equal(direct.train_images, cached.train_images)
+
+
+def test_a_decoded_folder_is_not_decoded_again(tmp_path, monkeypatch):
+    folder = picture_folder(tmp_path / "pets")
+    name = resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
+    monkeypatch.setattr(Image, "open", None)
+    assert resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache") == name
+
+
+def test_a_damaged_cache_is_decoded_again_from_the_folder_and_refused_without(tmp_path):
+    folder = picture_folder(tmp_path / "pets")
+    name = resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
+    (cached,) = (tmp_path / "cache").glob("*.npz")
+    cached.write_bytes(cached.read_bytes()[:-40])
+    with pytest.raises(ValueError, match="is damaged"):
+        load_dataset(name, cache=tmp_path / "cache")
+    assert load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache").name == name
+
+
+def test_images_are_brought_to_the_first_size_or_the_stated_one(tmp_path):
+    folder = picture_folder(tmp_path / "pets")
+    Image.new("RGB", (30, 20), (9, 99, 199)).save(folder / "train" / "dog" / "big.png")
+    as_first = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
+    assert as_first.input_shape == (3, 8, 6)  # one image with colours makes all RGB
+    last = as_first.train_images[-1]
+    assert last.amax((1, 2)).tolist() == last.amin((1, 2)).tolist() == [9, 99, 199]
+    stated = load_dataset(f"imagefolder:{folder}#12", cache=tmp_path / "cache")
+    assert stated.input_shape == (3, 12, 12)
+    assert stated.name != as_first.name
+
+
+def test_hidden_files_and_what_is_no_image_are_passed_over(tmp_path):
+    folder = picture_folder(tmp_path / "pets")
+    name = resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
+    (folder / "train" / "cat" / ".hidden.png").write_text("x")
+    (folder / "train" / "cat" / "notes.txt").write_text("x")
+    (folder / "train" / ".cache").mkdir()
+    assert resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache") == name
+
+
+def _no_folder(folder):
+    shutil.rmtree(folder)
+
+
+def _no_test(folder):
+    shutil.rmtree(folder / "test")
+
+
+def _no_classes(folder):
+    for split in ("train", "test"):
+        shutil.rmtree(folder / split)
+        (folder / split).mkdir()
+
+
+def _odd_class(folder):
+    (folder / "test" / "dog").rename(folder / "test" / "dgo")
+
+
+def _empty_class(folder):
+    for path in (folder / "train" / "cat").iterdir():
+        path.unlink()
+
+
+def _not_an_image(folder):
+    (folder / "train" / "cat" / "0.png").write_text("nothing of the kind")
+
+
+def _cut_short(folder):
+    path = folder / "test" / "dog" / "1.png"
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def _deep(folder):
+    Image.fromarray(np.zeros((8, 6), np.uint16)).save(folder / "train" / "cat" / "0.png")
+
+
+def _link_out(folder):
+    outside = folder.parent / "outside.png"
+    Image.new("L", (6, 8)).save(outside)
+    (folder / "train" / "cat" / "link.png").symlink_to(outside)
+
+
+def _split_link_out(folder):
+    (folder / "test").rename(folder.parent / "outside")
+    (folder / "test").symlink_to(folder.parent / "outside")
+
+
+def _dangling(folder):
+    (folder / "train" / "cat" / "link.png").symlink_to(folder / "train" / "gone.png")
+
+
+@pytest.mark.parametrize(
+    ("harm", "line"),
+    [
+        (_no_folder, "pets does not exist or is not a folder"),
+        (_no_test, "must hold test or val, holds neither"),
+        (_no_classes, "train/ has no class folders"),
+        (_odd_class, "class 'dgo' is in one split only"),
+        (_empty_class, "train/cat has no images"),
+        (_not_an_image, "train/cat/0.png cannot be read: cannot identify image file"),
+        (_cut_short, "test/dog/1.png cannot be read: "),
+        (_deep, "train/cat/0.png cannot be read: must have 8 bits a channel, has mode I"),
+        (_link_out, "train/cat/link.png is a link out of it"),
+        (_split_link_out, "test is a link out of it"),
+        (_dangling, "train/cat/link.png: No such file"),
+    ],
+)
+def test_a_bad_folder_is_one_line_and_leaves_nothing(tmp_path, harm, line):
+    folder = picture_folder(tmp_path / "pets")
+    harm(folder)
+    with pytest.raises(ValueError, match=r".*") as caught:
+        resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("cache/*"))
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
+    folder = picture_folder(tmp_path / "pets")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"file.*(Not a directory|File exists)"):
+        resolve_dataset(f"imagefolder:{folder}", tmp_path / "file")
+
+
+def test_an_unknown_resolved_name_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match=r"pets@01234567 does not exist"):
+        load_dataset("imagefolder:pets@01234567", cache=tmp_path)
+
+
+def test_torchvision_is_loaded_for_its_own_sets_only(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from llfc.data import load_dataset;"
+        f"load_dataset('fashion-mnist-small', cache=Path({str(tmp_path)!r}));"
+        "raise SystemExit('torchvision' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

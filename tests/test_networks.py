@@ -1,0 +1,238 @@
+"""Architectures and recipes: one contract for all that are registered."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from llfc.data import Dataset
+from llfc.networks.architectures import ARCHITECTURES, build, skeleton
+from llfc.networks.recipes import default_recipe
+from llfc.networks.resnet import Block
+from llfc.networks.spawning import training_cost
+from llfc.seeds import stream
+from llfc.specs import NORMS, Network
+
+ALL = [(name, norm) for name in ARCHITECTURES for norm in NORMS]
+SHAPES = [(1, 28, 28), (3, 32, 32)]
+
+
+def made(name, norm=None, *, width=1 / 16, shape=(1, 28, 28), seed=0, num_classes=7):
+    return build(
+        name,
+        width=width,
+        norm=norm,
+        input_shape=shape,
+        num_classes=num_classes,
+        generator=stream(seed, "init"),
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("name", "norm"), ALL)
+def test_logits_and_gradients_are_finite_and_all_parameters_take_part(name, norm, shape):
+    model = made(name, norm, shape=shape)
+    images = torch.randn(4, *shape, generator=stream(0, "images"))
+    logits = model(images)
+    assert logits.shape == (4, 7)
+    assert logits.isfinite().all()
+    logits.square().sum().backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+
+
+@pytest.mark.parametrize(
+    ("name", "training"),
+    [
+        *((name, False) for name in ARCHITECTURES),
+        ("mlp", True),
+        ("vgg11", True),
+        ("resnet20", True),
+    ],
+)
+def test_networks_can_be_exported(name, training):
+    model = made(name, width=1 / 32).train(training)
+    images = torch.randn(2, 1, 28, 28, generator=stream(0, "images"))
+    exported = torch.export.export(model, (images,)).module()
+    with torch.no_grad():
+        assert torch.allclose(exported(images), model(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "norm"), ALL)
+def test_norms_are_where_they_are_asked_for(name, norm):
+    kinds = {
+        "batch": (nn.BatchNorm1d, nn.BatchNorm2d),
+        "layer": (nn.LayerNorm, nn.GroupNorm),
+        "none": (),
+    }
+    model = made(name, norm)
+    for other, types in kinds.items():
+        found = [module for module in model.modules() if types and isinstance(module, types)]
+        assert bool(found) == (other == norm and norm != "none")
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_relu_is_a_module_of_its_own_that_keeps_its_input(name):
+    model = made(name).eval()
+    calls = []
+    relus = [module for module in model.modules() if isinstance(module, nn.ReLU)]
+    assert not any(relu.inplace for relu in relus)
+    for relu in relus:
+        relu.register_forward_hook(lambda module, *_: calls.append(module))
+    model(torch.randn(2, 1, 28, 28, generator=stream(0, "images")))
+    assert len(calls) == len(set(calls)) == len(relus) > 0
+
+
+@pytest.mark.parametrize(("name", "norm"), ALL)
+def test_first_weights_come_from_the_generator_alone(name, norm):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = made(name, norm).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(1)
+    again, other = made(name, norm).state_dict(), made(name, norm, seed=1).state_dict()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    weights = [key for key in first if first[key].ndim > 1 and first[key].abs().sum() > 0]
+    assert weights
+    assert not any(torch.equal(first[key], other[key]) for key in weights)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_first_weights_have_the_variance_of_their_fan_in(name):
+    model = made(name, "batch", width=0.5)
+    for path, module in model.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv2d) and module.weight.numel() > 2000:
+            gain = 1 if path == "head" or "shortcut" in path else 2
+            expected = math.sqrt(gain / module.weight[0].numel())
+            assert module.weight.std().item() == pytest.approx(expected, rel=0.1), path
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["resnet20", "resnet50"])
+def test_residual_blocks_without_norm_start_as_their_shortcut(name, norm):
+    model = made(name, norm).eval()
+    block = [module for module in model.modules() if isinstance(module, Block)][1]
+    inputs = block.branch.conv1.in_channels
+    images = torch.randn(2, inputs, 8, 8, generator=stream(0, "images"))
+    with torch.no_grad():
+        same = torch.equal(block(images), block.relu(block.shortcut(images)))
+    assert same == (norm == "none")
+
+
+# Weighted layers are what the names count; shortcuts do not count among them.
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES.keys() - {"mlp"}))
+def test_depth_is_the_number_in_the_name(name):
+    model = made(name)
+    layers = [
+        path
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d) and "shortcut" not in path
+    ]
+    # Two of a VGG's linear layers are gone with the image size of ImageNet.
+    left_out = 2 if name.startswith("vgg") else 0
+    assert len(layers) + left_out == int("".join(filter(str.isdigit, name)))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "count"),
+    [
+        ("resnet18", (3, 224, 224), 1000, 11_689_512),  # as torchvision's
+        ("resnet50", (3, 224, 224), 1000, 25_557_032),  # as torchvision's
+        ("mlp", (1, 28, 28), 10, 785 * 512 + 2 * 513 * 512 + 513 * 10),
+    ],
+)
+def test_parameter_counts_are_those_of_the_papers(name, shape, classes, count):
+    model = skeleton(name, input_shape=shape, num_classes=classes)
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("width", [1e-6, 0.3, 1.0, 2.0])
+def test_width_scales_every_hidden_layer(name, width):
+    def sizes(width):
+        model = skeleton(name, width=width, input_shape=(3, 32, 32), num_classes=10)
+        return {
+            path: module.weight.shape[0]
+            for path, module in model.named_modules()
+            if isinstance(module, nn.Linear | nn.Conv2d)
+            and path != "head"
+            and "shortcut" not in path  # not there where channels that differ round to one
+        }
+
+    scaled, usual = sizes(width), sizes(1.0)
+    assert scaled == {path: max(1, round(units * width)) for path, units in usual.items()}
+
+
+def test_large_images_take_the_stem_of_the_original():
+    small = skeleton("resnet18", input_shape=(3, 32, 32), num_classes=10)
+    large = skeleton("resnet18", input_shape=(3, 64, 64), num_classes=10)
+    assert small.conv.kernel_size == (3, 3)
+    assert not hasattr(small, "pool")
+    assert large.conv.kernel_size == (7, 7)
+    assert isinstance(large.pool, nn.MaxPool2d)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"name": "resnet21"}, "unknown architecture 'resnet21'.*did you mean 'resnet"),
+        ({"norm": "bach"}, "unknown norm 'bach'.*did you mean 'batch'"),
+        ({"width": 0.0}, "width must be a positive number, got 0.0"),
+        ({"width": -1.0}, "width must be a positive number, got -1.0"),
+        ({"width": math.nan}, "width must be a positive number, got nan"),
+        ({"num_classes": 0}, "num_classes must be at least 1"),
+    ],
+)
+def test_bad_input_is_one_line(change, line):
+    with pytest.raises(ValueError, match=line) as caught:
+        made(**{"name": "mlp", "norm": None} | change)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dataset", ["fashion-mnist-small", "mnist", "cifar10", "imagefolder:x@0"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_has_a_recipe_for_every_set(name, dataset):
+    recipe = default_recipe(name, dataset)
+    # A grey digit or garment is told by its place and side; a perceptron sees no neighbours.
+    assert recipe.augment == (name != "mlp" and dataset in ("cifar10", "imagefolder:x@0"))
+    assert default_recipe(name, "imagefolder:x@0") == default_recipe(name, "cifar10")
+    # A schedule of steps without steps, or one that would be ignored, is a slip.
+    assert (recipe.schedule == "step") == bool(recipe.milestones)
+
+
+def test_a_recipe_for_no_architecture_is_refused():
+    with pytest.raises(ValueError, match=r"unknown architecture 'mpl'.*did you mean 'mlp'"):
+        default_recipe("mpl", "cifar10")
+
+
+def _network(name, **changes):
+    recipe = default_recipe(name, "cifar10")
+    fields = {"width": 1.0, "norm": "batch", "dataset": "cifar10", "limit_train": 20, "seed": 0}
+    return Network(architecture=name, recipe=recipe, **fields | changes)
+
+
+def _images(count, shape):
+    images, labels = torch.zeros((count, *shape), dtype=torch.uint8), torch.arange(count) % 10
+    return Dataset(
+        name="blank",
+        train_images=images,
+        train_labels=labels,
+        test_images=images,
+        test_labels=labels,
+        num_classes=10,
+        mean=torch.zeros(shape[0]),
+        std=torch.ones(shape[0]),
+    )
+
+
+def test_cost_counts_the_multiplications_left():
+    data, mlp = _images(20, (1, 28, 28)), 28 * 28 * 512 + 2 * 512 * 512 + 512 * 10
+    network = _network("mlp", limit_train=None)
+    cost = training_cost(network, data)
+    assert cost == pytest.approx(network.recipe.epochs * 20 * mlp)
+    assert training_cost(_network("mlp", spawn_epoch=25), data) == pytest.approx(cost * 0.75)
+    # ResNet-20 on 32x32 images: 41 million multiply-adds, with its learnt shortcuts.
+    resnet = training_cost(_network("resnet20"), _images(20, (3, 32, 32)))
+    assert resnet / 160 / 20 == pytest.approx(41e6, rel=0.01)
