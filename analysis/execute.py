@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import nbformat
-from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 # A notebook reads runs and draws; one that takes longer hangs.
@@ -19,8 +19,8 @@ def execute(notebook: Path, out: Path) -> Path:
     """
     content = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
     # Over sockets in the user's own folder: other users of the machine cannot listen.
-    manager = AsyncKernelManager(kernel_name="python3", transport="ipc")
-    NotebookClient(content, km=manager, timeout=SECONDS).execute()
+    private = Config({"KernelManager": {"transport": "ipc"}})
+    NotebookClient(content, kernel_name="python3", config=private, timeout=SECONDS).execute()
     out.mkdir(parents=True, exist_ok=True)
     written = out / notebook.name
     nbformat.write(content, written)  # type: ignore[no-untyped-call]
