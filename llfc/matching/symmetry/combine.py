@@ -4,6 +4,7 @@ Tensors are indexed by letters, as in an einsum. Where letters meet, the labels 
 agree; what a label says of letters that the result lacks is projected onto those that it has.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,9 @@ class Meeting:
             common = key & wanted
             if common:
                 found[common] = self.restricted(label, common)
+        for part, whole in itertools.permutations(found, 2):
+            if part < whole:
+                self.restricted(found[whole], part)
         return [found[key] for key in found if not any(key < other for other in found)]
 
     def restricted(self, label: Label, keep: frozenset[int]) -> Label:
@@ -95,11 +99,11 @@ def cuts_of(sizes: Sequence[int]) -> set[int]:
 def is_chain(cuts: Iterable[int]) -> bool:
     """Whether each cut divides the next."""
     ordered = sorted(cuts)
-    return all(b % a == 0 for a, b in zip(ordered, ordered[1:], strict=False))
+    return all(b % a == 0 for a, b in itertools.pairwise(ordered))
 
 
 def align(layouts: list[Layout], places: Sequence[tuple[int, int]]) -> None:
-    """Give the dimensions (tensor, dimension) that meet the same slot sizes; may replace layouts."""
+    """Give (tensor, dimension) places that meet the same slot sizes; may replace layouts."""
     for attempt in (0, 1):
         factors = [
             tuple(layouts[i].space.sizes[s] for s in layouts[i].dims[dim]) for i, dim in places

@@ -68,7 +68,7 @@ class Families:
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def coordinates(self, classes: Nodes) -> tuple[Nodes, Nodes]:
-        """Groups and units of an array of classes, [most coordinates, len]; -1 where there is none."""
+        """Groups and units of an array of classes, [most coordinates, len]; -1: none."""
         colours = self.quotient.colour[classes]
         present = [c for c in np.unique(colours).tolist() if c in self.of]
         depth = max([len(self.of[c].groups) for c in present], default=0)
@@ -98,7 +98,7 @@ def families(quotient: Quotient) -> Families:
     result.rank[order] = np.arange(quotient.count) - np.repeat(starts[:-1], counts)
     moving = np.flatnonzero(counts > 1)
     columns = parent_columns(quotient, counts, result.rank)
-    look_for_implied(quotient, columns)
+    look_for_implied(quotient, columns, result.rank)
     for colour in in_order(moving.tolist(), columns, quotient):
         members = order[starts[colour] : starts[colour + 1]]
         place_family(result, colour, members, columns.get(colour, []))
@@ -110,7 +110,7 @@ def parent_columns(quotient: Quotient, counts: Nodes, rank: Nodes) -> dict[int, 
     child, parent = quotient.child, quotient.parent
     moves = (counts[quotient.colour[child]] > 1) & (counts[quotient.colour[parent]] > 1)
     colour = quotient.colour[child]
-    rows = np.flatnonzero(moves)
+    rows = np.flatnonzero(moves & (child != parent))
     rows = rows[np.lexsort((rank[child[rows]], quotient.relation[rows], colour[rows]))]
     if not len(rows):
         return {}
@@ -123,14 +123,19 @@ def parent_columns(quotient: Quotient, counts: Nodes, rank: Nodes) -> dict[int, 
     return {colour: list(found.values()) for colour, found in columns.items()}
 
 
-def look_for_implied(quotient: Quotient, columns: dict[int, list[Nodes]]) -> None:
+def look_for_implied(quotient: Quotient, columns: dict[int, list[Nodes]], rank: Nodes) -> None:
     """Find parents that determine another parent of their children.
 
     Raises:
         Implied: some do, and are not related yet.
     """
-    for found in columns.values():
-        for column, other in itertools.permutations(found, 2):
+    for direct in columns.values():
+        found = list(direct)
+        for column in direct:  # and what the parents themselves belong to
+            above = columns.get(int(quotient.colour[column[0]]), [])
+            found += [up[rank[column]] for up in above]
+        distinct = list({column.tobytes(): column for column in found}.values())
+        for column, other in itertools.permutations(distinct, 2):
             pairs = np.unique(np.stack([column, other]), axis=1)
             if (pairs[0][1:] == pairs[0][:-1]).any():
                 continue

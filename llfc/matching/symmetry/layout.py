@@ -212,7 +212,7 @@ def joint(layout: Layout, labels: list[Label], slots: Sequence[int]) -> tuple[li
     shape = tuple(space.sizes[s] for s in over)
     if math.prod(shape) > 1 << 22:
         raise Refusal(f"a product of units too large to follow: {list(shape)}")
-    nodes = space.units.fresh(shape, labels[0] and space.owner)
+    nodes = space.units.fresh(shape, space.owner)
     for label in labels:
         space.units.relate(nodes, spread(label.nodes, label.slots, over))
     covered = {s for label in labels for s in label.slots}

@@ -83,8 +83,8 @@ def regular(groups: Nodes, units: Nodes, stride: int, size: int) -> list[int] | 
     blocks = groups.reshape(-1, stride * size)
     if (blocks != blocks[:, :1]).any():
         return None
-    first = blocks[:, 0]
-    return first[:1].tolist() if (first == first[0]).all() else first.tolist()
+    first: list[int] = blocks[:, 0].tolist()
+    return first[:1] if len(set(first)) == 1 else first
 
 
 def scattered(names: Sequence[str], groups: Nodes, units: Nodes) -> Factor:

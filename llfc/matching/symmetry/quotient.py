@@ -83,7 +83,9 @@ def quotient(units: Units, frozen: list[Nodes]) -> Quotient:
         of = step[of]
     still = np.zeros(count, dtype=bool)
     still[of[flat(units.frozen + frozen)]] = True
-    return Quotient(of, count, *rows, coloured(units, of, still, *rows))
+    relation, child, parent = rows
+    colour = coloured(units, of, still, relation, child, parent)
+    return Quotient(of, count, relation, child, parent, colour)
 
 
 def congruent(count: int, relation: Nodes, child: Nodes, parent: Nodes) -> tuple[Nodes, Nodes]:

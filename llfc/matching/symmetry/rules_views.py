@@ -6,6 +6,7 @@ import numpy as np
 
 from llfc.matching.symmetry.combine import combine, pointwise
 from llfc.matching.symmetry.layout import Label, Layout, Refusal, merged, pin, plain, settle
+from llfc.matching.symmetry.units import Nodes
 from llfc.matching.symmetry.views import drop, expand, insert, join, reshape, select, take
 from llfc.matching.symmetry.walk import Call, Value, rule
 
@@ -191,25 +192,25 @@ def moves(x: Layout, dim: int) -> bool:
 
 
 def padded(call: Call, x: Layout, dim: int, before: int, after: int) -> Layout:
-    """With constant positions on both ends of a dimension of units."""
-    parts = [x]
-    for count, at in ((before, 0), (after, len(parts) + 1)):
-        if count:
-            shape = list(x.shape)
-            shape[dim] = count
-            filler = plain(call.units, shape, "neutral", call.owner)
-            if count == 1:
-                filler = lone(call, filler, dim)
-            parts.insert(at, filler)
-    return join(call.units, parts, dim, call.owner)
+    """With constant positions on both ends of a dimension of units: all of them are alike."""
+    nodes = call.units.fresh((before + after,), call.owner)
+    parts = [
+        filler(call, x, dim, nodes[:before]),
+        x,
+        filler(call, x, dim, nodes[before:]),
+    ]
+    return join(call.units, [part for part in parts if part.shape[dim]], dim, call.owner)
 
 
-def lone(call: Call, filler: Layout, dim: int) -> Layout:
-    """A single constant position as a unit of its own."""
-    space = filler.space
-    slot = space.slot(1)
-    space.labels.append(Label((slot,), call.units.fresh((1,), call.owner)))
-    return Layout(space, tuple((slot,) if d == dim else own for d, own in enumerate(filler.raw)))
+def filler(call: Call, x: Layout, dim: int, nodes: Nodes) -> Layout:
+    """Constant positions, each a unit."""
+    shape = list(x.shape)
+    shape[dim] = 1
+    layout = plain(call.units, shape, "neutral", call.owner)
+    slot = layout.space.slot(len(nodes))
+    layout.space.labels.append(Label((slot,), nodes))
+    raw = tuple((slot,) if d == dim else own for d, own in enumerate(layout.raw))
+    return Layout(layout.space, raw)
 
 
 def resized(x: Layout, dim: int, size: int) -> Layout:

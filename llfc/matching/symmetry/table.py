@@ -45,14 +45,17 @@ def table(spec: PermutationSpec) -> str:
 
 
 def read_factor(data: Mapping[str, Any]) -> Factor:
+    """A factor from its JSON."""
     return Factor(int(data["size"]), tuple(data["groups"]), tuple(data["units"]))
 
 
 def read_axis(data: list[list[Mapping[str, Any]]]) -> Axis:
+    """An axis from its JSON."""
     return tuple(read_segment(segment) for segment in data)
 
 
 def read_segment(data: list[Mapping[str, Any]]) -> Segment:
+    """A segment from its JSON."""
     return tuple(read_factor(factor) for factor in data)
 
 

@@ -186,6 +186,6 @@ def block(space: Space, end: Sequence[int], size: int, aside: tuple[int, ...]) -
         space.units.relate(nodes, still)
     for label in space.labels:
         if set(label.slots) <= set(over):
-            at = over if end else ("part", *aside)
+            at = over if end else (-1, *aside)  # a part of size one has no slot
             space.units.relate(nodes, spread(label.nodes, label.slots, at))
     return nodes

@@ -188,14 +188,23 @@ class Walk:
                 self.written(value, call, result)
                 self.roots[node] = self.roots.get(value, value)
 
+    def is_told(self, root: fx.Node) -> bool:
+        """Whether every slot is fixed or has units, so that a slice of it is a set of its own."""
+        for layout in layouts_in(self.values[root]):
+            space = layout.space
+            known = space.fixed | {s for label in space.labels for s in label.slots}
+            if not set(layout.slots()) <= known:
+                return False
+        return True
+
     def written(self, target: fx.Node, call: Call, result: Value) -> None:
         """A tensor was overwritten by a result."""
         root = self.roots.get(target, target)
-        if isinstance(result, Layout):
+        if isinstance(result, Layout) and root is target:
             self.values[target] = result
         if root is target or self.values[root] is self.values[target]:
             return
-        if len(call.tensors()) == 1 and whole_view(target, root):
+        if len(call.tensors()) == 1 and (whole_view(target, root) or self.is_told(root)):
             return
         for layout in layouts_in(self.values[root]):
             pin(settle(layout), layout.slots())

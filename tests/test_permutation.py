@@ -1,0 +1,149 @@
+"""Laws of permutations and specs: dense matrices, inverses, composition, files, refusals."""
+
+import json
+
+import pytest
+import torch
+
+from llfc.matching.permutation import Factor, Permutation, PermutationSpec
+
+HEADS = (Factor(2, ("heads",)), Factor(3, ("inner[0]", "inner[1]")))
+SCATTERED = (Factor(5, ("wide", "", "wide", "wide", "wide"), (2, 0, 0, 3, 1)),)
+SPEC = PermutationSpec(
+    groups={"heads": 2, "inner[0]": 3, "inner[1]": 3, "wide": 4},
+    axes={
+        "query": ((HEADS, (Factor(4),)), ((Factor(2), Factor(4, ("wide",))),)),
+        "mixed": ((SCATTERED,),),
+        "scalar": (),
+        "folded": ((HEADS,),),
+    },
+)
+STATE = {
+    "query": torch.randn(10, 8, dtype=torch.float64),
+    "mixed": torch.randn(5),
+    "scalar": torch.tensor(3),
+    "folded": torch.randn(2, 3),
+}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_composition_is_one_after_the_other(seed):
+    first, second = SPEC.random(seed), SPEC.random(seed + 100)
+    both = SPEC.compose(first, second)
+    assert same(SPEC.apply(both, STATE), SPEC.apply(second, SPEC.apply(first, STATE)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_inverse_undoes(seed):
+    perm = SPEC.random(seed)
+    assert SPEC.compose(perm, SPEC.inverse(perm)) == SPEC.identity()
+    assert SPEC.compose(SPEC.inverse(perm), perm) == SPEC.identity()
+    assert same(SPEC.apply(SPEC.inverse(perm), SPEC.apply(perm, STATE)), STATE)
+
+
+def test_nested_units_follow_the_group_of_their_new_head():
+    perm = {**SPEC.identity(), "heads": torch.tensor([1, 0]), "inner[0]": torch.tensor([2, 0, 1])}
+    moved = SPEC.apply(perm, STATE)["folded"]
+    assert torch.equal(moved[0], STATE["folded"][1, [2, 0, 1]])
+    assert torch.equal(moved[1], STATE["folded"][0])
+
+
+def test_scattered_units_go_where_their_group_says():
+    perm = {**SPEC.identity(), "wide": torch.tensor([3, 1, 0, 2])}
+    unit = {0: 2, 1: 4, 2: 0, 3: 3}  # where each unit lies
+    moved, old = SPEC.apply(perm, STATE)["mixed"], STATE["mixed"]
+    assert moved[1] == old[1]
+    for new, source in enumerate([3, 1, 0, 2]):
+        assert moved[unit[new]] == old[unit[source]]
+
+
+def test_apply_equals_dense_matrices():
+    spec = PermutationSpec(
+        {"a": 4, "b": 3},
+        {"w": (((Factor(4, ("a",)),),), ((Factor(3, ("b",)), Factor(2)),))},
+    )
+    perm, weight = spec.random(0), torch.randn(4, 6, dtype=torch.float64)
+    rows, columns = torch.eye(4).double()[perm["a"]], torch.eye(3).double()[perm["b"]]
+    expected = rows @ weight @ torch.kron(columns, torch.eye(2).double()).T
+    assert torch.equal(spec.apply(perm, {"w": weight})["w"], expected)
+
+
+def test_positions_of_units():
+    query, wide = SPEC.axes["query"]
+    assert SPEC.positions(query, "heads").tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert SPEC.positions(query, "inner[1]").tolist() == [[3], [4], [5]]
+    assert SPEC.positions(wide, "wide").tolist() == [[0, 4], [1, 5], [2, 6], [3, 7]]
+    assert SPEC.positions(SPEC.axes["mixed"][0], "wide").tolist() == [[2], [4], [0], [3]]
+    assert SPEC.positions(wide, "heads").shape == (2, 0)
+
+
+def test_random_is_seeded_and_identity_moves_nothing():
+    assert SPEC.random(1) == SPEC.random(1) != SPEC.random(2)
+    assert SPEC.identity().moved() == 0
+    assert same(SPEC.apply(SPEC.identity(), STATE), STATE)
+
+
+def test_apply_shares_no_memory():
+    moved = SPEC.apply(SPEC.identity(), STATE)
+    assert all(moved[n].data_ptr() != STATE[n].data_ptr() for n in STATE)
+
+
+def test_record_is_no_part_of_equality():
+    assert Permutation({"g": torch.arange(2)}, record={"objective": 1.0}) == Permutation(
+        {"g": torch.arange(2)}
+    )
+
+
+def test_saved_and_loaded(tmp_path):
+    SPEC.save(tmp_path / "spec.json")
+    assert PermutationSpec.load(tmp_path / "spec.json") == SPEC
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "not json", json.dumps({"groups": {"g": None}})])
+def test_a_file_that_holds_no_spec_is_refused(tmp_path, text):
+    (tmp_path / "spec.json").write_text(text)
+    with pytest.raises(ValueError, match="not a saved permutation spec"):
+        PermutationSpec.load(tmp_path / "spec.json")
+
+
+def test_table_names_every_group_once():
+    text = str(SPEC)
+    assert "inner[*]" in text
+    assert "2 x 3" in text
+    assert "4 groups, 12 units, 4 tensors" in text
+
+
+@pytest.mark.parametrize(
+    ("indices", "match"),
+    [([0, 0], "must be a permutation"), ([1, 2], "must be a permutation")],
+)
+def test_not_a_permutation(indices, match):
+    with pytest.raises(ValueError, match=match):
+        Permutation({"g": torch.tensor(indices)})
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda s: s.pop("mixed"), "'mixed' of the spec is missing"),
+        (lambda s: s.update(extra=torch.zeros(1)), "no tensor 'extra'"),
+        (lambda s: s.update(mixed=torch.zeros(4)), "'mixed'"),
+    ],
+)
+def test_a_state_of_another_network_is_refused(change, match):
+    state = dict(STATE)
+    change(state)
+    with pytest.raises(ValueError, match=match) as caught:
+        SPEC.apply(SPEC.identity(), state)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_permutation_of_other_groups_is_refused():
+    with pytest.raises(ValueError, match="only in the spec"):
+        SPEC.apply({"heads": torch.arange(2)}, STATE)
+    with pytest.raises(ValueError, match="has 4 units"):
+        SPEC.apply({**SPEC.identity(), "wide": torch.arange(3)}, STATE)
