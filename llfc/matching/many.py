@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from llfc.matching.frank_wolfe import relaxed
 from llfc.matching.overlap import Index, Overlap, check_alike, finite_parameters
 from llfc.matching.permutation import Permutation, PermutationSpec
+from llfc.matching.relaxation import relaxed
 from llfc.matching.weights import ascend, better
 from llfc.seeds import stream
 

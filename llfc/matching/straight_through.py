@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from llfc.matching.frank_wolfe import relaxed
 from llfc.matching.overlap import Index, Overlap
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
+from llfc.matching.relaxation import relaxed
 from llfc.matching.taps import Inputs
 from llfc.matching.weights import ascend, best_of_starts, better
 from llfc.seeds import stream
