@@ -6,23 +6,22 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor, nn
 
-from llfc.matching.axes import Feature, axis_groups
+from llfc.matching.axes import Axis, Feature, axis_groups
 from llfc.matching.permutation import PermutationSpec
 from llfc.matching.symmetry import rules_elementwise, rules_products, rules_views
 from llfc.matching.symmetry.export import (
     Graph,
     constant_layout,
     exported,
-    overlapping,
     owner_of,
-    shared_names,
 )
 from llfc.matching.symmetry.families import Families, Implied, Irregular, families
 from llfc.matching.symmetry.layout import Layout, pin, plain, settle
 from llfc.matching.symmetry.naming import forward_order, group_names
 from llfc.matching.symmetry.outputs import module_outputs
-from llfc.matching.symmetry.placing import Placing, unmoved
+from llfc.matching.symmetry.placing import Placing
 from llfc.matching.symmetry.quotient import quotient
+from llfc.matching.symmetry.sharing import overlapping, shared_names
 from llfc.matching.symmetry.units import Nodes, Units
 from llfc.matching.symmetry.walk import Walk
 
@@ -86,7 +85,7 @@ class Derivation:
         for name in self.unused():
             pin(self.layouts[name], self.layouts[name].slots())
 
-    def groups(self) -> tuple[Families, Placing, dict[str, tuple[Nodes, ...]]]:
+    def groups(self) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
         """Groups, names and axes; classes that fit no axis are frozen, and it begins again."""
         frozen: list[Nodes] = []
         for _ in range(MAX_FREEZES):
@@ -95,7 +94,7 @@ class Derivation:
                 found = families(whole)
                 placing = Placing(found, group_names(self.units, found))
                 axes = {name: placing.axes(layout) for name, layout in self.layouts.items()}
-                return found, placing, axes  # type: ignore[return-value]
+                return found, placing, axes
             except Implied as implied:
                 first = np.unique(whole.of, return_index=True)[1]
                 self.units.relate(first[implied.children], first[implied.parents])
@@ -145,10 +144,7 @@ def derive(model: nn.Module, example_inputs: Sequence[Tensor], strict: bool) -> 
     order = forward_order(found)
     return PermutationSpec(
         groups={placing.names[g]: found.sizes[g] for g in order},
-        axes={
-            name: axes[first] if derivation.state[name].dim() else ()  # type: ignore[misc]
-            for name, first in derivation.first.items()
-        },
+        axes={name: axes[first] for name, first in derivation.first.items()},
         features=features(walk, placing, [placing.names[g] for g in order]),
         frozen=tuple(derivation.frozen),
     )
@@ -166,6 +162,3 @@ def features(walk: Walk, placing: Placing, names: Sequence[str]) -> dict[str, tu
             for group in axis_groups(axis) if axis else ():
                 found[group].append(Feature(module, dim, axis or ()))
     return {group: tuple(items) for group, items in found.items()}
-
-
-__all__ = ["permutation_spec", "unmoved"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llfc.matching.axes import Axis, Factor, axis_groups
+from llfc.matching.axes import Axis, axis_groups
 from llfc.matching.symmetry.families import Families, Irregular
 from llfc.matching.symmetry.layout import Layout, spread
 from llfc.matching.symmetry.parsing import parse_axis
@@ -118,8 +118,3 @@ def separated(groups: Nodes, units: Nodes, shape: Sequence[int]) -> list[tuple[N
 def varies(table: Nodes, dim: int) -> bool:
     """Whether an array changes along a dimension."""
     return bool((table != table.take([0], axis=dim)).any())
-
-
-def unmoved(shape: Sequence[int]) -> tuple[Axis, ...]:
-    """The axes of a tensor that nothing permutes."""
-    return tuple(((Factor(size),),) for size in shape)

@@ -103,7 +103,7 @@ def group_norm(call: Call) -> Value:
             cut -= 1
             size *= x.space.sizes[slots[cut]]
         raw = (x.raw[0], tuple(slots[:cut]), tuple(slots[cut:]), *x.raw[2:])
-        fibres(Layout(x.space, raw), range(2, len(raw)), f"{call.owner}.groups")
+        fibres(Layout(x.space, raw), range(2, len(raw)), call.part("groups"))
     else:
         dims = range(2 if inner == 1 else 1, len(x.raw))
         fibres(x, dims, call.owner)
@@ -136,7 +136,7 @@ def reduction(call: Call) -> Value:
         pin(x, [s for d in dims for s in x.dims[d]])
     names = [str(d) for d in range(len(x.raw))]
     kept = [name for d, name in enumerate(names) if d not in dims]
-    result = combine(call.units, [(x, names)], kept, f"{call.owner}")
+    result = combine(call.units, [(x, names)], kept, call.owner)
     if call.values.get("keepdim"):
         space, left = result.space, iter(result.raw)
         result = Layout(space, tuple(() if d in dims else next(left) for d in range(len(names))))

@@ -37,7 +37,7 @@ def product(call: Call, x: Layout, y: Layout) -> Layout:
     left = ["k"] if len(x.raw) == 1 else [*batch[rank - len(x.raw) + 2 :], "i", "k"]
     right = ["k"] if len(y.raw) == 1 else [*batch[rank - len(y.raw) + 2 :], "k", "j"]
     ends = (["i"] if len(x.raw) > 1 else []) + (["j"] if len(y.raw) > 1 else [])
-    return combine(call.units, [(x, left), (y, right)], [*batch, *ends], f"{call.owner}.heads")
+    return combine(call.units, [(x, left), (y, right)], [*batch, *ends], call.part("heads"))
 
 
 @rule("addmm", "baddbmm")
@@ -77,7 +77,7 @@ def einsum(call: Call) -> Value:
     ]
     if any(len(set(names)) < len(names) for _, names in inputs):
         raise Refusal("an index that appears twice in one tensor")
-    return combine(call.units, inputs, spelled(right, most), f"{call.owner}.heads")
+    return combine(call.units, inputs, spelled(right, most), call.part("heads"))
 
 
 @rule("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d")
@@ -124,7 +124,7 @@ def contracted(call: Call, x: Layout, weight: Layout, groups: int, transposed: b
     split = reshape(weight, [groups, first // groups, second, *kernel])
     ends = ["g", "in", "out"] if transposed else ["g", "out", "in"]
     inputs = [(x, ["n", "g", "in", *space]), (split, [*ends, *taps])]
-    result = combine(call.units, inputs, ["n", "g", "out"], f"{call.owner}.groups")
+    result = combine(call.units, inputs, ["n", "g", "out"], call.part("groups"))
     out = groups * (second if transposed else first // groups)
     return reshape(result, [shape[0], out])
 
@@ -169,7 +169,7 @@ def attention(call: Call) -> Value:
         count = q.shape[-3] // k.shape[-3]
         k, v = (grouped(y, count) for y in (k, v))
     lead = [f"b{d}" for d in range(len(q.raw) - 2)]
-    owner = f"{call.owner}.heads"
+    owner = call.part("heads")
     scores = combine(
         call.units, [(q, [*lead, "q", "d"]), (k, [*lead, "k", "d"])], [*lead, "q", "k"], owner
     )

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from llfc.matching.permutation import PermutationSpec
+from llfc.matching.symmetry.sharing import shared_names
 from llfc.seeds import stream
 
 TOLERANCE = 1e-4  # of the outputs' scale, in float32
@@ -61,8 +62,12 @@ def randomised(state: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
     """The state with random norm statistics, and with noise where all entries are equal."""
     generator = stream(seed, "self-check")
     new: dict[str, Tensor] = {}
+    first = shared_names(state)
     for name, tensor in state.items():
         new[name] = tensor.detach().clone()
+        if first[name] != name:
+            new[name] = new[first[name]]
+            continue
         if not tensor.is_floating_point() or not (is_plain(tensor) or "running_" in name):
             continue
         noise = torch.rand(tensor.shape, generator=generator, dtype=torch.float32).to(tensor)
@@ -78,7 +83,9 @@ def outputs(
     with torch.random.fork_rng(devices=[]), torch.no_grad(), WithoutDropout():
         torch.manual_seed(seed)
         copies = {name: tensor.clone() for name, tensor in state.items()}
-        result = torch.func.functional_call(model, copies, tuple(x.clone() for x in inputs))
+        result = torch.func.functional_call(
+            model, copies, tuple(x.clone() for x in inputs), tie_weights=False
+        )
     return [x for x in pytree.tree_leaves(result) if isinstance(x, Tensor)]
 
 

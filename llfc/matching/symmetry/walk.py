@@ -44,6 +44,10 @@ class Call:
         assert isinstance(value, Layout), name
         return value
 
+    def part(self, word: str) -> str:
+        """A name for what an operator finds in its tensors: the heads of this module."""
+        return f"{self.owner}.{word}".lstrip(".")
+
     @property
     def first(self) -> Layout:
         """The first tensor argument."""
