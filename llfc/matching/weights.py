@@ -39,10 +39,10 @@ def match_weights(
 
     The best of several coordinate ascents: the first from the identity, each other from the best so
     far with a share of every group's units shuffled, which finds more than fresh starts do. Of
-    twenty or more starts the second is where Frank-Wolfe's relaxation ends. In an ascent, one linear
-    assignment a group, until no group improves. Parameters only: norm statistics are permuted, but
-    not matched on. `iterations` in the record counts passes over the groups, over
-    all starts.
+    twenty or more starts the second is where Frank-Wolfe's relaxation ends. In an ascent, one
+    linear assignment a group, until no group improves. Parameters only: norm statistics are
+    permuted, but not matched on. `iterations` in the record counts passes over the groups, over all
+    starts.
 
     Args:
         a: the network that stays as it is.
