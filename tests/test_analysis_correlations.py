@@ -66,15 +66,36 @@ def test_many_seeds_are_drawn_at_random_and_repeatably():
     assert (draws == _resamples(20, np.random.default_rng(3))[0]).all()
 
 
-def test_the_bootstrap_is_the_quantiles_of_every_resample(noisy):
-    clusters = [part[["x", "y"]].to_numpy() for _, part in noisy.groupby("seed")]
+def in_seeds(noisy, count):
+    """The same rows in `count` seeds, and the seeds' values."""
+    frame = noisy.assign(seed=np.repeat(range(count), len(noisy) // count))
+    return frame, [part[["x", "y"]].to_numpy() for _, part in frame.groupby("seed")]
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_the_bootstrap_is_the_quantiles_of_every_resample(noisy, count):
+    trials, clusters = in_seeds(noisy, count)
     every = [
         stats.pearsonr(*np.concatenate([clusters[i] for i in drawn]).T).statistic
-        for drawn in itertools.product(range(3), repeat=3)
+        for drawn in itertools.product(range(count), repeat=count)
     ]
     low, high = np.quantile(every, [0.025, 0.975], method="inverted_cdf")
-    row = correlations(noisy, "x", "y", methods=["Pearson"]).iloc[0]
+    row = correlations(trials, "x", "y", methods=["Pearson"]).iloc[0]
     assert (row["low"], row["high"]) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_the_jackknife_is_a_t_interval_of_pseudo_values(noisy, count):
+    trials, _ = in_seeds(noisy, count)
+    whole = np.arctanh(stats.pearsonr(trials["x"], trials["y"]).statistic)
+    pseudo = []
+    for out in range(count):
+        rest = trials[trials["seed"] != out]
+        left = np.arctanh(stats.pearsonr(rest["x"], rest["y"]).statistic)
+        pseudo.append(count * whole - (count - 1) * left)
+    expected = np.tanh(stats.ttest_1samp(pseudo, 0).confidence_interval(0.95))
+    row = correlations(trials, "x", "y", methods=["Pearson"]).iloc[0]
+    assert (row["t_low"], row["t_high"]) == pytest.approx(tuple(expected))
 
 
 def test_a_seed_stays_together():
