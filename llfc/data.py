@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from llfc.batches import Batches, Jitter, normalised
 from llfc.imagefolder import PREFIX, load_folder, resolve_folder
 from llfc.names import lookup
 from llfc.seeds import stream
 
 SPLITS = ("train", "test")
-CROP = 4  # pixels of padding on each side, as for CIFAR in He et al. 2016
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer; offline must not look like a hang
 
 
@@ -92,9 +91,7 @@ class Dataset:
 
     def normalised(self, images: Tensor) -> Tensor:
         """`images` (uint8, [n, C, H, W]) as float; over training, mean 0 and std 1."""
-        scale = (1 / (255 * self.std)).view(-1, 1, 1)
-        shift = (self.mean / self.std).view(-1, 1, 1)
-        return images * scale - shift
+        return normalised(images, self.mean, self.std)
 
     def batches(
         self,
@@ -102,8 +99,8 @@ class Dataset:
         batch_size: int,
         *,
         order: Tensor | None = None,
-        jitter: "Jitter | None" = None,
-    ) -> "Batches":
+        jitter: Jitter | None = None,
+    ) -> Batches:
         """Batches of `split`, of normalised images and labels; can be iterated again and again.
 
         Args:
@@ -112,73 +109,8 @@ class Dataset:
             order: indices into the split, int64, shape [n]; all images, in order, if None.
             jitter: how each image of `order` is cropped and flipped; not at all if None.
         """
-        return Batches(self, split, batch_size, order, jitter)
-
-
-@dataclass(frozen=True)
-class Jitter:
-    """A random crop (from the image padded by CROP) and a random flip for each of n images.
-
-    Attributes:
-        offsets: row and column of the crop's corner in the padded image, int64, shape [n, 2].
-        flips: whether left and right change places, bool, shape [n].
-    """
-
-    offsets: Tensor
-    flips: Tensor
-
-    @staticmethod
-    def draw(count: int, generator: torch.Generator) -> "Jitter":
-        """One for each of `count` images; drawn on the CPU, so the same for every device."""
-        offsets = torch.randint(2 * CROP + 1, (count, 2), generator=generator)
-        return Jitter(offsets, torch.rand(count, generator=generator) < 0.5)
-
-    def apply(self, images: Tensor) -> Tensor:
-        """`images` [n, C, H, W], of any type, cropped and flipped; the padding is zero."""
-        count, channels, height, width = images.shape
-        device = images.device
-        padded = F.pad(images, [CROP] * 4)
-        rows = self.offsets[:, :1].to(device) + torch.arange(height, device=device)
-        across = torch.arange(width, device=device)
-        across = torch.where(self.flips[:, None].to(device), across.flip(0), across)
-        columns = self.offsets[:, 1:].to(device) + across
-        # One gather an axis: several times faster on a CPU than indexing all axes at once.
-        rows = rows[:, None, :, None].expand(count, channels, height, width + 2 * CROP)
-        columns = columns[:, None, None, :].expand(count, channels, height, width)
-        return padded.gather(2, rows).gather(3, columns)
-
-    def __getitem__(self, part: slice) -> "Jitter":
-        return Jitter(self.offsets[part], self.flips[part])
-
-
-@dataclass(frozen=True, eq=False)
-class Batches:
-    """Batches of a data set; see `Dataset.batches`. Iterating twice gives the same twice."""
-
-    dataset: Dataset
-    split: str
-    batch_size: int
-    order: Tensor | None = None
-    jitter: Jitter | None = None
-
-    @property
-    def count(self) -> int:
-        """Number of images in all."""
-        return len(self.dataset.split(self.split)[1]) if self.order is None else len(self.order)
-
-    def __len__(self) -> int:
-        return -(-self.count // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        images, labels = self.dataset.split(self.split)
-        order = None if self.order is None else self.order.to(labels.device)
-        for start in range(0, self.count, self.batch_size):
-            part: Any = slice(start, start + self.batch_size)
-            chosen = part if order is None else order[part]
-            batch = images[chosen]
-            if self.jitter is not None:
-                batch = self.jitter[part].apply(batch)
-            yield self.dataset.normalised(batch), labels[chosen]
+        images, labels = self.split(split)
+        return Batches(images, labels, self.mean, self.std, batch_size, order, jitter)
 
 
 def load_dataset(

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from llfc.assets import build as assets_build
-from llfc.data import CROP, DATASETS, Dataset, Jitter, load_dataset, resolve_dataset
+from llfc.batches import CROP, Jitter
+from llfc.data import DATASETS, Dataset, load_dataset, resolve_dataset
 from llfc.seeds import stream
 
 

@@ -1,5 +1,6 @@
 """The store: what is put in comes out, damage is seen and set aside, nothing is half-written."""
 
+import dataclasses
 import errno
 import os
 import time
@@ -77,8 +78,6 @@ def test_texts_come_out_as_they_were(store, text):
 
 def test_another_record_is_another_network(store):
     store.save_network(NET, WEIGHTS)
-    import dataclasses
-
     assert not store.has(dataclasses.replace(NET, seed=1))
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llfc.data import Batches, Dataset, Jitter
+from llfc.batches import Batches, Jitter
+from llfc.data import Dataset
 from llfc.seeds import stream
 from llfc.specs import Recipe
 

@@ -1,0 +1,105 @@
+"""Batches of images that lie on the device as uint8: gathered, cropped, flipped and normalised."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CROP = 4  # pixels of padding on each side, as for CIFAR in He et al. 2016
+
+
+def normalised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """`images` (uint8, [n, C, H, W]) as float, scaled to [0, 1], less `mean`, over `std` ([C])."""
+    scale = (1 / (255 * std)).view(-1, 1, 1)
+    shift = (mean / std).view(-1, 1, 1)
+    return (images * scale).sub_(shift)
+
+
+@dataclass(frozen=True, eq=False)
+class Jitter:
+    """A random crop (from the image padded by CROP) and a random flip for each of n images.
+
+    Attributes:
+        offsets: row and column of the crop's corner in the padded image, int64, shape [n, 2].
+        flips: whether left and right change places, bool, shape [n].
+    """
+
+    offsets: Tensor
+    flips: Tensor
+
+    @staticmethod
+    def draw(count: int, generator: torch.Generator) -> "Jitter":
+        """One for each of `count` images; drawn on the CPU, so the same for every device."""
+        offsets = torch.randint(2 * CROP + 1, (count, 2), generator=generator)
+        return Jitter(offsets, torch.rand(count, generator=generator) < 0.5)
+
+    def to(self, device: torch.device) -> "Jitter":
+        """The same on `device`."""
+        return Jitter(self.offsets.to(device), self.flips.to(device))
+
+    def __getitem__(self, part: slice) -> "Jitter":
+        return Jitter(self.offsets[part], self.flips[part])
+
+    def apply(self, images: Tensor) -> Tensor:
+        """`images` [n, C, H, W], of any type, cropped and flipped; the padding is zero."""
+        count, channels, height, width = images.shape
+        padded = F.pad(images, [CROP] * 4)
+        down = torch.arange(height, device=images.device)
+        across = torch.arange(width, device=images.device)
+        rows = self.offsets[:, :1] + down
+        columns = self.offsets[:, 1:] + torch.where(self.flips[:, None], across.flip(0), across)
+        # One gather an axis: several times faster on a CPU than indexing all axes at once.
+        rows = rows[:, None, :, None].expand(count, channels, height, width + 2 * CROP)
+        columns = columns[:, None, None, :].expand(count, channels, height, width)
+        return padded.gather(2, rows).gather(3, columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Batches of normalised images and their labels; iterating twice gives the same twice.
+
+    Attributes:
+        images: uint8, shape [N, C, H, W].
+        labels: int64, shape [N].
+        mean: of each channel, scaled to [0, 1], shape [C].
+        std: its standard deviation, shape [C].
+        batch_size: images a batch; the last may be smaller.
+        order: indices of the images, int64, shape [n]; all of them, in order, if None.
+        jitter: how each of the n is cropped and flipped; not at all if None.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mean: Tensor
+    std: Tensor
+    batch_size: int
+    order: Tensor | None = None
+    jitter: Jitter | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of images in all."""
+        return len(self.labels) if self.order is None else len(self.order)
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        device = self.labels.device
+        order = None if self.order is None else self.order.to(device)
+        jitter = None if self.jitter is None else self.jitter.to(device)
+        for start in range(0, self.count, self.batch_size):
+            part = slice(start, start + self.batch_size)
+            images, labels = self._gathered(part, order)
+            if jitter is not None:
+                images = jitter[part].apply(images)
+            yield normalised(images, self.mean, self.std), labels
+
+    def _gathered(self, part: slice, order: Tensor | None) -> tuple[Tensor, Tensor]:
+        if order is None:
+            return self.images[part], self.labels[part]
+        # Eight times faster on a CPU than indexing with a tensor.
+        chosen = order[part]
+        return self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
