@@ -8,7 +8,12 @@ from torch import Tensor, nn
 
 from llfc.matching.axes import Axis, Feature, axis_groups
 from llfc.matching.permutation import PermutationSpec
-from llfc.matching.symmetry import rules_elementwise, rules_products, rules_views
+from llfc.matching.symmetry import (
+    rules_elementwise,
+    rules_indexing,
+    rules_products,
+    rules_views,
+)
 from llfc.matching.symmetry.export import (
     Graph,
     constant_layout,
@@ -25,7 +30,8 @@ from llfc.matching.symmetry.sharing import overlapping, shared_names
 from llfc.matching.symmetry.units import Nodes, Units
 from llfc.matching.symmetry.walk import Walk
 
-RULE_BOOKS = (rules_elementwise, rules_products, rules_views)  # importing them registers the rules
+# Importing them registers the rules.
+RULE_BOOKS = (rules_elementwise, rules_indexing, rules_products, rules_views)
 MAX_FREEZES = 1000
 
 
