@@ -21,7 +21,7 @@ LABELS: Mapping[str, str] = {
     "llfc_error_max": "LLFC error (worst layer)",
     "llfc_error_last": "LLFC error (last layer)",
     "llfc_baseline_mean": "baseline (mean over layers)",
-    "llfc_ratio_mean": "LLFC error / baseline (mean over layers)",
+    "llfc_ratio_mean": "LLFC error / baseline (sums over layers)",
 }
 DEFINITIONS: Mapping[str, str] = {
     "chord barrier": (

@@ -99,7 +99,9 @@ def test_layers_and_curves_are_exact(width):
             assert rows["alpha"].tolist() == found.curve["alpha"].tolist()
             for name in PROFILE:
                 assert rows[name].tolist() == getattr(layer, name).tolist()
-    assert width.layers.groupby("fingerprint")["depth"].agg(["min", "max"]).eq([0, 1]).all(axis=None)
+    assert (
+        width.layers.groupby("fingerprint")["depth"].agg(["min", "max"]).eq([0, 1]).all(axis=None)
+    )
 
 
 def test_failed_and_running_trials_are_seen(width):
