@@ -1,7 +1,9 @@
 """The networks between A and B: (1 - alpha) A + alpha B, one at a time in one scratch network."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +11,41 @@ from torch import Tensor, nn
 
 from llfc.results import Array
 
-Statistics = Mapping[str, Tensor]  # a buffer's full name -> what a correction found for it
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """Channel by channel, a scale and a shift of a module's output.
+
+    Attributes:
+        scale: shape [C].
+        shift: shape [C].
+        dim: the output's dimension that is the channels; negative counts from the last.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    dim: int
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """`output`, scaled and shifted, in its own type."""
+        shape = [1] * output.ndim
+        shape[self.dim] = -1
+        return output * self.scale.to(output.dtype).view(shape) + self.shift.to(output.dtype).view(
+            shape
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """What a correction found for the network at one position; nothing if it is empty.
+
+    Attributes:
+        buffers: the values of buffers, by their full names.
+        affines: what follows the output of modules, by their names.
+    """
+
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    affines: Mapping[str, Affine] = field(default_factory=dict)
 
 
 def positions(alphas: int | Sequence[float] | Array) -> Array:
@@ -66,16 +102,30 @@ class Line:
             if into.is_floating_point() or into.is_complex()
         ]
         self._buffers = dict(self._scratch.named_buffers())
-        self._corrected: Sequence[Statistics] = [{} for _ in alpha]
+        self._corrected: Sequence[Corrected] = [Corrected() for _ in alpha]
+        self._now = Corrected()
 
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
         return device_of(self.a)
 
-    def correct(self, statistics: Sequence[Statistics]) -> None:
-        """From now on, give the network at each position these buffers; the ends keep their own."""
-        self._corrected = statistics
+    def correct(self, corrected: Sequence[Corrected]) -> None:
+        """From now on, correct the network at each position so; the ends stay as they are.
+
+        Can be done once, as what follows a module's output is hooked to it for good.
+        """
+        self._corrected = corrected
+        for name in dict.fromkeys(name for found in corrected for name in found.affines):
+            self._scratch.get_submodule(name).register_forward_hook(self._follow(name))
+
+    def _follow(self, name: str) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+        def follow(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+            del module, inputs
+            affine = self._now.affines.get(name)
+            return output if affine is None else affine(output)
+
+        return follow
 
     @torch.no_grad()
     def at(self, position: int) -> nn.Module:
@@ -87,7 +137,8 @@ class Line:
         weight = float(self.alpha[position])
         for of_a, of_b, into in self._ends:
             torch.lerp(of_a, of_b, weight, out=into)
-        for name, value in self._corrected[position].items():
+        self._now = self._corrected[position]
+        for name, value in self._now.buffers.items():
             self._buffers[name].copy_(value)
         return self._scratch
 

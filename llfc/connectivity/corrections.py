@@ -8,28 +8,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from llfc.connectivity.blend import Line, Statistics
+from llfc.connectivity.blend import Corrected, Line
 from llfc.connectivity.layerwise import Moments
+from llfc.connectivity.repair import repair, rescale
 from llfc.connectivity.samples import Batches
 
 
 class Correction(Protocol):
-    """Finds the buffers that the network at each position of the line is to have.
+    """Finds what the network at each position of the line owes; nothing at the ends.
 
-    An empty mapping leaves a network as it was blended. `train` is training data, for corrections
-    that look at features.
+    `train` is training data, for corrections that look at features.
     """
 
-    def __call__(self, line: Line, train: Batches | None) -> Sequence[Statistics]: ...
+    def __call__(self, line: Line, train: Batches | None) -> Sequence[Corrected]: ...
 
 
-def no_correction(line: Line, train: Batches | None) -> Sequence[Statistics]:
+def no_correction(line: Line, train: Batches | None) -> Sequence[Corrected]:
     """Statistics stay as they were blended."""
     del train
-    return [{} for _ in line.alpha]
+    return [Corrected() for _ in line.alpha]
 
 
-def reset(line: Line, train: Batches | None) -> Sequence[Statistics]:
+def reset(line: Line, train: Batches | None) -> Sequence[Corrected]:
     """Running statistics of every batch norm, computed anew for every blend on training data.
 
     One pass over the data, in which every batch norm normalises by its batch's own statistics, so
@@ -61,11 +61,13 @@ def reset(line: Line, train: Batches | None) -> Sequence[Statistics]:
                 _add_batch(line.at(position), norms, images, found[position])
     if not found[1]:
         raise ValueError("correction 'reset' needs train batches of at least 2 images")
-    return [_statistics(moments) for moments in found]
+    return [Corrected(buffers=_statistics(moments)) for moments in found]
 
 
 CORRECTIONS: Mapping[str, Correction] = {
     "none": no_correction,
+    "repair": repair,
+    "rescale": rescale,
     "reset": reset,
 }
 
