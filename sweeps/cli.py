@@ -54,6 +54,9 @@ def main(sweep: Sweep, question: str | None, arguments: Sequence[str] | None = N
         status = run_sweep(changed, measuring, settings)
     except (ValueError, OSError) as error:
         fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to finish the rest", file=sys.stderr)
+        status = 130
     raise SystemExit(status)
 
 

@@ -58,7 +58,7 @@ def start(settings: Settings) -> int:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
-    there = ray.cluster_resources()
+    there = _cluster()
     share = worker_share(settings, there)
     count = min(int(there.get(name.upper(), 0) / size) for name, size in share.items() if size)
     if count < 1:
@@ -68,6 +68,11 @@ def start(settings: Settings) -> int:
             f"a worker must fit the cluster: it asks for {asked}, the cluster has {has}"
         )
     return count
+
+
+def _cluster() -> dict[str, float]:
+    """What all nodes have together, by resource."""
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
 def worker_share(settings: Settings, there: Mapping[str, float]) -> dict[str, float]:
@@ -112,7 +117,7 @@ def run_jobs(
                 config={"place": place},
                 search_alg=dispatcher,
                 num_samples=len(jobs),
-                resources_per_trial=worker_share(settings, ray.cluster_resources()),
+                resources_per_trial=worker_share(settings, _cluster()),
                 callbacks=[_Listener(dispatcher)],
                 storage_path=str(folder),
                 name=name,
@@ -130,7 +135,7 @@ def run_jobs(
     return outcome
 
 
-class _Dispatcher(Searcher):  # type: ignore[misc]
+class _Dispatcher(Searcher):
     """Gives Tune the next job that can be done, and takes note of what became of it."""
 
     def __init__(
@@ -146,7 +151,7 @@ class _Dispatcher(Searcher):  # type: ignore[misc]
         self._progress = progress
         self._on_done = on_done
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         job = self._queue.next_job()
         if job is None:
             return None if self._queue else Searcher.FINISHED
@@ -194,7 +199,7 @@ class _Dispatcher(Searcher):  # type: ignore[misc]
         """Nothing, as `save`."""
 
 
-class _Listener(tune.Callback):  # type: ignore[misc]
+class _Listener(tune.Callback):
     """Hears from Tune what its searcher does not: that a worker has begun, that time has passed."""
 
     def __init__(self, dispatcher: _Dispatcher) -> None:

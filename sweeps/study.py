@@ -32,19 +32,22 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
     """
     store = Store(settings.store)
     trials = _resolved(sweep, settings).trials(**measuring)
-    with ThreadPoolExecutor(1) as pool:
-        # Opening the tracking store takes seconds in which the data can be read.
+    with ThreadPoolExecutor() as pool:
+        # Ray and the tracking store each take seconds to open, in which the data can be read.
         opening = pool.submit(
             Tracker, settings.tracking, sweep.name, settings.storage / "artifacts"
         )
+        to_measure = {t for t in trials if store.get_text(RESULTS, fingerprint(t)) is None}
+        starting = pool.submit(start, settings) if to_measure else None
         datasets = _load_each(trials, settings)
         tracker = opening.result()
+        workers = starting.result() if starting else 0
     tracker.remove_abandoned()
     finished = tracker.finished()
     missing = [trial for trial in trials if fingerprint(trial) not in finished]
-    measured = [t for t in missing if store.get_text(RESULTS, fingerprint(t)) is not None]
+    measured = [trial for trial in missing if trial not in to_measure]
     jobs = plan(
-        [trial for trial in missing if trial not in measured],
+        [trial for trial in missing if trial in to_measure],
         trained=store.has,
         cost=lambda network: training_cost(network, datasets[_data_key(network)]),
     )
@@ -52,7 +55,7 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
     with Recorder(tracker, store) as recorder:
         for trial in measured:
             recorder.record(trial, {"llfc.device": "unknown"})
-        outcome = _run(jobs, settings, recorder)
+        outcome = _run(jobs, settings, workers, recorder)
     for job, reason in outcome.failed.items():
         if isinstance(job.record, Trial):
             tracker.log_failure(job.record, reason)
@@ -89,7 +92,7 @@ def _load_each(
     }
 
 
-def _run(jobs: Sequence[Job], settings: Settings, recorder: Recorder) -> Outcome:
+def _run(jobs: Sequence[Job], settings: Settings, workers: int, recorder: Recorder) -> Outcome:
     if not jobs:
         return Outcome()
 
@@ -97,7 +100,7 @@ def _run(jobs: Sequence[Job], settings: Settings, recorder: Recorder) -> Outcome
         if isinstance(job.record, Trial):
             recorder.record(job.record, {"llfc.device": answer["device"]})
 
-    return run_jobs(jobs, settings, workers=start(settings), on_done=record)
+    return run_jobs(jobs, settings, workers=workers, on_done=record)
 
 
 def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Sequence[Job]) -> None:

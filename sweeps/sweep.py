@@ -70,13 +70,14 @@ class Sweep:
         Raises:
             ValueError: if a name is unknown or a value breaks the rule of its field.
         """
-        measured = {"alphas": alphas, "probes": probes, "limit_test": limit_test}
         trials = (
             Trial(
                 pair=_pair(point),
                 matching=point["matching"],
                 correction=point["correction"],
-                **measured,
+                alphas=alphas,
+                probes=probes,
+                limit_test=limit_test,
             )
             for point in self._points()
         )

@@ -230,7 +230,7 @@ def _is_abandoned(run: Run) -> bool:
     host, _, process = run.data.tags.get("llfc.driver", ":0").rpartition(":")
     if host == socket.gethostname():
         return not _is_alive(int(process))
-    return time.time() - run.info.start_time / 1000 > ABANDONED_SECONDS
+    return bool(time.time() - run.info.start_time / 1000 > ABANDONED_SECONDS)
 
 
 def _is_alive(process: int) -> bool:
