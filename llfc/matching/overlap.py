@@ -140,9 +140,9 @@ class Overlap:
         """The roots whose scores are not too many to mix all units with all."""
         return tuple(g for g in self.roots if all(len(c) < 3 for c in self.clusters(g)))
 
-    def clusters(self, group: str) -> set[Cluster]:
-        """The clusters of the root `group`."""
-        return {term.clusters[dim] for term, dim in self._at[group]}
+    def clusters(self, group: str) -> list[Cluster]:
+        """The clusters of the root `group`, in one order in every process."""
+        return list(dict.fromkeys(term.clusters[dim] for term, dim in self._at[group]))
 
     def gradient(self, mixtures: Mapping[Cluster, Tensor]) -> tuple[dict[Cluster, Tensor], float]:
         """The overlap of A with a mixture of permutations of B, and its gradient.

@@ -40,7 +40,7 @@ def relaxed(overlap: Overlap) -> tuple[Index, int]:
 
 def even_mixtures(overlap: Overlap) -> Mixtures:
     """As much of every unit at every place."""
-    clusters = {c for group in overlap.soft_roots() for c in overlap.clusters(group)}
+    clusters = dict.fromkeys(c for g in overlap.soft_roots() for c in overlap.clusters(g))
     return {
         c: torch.full((n, n), 1 / n, dtype=overlap.dtype, device=overlap.device)
         for c in clusters

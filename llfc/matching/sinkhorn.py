@@ -54,42 +54,51 @@ def match_sinkhorn(
 
 
 def doubly_stochastic(logits: Tensor) -> Tensor:
-    """exp(logits) with its rows and columns scaled in turn, ROUNDS times, to sum to one; [H, H].
+    """exp(logits), its rows and columns scaled in turn to sum to one, ROUNDS times; [..., H, H].
 
     Reference:
         Sinkhorn, A Relationship Between Arbitrary Positive Matrices and Doubly Stochastic Matrices,
         Annals of Mathematical Statistics 35(2), 1964.
     """
     for _ in range(ROUNDS):
-        logits = logits - logits.logsumexp(1, keepdim=True)
-        logits = logits - logits.logsumexp(0, keepdim=True)
+        logits = logits - logits.logsumexp(-1, keepdim=True)
+        logits = logits - logits.logsumexp(-2, keepdim=True)
     return logits.exp()
 
 
 def climbed(overlap: Overlap) -> dict[str, Tensor]:
     """The logits of every group after STEPS steps up the overlap."""
-    clusters = {c for group in overlap.soft_roots() for c in overlap.clusters(group)}
+    clusters = list(dict.fromkeys(c for g in overlap.soft_roots() for c in overlap.clusters(g)))
     names = {name for cluster in clusters for factor in cluster for name in factor.groups}
+    by_size: dict[int, list[str]] = {}  # groups of one size are scaled together
+    for name, size in overlap.spec.groups.items():
+        if name in names:
+            by_size.setdefault(size, []).append(name)
     logits = {
-        name: torch.zeros(size, size, dtype=overlap.dtype, device=overlap.device)
-        for name, size in overlap.spec.groups.items()
-        if name in names
+        size: torch.zeros(len(group), size, size, dtype=overlap.dtype, device=overlap.device)
+        for size, group in by_size.items()
     }
-    for matrix in logits.values():
-        matrix.requires_grad_()
     if not logits:
         return {}
-    adam = torch.optim.Adam(logits.values(), lr=RATE, maximize=True)
+    adam = torch.optim.Adam([t.requires_grad_() for t in logits.values()], lr=RATE, maximize=True)
     for _ in range(STEPS):
         with torch.enable_grad():
-            soft = {name: doubly_stochastic(matrix) for name, matrix in logits.items()}
+            soft = {
+                name: matrix
+                for size, group in by_size.items()
+                for name, matrix in zip(group, doubly_stochastic(logits[size]), strict=True)
+            }
             mixtures = {cluster: _mixture(cluster, soft) for cluster in clusters}
         slopes, _ = overlap.gradient({c: m.detach() for c, m in mixtures.items()})
         adam.zero_grad()
         ordered = list(mixtures)
         torch.autograd.backward([mixtures[c] for c in ordered], [slopes[c] for c in ordered])
         adam.step()
-    return {name: matrix.detach() for name, matrix in logits.items()}
+    return {
+        name: matrix
+        for size, group in by_size.items()
+        for name, matrix in zip(group, logits[size].detach(), strict=True)
+    }
 
 
 def _mixture(cluster: Cluster, soft: Mapping[str, Tensor]) -> Tensor:
