@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     ["llfc.names", "llfc.seeds"],
     ["llfc.specs", "llfc.results"],
+    ["llfc.imagefolder", "llfc.batches"],
     ["llfc.data"],
     ["llfc.networks", "llfc.matching", "llfc.connectivity"],
     ["llfc.trial"],
