@@ -16,6 +16,8 @@ from typing import Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+# Its own limit of 30 s is too short for a machine that is busy with other work.
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 import ray
@@ -48,16 +50,20 @@ def start(settings: Settings) -> int:
     """Start Ray here, or connect to a cluster; the number of workers that it can hold.
 
     Raises:
-        ValueError: if no worker of the asked size fits.
+        ValueError: if Ray does not start, or no worker of the asked size fits.
     """
     local = settings.address is None
-    ray.init(
-        address="local" if local else settings.address,
-        num_cpus=len(os.sched_getaffinity(0)) if local else None,
-        include_dashboard=False if local else None,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    try:
+        ray.init(
+            address="local" if local else settings.address,
+            num_cpus=len(os.sched_getaffinity(0)) if local else None,
+            include_dashboard=False if local else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except Exception as error:  # Ray raises a bare Exception where a node does not come up
+        where = "here" if local else f"at {settings.address}"
+        raise ValueError(f"Ray cannot be started {where}: {error}") from error
     there = _cluster()
     share = worker_share(settings, there)
     count = min(int(there.get(name.upper(), 0) / size) for name, size in share.items() if size)
