@@ -9,6 +9,7 @@ from llfc.matching.axes import Factor, axis_size
 from llfc.matching.blocks import blocks, place, too_deep
 from llfc.matching.overlap import Overlap
 from llfc.matching.permutation import PermutationSpec
+from llfc.matching.swaps import best_swap
 from llfc.matching.weights import ascend, random_index
 from llfc.seeds import stream
 
@@ -262,3 +263,36 @@ def test_the_four_permutations_of_a_small_counterexample_all_lead_to_the_best():
         for seed in range(5):
             found, _ = ascend(overlap, start, stream(seed, "order"))
             assert overlap.value(found) == pytest.approx(4.002, abs=1e-6)
+
+
+def test_scores_that_are_kept_up_to_date_are_those_made_anew():
+    groups = {"g": 12, "h": 10}
+    axes = {"1": (plain(10, "h"), plain(12, "g"), plain(3)), "0": (plain(12, "g"), FIXED)}
+    spec = PermutationSpec(groups, axes)
+    a, b = states(spec, 0)
+    kept, index = Overlap(a, b, spec), dict(spec.identity())
+    for step in range(6):
+        anew = Overlap(a, b, spec)
+        for group in groups:
+            found = kept.scores(group, kept.places(index))
+            for cluster, score in anew.scores(group, anew.places(index)).items():
+                assert torch.allclose(found[cluster], score, atol=1e-9)
+        index["g"] = index["g"].clone()
+        index["g"][[step, step + 3]] = index["g"][[step + 3, step]]
+
+
+def test_the_best_swap_is_the_best_of_all_swaps():
+    spec = SPECS["residual"]
+    for seed in range(5):
+        a, b = states(spec, seed)
+        overlap, index = Overlap(a, b, spec), dict(spec.random(seed))
+        places = overlap.places(index)
+        ((cluster, score),) = overlap.scores("g", places).items()
+        found = best_swap(overlap.squares("g"), cluster, score, index["g"])
+        swaps = []
+        for i, j in itertools.combinations(range(5), 2):
+            units = index["g"].clone()
+            units[[i, j]] = units[[j, i]]
+            swaps.append(overlap.value({"g": units}))
+        stays = overlap.value(index)
+        assert overlap.value({"g": found}) == pytest.approx(max([*swaps, stays]), abs=1e-9)
