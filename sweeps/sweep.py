@@ -97,7 +97,7 @@ def _pair(point: Mapping[str, Any]) -> Pair:
         lookup("dataset", point["dataset"], DATASETS)
     architecture = lookup("architecture", point["architecture"], ARCHITECTURES)
     changes = {name: point[name] for name in RECIPE_AXES if name in point}
-    recipe = default_recipe(point["architecture"], point["dataset"])
+    recipe = default_recipe(point["architecture"], point["dataset"], point["norm"])
     return Pair(
         architecture=point["architecture"],
         width=point["width"],

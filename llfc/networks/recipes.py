@@ -6,6 +6,7 @@ name of the networks that are trained with it.
 
 import dataclasses
 
+from llfc.imagefolder import PREFIX
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES, Architecture
 from llfc.specs import Recipe
@@ -14,8 +15,10 @@ from llfc.specs import Recipe
 GREY = ("fashion-mnist-small", "mnist", "fashion-mnist")
 
 
-def default_recipe(architecture: str, dataset: str) -> Recipe:
-    """The usual recipe for `architecture` on `dataset`; a set of one's own is taken for CIFAR.
+def default_recipe(architecture: str, dataset: str, norm: str | None = None) -> Recipe:
+    """The usual recipe for `architecture` with `norm` on `dataset`.
+
+    A set of one's own is taken for CIFAR, or for Tiny-ImageNet if the network is a ResNet-50.
 
     Raises:
         ValueError: if there is no such architecture.
@@ -24,9 +27,14 @@ def default_recipe(architecture: str, dataset: str) -> Recipe:
     if dataset == "fashion-mnist-small":
         return _small(entry)
     if not entry.convolutional:
-        return _perceptron()
+        return _grey_perceptron() if dataset in GREY else _perceptron()
+    if architecture == "resnet50" and dataset.startswith(PREFIX):
+        return _many_images()
+    norm = norm or entry.norm
+    if norm == "layer" and dataset not in GREY:
+        return _layer_normed()
     recipe = _images(epochs=30 if dataset in GREY else 160, augment=dataset not in GREY)
-    if entry.norm == "none":
+    if norm == "none":
         # At 0.1 a VGG-16 without norms stays at chance; so it does at 0.05 without a warm-up.
         return dataclasses.replace(recipe, lr=0.05, warmup=1 / 32)
     return recipe
@@ -53,6 +61,16 @@ def _small(entry: Architecture) -> Recipe:
         schedule="cosine",
         warmup=0.1,
     )
+
+
+def _grey_perceptron() -> Recipe:
+    """Adam at 1.2e-3 for 30 epochs.
+
+    Reference:
+        Frankle, Dziugaite, Roy & Carbin, Linear Mode Connectivity and the Lottery Ticket
+        Hypothesis, ICML 2020. https://arxiv.org/abs/1912.05671
+    """
+    return Recipe(epochs=30, batch_size=60, optimizer="adam", lr=1.2e-3)
 
 
 def _perceptron() -> Recipe:
@@ -83,4 +101,42 @@ def _images(*, epochs: int, augment: bool) -> Recipe:
         schedule="step",
         milestones=(0.5, 0.75),
         augment=augment,
+    )
+
+
+def _many_images() -> Recipe:
+    """SGD at 0.4 after a warm-up of 5 epochs, divided by ten after 30, 60 and 80 of 90.
+
+    The schedule that Frankle et al. (2020) use for ImageNet; the one behind the Tiny-ImageNet
+    results of Zhou et al. (2023) is not published.
+    """
+    return Recipe(
+        epochs=90,
+        batch_size=1024,
+        optimizer="sgd",
+        lr=0.4,
+        weight_decay=1e-4,
+        schedule="step",
+        milestones=(1 / 3, 2 / 3, 8 / 9),
+        warmup=5 / 90,
+        augment=True,
+    )
+
+
+def _layer_normed() -> Recipe:
+    """SGD to 0.1 over 5 epochs, then a cosine to zero at 250.
+
+    Reference:
+        Ainsworth, Hayase & Srinivasa, Git Re-Basin: Merging Models modulo Permutation Symmetries,
+        ICLR 2023. https://arxiv.org/abs/2209.04836
+    """
+    return Recipe(
+        epochs=250,
+        batch_size=100,
+        optimizer="sgd",
+        lr=0.1,
+        weight_decay=1e-4,
+        schedule="cosine",
+        warmup=5 / 250,
+        augment=True,
     )
