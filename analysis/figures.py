@@ -20,7 +20,7 @@ def curve_figure(found: Connection, title: str) -> Figure:
 
     The legend gives each curve's chord barrier: its largest height above the chord.
     """
-    figure = new_figure(7.2, 3.2, fitted=False)
+    figure = new_figure(8.4, 3.4, fitted=False)
     # A fixed layout: every trial of a sweep draws this figure, and fitting one doubles its cost.
     figure.subplots_adjust(left=0.08, right=0.985, bottom=0.15, top=0.8, wspace=0.22)
     for axes, metric in zip(figure.subplots(1, 2), METRICS, strict=True):

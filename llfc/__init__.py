@@ -9,7 +9,14 @@ names that a notebook wants:
 - `connect(model_a, model_b, test=...)`: loss, error and every layer's features on the line.
 """
 
-from llfc.matching import MATCHERS, Permutation, PermutationSpec, match, permutation_spec
+from llfc.matching import (
+    MATCHERS,
+    Permutation,
+    PermutationSpec,
+    match,
+    match_many,
+    permutation_spec,
+)
 from llfc.results import Connection, LayerProfile
 from llfc.trial import connect
 
@@ -21,5 +28,6 @@ __all__ = [
     "PermutationSpec",
     "connect",
     "match",
+    "match_many",
     "permutation_spec",
 ]
