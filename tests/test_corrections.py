@@ -307,6 +307,8 @@ def test_preactivations():
     assert preactivations(mlp(0), samples(2, (6,))[0]) == ("linear0", "linear1")
     late = nn.Sequential(nn.Linear(6, 5), nn.ReLU(inplace=True), nn.LayerNorm(5), nn.Linear(5, 4))
     normed = nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5), nn.ReLU(), nn.Linear(5, 4))
+    first = nn.Sequential(nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 4)).eval()
+    assert preactivations(first, torch.randn(2, 6)) == ("0",)
     assert preactivations(late, torch.randn(2, 6)) == ("0",)
     assert preactivations(normed, torch.randn(2, 6)) == ("1",)
 

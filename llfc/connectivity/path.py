@@ -21,6 +21,8 @@ from llfc.connectivity.probes import Probe, tapped
 from llfc.connectivity.samples import Batches
 from llfc.results import Array, LayerProfile
 
+CACHED = 2**18  # numbers; a megabyte in float32
+
 
 @dataclass(frozen=True, eq=False)
 class Walk:
@@ -89,7 +91,7 @@ class _Walker:
             self.ends[self.at].append(feature.clone())
         else:
             others = feature, self.ends["a"][index], self.ends["b"][index]
-            self.products.append(torch.stack([torch.linalg.vecdot(feature, x) for x in others]))
+            self.products.append(products_with(feature, others))
 
     def batch(self, images: Tensor, labels: Tensor, split: str) -> None:
         """Add one batch."""
@@ -136,11 +138,9 @@ class _Walker:
         """The batch's products; those of the ends, at the ends, are A's and B's own."""
         of_a, of_b = self.ends["a"], self.ends["b"]
 
-        def dots(xs: list[Tensor], ys: list[Tensor]) -> Tensor:
-            pairs = zip(xs, ys, strict=True)
-            return torch.stack([torch.linalg.vecdot(x, y) for x, y in pairs]).double()
-
-        aa, bb, ab = dots(of_a, of_a), dots(of_b, of_b), dots(of_a, of_b)
+        pairs = [products_with(a, (a, b)) for a, b in zip(of_a, of_b, strict=True)]
+        aa, ab = torch.stack(pairs, 1).double()
+        bb = torch.stack([products_with(b, (b,))[0] for b in of_b]).double()
         self.eps = torch.finfo(of_a[0].dtype).eps
         first, last = torch.stack([aa, aa, ab]), torch.stack([bb, ab, bb])
         ff, fa, fb = torch.stack([first, *(row.double() for row in rows), last], 1)
@@ -152,6 +152,19 @@ class _Walker:
         feature = output.flatten(1)
         # Half precision has too few digits for a sum of squares.
         return feature.float() if feature.element_size() < 4 else feature
+
+
+def products_with(feature: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """The inner product of each image's feature [N, D] with each of `others`, shape [others, N].
+
+    On a CPU a few images at a time, so that the products are still in its cache when they are
+    summed: two to three times faster on features of 16 000 numbers and more.
+    """
+    rows = max(1, CACHED // feature.shape[1]) if feature.device.type == "cpu" else len(feature)
+    parts = zip(*(torch.split(tensor, rows) for tensor in (feature, *others)), strict=True)
+    return torch.cat(
+        [torch.stack([torch.linalg.vecdot(f, other) for other in rest]) for f, *rest in parts], 1
+    )
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What the walk costs beside the forward passes that it cannot do without, and beside storing.
 
-For each network, on the same images, in one process:
+For each network, on the same images, in one process, in seconds of processor time (run it with
+OMP_NUM_THREADS=1, so that these are seconds; on a GPU they would not be):
 
 - walk: loss, error and all layers' LLFC numbers at P positions, in one streaming pass;
 - bare: P + 2 forward passes (P blends, A and B) and nothing else;
@@ -40,12 +41,12 @@ def network(name: str, width: float, seed: int) -> nn.Module:
 
 
 def seconds(work: Callable[[], object], rounds: int) -> float:
-    """The shortest of `rounds` times."""
+    """The least processor time of `rounds`: other programs on the machine do not count."""
     times = []
     for _ in range(rounds):
-        begun = time.perf_counter()
+        begun = time.process_time()
         work()
-        times.append(time.perf_counter() - begun)
+        times.append(time.process_time() - begun)
     return min(times)
 
 
