@@ -260,11 +260,11 @@ def _downloads(kind: str, root: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
             yield
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # of the network, of archives, of whatever lies in the files
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
-            f"{kind} is not in {root} and could not be fetched ({reason}): give the folder that"
-            f" holds it by --data-root or LLFC_DATA, or connect to the internet"
+            f"{kind} is not in {root}, or damaged there, and could not be fetched ({reason}):"
+            f" give the folder that holds it by --data-root or LLFC_DATA, or go online"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)

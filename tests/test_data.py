@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -176,14 +178,14 @@ def test_labels_out_of_range_are_refused(labels):
 
 @pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"fashion-mnist-small"}))
 def test_an_absent_set_is_one_line_that_names_the_folder(name, tmp_path, monkeypatch):
-    from torchvision.datasets import utils
-
     def offline(*args, **kwargs):
-        raise OSError("no route to host")
+        raise URLError("no route to host")
 
-    monkeypatch.setattr(utils, "_urlretrieve", offline)
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
     monkeypatch.setenv("LLFC_DATA", str(tmp_path / "root"))
-    with pytest.raises(ValueError, match=r"is not in .*root and could not be fetched") as caught:
+    with pytest.raises(
+        ValueError, match=r"is not in .*root, or damaged .*no route to host"
+    ) as caught:
         load_dataset(name, cache=tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -200,6 +202,16 @@ def test_a_set_put_there_by_hand_is_read(tmp_path):
     dataset = load_dataset("mnist", cache=tmp_path, data_root=tmp_path)
     assert np.array_equal(dataset.train_images[:, 0], images)
     assert dataset.test_labels.tolist() == [7, 1, 9]
+
+
+def test_a_damaged_file_put_there_by_hand_is_one_line(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte").write_bytes(b"\0\0\x08\x03 cut")
+    with pytest.raises(ValueError, match=r"MNIST is not in .*, or damaged there") as caught:
+        load_dataset("mnist", cache=tmp_path, data_root=tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 # Image folders.

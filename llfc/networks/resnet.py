@@ -16,6 +16,9 @@ LARGE = 64  # pixels; images at least this large are reduced fourfold before the
 class Block(nn.Module):
     """`relu(branch(x) + shortcut(x))`; the branch is two 3x3 convolutions, or a bottleneck's three.
 
+    The first 3x3 convolution takes the stride; in a bottleneck that is not the paper's choice but
+    the later usual one, torchvision's too.
+
     Reference:
         He, Zhang, Ren & Sun, Deep Residual Learning for Image Recognition, CVPR 2016.
         https://arxiv.org/abs/1512.03385

@@ -104,8 +104,7 @@ def learning_rate(recipe: Recipe, share: float) -> float:
     if share < recipe.warmup:
         return recipe.lr * share / recipe.warmup
     if recipe.schedule == "step":
-        # A hair of slack: 80 of 160 epochs must be 0.5, whatever the rounding of the division.
-        return recipe.lr * 0.1 ** sum(share >= milestone - 1e-9 for milestone in recipe.milestones)
+        return recipe.lr * 0.1 ** sum(share >= milestone for milestone in recipe.milestones)
     if recipe.schedule == "cosine":
         after = (share - recipe.warmup) / (1 - recipe.warmup)
         return recipe.lr * (1 + math.cos(math.pi * after)) / 2
