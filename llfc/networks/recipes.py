@@ -35,7 +35,7 @@ def default_recipe(architecture: str, dataset: str, norm: str | None = None) -> 
         return _layer_normed()
     recipe = _images(epochs=30 if dataset in GREY else 160, augment=dataset not in GREY)
     if norm == "none":
-        # At 0.1 a VGG-16 without norms stays at chance; so it does at 0.05 without a warm-up.
+        # Seen on 5000 CIFAR images, VGG-16 of width 1/4: no progress in 3 epochs without warm-up.
         return dataclasses.replace(recipe, lr=0.05, warmup=1 / 32)
     return recipe
 
