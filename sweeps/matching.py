@@ -1,5 +1,7 @@
 """Which matching method, with which correction, brings two strangers onto one flat line?"""
 
+from llfc.connectivity.corrections import CORRECTIONS
+from llfc.matching.matchers import MATCHERS
 from sweeps.cli import main
 from sweeps.sweep import Sweep
 
@@ -7,12 +9,12 @@ MATCHING = Sweep(
     name="matching",
     x="matching",
     axes={
-        "architecture": ["mlp", "resnet20"],
+        "architecture": ["mlp", "vgg11", "resnet20"],
         "width": [1 / 4],
         "spawn_epoch": [None],
         "seed": [0, 1, 2],
-        "matching": ["none", "weights", "activations", "activations-uncentred"],
-        "correction": ["none", "reset"],
+        "matching": sorted(MATCHERS),
+        "correction": sorted(CORRECTIONS),
     },
 )
 

@@ -33,15 +33,15 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
     store = Store(settings.store)
     trials = _resolved(sweep, settings).trials(**measuring)
     with ThreadPoolExecutor() as pool:
-        # Ray and the tracking store each take seconds to open, in which the data can be read.
+        # The tracking store and Ray each take seconds to open. Ray is started by this thread: its
+        # processes end with the thread that started them.
         opening = pool.submit(
             Tracker, settings.tracking, sweep.name, settings.storage / "artifacts"
         )
+        reading = pool.submit(_load_each, trials, settings)
         to_measure = {t for t in trials if store.get_text(RESULTS, fingerprint(t)) is None}
-        starting = pool.submit(start, settings) if to_measure else None
-        datasets = _load_each(trials, settings)
-        tracker = opening.result()
-        workers = starting.result() if starting else 0
+        workers = start(settings) if to_measure else 0
+        datasets, tracker = reading.result(), opening.result()
     tracker.remove_abandoned()
     finished = tracker.finished()
     missing = [trial for trial in trials if fingerprint(trial) not in finished]

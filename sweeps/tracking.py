@@ -54,24 +54,15 @@ class Tracker:
     """
 
     def __init__(self, uri: str, experiment: str, artifacts: Path) -> None:
-        local = not uri.startswith(("http:", "https:", "databricks"))
+        remote = uri.startswith(("http:", "https:", "databricks"))
+        folder = None if remote else (artifacts / experiment).absolute()
         try:
-            if local:
-                (artifacts / experiment).mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=artifacts / experiment):
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=folder):
                     pass  # says now, not after an hour, that nothing can be written there
             self._client = MlflowClient(tracking_uri=uri)
-            found = self._client.get_experiment_by_name(experiment)
-            self.experiment_id: str = (
-                found.experiment_id
-                if found is not None
-                else self._client.create_experiment(
-                    experiment,
-                    artifact_location=(artifacts / experiment).absolute().as_uri()
-                    if local
-                    else None,
-                )
-            )
+            self.experiment_id = self._experiment(experiment, folder)
         except (OSError, MlflowException) as error:
             raise ValueError(
                 f"tracking address {uri} cannot be used: {_first_line(error)}"
@@ -83,6 +74,16 @@ class Tracker:
             "llfc.command": " ".join(sys.argv),
             "llfc.driver": f"{socket.gethostname()}:{os.getpid()}",
         }
+
+    def _experiment(self, name: str, folder: Path | None) -> str:
+        """The id of the experiment `name`, made if need be with its artifacts in `folder`."""
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        # Which of its two faces MLflow's pages show: training runs, not prompts.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        place = None if folder is None else folder.as_uri()
+        return str(self._client.create_experiment(name, artifact_location=place, tags=tags))
 
     def finished(self) -> set[str]:
         """Fingerprints of the trials whose runs are complete."""

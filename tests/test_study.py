@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,43 @@ def test_a_failing_trial_stops_no_other_and_is_named(storage):
     runs = runs_in(storage)
     assert len(runs.trials) == 2
     assert sorted(runs.unfinished["fingerprint"]) == sorted(map(fingerprint, trials))
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_finishes_the_rest(tmp_path):
+    command = [sys.executable, "sweeps/smoke.py", "--storage", str(tmp_path), *OPTIONS]
+    command[command.index("--seed") + 1 :] = ["0", "1", "2"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as run:
+        networks = tmp_path / "store/networks"
+        while run.poll() is None and not list(networks.glob("*.safetensors")):
+            time.sleep(0.1)
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=120)
+    assert run.returncode == 130, said
+    assert "interrupted: run the same command again to finish the rest" in said
+    assert "Traceback" not in said
+    kept = {path: path.stat().st_mtime_ns for path in networks.glob("*.safetensors")}
+    again = sweep(tmp_path, "--seed", "0", "1", "2")
+    assert again.returncode == 0, again.stderr
+    assert f"{6 - len(kept)} networks trained" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert len(runs_in(tmp_path).trials) == 6
+
+
+def test_a_storage_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    said = sweep(tmp_path / "file")
+    assert said.returncode == 2
+    assert said.stderr.startswith("error: ")
+    assert said.stderr.count("\n") == 1
+    assert str(tmp_path / "file") in said.stderr
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_an_absent_data_set_is_one_line_that_names_the_folder(tmp_path):
+    said = sweep(tmp_path / "runs", "--dataset", f"imagefolder:{tmp_path}/none")
+    assert said.returncode == 2
+    assert said.stderr.count("\n") == 1
+    assert f"{tmp_path}/none" in said.stderr
+    assert not (tmp_path / "runs/store").exists()
