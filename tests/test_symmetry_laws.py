@@ -11,6 +11,32 @@ from llfc.matching.symmetry import permutation_spec
 from llfc.matching.symmetry.selfcheck import randomised, relative_gap
 
 
+# The smallest of each family; `-m exhaustive` goes through all 80.
+SMALLEST = [
+    "alexnet",
+    "convnext_tiny",
+    "densenet121",
+    "efficientnet_b0",
+    "efficientnet_v2_s",
+    "googlenet",
+    "inception_v3",
+    "maxvit_t",
+    "mnasnet0_5",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "regnet_x_400mf",
+    "regnet_y_400mf",
+    "resnet50",
+    "resnext50_32x4d",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_1",
+    "swin_t",
+    "swin_v2_t",
+    "vgg11_bn",
+    "vit_b_32",
+]
+
+
 class Net(nn.Module):
     def __init__(self, forward, **modules):
         super().__init__()
@@ -227,6 +253,17 @@ def test_heads_used_in_train_mode_alone_move_too():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("model", SMALLEST)
+def test_every_family_of_torchvision(model):
+    from llfc.matching.symmetry.coverage import coverage
+
+    (row,) = coverage([model])
+    assert not row.reason, str(row)
+    assert row.groups > 0
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_classification_model_of_torchvision():
     from llfc.matching.symmetry.coverage import coverage, model_names
 
