@@ -10,7 +10,6 @@ from llfc.matching.permutation import Factor, PermutationSpec
 from llfc.matching.symmetry import permutation_spec
 from llfc.matching.symmetry.selfcheck import randomised, relative_gap
 
-
 # The smallest of each family; `-m exhaustive` goes through all 80.
 SMALLEST = [
     "alexnet",
