@@ -23,8 +23,9 @@ from analysis.tables import correlation_table
 
 SPREAD = "mean ± standard deviation over seeds"
 LAYERS = "LLFC error / baseline at α = 1/2 by layer, means over trials"
-# More layers than this are left to the page.
+# More layers than this, and other measures of correlation, are left to the page.
 SCREEN = 24
+ON_SCREEN = ("Spearman", "Pearson")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,8 @@ def summary_text(runs: Runs, x: str | None = None) -> str:
     ]
     if 0 < len(layers) <= SCREEN:
         blocks.append(_block(f"{LAYERS}, {name(plan.series)} by column", layers, families))
-    blocks.append(_block(f"{heading(BARRIER)} with {label(LLFC)}", correlation_table(found), 2))
+    shown = found[found["method"].isin(ON_SCREEN)]
+    blocks.append(_block(f"{heading(BARRIER)} with {label(LLFC)}", correlation_table(shown), 2))
     return "\n\n".join([*blocks, *warnings(runs)])
 
 
