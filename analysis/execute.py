@@ -1,6 +1,7 @@
 """Run the notebooks from top to bottom and keep what they show."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 from nbclient import NotebookClient
@@ -18,9 +19,10 @@ def execute(notebook: Path, out: Path) -> Path:
         nbclient.exceptions.CellExecutionError: if a cell fails.
     """
     content = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
-    # Over sockets in the user's own folder: other users of the machine cannot listen.
-    private = Config({"KernelManager": {"transport": "ipc"}})
-    NotebookClient(content, kernel_name="python3", config=private, timeout=SECONDS).execute()
+    with TemporaryDirectory() as folder:
+        # Over sockets in a folder of the user's own: others on the machine cannot listen.
+        private = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+        NotebookClient(content, kernel_name="python3", config=private, timeout=SECONDS).execute()
     out.mkdir(parents=True, exist_ok=True)
     written = out / notebook.name
     nbformat.write(content, written)  # type: ignore[no-untyped-call]

@@ -6,12 +6,13 @@ or of the method; its numbers are not comparable, so it is left out and counted 
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
@@ -63,6 +64,15 @@ class Runs:
     superseded: int = 0
     outdated: int = 0
     read: Reader
+
+    def only(self, fingerprints: Collection[str]) -> "Runs":
+        """These runs without those of other trials, as another grid in the same place has."""
+        kept = (
+            frame[frame["fingerprint"].isin(fingerprints)]
+            for frame in (self.trials, self.unfinished)
+        )
+        trials, unfinished = (frame.reset_index(drop=True) for frame in kept)
+        return replace(self, trials=trials, unfinished=unfinished)
 
     @cached_property
     def connections(self) -> Mapping[str, Connection]:
@@ -237,7 +247,7 @@ def _layer_frames(found: Connection) -> pd.DataFrame:
 
 def _read_connections(tracking_uri: str, uris: Mapping[str, str]) -> dict[str, Connection]:
     def read(uri: str) -> Connection:
-        path = Path(uri.removeprefix("file://"))
+        path = Path(unquote(urlsplit(uri).path) if uri.startswith("file:") else uri)
         if not path.is_absolute():  # on a server, or in a bucket: only MLflow knows the way
             path = Path(
                 mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=tracking_uri)

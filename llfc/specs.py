@@ -50,6 +50,9 @@ class Recipe:
     augment: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("lr", "momentum", "weight_decay", "warmup"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "milestones", tuple(map(float, self.milestones)))
         _at_least("epochs", self.epochs, 1)
         _at_least("batch_size", self.batch_size, 1)
         lookup("optimizer", self.optimizer, dict.fromkeys(OPTIMIZERS))

@@ -122,6 +122,25 @@ def run_trial(
         raise ValueError(f"trial {fingerprint(trial)}: {error}") from error
 
 
+def check_probes(trial: Trial, dataset: Dataset) -> None:
+    """See that the modules that `trial` probes are there, before anything is trained.
+
+    Raises:
+        ValueError: if a name or pattern matches nothing.
+    """
+    network = trial.pair.a
+    model = build(
+        network.architecture,
+        width=network.width,
+        norm=network.norm,
+        input_shape=dataset.input_shape,
+        num_classes=dataset.num_classes,
+        generator=stream(0, "init"),
+    )
+    images, _ = next(iter(dataset.batches("test", 2)))
+    choose_probes(model.eval(), images, trial.probes)
+
+
 def _spec_of(
     network: Network, input_shape: tuple[int, int, int], num_classes: int
 ) -> PermutationSpec:

@@ -159,9 +159,7 @@ def _reader(kind: Any, *, optional: bool) -> Callable[[str], Any]:
 
 
 def _hints(record: type) -> dict[str, Any]:
-    hints = typing.get_type_hints(record)
-    # Axes may say None for "the usual one" where the record itself holds a name.
-    return hints | ({"norm": str | None} if "norm" in hints else {})
+    return typing.get_type_hints(record)
 
 
 def _without_none(hint: Any) -> Any:

@@ -41,7 +41,6 @@ class Outcome:
     done: list[Job] = field(default_factory=list)
     failed: dict[Job, str] = field(default_factory=dict)
     interrupted: bool = False
-    workers: int = 0
 
 
 def start(settings: Settings) -> int:
@@ -63,6 +62,8 @@ def start(settings: Settings) -> int:
         where = "here" if local else f"at {settings.address}"
         raise ValueError(f"Ray cannot be started {where}: {error}") from error
     there = _cluster()
+    if settings.device == "cuda" and not there.get("GPU", 0):
+        raise ValueError("device must be auto or cpu where Ray has no GPU, got 'cuda'")
     share = worker_share(settings, there)
     count = min(int(there.get(name.upper(), 0) / size) for name, size in share.items() if size)
     if count < 1:
@@ -92,7 +93,8 @@ def run_jobs(
     settings: Settings,
     *,
     workers: int,
-    on_done: Callable[[Job, Mapping[str, Any]], None],
+    provenance: Mapping[str, str],
+    on_done: Callable[[Job], None],
 ) -> Outcome:
     """Have every job done by a worker; Ctrl-C ends it early and keeps what is done.
 
@@ -100,14 +102,17 @@ def run_jobs(
         jobs: in order of preference; a job is given out when what it needs is done.
         settings: where workers find and leave things, and how large they are.
         workers: how many can run at once.
-        on_done: called in this process with each job that was done, and the worker's answer.
+        provenance: what is kept beside each result of where it is from.
+        on_done: called in this process with each job that was done.
     """
     place = {
         "store": str(settings.store.absolute()),
         "data_root": None if settings.data_root is None else str(settings.data_root.absolute()),
         "cache": str(settings.cache.absolute()),
-        "device": settings.device,
+        # A worker sees the machine's GPUs even if it has no share of them.
+        "device": settings.device if worker_share(settings, _cluster())["gpu"] else "cpu",
         "threads": settings.cpus_per_trial,
+        "provenance": dict(provenance),
     }
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers + AHEAD)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -146,7 +151,7 @@ class _Dispatcher(Searcher):
         self,
         jobs: Sequence[Job],
         progress: Progress,
-        on_done: Callable[[Job, Mapping[str, Any]], None],
+        on_done: Callable[[Job], None],
     ) -> None:
         super().__init__()
         self.outcome = Outcome()
@@ -181,11 +186,10 @@ class _Dispatcher(Searcher):
         if reason:
             self._fail(job, reason)
         else:
-            assert result is not None
             self.outcome.done.append(job)
             self._queue.done(job)
             self._progress.finished(job, failed=False)
-            self._on_done(job, result)
+            self._on_done(job)
 
     def _fail(self, job: Job, reason: str) -> None:
         self.outcome.failed[job] = reason

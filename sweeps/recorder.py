@@ -1,15 +1,15 @@
 """Logs results beside the sweep, so that no worker waits for the tracking store."""
 
+import json
 import queue
 import threading
-from collections.abc import Mapping
 from types import TracebackType
 
 from llfc.networks.store import Store
 from llfc.results import connection_from_json
 from llfc.specs import Trial, fingerprint
 from sweeps.tracking import Tracker
-from sweeps.worker import RESULTS
+from sweeps.worker import PROVENANCE, RESULTS
 
 
 class Recorder:
@@ -26,7 +26,7 @@ class Recorder:
         self.failed: dict[Trial, str] = {}
         self._tracker = tracker
         self._store = store
-        self._queue: queue.SimpleQueue[tuple[Trial, Mapping[str, str]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Trial | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
 
     def __enter__(self) -> "Recorder":
@@ -43,20 +43,20 @@ class Recorder:
         self._queue.put(None)
         self._thread.join()
 
-    def record(self, trial: Trial, tags: Mapping[str, str]) -> None:
+    def record(self, trial: Trial) -> None:
         """Have the result of `trial`, which is in the store, logged soon."""
-        self._queue.put((trial, tags))
+        self._queue.put(trial)
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            trial, tags = item
+        while (trial := self._queue.get()) is not None:
             try:
-                self._log(trial, tags)
+                self._log(trial)
             except Exception as error:
                 # Whatever the tracking store did, the other results must still be logged.
-                self.failed[trial] = f"not logged: {type(error).__name__}: {error}"
+                self.failed[trial] = f"measured, but not logged: {error}"
 
-    def _log(self, trial: Trial, tags: Mapping[str, str]) -> None:
+    def _log(self, trial: Trial) -> None:
+        tags = json.loads(self._store.get_text(PROVENANCE, fingerprint(trial)) or "{}")
         text = self._store.get_text(RESULTS, fingerprint(trial))
         if text is None:
             raise ValueError("its result is not in the store, run the sweep again")

@@ -8,9 +8,10 @@ from typing import Any
 from analysis.report import summary_text, write_report
 from analysis.runs import load_runs
 from llfc.data import Dataset, load_dataset, resolve_dataset
-from llfc.networks.spawning import training_cost
+from llfc.networks.spawning import has_state, training_cost
 from llfc.networks.store import Store
 from llfc.specs import Network, Trial, fingerprint
+from llfc.trial import check_probes
 from sweeps.launch import Outcome, run_jobs, start
 from sweeps.plan import Job, plan
 from sweeps.recorder import Recorder
@@ -32,6 +33,7 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
     """
     store = Store(settings.store)
     trials = _resolved(sweep, settings).trials(**measuring)
+    store.check_writable()
     with ThreadPoolExecutor() as pool:
         # The tracking store and Ray each take seconds to open. Ray is started by this thread: its
         # processes end with the thread that started them.
@@ -42,6 +44,8 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
         to_measure = {t for t in trials if store.get_text(RESULTS, fingerprint(t)) is None}
         workers = start(settings) if to_measure else 0
         datasets, tracker = reading.result(), opening.result()
+    for trial in {(*_data_key(t.pair.a), t.pair.a.architecture): t for t in trials}.values():
+        check_probes(trial, datasets[_data_key(trial.pair.a)])
     tracker.remove_abandoned()
     finished = tracker.finished()
     missing = [trial for trial in trials if fingerprint(trial) not in finished]
@@ -49,25 +53,31 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
     jobs = plan(
         [trial for trial in missing if trial in to_measure],
         trained=store.has,
+        kept=lambda root, epoch: has_state(root, epoch, store),
         cost=lambda network: training_cost(network, datasets[_data_key(network)]),
     )
     _announce(sweep, trials, finished=len(trials) - len(missing), jobs=jobs)
     with Recorder(tracker, store) as recorder:
         for trial in measured:
-            recorder.record(trial, {"llfc.device": "unknown"})
-        outcome = _run(jobs, settings, workers, recorder)
-    for job, reason in outcome.failed.items():
-        if isinstance(job.record, Trial):
-            tracker.log_failure(job.record, reason)
+            recorder.record(trial)
+        outcome = _run(jobs, settings, workers, recorder, tracker.provenance)
     failures = {job.record: reason for job, reason in outcome.failed.items()} | recorder.failed
-    _report(sweep, tracker, settings)
-    return _close(sweep, trials, jobs, outcome, failures)
+    try:
+        for record, reason in failures.items():
+            if isinstance(record, Trial):
+                tracker.log_failure(record, reason)
+        _report(sweep, trials, tracker, settings)
+    finally:  # what failed is said even if that cannot be written down
+        status = _close(sweep, trials, outcome, failures)
+    return status
 
 
 def _resolved(sweep: Sweep, settings: Settings) -> Sweep:
     """The sweep with its image folders named by their content."""
     names = sweep.axes.get("dataset", DEFAULTS["dataset"])
-    return sweep.replace({"dataset": [resolve_dataset(name, settings.cache) for name in names]})
+    shown = sys.stderr.isatty()
+    resolved = [resolve_dataset(name, settings.cache, progress=shown) for name in names]
+    return sweep.replace({"dataset": resolved})
 
 
 def _data_key(network: Network) -> tuple[str, int | None]:
@@ -92,15 +102,21 @@ def _load_each(
     }
 
 
-def _run(jobs: Sequence[Job], settings: Settings, workers: int, recorder: Recorder) -> Outcome:
+def _run(
+    jobs: Sequence[Job],
+    settings: Settings,
+    workers: int,
+    recorder: Recorder,
+    provenance: Mapping[str, str],
+) -> Outcome:
     if not jobs:
         return Outcome()
 
-    def record(job: Job, answer: Mapping[str, Any]) -> None:
+    def record(job: Job) -> None:
         if isinstance(job.record, Trial):
-            recorder.record(job.record, {"llfc.device": answer["device"]})
+            recorder.record(job.record)
 
-    return run_jobs(jobs, settings, workers=workers, on_done=record)
+    return run_jobs(jobs, settings, workers=workers, provenance=provenance, on_done=record)
 
 
 def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Sequence[Job]) -> None:
@@ -114,20 +130,20 @@ def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Seq
     )
 
 
-def _report(sweep: Sweep, tracker: Tracker, settings: Settings) -> None:
-    runs = load_runs(settings.tracking, sweep.name)
+def _report(sweep: Sweep, trials: Sequence[Trial], tracker: Tracker, settings: Settings) -> None:
+    """Print and write the answer that these trials give, whatever else the experiment holds."""
+    runs = load_runs(settings.tracking, sweep.name).only({fingerprint(trial) for trial in trials})
     if not len(runs.trials):
         return
-    page = write_report(runs, settings.storage / "reports" / f"{sweep.name}.html")
+    page = write_report(runs, settings.storage / "reports" / f"{sweep.name}.html", sweep.x)
     tracker.log_report(page)
-    print(summary_text(runs))
-    print(f"\nreport: {page}\nruns:   make ui  ({settings.tracking})")
+    print(summary_text(runs, sweep.x))
+    print(f"\nreport: {page}\nruns:   MLFLOW_TRACKING_URI={settings.tracking} make ui")
 
 
 def _close(
     sweep: Sweep,
     trials: Sequence[Trial],
-    jobs: Sequence[Job],
     outcome: Outcome,
     failures: Mapping[Network | Trial, str],
 ) -> int:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,9 @@ from analysis.params import params_of
 from llfc.results import CURVE, PROFILE, Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
 
-for _name in ("alembic", "mlflow"):  # tables being made is no news to a user
-    logging.getLogger(_name).setLevel(logging.WARNING)
+# Tables being made is no news to a user; what a store refuses is raised, and said in one line.
+for _name in ("alembic", "mlflow"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 PACKAGES = ("llfc", "mlflow", "numpy", "ray", "scipy", "torch", "torchvision")
 BATCH = 1000  # metrics in one call, MLflow's own limit
@@ -56,17 +57,13 @@ class Tracker:
     def __init__(self, uri: str, experiment: str, artifacts: Path) -> None:
         remote = uri.startswith(("http:", "https:", "databricks"))
         folder = None if remote else (artifacts / experiment).absolute()
-        try:
+        with _named(uri):
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=folder):
                     pass  # says now, not after an hour, that nothing can be written there
             self._client = MlflowClient(tracking_uri=uri)
             self.experiment_id = self._experiment(experiment, folder)
-        except (OSError, MlflowException) as error:
-            raise ValueError(
-                f"tracking address {uri} cannot be used: {_first_line(error)}"
-            ) from error
         self._tags = {
             "llfc.sweep": experiment,
             "llfc.commit": commit(),
@@ -74,6 +71,12 @@ class Tracker:
             "llfc.command": " ".join(sys.argv),
             "llfc.driver": f"{socket.gethostname()}:{os.getpid()}",
         }
+        self._uri = uri
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """The tags that say what made a result."""
+        return {name: self._tags[name] for name in ("llfc.commit", "llfc.versions", "llfc.command")}
 
     def _experiment(self, name: str, folder: Path | None) -> str:
         """The id of the experiment `name`, made if need be with its artifacts in `folder`."""
@@ -98,33 +101,34 @@ class Tracker:
 
     def log(self, trial: Trial, found: Connection, tags: Mapping[str, str]) -> None:
         """Write the complete run of `trial`; runs of earlier, failed tries are removed."""
-        with self._run(trial, tags) as run_id:
-            self._log_metrics(run_id, found)
-            self._log_artifacts(run_id, trial, found)
-        self._keep_one(fingerprint(trial))
+        with _named(self._uri):
+            with self._run(trial, tags) as run_id:
+                self._log_metrics(run_id, found)
+                self._log_artifacts(run_id, trial, found)
+            self._keep_one(fingerprint(trial))
 
     def log_failure(self, trial: Trial, reason: str) -> None:
         """Write a FAILED run that says why `trial` has no result."""
-        self._remove_failures(fingerprint(trial))
-        with self._run(trial, {"llfc.reason": reason[:5000]}, status="FAILED"):
-            pass
+        with _named(self._uri):
+            self._remove_failures(fingerprint(trial))
+            with self._run(trial, {"llfc.reason": reason[:5000]}, status="FAILED"):
+                pass
 
     def log_report(self, report: Path) -> None:
         """Attach the sweep's report to the sweep's own run."""
-        own = self._runs("", kind="sweep")
+        name = f"report of {self._tags['llfc.sweep']}"
         tags = {**self._tags, "llfc.kind": "sweep"}
-        run_id: str = (
-            next(
-                (run.info.run_id for run in own),
-                "",
+        with _named(self._uri):
+            own = self._runs("", kind="sweep")
+            run = (
+                own[0]
+                if own
+                else self._client.create_run(self.experiment_id, run_name=name, tags=tags)
             )
-            or self._client.create_run(
-                self.experiment_id, run_name=f"report of {self._tags['llfc.sweep']}"
-            ).info.run_id
-        )
-        self._client.log_batch(run_id, tags=[RunTag(*item) for item in tags.items()])
-        self._client.log_artifact(run_id, str(report))
-        self._client.set_terminated(run_id)
+            run_id = run.info.run_id
+            self._client.log_batch(run_id, tags=[RunTag(*item) for item in tags.items()])
+            self._client.log_artifact(run_id, str(report))
+            self._client.set_terminated(run_id)
 
     @contextmanager
     def _run(
@@ -139,7 +143,8 @@ class Tracker:
             self._client.log_batch(run_id, params=params)
             yield run_id
         except BaseException:
-            self._client.delete_run(run_id)
+            with suppress(MlflowException):  # as on a full disk; removed when there is room again
+                self._client.delete_run(run_id)
             raise
         self._client.set_terminated(run_id, status)
 
@@ -259,6 +264,15 @@ def _git(folder: Path, *words: str) -> str:
         ["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10
     )
     return done.stdout.strip()
+
+
+@contextmanager
+def _named(uri: str) -> Iterator[None]:
+    """Errors of the tracking store as ValueError, in one line that names its address."""
+    try:
+        yield
+    except (OSError, MlflowException) as error:
+        raise ValueError(f"tracking address {uri} cannot be used: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-import time
+import json
 import traceback
 import warnings
 from collections.abc import Mapping
@@ -18,7 +18,8 @@ from llfc.results import connection_to_json
 from llfc.specs import Network, fingerprint, network_from_plain, trial_from_plain
 from llfc.trial import run_trial
 
-RESULTS = "connections"  # the store's room for measured trials
+# The store's rooms for measured trials, and for what made them where.
+RESULTS, PROVENANCE = "connections", "provenance"
 
 
 def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,30 +27,24 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         job: what `Job.to_plain` wrote.
-        place: `store`, `data_root` and `cache` (folders), `device`, `threads`.
+        place: `store`, `data_root` and `cache` (folders), `device`, `threads` and `provenance`
+            (what is kept beside a result of where it is from).
 
     Returns:
-        `failed` (the reason, or an empty string), `warnings`, `seconds` and `device`.
+        `failed` (the reason, or an empty string) and `warnings`.
     """
     torch.set_num_threads(place["threads"])
-    device = choose_device(place["device"])
-    begun = time.monotonic()
     failed = ""
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", StoreWarning)
         try:
-            _do(job, place, device)
+            _do(job, place, choose_device(place["device"]))
         except Exception as error:
             # An error must not end the worker, which other jobs wait for; the driver reports it.
             failed = f"{type(error).__name__}: {error}"
             _keep_trace(job["name"], Path(place["store"]))
-    return {
-        "failed": failed,
-        "warnings": [str(warning.message) for warning in heard],
-        "seconds": time.monotonic() - begun,
-        "device": describe(device),
-    }
+    return {"failed": failed, "warnings": [str(warning.message) for warning in heard]}
 
 
 def _keep_trace(name: str, store: Path) -> None:
@@ -70,6 +65,9 @@ def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) 
             train_network(network, store, _dataset_of(network, None, place, device), device=device)
     dataset = _dataset_of(trial.pair.a, trial.limit_test, place, device)
     found = run_trial(trial, store, dataset, device=device)
+    # First where it is from: a result is complete once it is there itself.
+    tags = {**place["provenance"], "llfc.device": describe(device)}
+    store.put_text(PROVENANCE, fingerprint(trial), json.dumps(tags))
     store.put_text(RESULTS, fingerprint(trial), connection_to_json(found))
 
 

@@ -43,6 +43,11 @@ def test_options_replace_axes_and_settings():
     assert {trial.pair.norm for trial in trials} == {"batch"}  # the architecture's usual one
 
 
+def test_norm_none_is_no_norm_and_not_the_usual_one():
+    _, sweep, _ = parse(WIDTH, "", "--architecture resnet20 --norm none batch".split())
+    assert {trial.pair.norm for trial in sweep.trials()} == {"none", "batch"}
+
+
 def test_without_options_the_sweep_is_as_written():
     _, sweep, measuring = parse(WIDTH, "", [])
     assert (sweep, measuring) == (WIDTH, {})

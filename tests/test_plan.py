@@ -37,12 +37,16 @@ def nothing(network):
     return False
 
 
+def no_state(root, epoch):
+    return False
+
+
 def by_width(network):
     return network.width * network.recipe.epochs
 
 
 def test_every_distinct_network_is_one_job():
-    jobs = plan(TRIALS, trained=nothing, cost=by_width)
+    jobs = plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
     networks = [job.record for job in jobs if isinstance(job.record, Network)]
     # For each of two seeds and two widths: the trunk, three branches, one stranger.
     assert len(networks) == len(set(networks)) == 2 * 2 * 5
@@ -52,7 +56,7 @@ def test_every_distinct_network_is_one_job():
 
 
 def test_trunks_keep_their_state_where_branches_fork():
-    jobs = plan(TRIALS, trained=nothing, cost=by_width)
+    jobs = plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
     for job in jobs:
         is_trunk = isinstance(job.record, Network) and (
             job.record.member == 0 and job.record.spawn_epoch is None
@@ -63,7 +67,7 @@ def test_trunks_keep_their_state_where_branches_fork():
 def test_roots_come_first_and_the_longest_first_of_all():
     networks = [
         job.record
-        for job in plan(TRIALS, trained=nothing, cost=by_width)
+        for job in plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
         if isinstance(job.record, Network)
     ]
     ranks = [(n.spawn_epoch is not None, -n.width) for n in networks]
@@ -72,15 +76,15 @@ def test_roots_come_first_and_the_longest_first_of_all():
 
 def test_what_is_trained_is_nobodys_job_and_nobodys_need():
     roots = {t.pair.a for t in TRIALS}
-    jobs = plan(TRIALS, trained=roots.__contains__, cost=by_width)
+    jobs = plan(TRIALS, trained=roots.__contains__, kept=lambda root, epoch: True, cost=by_width)
     assert not roots & {job.record for job in jobs}
     assert not {need for job in jobs for need in job.needs} & set(map(fingerprint, roots))
-    assert plan([], trained=nothing, cost=by_width) == []
+    assert plan([], trained=nothing, kept=no_state, cost=by_width) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_order_workers_finish_in_needs_come_first(seed):
-    jobs = plan(TRIALS, trained=nothing, cost=by_width)
+    jobs = plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
     queue, running, done = Queue(jobs), [], []
     rng = random.Random(seed)
     while queue or running:
@@ -97,7 +101,7 @@ def test_whatever_order_workers_finish_in_needs_come_first(seed):
 
 
 def test_a_failed_network_blocks_what_needs_it_and_nothing_else():
-    jobs = plan(TRIALS, trained=nothing, cost=by_width)
+    jobs = plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
     trunk = next(job for job in jobs if job.record == TRIALS[0].pair.a)
     queue, done = Queue(jobs), []
     while (job := queue.next_job()) is not None:
@@ -111,3 +115,12 @@ def test_a_failed_network_blocks_what_needs_it_and_nothing_else():
     assert {job.record for job in done if job.stage == "trials"} == set(TRIALS) - lost
     assert {job.record for job in queue.blocked if job.stage == "trials"} == lost
     assert sum(job.stage == "networks" for job in queue.blocked) == 3  # its branches
+
+
+def test_a_trained_root_that_kept_no_state_keeps_it_before_its_branches_start():
+    roots = {t.pair.a for t in TRIALS}
+    jobs = plan(TRIALS, trained=roots.__contains__, kept=no_state, cost=by_width)
+    assert roots <= {job.record for job in jobs}
+    for job in jobs:
+        if isinstance(job.record, Network) and job.record.spawn_epoch:
+            assert job.needs == {fingerprint(job.record.root)}

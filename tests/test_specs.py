@@ -86,9 +86,10 @@ def test_equal_records_have_equal_fingerprints_in_another_process():
     code = f"from llfc.specs import *; print(fingerprint({TRIAL!r}))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == fingerprint(TRIAL)
-    assert fingerprint(dataclasses.replace(PAIR, width=1)) == fingerprint(
-        dataclasses.replace(PAIR, width=1.0)
-    )
+    for record, field in ((PAIR, "width"), (RECIPE, "lr"), (RECIPE, "weight_decay")):
+        whole, real = (dataclasses.replace(record, **{field: one}) for one in (1, 1.0))
+        assert whole == real
+        assert fingerprint(whole) == fingerprint(real), field
 
 
 def test_records_survive_plain_values():
@@ -123,9 +124,9 @@ def test_first_network_of_a_pair_is_the_trunk_at_every_spawn_epoch():
         (RECIPE, "epochs", 0, "epochs must be at least 1, got 0"),
         (RECIPE, "batch_size", 0, "batch_size must be at least 1, got 0"),
         (RECIPE, "lr", float("inf"), "lr must be a positive number, got inf"),
-        (RECIPE, "weight_decay", -1, "weight_decay must be a number >= 0, got -1"),
-        (RECIPE, "warmup", 1, "warmup must be in [0, 1), got 1"),
-        (RECIPE, "milestones", (0.5, 2), "milestones must be shares in (0, 1), got (0.5, 2)"),
+        (RECIPE, "weight_decay", -1, "weight_decay must be a number >= 0, got -1.0"),
+        (RECIPE, "warmup", 1, "warmup must be in [0, 1), got 1.0"),
+        (RECIPE, "milestones", (0.5, 2), "milestones must be shares in (0, 1), got (0.5, 2.0)"),
         (
             RECIPE,
             "optimizer",

@@ -166,6 +166,14 @@ def test_a_storage_that_cannot_be_written_is_one_line(tmp_path):
     assert (tmp_path / "file").read_text() == ""
 
 
+def test_a_probe_that_is_not_there_is_one_line_before_anything_is_trained(tmp_path):
+    said = sweep(tmp_path, "--probes", "hiden1")
+    assert said.returncode == 2
+    assert said.stderr.count("\n") == 1
+    assert "hiden1" in said.stderr
+    assert not (tmp_path / "store/networks").exists()
+
+
 def test_an_absent_data_set_is_one_line_that_names_the_folder(tmp_path):
     said = sweep(tmp_path / "runs", "--dataset", f"imagefolder:{tmp_path}/none")
     assert said.returncode == 2

@@ -24,13 +24,13 @@ def default_recipe(architecture: str, dataset: str, norm: str | None = None) -> 
         ValueError: if there is no such architecture.
     """
     entry = lookup("architecture", architecture, ARCHITECTURES)
+    norm = norm or entry.norm
     if dataset == "fashion-mnist-small":
-        return _small(entry)
+        return _small(entry, norm)
     if not entry.convolutional:
         return _grey_perceptron() if dataset in GREY else _perceptron()
     if architecture == "resnet50" and dataset.startswith(PREFIX):
         return _many_images()
-    norm = norm or entry.norm
     if norm == "layer" and dataset not in GREY:
         return _layer_normed()
     recipe = _images(epochs=30 if dataset in GREY else 160, augment=dataset not in GREY)
@@ -40,7 +40,7 @@ def default_recipe(architecture: str, dataset: str, norm: str | None = None) -> 
     return recipe
 
 
-def _small(entry: Architecture) -> Recipe:
+def _small(entry: Architecture, norm: str) -> Recipe:
     """For the embedded set; seconds to a minute on one core at the widths of the usual sweeps.
 
     Measured there: perceptrons of widths 1/16 to 1 end at 16 to 18 % test error, and err more
@@ -50,7 +50,7 @@ def _small(entry: Architecture) -> Recipe:
     """
     if not entry.convolutional:
         return Recipe(epochs=20, batch_size=100, optimizer="adam", lr=1e-3)
-    if entry.norm == "none":
+    if norm == "none":
         return Recipe(epochs=8, batch_size=100, optimizer="adam", lr=1e-3)
     return Recipe(
         epochs=8,

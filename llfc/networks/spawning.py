@@ -81,6 +81,11 @@ def load_network(
     return model.to(device).eval()
 
 
+def has_state(root: Network, epoch: int, store: Store) -> bool:
+    """Whether a branch can fork from `root` after `epoch` epochs without training it again."""
+    return epoch == 0 or store.has_tensors(STATES, _state_name(root, epoch))
+
+
 def training_cost(network: Network, dataset: Dataset | None = None) -> float:
     """About how long `network` takes to train, in units of no meaning; to train the longest first.
 
@@ -114,15 +119,15 @@ class _Training:
         tensors = {f"weights/{name}": tensor for name, tensor in state.weights.items()}
         tensors |= {f"optimizer/{name}": tensor for name, tensor in state.optimizer.items()}
         record = {**to_plain(self.root), "epoch": epoch}
-        self.store.put_tensors(STATES, self._state_name(epoch), tensors, record)
+        self.store.put_tensors(STATES, _state_name(self.root, epoch), tensors, record)
         return state
 
     def latest(self, epoch: int) -> TrainState:
         """The root's last state in the store at or before `epoch`; that of epoch 0 is drawn."""
         kept = set(self.store.names(STATES))
         for earlier in range(epoch, 0, -1):
-            if self._state_name(earlier) in kept:
-                tensors = self.store.get_tensors(STATES, self._state_name(earlier))
+            if _state_name(self.root, earlier) in kept:
+                tensors = self.store.get_tensors(STATES, _state_name(self.root, earlier))
                 if tensors is not None:
                     return TrainState(
                         earlier, _part(tensors, "weights/"), _part(tensors, "optimizer/")
@@ -143,8 +148,9 @@ class _Training:
             on_epoch=self.on_epoch,
         )
 
-    def _state_name(self, epoch: int) -> str:
-        return f"{fingerprint(self.root)}-{epoch}"
+
+def _state_name(root: Network, epoch: int) -> str:
+    return f"{fingerprint(root)}-{epoch}"
 
 
 def _trunk_name(network: Network) -> str:

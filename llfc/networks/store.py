@@ -5,9 +5,11 @@ carries a checksum, so a reader never takes a damaged one for a whole. Two worke
 same thing lose time, never truth.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import tempfile
 import time
 import uuid
 import warnings
@@ -40,6 +42,20 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self._checked: set[tuple[Path, int, int]] = set()
+
+    def check_writable(self) -> None:
+        """Say now, rather than when something is finished, that nothing can be written here.
+
+        Raises:
+            ValueError: if a file cannot be made in the folder.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ValueError(f"store: {self.root} cannot be written: {reason}") from None
 
     def has(self, network: Network) -> bool:
         """Whether `network` is here, trained to the end and whole."""
@@ -180,8 +196,9 @@ def _mark(path: Path) -> tuple[Path, int, int] | None:
 
 def _remove_abandoned(folder: Path) -> None:
     for path in folder.glob(".*.tmp"):
-        if time.time() - path.stat().st_mtime > ABANDONED:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # its writer has renamed it meanwhile
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink(missing_ok=True)
 
 
 def _checksum(tensors: Mapping[str, Tensor], record: str) -> str:
