@@ -38,6 +38,7 @@ for _name in ("alembic", "mlflow"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 PACKAGES = ("llfc", "mlflow", "numpy", "ray", "scipy", "torch", "torchvision")
+SQLITE = "sqlite:///"
 BATCH = 1000  # metrics in one call, MLflow's own limit
 ABANDONED_SECONDS = 600.0  # a run still RUNNING after this was left by a driver elsewhere
 
@@ -58,10 +59,12 @@ class Tracker:
         remote = uri.startswith(("http:", "https:", "databricks"))
         folder = None if remote else (artifacts / experiment).absolute()
         with _named(uri):
+            # Says now, not after an hour or MLflow's minutes of retries, what cannot be written.
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=folder):
-                    pass  # says now, not after an hour, that nothing can be written there
+                _check_writable(folder)
+            if uri.startswith(SQLITE):
+                _check_writable(Path(uri.removeprefix(SQLITE)).parent)
             self._client = MlflowClient(tracking_uri=uri)
             self.experiment_id = self._experiment(experiment, folder)
         self._tags = {
@@ -273,6 +276,11 @@ def _named(uri: str) -> Iterator[None]:
         yield
     except (OSError, MlflowException) as error:
         raise ValueError(f"tracking address {uri} cannot be used: {_first_line(error)}") from error
+
+
+def _check_writable(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def _first_line(error: BaseException) -> str:

@@ -209,6 +209,12 @@ def test_an_address_that_cannot_be_written_is_one_line(tmp_path):
     assert "\n" not in str(said.value)
 
 
+def test_a_database_that_cannot_be_made_is_one_line_at_once(tmp_path):
+    with pytest.raises(ValueError, match=r"tracking address sqlite:.* cannot be used") as said:
+        Tracker(f"sqlite:///{tmp_path}/none/mlflow.db", "width", tmp_path)
+    assert "\n" not in str(said.value)
+
+
 def test_commit_is_known_or_said_to_be_unknown(monkeypatch, tmp_path):
     monkeypatch.setattr(tracking, "__file__", str(tmp_path / "tracking.py"))
     assert tracking.commit() == "unknown"
