@@ -8,7 +8,12 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from llfc.connectivity.corrections import CORRECTIONS
+from llfc.data import DATASETS
+from llfc.imagefolder import PREFIX
+from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
+from llfc.networks.architectures import ARCHITECTURES
 from llfc.specs import Pair, Recipe, Trial
 from sweeps.settings import Settings
 from sweeps.sweep import DEFAULTS, RECIPE_AXES, Sweep
@@ -16,15 +21,15 @@ from sweeps.sweep import DEFAULTS, RECIPE_AXES, Sweep
 # Options that say how each trial measures; they are fields of Trial but no axes of a grid.
 MEASURING = ("alphas", "probes", "limit_test")
 HELP = {
-    "dataset": "fashion-mnist-small, mnist, fashion-mnist, cifar10, cifar100 or imagefolder:PATH",
+    "dataset": f"{', '.join(DATASETS)} or {PREFIX}PATH",
     "limit_train": "number of training images; none for all",
-    "architecture": "mlp, vgg11/13/16/19, resnet18/20/32/50/56",
+    "architecture": ", ".join(ARCHITECTURES),
     "norm": "none, batch or layer; by default the architecture's usual one",
     "width": "multiple of the architecture's usual width; fractions allowed",
     "spawn_epoch": "epochs of the shared trunk; none for two independent networks",
     "seed": "a seed makes a pair",
-    "matching": "how the second network's units are permuted towards the first's",
-    "correction": "what is done to the norm statistics of a blend",
+    "matching": f"how b's units are permuted towards a's: {', '.join(MATCHERS)}",
+    "correction": f"what is done to the statistics of a blend: {', '.join(CORRECTIONS)}",
     "alphas": "number of positions on the line, odd",
     "probes": "names of the modules whose features are measured",
     "limit_test": "number of test images; none for all",

@@ -53,7 +53,7 @@ def start(settings: Settings) -> int:
     try:
         ray.init(
             address="local" if local else settings.address,
-            num_cpus=len(os.sched_getaffinity(0)) if local else None,
+            num_cpus=_cores() if local else None,
             include_dashboard=False if local else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -73,6 +73,13 @@ def start(settings: Settings) -> int:
             f"a worker must fit the cluster: it asks for {asked}, the cluster has {has}"
         )
     return count
+
+
+def _cores() -> int:
+    """The cores that this process may use; not every system says."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _cluster() -> dict[str, float]:
