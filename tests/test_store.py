@@ -67,6 +67,13 @@ def test_any_memory_layout_is_kept_as_its_values(store):
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
 
 
+def test_equal_networks_are_equal_files(tmp_path):
+    stores = [Store(tmp_path / str(i)) for i in range(12)]
+    for each in stores:
+        each.save_network(NET, WEIGHTS)
+    assert len({file_of(each).read_bytes() for each in stores}) == 1
+
+
 @pytest.mark.parametrize("text", ["", "one line", "two\nlines\n", "ünïcode \0", "a" * 100_000])
 def test_texts_come_out_as_they_were(store, text):
     assert store.get_text("connections", "x") is None
