@@ -24,7 +24,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from analysis.params import NULLABLE, params_of, trial_from_params
-from llfc.results import CURVE, PROFILE, Connection, connection_from_json
+from llfc.names import lookup
+from llfc.results import CURVE, PROFILE, TABLES, Connection, connection_from_json
 from llfc.specs import fingerprint
 
 DEFAULT_URI = "sqlite:///runs/mlflow.db"
@@ -93,6 +94,20 @@ class Runs:
         """A row a (trial, alpha): the columns of CURVE."""
         return self._stack(
             pd.DataFrame({name: found.curve[name] for name in CURVE})
+            for found in self.connections.values()
+        )
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A row a (trial, row of the table): the columns of `llfc.results.TABLES[name]`.
+
+        Trials that did not measure it have no rows.
+
+        Raises:
+            ValueError: if there is no such table.
+        """
+        lookup("table", name, TABLES)
+        return self._stack(
+            pd.DataFrame(dict(found.tables.get(name, {column: [] for column in TABLES[name]})))
             for found in self.connections.values()
         )
 

@@ -4,7 +4,7 @@ alpha = 0 is network A and alpha = 1 is network B, permuted. P is the number of 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+# Columns of one length by name; a column of words is a list.
+Table = Mapping[str, Array | list[str]]
 
 SPLITS = ("train", "test")
 METRICS = ("loss", "error")
@@ -25,6 +27,18 @@ BARRIERS = tuple(
     for metric in METRICS
     for kind in ("chord", "mean")
 )
+# The tables beside the curve and the layers' profiles, and their columns. Which are there depends
+# on the measures taken. A column of words names what its row is about.
+TABLES: Mapping[str, Sequence[str]] = {
+    # The test loss above its chord = d - j - e; see llfc.connectivity.logits.
+    "logits": ("alpha", "excess", "d", "j", "e"),
+    # On the test split: a, b, the blend nearest to alpha = 1/2 and the mean of a's and b's logits.
+    "ensemble": ("network", "loss", "error", "ece"),
+    # As far from each end as the midpoint is; see llfc.connectivity.random_direction.
+    "random_direction": ("start", "loss", "error"),
+    # Between A, B and the blend nearest to alpha = 1/2; see llfc.connectivity.similarity.
+    "similarity": ("layer", "variance_ratio", "cka_ab", "cka_a", "cka_b"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +78,7 @@ class Connection:
         layers: a profile a probed layer, in forward order.
         summaries: further scalars by name: midpoint gaps, LLFC summaries, checks.
         matching: the matcher's record: objective before and after, units moved, seconds, ...
+        tables: what the measures found beyond that, by name; TABLES has their columns.
     """
 
     curve: Mapping[str, Array]
@@ -71,6 +86,7 @@ class Connection:
     layers: tuple[LayerProfile, ...]
     summaries: Mapping[str, float] = field(default_factory=dict)
     matching: Mapping[str, float] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict)
 
     def scalars(self) -> dict[str, float]:
         """Every scalar under its column name; the matcher's are prefixed with `matching_`."""
@@ -93,7 +109,17 @@ def connection_from_json(text: str) -> Connection:
         for layer in raw["layers"]
     )
     curve = {name: np.asarray(raw["curve"][name], dtype=float) for name in CURVE}
-    return Connection(**raw | {"curve": curve, "layers": layers})
+    tables = {name: _table(raw["tables"][name]) for name in raw["tables"]}
+    return Connection(**raw | {"curve": curve, "layers": layers, "tables": tables})
+
+
+def _table(columns: Mapping[str, list[Any]]) -> Table:
+    return {
+        name: values
+        if values and isinstance(values[0], str)
+        else np.asarray(values, dtype=np.float64)
+        for name, values in columns.items()
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -20,6 +20,8 @@ NORMS = ("batch", "layer", "none")
 # Counts the changes of method that move numbers; old networks and results are then not reused.
 METHOD = 1
 
+DEFAULT_MEASURES: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -147,6 +149,7 @@ class Trial:
         correction: a name in CORRECTIONS; what is done to the statistics of each blend.
         alphas: number of positions on the line, odd, both ends included.
         probes: names of the modules to probe; None for the architecture's usual ones.
+        measures: names in MEASURES; what is measured beyond the walk along the line.
         limit_test: number of test images used; None for all.
     """
 
@@ -155,9 +158,12 @@ class Trial:
     correction: str = "none"
     alphas: int = 25
     probes: tuple[str, ...] | None = None
+    measures: tuple[str, ...] = DEFAULT_MEASURES
     limit_test: int | None = None
 
     def __post_init__(self) -> None:
+        # What is measured does not depend on the order in which it is named.
+        object.__setattr__(self, "measures", tuple(sorted(set(self.measures))))
         if self.alphas < 3 or self.alphas % 2 == 0:
             raise ValueError(f"alphas must be odd and at least 3, got {self.alphas}")
         if self.limit_test is not None:
@@ -194,6 +200,7 @@ def trial_from_plain(plain: dict[str, Any]) -> Trial:
         | {
             "pair": Pair(**pair | {"recipe": _recipe_from_plain(pair["recipe"])}),
             "probes": None if probes is None else tuple(probes),
+            "measures": tuple(plain["measures"]),
         }
     )
 

@@ -9,12 +9,22 @@ import torch
 from torch import nn
 
 from llfc.connectivity.barrier import barriers, curve_summaries, lemma1_slack
-from llfc.connectivity.blend import Line, check_same_architecture, device_of, positions
+from llfc.connectivity.blend import (
+    Line,
+    check_same_architecture,
+    device_of,
+    frozen_copy,
+    positions,
+)
 from llfc.connectivity.corrections import CORRECTIONS
+from llfc.connectivity.distances import weight_distance
 from llfc.connectivity.layerwise import summarise
+from llfc.connectivity.logits import logit_scalars
+from llfc.connectivity.measures import MEASURES
 from llfc.connectivity.path import Walk, walk
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Batches, Samples
+from llfc.connectivity.subject import Measured, Subject
 from llfc.data import Dataset
 from llfc.matching.matchers import match
 from llfc.matching.permutation import Permutation, PermutationSpec
@@ -25,7 +35,7 @@ from llfc.networks.spawning import load_network
 from llfc.networks.store import Store
 from llfc.results import Array, Connection
 from llfc.seeds import stream
-from llfc.specs import Network, Trial, fingerprint
+from llfc.specs import DEFAULT_MEASURES, Network, Trial, fingerprint
 
 BATCH = 250  # images a batch; larger ones were no faster on a CPU, and their features take memory
 
@@ -40,6 +50,7 @@ def connect(
     correction: str = "reset",
     alphas: int | Sequence[float] | Array = 25,
     probes: Sequence[str] | None = None,
+    measures: Sequence[str] = DEFAULT_MEASURES,
     spec: PermutationSpec | None = None,
     seed: int = 0,
     batch_size: int = BATCH,
@@ -61,6 +72,7 @@ def connect(
         correction: a name in CORRECTIONS.
         alphas: an odd number of positions, or the positions themselves.
         probes: names of modules, or patterns; None for those that `choose_probes` finds.
+        measures: names in MEASURES: what else is measured, at a cost that each one says.
         spec: the symmetry of both; derived from A if None and there is something to permute.
         seed: of the matcher's random choices.
         batch_size: at most so many images a batch, where images are in memory.
@@ -72,6 +84,7 @@ def connect(
     """
     alpha = positions(alphas)
     correct = lookup("correction", correction, CORRECTIONS)
+    wanted = [lookup("measure", name, MEASURES) for name in measures]
     check_same_architecture(model_a, model_b)
     device = device_of(model_a)
     seen = Batches("test", test, batch_size, device)
@@ -82,7 +95,17 @@ def connect(
     line.correct(correct(line, trained_on))
     on_train = None if trained_on is None else walk(line, trained_on)
     on_test = walk(line, seen, chosen)
-    return _connection(alpha, on_train, on_test, record)
+    subject = Subject(
+        line=line,
+        unmatched=None if b is model_b else frozen_copy(model_b),
+        test=seen,
+        train=trained_on,
+        probes=chosen,
+        correction=correct,
+        seed=seed,
+    )
+    measured = [Measured(scalars=_distances(line, model_b)), *(take(subject) for take in wanted)]
+    return _connection(alpha, on_train, on_test, record, measured)
 
 
 def run_trial(
@@ -115,6 +138,7 @@ def run_trial(
             correction=trial.correction,
             alphas=trial.alphas,
             probes=trial.probes,
+            measures=trial.measures,
             spec=_spec_of(trial.pair.a, dataset.input_shape, dataset.num_classes),
             seed=trial.pair.seed,
         )
@@ -189,8 +213,24 @@ def _into_one_basis(
     return permuted, matching.record
 
 
+def _distances(line: Line, before: nn.Module) -> dict[str, float]:
+    """Between A and B, and between A and B as it was before it was matched."""
+    distance, cosine = weight_distance(line.a, line.b)
+    distance_before, cosine_before = weight_distance(line.a, before)
+    return {
+        "weight_distance": distance,
+        "weight_distance_before": distance_before,
+        "weight_cos": cosine,
+        "weight_cos_before": cosine_before,
+    }
+
+
 def _connection(
-    alpha: Array, on_train: Walk | None, on_test: Walk, record: Mapping[str, float]
+    alpha: Array,
+    on_train: Walk | None,
+    on_test: Walk,
+    record: Mapping[str, float],
+    measured: Sequence[Measured],
 ) -> Connection:
     missing = np.full(len(alpha), np.nan)
     curve = {
@@ -200,16 +240,24 @@ def _connection(
         "test_loss": on_test.loss,
         "test_error": on_test.error,
     }
+    decomposition = on_test.logits.decomposition(alpha, on_test.loss)
+    ensemble = on_test.logits.ensemble()
+    tables = {"logits": decomposition, "ensemble": ensemble}
     summaries = {
         **curve_summaries(curve),
         **summarise(on_test.layers, alpha),
         "llfc_zero_features": float(on_test.zeros),
         "lemma1_slack": lemma1_slack(on_test.error),
+        **logit_scalars(decomposition, ensemble, on_test.logits.disagreement()),
     }
+    for each in measured:
+        tables |= each.tables
+        summaries |= each.scalars
     return Connection(
         curve=curve,
         barriers=barriers(curve),
         layers=on_test.layers,
         summaries=summaries,
         matching=dict(record),
+        tables=tables,
     )

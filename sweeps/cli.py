@@ -9,17 +9,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from llfc.connectivity.corrections import CORRECTIONS
+from llfc.connectivity.measures import MEASURES
 from llfc.data import DATASETS
 from llfc.imagefolder import PREFIX
 from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES
-from llfc.specs import Pair, Recipe, Trial
+from llfc.specs import DEFAULT_MEASURES, Pair, Recipe, Trial
 from sweeps.settings import Settings
 from sweeps.sweep import DEFAULTS, RECIPE_AXES, Sweep
 
 # Options that say how each trial measures; they are fields of Trial but no axes of a grid.
-MEASURING = ("alphas", "probes", "limit_test")
+MEASURING = ("alphas", "probes", "measures", "limit_test")
 HELP = {
     "dataset": f"{', '.join(DATASETS)} or {PREFIX}PATH",
     "limit_train": "number of training images; none for all",
@@ -32,6 +33,8 @@ HELP = {
     "correction": f"what is done to the statistics of a blend: {', '.join(CORRECTIONS)}",
     "alphas": "number of positions on the line, odd",
     "probes": "names of the modules whose features are measured",
+    "measures": f"what else is measured, at a cost: none, or of {', '.join(MEASURES)}"
+    f" [{' '.join(DEFAULT_MEASURES) or 'none'}]",
     "limit_test": "number of test images; none for all",
 }
 
@@ -136,10 +139,11 @@ def _add(
 
 
 class _AsTuple(argparse.Action):
-    """All words of the option are one tuple."""
+    """All words of the option are one tuple; `none` alone is None where that is a value, or ()."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
-        setattr(namespace, self.dest, tuple(values))
+        alone = {(None,): None, ("none",): ()}
+        setattr(namespace, self.dest, alone.get(tuple(values), tuple(values)))
 
 
 class _AsTuples(_AsTuple):

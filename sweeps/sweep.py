@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from llfc.connectivity.corrections import CORRECTIONS
+from llfc.connectivity.measures import MEASURES
 from llfc.data import DATASETS
 from llfc.imagefolder import PREFIX
 from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES
 from llfc.networks.recipes import default_recipe
-from llfc.specs import Pair, Recipe, Trial
+from llfc.specs import DEFAULT_MEASURES, Pair, Recipe, Trial
 
 # A recipe's fields are axes too; one that a sweep does not name keeps the recipe's own value.
 RECIPE_AXES = tuple(field.name for field in dataclasses.fields(Recipe))
@@ -63,6 +64,7 @@ class Sweep:
         *,
         alphas: int = 25,
         probes: tuple[str, ...] | None = None,
+        measures: tuple[str, ...] = DEFAULT_MEASURES,
         limit_test: int | None = None,
     ) -> list[Trial]:
         """Every distinct trial of the grid.
@@ -70,6 +72,8 @@ class Sweep:
         Raises:
             ValueError: if a name is unknown or a value breaks the rule of its field.
         """
+        for name in measures:
+            lookup("measure", name, MEASURES)
         trials = (
             Trial(
                 pair=_pair(point),
@@ -77,6 +81,7 @@ class Sweep:
                 correction=point["correction"],
                 alphas=alphas,
                 probes=probes,
+                measures=measures,
                 limit_test=limit_test,
             )
             for point in self._points()

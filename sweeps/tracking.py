@@ -4,11 +4,8 @@ A trial's run is FINISHED with everything in it, or FAILED with its reason. A ru
 RUNNING belongs to a driver that was stopped while it wrote; `Tracker` removes those.
 """
 
-import csv
-import io
 import json
 import logging
-import math
 import os
 import socket
 import subprocess
@@ -19,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 # Before the first import of mlflow: nothing is sent to anybody about its use.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -30,8 +26,9 @@ from mlflow.exceptions import MlflowException
 
 from analysis.figures import curve_figure, layers_figure
 from analysis.params import params_of
-from llfc.results import CURVE, PROFILE, Connection, connection_to_json
+from llfc.results import Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
+from sweeps.flattening import metrics_of, tables_of
 
 # Tables being made is no news to a user; what a store refuses is raised, and said in one line.
 for _name in ("alembic", "mlflow"):
@@ -153,14 +150,7 @@ class Tracker:
 
     def _log_metrics(self, run_id: str, found: Connection) -> None:
         now = int(time.time() * 1000)
-        rows = [(key, value, 0) for key, value in found.scalars().items()]
-        for column in CURVE[1:]:
-            rows += [(f"curve/{column}", v, i) for i, v in enumerate(found.curve[column])]
-        middle = len(found.curve["alpha"]) // 2
-        for step, layer in enumerate(found.layers):
-            rows += [(f"layer/{c}", getattr(layer, c)[middle], step) for c in PROFILE]
-            rows += [("layer/baseline", layer.baseline, step)]
-        metrics = [Metric(k, float(v), now, step) for k, v, step in rows if math.isfinite(v)]
+        metrics = [Metric(name, value, now, step) for name, value, step in metrics_of(found)]
         for first in range(0, len(metrics), BATCH):
             self._client.log_batch(run_id, metrics=metrics[first : first + BATCH])
 
@@ -170,8 +160,8 @@ class Tracker:
             for part in ("tables", "figures"):
                 (folder / part).mkdir()
             (folder / "connection.json").write_text(connection_to_json(found))
-            (folder / "tables/curve.csv").write_text(_curve_csv(found))
-            (folder / "tables/layers.csv").write_text(_layers_csv(found))
+            for table, text in tables_of(found).items():
+                (folder / f"tables/{table}.csv").write_text(text)
             title = _title(trial)
             curve_figure(found, title).savefig(folder / "figures/curve.png", dpi=100)
             layers_figure(found, title).savefig(folder / "figures/layers.png", dpi=100)
@@ -212,27 +202,6 @@ def _title(trial: Trial) -> str:
         f"{pair.architecture} × {pair.width:g}, {pair.dataset}, {trunk}, seed {pair.seed},"
         f" matching {trial.matching}"
     )
-
-
-def _curve_csv(found: Connection) -> str:
-    return _csv(CURVE, zip(*(found.curve[column] for column in CURVE), strict=True))
-
-
-def _layers_csv(found: Connection) -> str:
-    rows = (
-        (layer.name, alpha, *(getattr(layer, column)[i] for column in PROFILE), layer.baseline)
-        for layer in found.layers
-        for i, alpha in enumerate(found.curve["alpha"])
-    )
-    return _csv(("layer", "alpha", *PROFILE, "baseline"), rows)
-
-
-def _csv(header: Sequence[str], rows: Any) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _is_abandoned(run: Run) -> bool:

@@ -53,6 +53,13 @@ def test_without_options_the_sweep_is_as_written():
     assert (sweep, measuring) == (WIDTH, {})
 
 
+def test_measures_are_named_or_none():
+    _, sweep, measuring = parse(WIDTH, "", "--measures similarity random-direction".split())
+    assert {t.measures for t in sweep.trials(**measuring)} == {("random-direction", "similarity")}
+    _, sweep, measuring = parse(WIDTH, "", "--measures none --probes none".split())
+    assert {(t.measures, t.probes) for t in sweep.trials(**measuring)} == {((), None)}
+
+
 @pytest.mark.parametrize("name", [*DEFAULTS, *RECIPE_AXES])
 def test_every_axis_is_an_option(name, capsys):
     option = f"--{name.replace('_', '-')}"
@@ -79,6 +86,7 @@ def test_every_axis_is_an_option(name, capsys):
         ),
         ("--matching weight", "did you mean 'weights'?"),
         ("--architecture resnt20", "did you mean 'resnet20'?"),
+        ("--measures simlarity", "did you mean 'similarity'?"),
         ("--correction rest", "did you mean 'reset'?"),
         ("--norm bath", "did you mean 'batch'?"),
         ("--dataset fashion_mnist", "did you mean 'fashion-mnist'?"),

@@ -25,6 +25,10 @@ SUMMARIES = {
     *(f"llfc_{kind}" for kind in ("error_mean", "error_max", "error_last", "baseline_mean")),
     *(f"llfc_{kind}" for kind in ("ratio_mean", "coef_mean", "residual_mean", "zero_features")),
     "lemma1_slack",
+    *("logit_identity_residual", "logit_d_mid", "logit_j_mid", "logit_e_mid"),
+    *(f"{network}_ece" for network in ("a", "b", "blend", "ensemble")),
+    *("ensemble_loss", "ensemble_error", "disagreement"),
+    *("weight_distance", "weight_distance_before", "weight_cos", "weight_cos_before"),
 }
 
 
@@ -48,6 +52,7 @@ def test_everything_is_there(matching):
     assert bool(found.matching) == (matching is not None)
     again = connection_from_json(connection_to_json(found))
     assert again.scalars() == found.scalars()
+    assert connection_to_json(again) == connection_to_json(found)
 
 
 def test_a_permuted_network_is_the_same_network():

@@ -63,6 +63,7 @@ OTHER = {
         "correction": "reset",
         "alphas": 3,
         "probes": None,
+        "measures": ("similarity",),
         "limit_test": 7,
     },
 }
@@ -90,6 +91,14 @@ def test_equal_records_have_equal_fingerprints_in_another_process():
         whole, real = (dataclasses.replace(record, **{field: one}) for one in (1, 1.0))
         assert whole == real
         assert fingerprint(whole) == fingerprint(real), field
+
+
+def test_what_is_measured_has_no_order():
+    one, two = (
+        dataclasses.replace(TRIAL, measures=names) for names in (("x", "y"), ("y", "x", "y"))
+    )
+    assert one == two
+    assert fingerprint(one) == fingerprint(two)
 
 
 def test_records_survive_plain_values():

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.params import params_of
 from analysis.runs import load_runs
-from llfc.results import BARRIERS, CURVE, PROFILE, Connection, LayerProfile
+from llfc.results import BARRIERS, CURVE, PROFILE, TABLES, Connection, LayerProfile
 from llfc.specs import Pair, Recipe, Trial, fingerprint
 from sweeps import tracking
 from sweeps.tracking import Tracker
@@ -54,6 +54,17 @@ def connection(seed=0, layers=2):
         layers=tuple(profiles),
         summaries={"llfc_error_mean": rng.uniform(), "undefined": math.nan},
         matching={"objective": rng.uniform()},
+        tables={
+            "similarity": {
+                "layer": [f"fc{i}" for i in range(layers)],
+                **{name: rng.uniform(size=layers) for name in TABLES["similarity"][1:]},
+            },
+            "random_direction": {
+                "start": ["a", "b"],
+                "loss": np.array([0.5, math.nan]),
+                "error": rng.uniform(size=2),
+            },
+        },
     )
 
 
@@ -96,6 +107,13 @@ def test_everything_written_is_read_back(uri, tracker, request):
     for name, group in runs.curves.groupby("fingerprint"):
         for column in CURVE:
             assert list(group[column]) == list(written[name][1].curve[column])
+    for table in ("similarity", "random_direction"):
+        for name, group in runs.table(table).groupby("fingerprint"):
+            for column, values in written[name][1].tables[table].items():
+                np.testing.assert_array_equal(group[column].to_numpy(), values)
+    assert runs.table("logits").empty
+    with pytest.raises(ValueError, match="unknown table 'logit': choose from .*did you mean"):
+        runs.table("logit")
 
 
 def test_a_folder_with_a_space_and_an_accent_is_read_back(uri, tmp_path):
@@ -123,6 +141,10 @@ def test_a_run_has_params_steps_tags_and_artifacts(tracker):
     assert [m.value for m in sorted(layers, key=lambda m: m.step)] == [
         layer.cos_error[ALPHAS // 2] for layer in connection().layers
     ]
+    similar = client.get_metric_history(run.info.run_id, "similarity/cka_ab")
+    assert [m.value for m in sorted(similar, key=lambda m: m.step)] == list(
+        connection().tables["similarity"]["cka_ab"]
+    )
     paths = {
         f.path for d in ("", "tables", "figures") for f in client.list_artifacts(run.info.run_id, d)
     }
@@ -130,6 +152,8 @@ def test_a_run_has_params_steps_tags_and_artifacts(tracker):
         "connection.json",
         "tables/curve.csv",
         "tables/layers.csv",
+        "tables/similarity.csv",
+        "tables/random_direction.csv",
         "figures/curve.png",
         "figures/layers.png",
     }

@@ -12,11 +12,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from llfc.connectivity.blend import Line
+from llfc.connectivity.evaluation import check_labels, cross_entropy_sum, errors, logits_of
 from llfc.connectivity.layerwise import InnerProducts, LayerMoments
+from llfc.connectivity.logits import LogitSums
 from llfc.connectivity.probes import Probe, tapped
 from llfc.connectivity.samples import Batches
 from llfc.results import Array, LayerProfile
@@ -34,12 +35,14 @@ class Walk:
         layers: a profile a probe.
         zeros: how many times an image's feature was zero at a position; see
             `llfc.connectivity.layerwise`.
+        logits: what the logits alone say.
     """
 
     loss: Array
     error: Array
     layers: tuple[LayerProfile, ...]
     zeros: int
+    logits: LogitSums
 
 
 @torch.no_grad()
@@ -78,6 +81,8 @@ class _Walker:
         self.loss = torch.zeros(size, dtype=torch.float64, device=device)
         self.wrong = torch.zeros(size, dtype=torch.int64, device=device)
         self.moments = LayerMoments({})
+        self.sums: LogitSums | None = None
+        self.logits: dict[int, Tensor] = {}  # of the batch at hand, by position
         self.ends: dict[str, list[Tensor]] = {"a": [], "b": []}
         self.products: list[Tensor] = []  # of the position at hand, [3, N] a probe
         self.at: str = "a"
@@ -109,6 +114,9 @@ class _Walker:
         if self.probes:
             products = self._with_ends(rows)
             self.moments = self.moments.update(self.alpha, products, self.eps)
+        logits = torch.stack([self.logits[position] for position in range(size)])
+        sums = LogitSums.of(self.alpha, logits, labels)
+        self.sums = sums if self.sums is None else self.sums.merged(sums)
 
     def found(self, split: str) -> Walk:
         """The result, on the CPU."""
@@ -118,21 +126,23 @@ class _Walker:
             if value != value or value in (float("inf"), float("-inf")):
                 raise ValueError(f"{split} loss is {value} at alpha {alpha[position]:g}")
         names = [probe.name for probe in self.probes]
+        assert self.sums is not None  # there was a batch, or the samples refused
         return Walk(
             loss=loss,
             error=(self.wrong.double() / self.count).cpu().numpy(),
             layers=self.moments.profiles(names, alpha) if names else (),
             zeros=int(self.moments.zeros),
+            logits=self.sums,
         )
 
     def _evaluate(self, position: int, at: str, images: Tensor, labels: Tensor, split: str) -> None:
         self.at = at
-        logits = _logits(self.line.at(position), images)
+        logits = logits_of(self.line.at(position), images)
         if at == "a":
-            _check_labels(labels, logits.shape[1], split)
-        loss = F.cross_entropy(logits.double(), labels.long(), reduction="sum")
-        self.loss[position] += loss
-        self.wrong[position] += (logits.argmax(1) != labels).sum()
+            check_labels(labels, logits.shape[1], split)
+        self.loss[position] += cross_entropy_sum(logits, labels)
+        self.wrong[position] += errors(logits, labels)
+        self.logits[position] = logits
 
     def _with_ends(self, rows: list[Tensor]) -> InnerProducts:
         """The batch's products; those of the ends, at the ends, are A's and B's own."""
@@ -165,24 +175,3 @@ def products_with(feature: Tensor, others: Sequence[Tensor]) -> Tensor:
     return torch.cat(
         [torch.stack([torch.linalg.vecdot(f, other) for other in rest]) for f, *rest in parts], 1
     )
-
-
-def _logits(model: nn.Module, images: Tensor) -> Tensor:
-    logits = model(images)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"model must give logits of shape [images, classes], got {got}")
-    return logits
-
-
-def _check_labels(labels: Tensor, classes: int, split: str) -> None:
-    if labels.is_floating_point() or labels.ndim != 1:
-        raise ValueError(
-            f"{split} labels must be whole numbers of shape [images],"
-            f" got {labels.dtype} of shape {tuple(labels.shape)}"
-        )
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise ValueError(
-            f"{split} labels must be in [0, {classes}), got {low if low < 0 else high}"
-        )

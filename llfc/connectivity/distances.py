@@ -1,0 +1,22 @@
+"""How far two networks are apart in weight space."""
+
+from torch import Tensor, nn
+
+
+def weight_distance(a: nn.Module, b: nn.Module) -> tuple[float, float]:
+    """L2 distance and cosine of all parameters of two networks, each shared parameter once.
+
+    Buffers, such as the running statistics of norms, are no weights. The cosine is NaN if all
+    parameters of one of them are zero.
+    """
+    squares = dot = of_a = of_b = 0.0
+    for x, y in zip(a.parameters(), b.parameters(), strict=True):
+        p, q = x.detach().double(), y.detach().double()
+        squares += _dot(p - q, p - q)
+        dot, of_a, of_b = dot + _dot(p, q), of_a + _dot(p, p), of_b + _dot(q, q)
+    norms = (of_a * of_b) ** 0.5
+    return squares**0.5, dot / norms if norms else float("nan")
+
+
+def _dot(p: Tensor, q: Tensor) -> float:
+    return float((p * q).sum())

@@ -1,0 +1,156 @@
+"""What the logits alone say: the barrier taken apart, the ensemble, calibration, disagreement."""
+
+# Shape suffixes: P = positions on the line, N = images of a batch, C = classes, B = bins.
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from llfc.connectivity.barrier import excess, middle
+from llfc.results import Array, Table
+
+BINS = 15  # of confidence, as in Guo et al. 2017
+NETWORKS = ("a", "b", "blend", "ensemble")
+
+
+@dataclass(frozen=True, eq=False)
+class LogitSums:
+    r"""Running sums over images, enough for all that is said of the logits, in float64.
+
+    With :math:`z_\alpha` the blend's logits, :math:`z_I = (1-\alpha) z_A + \alpha z_B`,
+    :math:`e = z_\alpha - z_I` and :math:`y` the label, the loss on the line is its chord plus
+
+    .. math:: \mathbb{E}[D - J - e_y], \quad D = \mathrm{LSE}(z_\alpha) - \mathrm{LSE}(z_I), \quad
+              J = (1-\alpha)\mathrm{LSE}(z_A) + \alpha\mathrm{LSE}(z_B) - \mathrm{LSE}(z_I) \ge 0
+
+    where LSE is the log of the sum of exponentials. If LLFC holds at the logits with coefficient 1,
+    e is zero and the loss lies below its chord by J.
+
+    Attributes:
+        count: number of images.
+        parts: sums of D, J and e_y at each position, shape [3, P].
+        loss: sums of cross-entropies of NETWORKS, shape [4]; the blend is the one nearest to
+            alpha = 1/2 and the ensemble is the mean of A's and B's logits.
+        wrong: numbers of errors of NETWORKS, shape [4].
+        bins: of NETWORKS and each bin of confidence: the sum of confidences less the number of
+            hits, shape [4, B].
+        disagreed: number of images that A and B put into different classes.
+
+    Reference:
+        Bae 2026, for the identity; re-derived here.
+    """
+
+    count: int
+    parts: Tensor
+    loss: Tensor
+    wrong: Tensor
+    bins: Tensor
+    disagreed: Tensor
+
+    @staticmethod
+    def of(alpha_P: Tensor, logits_PNC: Tensor, labels_N: Tensor) -> "LogitSums":
+        """The sums of one batch.
+
+        Args:
+            alpha_P: positions from A to B, shape [P], float64.
+            logits_PNC: of the networks at these positions, shape [P, N, C].
+            labels_N: classes, shape [N].
+        """
+        z = logits_PNC.double()
+        a, b = z[0], z[-1]
+        at = middle(alpha_P.tolist())
+        each = torch.stack([a, b, z[at], (a + b) / 2])
+        hits = each.argmax(-1) == labels_N
+        confidence = each.softmax(-1).amax(-1)
+        # Clamped from below too: a confidence that is not a number must not end the walk here.
+        bins = (confidence * BINS).long().clamp(0, BINS - 1)
+        gaps = torch.zeros(len(NETWORKS), BINS, dtype=z.dtype, device=z.device)
+        losses = [F.cross_entropy(one, labels_N.long(), reduction="sum") for one in each]
+        return LogitSums(
+            count=len(labels_N),
+            parts=_parts(alpha_P, z, labels_N),
+            loss=torch.stack(losses),
+            wrong=(~hits).sum(-1),
+            bins=gaps.scatter_add_(1, bins, confidence - hits.double()),
+            disagreed=(a.argmax(-1) != b.argmax(-1)).sum(),
+        )
+
+    def merged(self, other: "LogitSums") -> "LogitSums":
+        """The sums of both together."""
+        return LogitSums(
+            self.count + other.count,
+            self.parts + other.parts,
+            self.loss + other.loss,
+            self.wrong + other.wrong,
+            self.bins + other.bins,
+            self.disagreed + other.disagreed,
+        )
+
+    def decomposition(self, alpha: Array, loss: Array) -> Table:
+        """The loss above its chord, and the D, J and e_y that it is made of, at each position.
+
+        Args:
+            alpha: positions, shape [P].
+            loss: mean loss at each, found without these sums, shape [P].
+        """
+        d, j, e = (self.parts / self.count).cpu().numpy()
+        return {"alpha": alpha, "excess": excess(alpha, loss), "d": d, "j": j, "e": e}
+
+    def ensemble(self) -> Table:
+        """Loss in nats, error rate and expected calibration error of each of NETWORKS.
+
+        Reference:
+            Guo, Pleiss, Sun & Weinberger, On Calibration of Modern Neural Networks, ICML 2017.
+            https://arxiv.org/abs/1706.04599
+        """
+        return {
+            "network": list(NETWORKS),
+            "loss": (self.loss / self.count).cpu().numpy(),
+            "error": (self.wrong.double() / self.count).cpu().numpy(),
+            "ece": (self.bins.abs().sum(1) / self.count).cpu().numpy(),
+        }
+
+    def disagreement(self) -> float:
+        """Share of images that A and B put into different classes."""
+        return float(self.disagreed) / self.count
+
+
+def logit_scalars(decomposition: Table, ensemble: Table, disagreement: float) -> dict[str, float]:
+    """The scalars of a trial that come from its logits.
+
+    `logit_identity_residual` is the largest difference, over positions, between the loss above its
+    chord and D - J - e_y: rounding error, or something is wrong. `logit_d_mid`, `logit_j_mid` and
+    `logit_e_mid` are the three parts nearest to alpha = 1/2.
+    """
+    parts = {name: _column(decomposition, name) for name in ("alpha", "excess", "d", "j", "e")}
+    at = middle(parts["alpha"])
+    residual = parts["excess"] - (parts["d"] - parts["j"] - parts["e"])
+    found = {"logit_identity_residual": float(abs(residual).max()), "disagreement": disagreement}
+    found |= {f"logit_{name}_mid": float(parts[name][at]) for name in ("d", "j", "e")}
+    names: Sequence[str] = [str(name) for name in ensemble["network"]]
+    for row, name in enumerate(names):
+        found[f"{name}_ece"] = float(_column(ensemble, "ece")[row])
+    last = names.index("ensemble")
+    found |= {f"ensemble_{k}": float(_column(ensemble, k)[last]) for k in ("loss", "error")}
+    return found
+
+
+def _parts(alpha_P: Tensor, z: Tensor, labels_N: Tensor) -> Tensor:
+    alpha_PN = alpha_P[:, None]
+    between = torch.lerp(z[:1], z[-1:], alpha_P[:, None, None])
+    sums = z.logsumexp(-1)
+    of_between = between.logsumexp(-1)
+    d = sums - of_between
+    j = torch.lerp(sums[:1], sums[-1:], alpha_PN) - of_between
+    of_label = labels_N.long().expand(len(z), -1)[..., None]
+    e = (z - between).gather(-1, of_label)[..., 0]
+    return torch.stack([d, j, e]).sum(-1)
+
+
+def _column(table: Table, name: str) -> Array:
+    column = table[name]
+    assert not isinstance(column, list)
+    return column

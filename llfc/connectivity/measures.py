@@ -1,0 +1,17 @@
+"""What can be measured of two networks beyond the walk along their line, by name.
+
+Each is an option with a cost, said in its docstring in forward passes over the test data; the walk
+itself takes as many as there are positions on the line, and two. A trial's own are the field
+`measures` of `llfc.specs.Trial`.
+"""
+
+from collections.abc import Mapping
+
+from llfc.connectivity.random_direction import random_direction
+from llfc.connectivity.similarity import similarity
+from llfc.connectivity.subject import Measure
+
+MEASURES: Mapping[str, Measure] = {
+    "random-direction": random_direction,
+    "similarity": similarity,
+}

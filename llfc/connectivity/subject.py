@@ -1,0 +1,55 @@
+"""What a measure looks at, what it gives back, and how it is called."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import nn
+
+from llfc.connectivity.blend import Line
+from llfc.connectivity.corrections import Correction
+from llfc.connectivity.probes import Probe
+from llfc.connectivity.samples import Batches
+from llfc.results import Table
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """Two networks in one basis, the line between them, and the data.
+
+    Attributes:
+        line: A, B as it was matched, and the networks between them, corrected.
+        unmatched: B as it was before it was matched; None if nothing was permuted.
+        test: what measures are taken on.
+        train: what corrections look at; None if there is none.
+        probes: the layers that are probed, in forward order.
+        correction: what a blend's statistics owe; for measures that make blends of their own.
+        seed: of a measure's random choices.
+    """
+
+    line: Line
+    unmatched: nn.Module | None
+    test: Batches
+    train: Batches | None
+    probes: tuple[Probe, ...]
+    correction: Correction
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measured:
+    """What a measure found.
+
+    Attributes:
+        tables: by name; `llfc.results.TABLES` has their columns.
+        scalars: by name.
+    """
+
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    scalars: Mapping[str, float] = field(default_factory=dict)
+
+
+class Measure(Protocol):
+    """Takes its numbers from `subject`, which it leaves as it was; a ValueError says why not."""
+
+    def __call__(self, subject: Subject) -> Measured: ...

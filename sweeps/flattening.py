@@ -1,0 +1,74 @@
+"""What a trial found as flat things that MLflow can keep: metrics with steps, tables as text."""
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from llfc.results import CURVE, PROFILE, Connection, Table
+
+Row = tuple[str, float, int]  # a metric's name, value and step
+
+
+def metrics_of(found: Connection) -> list[Row]:
+    """Every finite number of `found` that is worth a chart, as (name, value, step).
+
+    Scalars have step 0; `curve/*` has the position's index as step, `layer/*` (at the middle
+    position) and the tables with a row a layer have the layer's.
+    """
+    rows: list[Row] = [(key, value, 0) for key, value in found.scalars().items()]
+    for column in CURVE[1:]:
+        rows += [(f"curve/{column}", v, i) for i, v in enumerate(found.curve[column])]
+    middle = len(found.curve["alpha"]) // 2
+    for step, layer in enumerate(found.layers):
+        rows += [(f"layer/{c}", getattr(layer, c)[middle], step) for c in PROFILE]
+        rows += [("layer/baseline", layer.baseline, step)]
+    for name, table in found.tables.items():
+        rows += _by_layer(name, table)
+    return [(name, float(value), step) for name, value, step in rows if math.isfinite(value)]
+
+
+def tables_of(found: Connection) -> dict[str, str]:
+    """Every table of `found` as CSV text, by name."""
+    curve = zip(*(found.curve[column] for column in CURVE), strict=True)
+    layers = (
+        (layer.name, alpha, *(getattr(layer, column)[i] for column in PROFILE), layer.baseline)
+        for layer in found.layers
+        for i, alpha in enumerate(found.curve["alpha"])
+    )
+    return {
+        "curve": _csv(CURVE, curve),
+        "layers": _csv(("layer", "alpha", *PROFILE, "baseline"), layers),
+        **{
+            name: _csv(list(table), zip(*table.values(), strict=True))
+            for name, table in found.tables.items()
+        },
+    }
+
+
+def _by_layer(name: str, table: Table) -> Iterator[Row]:
+    """A table with a row a layer: a series a column, its step the layer's place.
+
+    Where further words tell rows apart, a series for each. Tables of other kinds, and those with
+    a row an image, stay tables.
+    """
+    if "layer" not in table or "image" in table:
+        return
+    words = [column for column in table if isinstance(table[column], list)]
+    steps: Counter[tuple[str, ...]] = Counter()
+    for at in range(len(table["layer"])):
+        kind = tuple(str(table[word][at]) for word in words if word != "layer")
+        for column in table:
+            if column not in words:
+                yield "/".join((name, column, *kind)), float(table[column][at]), steps[kind]
+        steps[kind] += 1
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
