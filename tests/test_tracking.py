@@ -112,7 +112,7 @@ def test_everything_written_is_read_back(uri, tracker, request):
             for column, values in written[name][1].tables[table].items():
                 np.testing.assert_array_equal(group[column].to_numpy(), values)
     assert runs.table("logits").empty
-    with pytest.raises(ValueError, match="unknown table 'logit': choose from .*did you mean"):
+    with pytest.raises(ValueError, match=r"unknown table 'logit': choose from .*did you mean"):
         runs.table("logit")
 
 
