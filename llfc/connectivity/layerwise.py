@@ -106,6 +106,10 @@ def cosine(product: Tensor, squares: Tensor, other_squares: Tensor) -> Tensor:
     return found
 
 
+# Below this share of its mean square, a variance is rounding.
+CONSTANT = 1e-12
+
+
 @dataclass(frozen=True)
 class Moments:
     """Running mean and spread over images, the same in any batching, in float64.
@@ -144,6 +148,11 @@ class Moments:
     def std(self) -> Tensor:
         """The standard deviation over images (their own, not an estimate of a larger set's)."""
         return (self.squares / self.count).sqrt()
+
+    def constant(self) -> Tensor:
+        """Which do not vary: their spread is rounding beside their mean."""
+        variance = self.squares / self.count
+        return variance <= CONSTANT * (variance + self.mean.square())
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,6 @@ from llfc.connectivity.samples import Batches
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 Seen = dict[str, list[Moments]]  # a module's name -> its channels' moments, one a call
 
-# Below this share of its mean square, a channel's variance is rounding: the channel is constant.
-CONSTANT = 1e-12
-
 
 def repair(line: Line, train: Batches | None) -> Sequence[Corrected]:
     r"""Each channel's mean and standard deviation become the blend of those at the two ends.
@@ -165,7 +162,7 @@ def affine(
     """
     target_C = torch.lerp(of_a.std(), of_b.std(), alpha)
     std_C = seen.std()
-    constant = std_C.square() <= CONSTANT * (std_C.square() + seen.mean.square())
+    constant = seen.constant()
     scale_C = torch.where(constant, 1.0, target_C / torch.where(constant, 1.0, std_C))
     if not shift:
         return Affine(scale_C, torch.zeros_like(scale_C), dim)

@@ -87,16 +87,22 @@ class _Layer:
 
     def variance_ratio(self, alpha: float) -> float:
         """Of all batches."""
-        std = {name: moments.std() for name, moments in self.moments.items()}
+        std = {name: self._std(name) for name in self.moments}
         between = float(torch.lerp(std["a"], std["b"], alpha).square().sum())
         return float(std["blend"].square().sum()) / between if between else float("nan")
+
+    def _std(self, name: str) -> Tensor:
+        moments = self.moments[name]
+        return torch.where(moments.constant(), 0.0, moments.std())
 
     def cka(self, name: str) -> float:
         """Of all batches with four images or more."""
         x, y = PAIRS[name]
-        if not self.hsic or self.hsic[x, x] <= 0 or self.hsic[y, y] <= 0:
+        if not self.hsic or not all(self._std(end).any() for end in (x, y)):
             return float("nan")
-        return float(self.hsic[x, y] / (self.hsic[x, x] * self.hsic[y, y]) ** 0.5)
+        of_x, of_y = self.hsic[x, x], self.hsic[y, y]
+        # An unbiased estimate of what is never negative can be, with few images.
+        return self.hsic[x, y] / (of_x * of_y) ** 0.5 if min(of_x, of_y) > 0 else float("nan")
 
 
 def unbiased_hsic(k: Tensor, m: Tensor) -> float:
