@@ -1,21 +1,28 @@
-"""How much of training is the network itself: images a second of the loop against one fixed batch.
+"""How much of training is the network itself: images a second of the loop beside two others.
 
     python tests/benchmarks/bench_training.py [--device cuda]
 
-The reference repeats forward, backward and the optimiser's step on a batch that already lies there
-as floats; the loop also draws an order, gathers, crops, flips and normalises. A share of 1 means
-that the data cost nothing.
+- loop: the product's, which draws an order, gathers, crops, flips and normalises on the device;
+- fixed batch: the same forward, backward and optimiser's step on one batch that already lies there
+  as floats. loop / fixed near 1 means that the data cost nothing;
+- DataLoader: the usual loop, with PIL images, torchvision's transforms and torch's DataLoader.
+
+The three take turns in one process, and the best of each counts, as noise only ever slows down; on
+a CPU in seconds of processor time, for which OMP_NUM_THREADS=1 is to be set.
 """
 
 import argparse
+import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import gettempdir
 
 import torch
-from torch import nn
+from PIL import Image
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision import transforms
 
 from llfc.data import Dataset, load_dataset
 from llfc.networks.architectures import build
@@ -25,7 +32,14 @@ from llfc.specs import Recipe
 
 BATCH, REPEATS = 100, 3
 # Architecture, width, images an epoch, augmented: what the usual sweeps train.
-CASES = (("mlp", 1 / 16, 5000), ("mlp", 1, 5000), ("vgg11", 1 / 4, 500), ("resnet20", 1 / 4, 500))
+CASES = (
+    ("mlp", 1 / 16, 5000),
+    ("mlp", 1, 5000),
+    ("vgg11", 1 / 4, 500),
+    ("vgg11", 1, 300),
+    ("resnet20", 1 / 4, 500),
+    ("resnet20", 1, 300),
+)
 
 
 def main() -> None:
@@ -33,17 +47,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Images a second of the training loop.")
     parser.add_argument("--device", default="cpu")
     device = parser.parse_args().device
-    print(f"{device}, {torch.get_num_threads()} threads, batch {BATCH}")
-    print(f"{'network':>16} {'loop':>9} {'fixed batch':>12} {'share':>6}")
+    print(f"{device}, {torch.get_num_threads()} threads, batch {BATCH}; images a second")
+    print(
+        f"{'network':>16} {'loop':>9} {'fixed batch':>12} {'DataLoader':>11}"
+        f" {'loop / fixed':>13} {'loop / DataLoader':>18}"
+    )
     for architecture, width, limit in CASES:
         dataset = load_dataset("fashion-mnist-small", cache=Path(gettempdir()), limit_train=limit)
-        loop, fixed = _rates(architecture, width, dataset.to(device))
+        loop, fixed, usual = _rates(architecture, width, dataset.to(device))
         name = f"{architecture} x {width:g}"
-        print(f"{name:>16} {loop:9.0f} {fixed:12.0f} {loop / fixed:6.2f}")
+        print(
+            f"{name:>16} {loop:9.0f} {fixed:12.0f} {usual:11.0f} {loop / fixed:13.2f}"
+            f" {loop / usual:18.2f}",
+            flush=True,
+        )
 
 
-def _rates(architecture: str, width: float, dataset: Dataset) -> tuple[float, float]:
-    """Images a second of the loop, and of the same steps on one batch."""
+class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """PIL images under torchvision's transforms, as its own data sets give them."""
+
+    def __init__(self, dataset: Dataset, *, augment: bool) -> None:
+        arrays = dataset.train_images.cpu().squeeze(1).numpy()
+        self.images = [Image.fromarray(array) for array in arrays]
+        self.labels = dataset.train_labels.tolist()
+        jitter = [transforms.RandomCrop(28, padding=4), transforms.RandomHorizontalFlip()]
+        self.transform = transforms.Compose(
+            [
+                *(jitter if augment else []),
+                transforms.ToTensor(),
+                transforms.Normalize(dataset.mean.tolist(), dataset.std.tolist()),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(self.images[index]), self.labels[index]
+
+
+def _rates(architecture: str, width: float, dataset: Dataset) -> tuple[float, float, float]:
+    """Images a second of the loop, of the same steps on one batch, and of the usual loop."""
     convolutional = architecture != "mlp"
     recipe = Recipe(epochs=1, batch_size=BATCH, optimizer="sgd", lr=1e-3, augment=convolutional)
     model = build(
@@ -65,19 +109,26 @@ def _rates(architecture: str, width: float, dataset: Dataset) -> tuple[float, fl
     steps = len(dataset.train_labels) // BATCH
 
     def fixed() -> None:
-        _repeat(model, images, labels, recipe, steps)
+        _steps(model, ((images, labels) for _ in range(steps)), recipe)
 
-    # In turn, so that both see the same machine; the best, as noise only ever slows down.
-    seconds = [(_seconds(loop), _seconds(fixed)) for _ in range(REPEATS)]
+    plain = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    pictures = Pictures(dataset, augment=convolutional)
+    loader = torch.utils.data.DataLoader(pictures, batch_size=BATCH, shuffle=True)
+
+    def usual() -> None:
+        _steps(plain, ((x.to(images.device), y.to(images.device)) for x, y in loader), recipe)
+
+    clock = time.process_time if images.device.type == "cpu" else time.perf_counter
+    seconds = [[_seconds(work, clock) for work in (loop, fixed, usual)] for _ in range(REPEATS)]
     count = len(dataset.train_labels)
-    return count / min(s for s, _ in seconds), count / min(s for _, s in seconds)
+    one, two, three = (count / min(each) for each in zip(*seconds, strict=True))
+    return one, two, three
 
 
-def _repeat(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, recipe: Recipe, steps: int
-) -> None:
+def _steps(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], recipe: Recipe) -> None:
+    """A training step a batch, as plainly as can be."""
     optimizer = torch.optim.SGD(model.parameters(), recipe.lr, momentum=recipe.momentum, fused=True)
-    for _ in range(steps):
+    for images, labels in batches:
         loss = F.cross_entropy(model(images), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -85,10 +136,10 @@ def _repeat(
     loss.item()
 
 
-def _seconds(work: Callable[[], None]) -> float:
-    begin = time.perf_counter()
+def _seconds(work: Callable[[], None], clock: Callable[[], float]) -> float:
+    begin = clock()
     work()
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
 if __name__ == "__main__":
