@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from llfc.layout import fastest_layout
 from llfc.results import Array
 
 
@@ -88,8 +89,9 @@ class Line:
 
     def __init__(self, a: nn.Module, b: nn.Module, alpha: Array) -> None:
         self.alpha = alpha
-        self.a, self.b = frozen_copy(a), frozen_copy(b)
-        self._scratch = frozen_copy(a)
+        self.a, self.b, self._scratch = frozen_copy(a), frozen_copy(b), frozen_copy(a)
+        for model in (self.a, self.b, self._scratch):
+            model.to(memory_format=fastest_layout(a, device_of(a)))  # type: ignore[call-overload]
         # Whole numbers, such as a norm's count of batches, stay as they are in A.
         self._ends = [
             (of_a, of_b, into)

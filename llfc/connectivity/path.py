@@ -159,9 +159,19 @@ class _Walker:
     def _flat(self, output: object, index: int) -> Tensor:
         if not isinstance(output, Tensor):
             raise ValueError(f"probe {self.probes[index].name!r} gives no tensor")
-        feature = output.flatten(1)
+        feature = flat(output)
         # Half precision has too few digits for a sum of squares.
         return feature.float() if feature.element_size() < 4 else feature
+
+
+def flat(output: Tensor) -> Tensor:
+    """Each image's feature as one row, [N, D], in the order of its memory: no copy is made.
+
+    The order is that of `flatten` or not, but the same for all networks of a line.
+    """
+    if output.ndim == 4 and output.is_contiguous(memory_format=torch.channels_last):
+        output = output.permute(0, 2, 3, 1)
+    return output.flatten(1)
 
 
 def products_with(feature: Tensor, others: Sequence[Tensor]) -> Tensor:
