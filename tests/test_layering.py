@@ -1,6 +1,8 @@
 """Imports point one way: a module may import modules of earlier layers, or of its own folder."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,12 @@ def test_heavy_dependencies_have_one_door(module, path):
             assert any(is_in(module, door) for door in DOORS[top]), f"{module} imports {name}"
         if top == "torchvision":
             assert not at_top, f"{module} imports torchvision when it is itself imported"
+
+
+def test_a_notebook_that_imports_llfc_waits_for_nothing_it_does_not_use():
+    code = "import llfc, sys; print(*({*sys.argv[1:]} & sys.modules.keys()))"
+    heavy = ["ray", "mlflow", "pandas", "torchvision", "matplotlib"]
+    said = subprocess.run(
+        [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == ""
