@@ -96,6 +96,11 @@ def _draw_bars(
 
 def name_layers(axes: Axes, names: list[str]) -> None:
     """Put the layers' names under the x axis, every n-th if they are many."""
-    step = max(-(-len(names) // NAMED_LAYERS), 1)
+    step = names_step(len(names))
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=45, ha="right")
     axes.set_xlabel("layer, in forward order" + (f" (1 in {step} named)" if step > 1 else ""))
+
+
+def names_step(count: int) -> int:
+    """Of `count` layers, every which one is named."""
+    return max(-(-count // NAMED_LAYERS), 1)

@@ -24,7 +24,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from analysis.figures import curve_figure, layers_figure
+from analysis.measure_figures import trial_figures
 from analysis.params import params_of
 from llfc.results import Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
@@ -162,9 +162,8 @@ class Tracker:
             (folder / "connection.json").write_text(connection_to_json(found))
             for table, text in tables_of(found).items():
                 (folder / f"tables/{table}.csv").write_text(text)
-            title = _title(trial)
-            curve_figure(found, title).savefig(folder / "figures/curve.png", dpi=100)
-            layers_figure(found, title).savefig(folder / "figures/layers.png", dpi=100)
+            for figure, drawn in trial_figures(found, _title(trial)).items():
+                drawn.savefig(folder / f"figures/{figure}.png", dpi=100)
             self._client.log_artifacts(run_id, name)
 
     def _runs(self, condition: str, kind: str = "trial") -> Sequence[Run]:

@@ -170,7 +170,7 @@ def test_nothing_is_left_of_a_run_that_could_not_be_written(tracker, monkeypatch
     def full_disk(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tracking, "curve_figure", full_disk)
+    monkeypatch.setattr(tracking, "trial_figures", full_disk)
     with pytest.raises(ValueError, match=r"cannot be used: .*No space left"):
         tracker.log(trial(), connection(), {})
     assert runs_of(tracker) == []
