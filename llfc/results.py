@@ -38,6 +38,8 @@ TABLES: Mapping[str, Sequence[str]] = {
     "random_direction": ("start", "loss", "error"),
     # Between A, B and the blend nearest to alpha = 1/2; see llfc.connectivity.similarity.
     "similarity": ("layer", "variance_ratio", "cka_ab", "cka_a", "cka_b"),
+    # `into` a or b: whose layers after the probe run; see llfc.connectivity.stitching.
+    "stitching": ("layer", "into", "loss", "error"),
 }
 
 

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 
 from llfc.connectivity.random_direction import random_direction
 from llfc.connectivity.similarity import similarity
+from llfc.connectivity.stitching import stitching
 from llfc.connectivity.subject import Measure
 
 MEASURES: Mapping[str, Measure] = {
     "random-direction": random_direction,
     "similarity": similarity,
+    "stitching": stitching,
 }
