@@ -40,6 +40,8 @@ TABLES: Mapping[str, Sequence[str]] = {
     "similarity": ("layer", "variance_ratio", "cka_ab", "cka_a", "cka_b"),
     # `into` a or b: whose layers after the probe run; see llfc.connectivity.stitching.
     "stitching": ("layer", "into", "loss", "error"),
+    # `rest` a or b: whose layers all others are; see llfc.connectivity.layer_barriers.
+    "layer_barriers": ("layer", "rest", "loss", "error", "loss_excess", "error_excess"),
 }
 
 
