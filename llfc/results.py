@@ -38,6 +38,13 @@ TABLES: Mapping[str, Sequence[str]] = {
     "random_direction": ("start", "loss", "error"),
     # Between A, B and the blend nearest to alpha = 1/2; see llfc.connectivity.similarity.
     "similarity": ("layer", "variance_ratio", "cka_ab", "cka_a", "cka_b"),
+    # `into` a or b: whose layers after the probe run; see llfc.connectivity.stitching.
+    "stitching": ("layer", "into", "loss", "error"),
+    # `rest` a or b: whose layers all others are; see llfc.connectivity.layer_barriers.
+    "layer_barriers": ("layer", "rest", "loss", "error", "loss_excess", "error_excess"),
+    # At the blend nearest to alpha = 1/2, and how many images a bin; llfc.connectivity.per_image.
+    "samples": ("layer", "image", "cos_error", "baseline", "coef"),
+    "histogram": ("layer", "low", "high", "cos_error", "baseline"),
 }
 
 

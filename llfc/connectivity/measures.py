@@ -7,11 +7,17 @@ itself takes as many as there are positions on the line, and two. A trial's own 
 
 from collections.abc import Mapping
 
+from llfc.connectivity.layer_barriers import layer_barriers
+from llfc.connectivity.per_image import samples
 from llfc.connectivity.random_direction import random_direction
 from llfc.connectivity.similarity import similarity
+from llfc.connectivity.stitching import stitching
 from llfc.connectivity.subject import Measure
 
 MEASURES: Mapping[str, Measure] = {
+    "layer-barriers": layer_barriers,
     "random-direction": random_direction,
+    "samples": samples,
     "similarity": similarity,
+    "stitching": stitching,
 }

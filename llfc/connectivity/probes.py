@@ -143,6 +143,26 @@ def tapped(
             handle.remove()
 
 
+@torch.no_grad()
+def features_of(model: nn.Module, probes: Sequence[Probe], images: Tensor) -> list[Tensor]:
+    """Each probe's feature of each image, flattened whole, [N, D]; at least in float32.
+
+    Raises:
+        ValueError: if a probe gives no tensor.
+    """
+    found: list[Tensor] = []
+
+    def receive(index: int, output: Tensor) -> None:
+        if not isinstance(output, Tensor):
+            raise ValueError(f"probe {probes[index].name!r} gives no tensor")
+        feature = output.flatten(1)
+        found.append((feature.float() if feature.element_size() < 4 else feature).clone())
+
+    with tapped(model, probes, receive):
+        model(images)
+    return found
+
+
 class _Additions(TorchFunctionMode):
     """Notes in which module two features are added."""
 

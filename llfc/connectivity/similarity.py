@@ -2,15 +2,13 @@
 
 # Shape suffixes: N = images of a batch, D = numbers of a feature.
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from llfc.connectivity.barrier import middle
 from llfc.connectivity.layerwise import Moments
-from llfc.connectivity.probes import Probe, tapped
+from llfc.connectivity.probes import features_of
 from llfc.connectivity.subject import Measured, Subject
 
 PAIRS = {"cka_ab": ("a", "b"), "cka_a": ("blend", "a"), "cka_b": ("blend", "b")}
@@ -44,9 +42,9 @@ def similarity(subject: Subject) -> Measured:
     layers = [_Layer() for _ in subject.probes]
     for images, _ in subject.test:
         features = {
-            "a": _features(line.a, subject.probes, images),
-            "b": _features(line.b, subject.probes, images),
-            "blend": _features(line.at(at), subject.probes, images),
+            "a": features_of(line.a, subject.probes, images),
+            "b": features_of(line.b, subject.probes, images),
+            "blend": features_of(line.at(at), subject.probes, images),
         }
         for index, layer in enumerate(layers):
             layer.add({name: each[index] for name, each in features.items()})
@@ -122,19 +120,3 @@ def unbiased_hsic(k: Tensor, m: Tensor) -> float:
     sums = k.sum() * m.sum() / ((count - 1) * (count - 2))
     rows = 2 * (k.sum(0) * m.sum(0)).sum() / (count - 2)
     return float((trace + sums - rows) / (count * (count - 3)))
-
-
-@torch.no_grad()
-def _features(model: nn.Module, probes: Sequence[Probe], images: Tensor) -> list[Tensor]:
-    """Each probe's feature of each image, [N, D]."""
-    found: list[Tensor] = []
-
-    def receive(index: int, output: Tensor) -> None:
-        if not isinstance(output, Tensor):
-            raise ValueError(f"probe {probes[index].name!r} gives no tensor")
-        feature = output.flatten(1)
-        found.append((feature.float() if feature.element_size() < 4 else feature).clone())
-
-    with tapped(model, probes, receive):
-        model(images)
-    return found

@@ -1,0 +1,93 @@
+"""Which layer makes the barrier: one layer, or one block, half way between A and B at a time."""
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from llfc.connectivity.blend import Line, positions, tensors
+from llfc.connectivity.evaluation import Score, evaluate
+from llfc.connectivity.probes import Probe
+from llfc.connectivity.subject import Measured, Subject
+
+
+def layer_barriers(subject: Subject) -> Measured:
+    """Loss and error of A, and of B, with one part replaced by its mean over A and B.
+
+    `rest` says whose all other parts are. `loss_excess` and `error_excess` are above the loss and
+    error of that whole network; they may be negative. See `parts` for what a part is. Statistics
+    of the whole blend are corrected as those of the blends of A and B are, so under `reset` even a
+    part that A and B share may leave an excess: that between a network's running statistics and
+    those of the training data.
+
+    The scalars are the largest and the mean excess of the loss.
+
+    Costs, for each part, two forward passes over the test data, two corrections of one position and
+    eight copies of the network; and a forward pass of A and B.
+
+    Reference:
+        Adilova, Andriushchenko, Kamp, Fischer & Jaggi, Layer-wise Linear Mode Connectivity, ICLR
+        2024. https://arxiv.org/abs/2307.06966. Its published code takes the same midpoints, the
+        rest A's or B's, with the tensors of one module as a layer. It measures either above the
+        mean of A's and B's losses, we above that of the rest: where A and B differ, that difference
+        is then in no layer's barrier. The mean of a part's two rows is the same.
+    """
+    line, rows = subject.line, []
+    for rest, network, other in (("a", line.a, line.b), ("b", line.b, line.a)):
+        whole = evaluate(network, subject.test)
+        for part, names in parts(line.a, subject.probes).items():
+            score = _half(network, other, names, subject)
+            excess = score.loss - whole.loss, score.error - whole.error
+            rows.append((part, rest, score.loss, score.error, *excess))
+    layer, rests, *numbers = zip(*rows, strict=True)
+    loss, error, loss_excess, error_excess = (np.array(column) for column in numbers)
+    return Measured(
+        tables={
+            "layer_barriers": {
+                "layer": list(layer),
+                "rest": list(rests),
+                "loss": loss,
+                "error": error,
+                "loss_excess": loss_excess,
+                "error_excess": error_excess,
+            }
+        },
+        scalars={
+            "layer_barrier_max": float(loss_excess.max()),
+            "layer_barrier_mean": float(loss_excess.mean()),
+        },
+    )
+
+
+def parts(model: nn.Module, probes: Sequence[Probe]) -> dict[str, list[str]]:
+    """The float tensors of `model`, each in one part: names of tensors by the part's name.
+
+    A probed module that has children, a block, is one part with everything inside it; the outermost
+    if there is one in another. Every other module that owns a float parameter or buffer is a part.
+    A tensor that modules share is in the part of the first. In the order of the modules.
+    """
+    blocks = {
+        probe.module for probe in probes if list(model.get_submodule(probe.module).children())
+    }
+    found: dict[str, list[str]] = {name: [] for name, _ in model.named_modules()}
+    for name, tensor in tensors(model).items():
+        if tensor.is_floating_point() or tensor.is_complex():
+            owner = name.rpartition(".")[0]
+            steps = owner.split(".")
+            around = (".".join(steps[:depth]) for depth in range(len(steps) + 1))
+            found[next((module for module in around if module in blocks), owner)].append(name)
+    return {module or "model": names for module, names in found.items() if names}
+
+
+def _half(network: nn.Module, other: nn.Module, names: Sequence[str], subject: Subject) -> Score:
+    """`network` with its tensors `names` half way to those of `other`."""
+    replaced = copy.deepcopy(network)
+    into, values = tensors(replaced), tensors(other)
+    with torch.no_grad():
+        for name in names:
+            into[name].copy_(values[name])
+    half = Line(network, replaced, positions(3))
+    half.correct(subject.correction(half, subject.train))
+    return evaluate(half.at(1), subject.test)

@@ -1,0 +1,83 @@
+"""How linear each layer's feature of each single image is; what the walk only averages."""
+
+# Shape suffixes: L = layers, N = images.
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llfc.connectivity.barrier import middle
+from llfc.connectivity.layerwise import InnerProducts, measures
+from llfc.connectivity.path import products_with
+from llfc.connectivity.probes import features_of
+from llfc.connectivity.subject import Measured, Subject
+from llfc.results import Array
+
+VALUES = ("cos_error", "baseline", "coef")
+# Four bins a decade. The error of a linear feature is rounding: in float32, up to some 1e-7.
+EDGES = np.concatenate([[0], np.geomspace(1e-8, 2, 34)])
+
+
+def samples(subject: Subject) -> Measured:
+    """`cos_error`, `baseline` and `coef` of every image, at the blend nearest to alpha = 1/2.
+
+    Those of `llfc.connectivity.layerwise`, whose profiles are their means over images. `image`
+    counts the test images from 0. The table `histogram` has, for every layer, how many images'
+    `cos_error` and how many images' `baseline` are in [low, high): the lowest bin is from 0, where
+    rounding below 0 is counted too, to 1e-8, the others are equally wide in logarithm up to 2,
+    which is in the last.
+
+    Costs a forward pass over the test data of A, B and the blend; memory and table grow with the
+    images, by three numbers an image and layer.
+
+    Raises:
+        ValueError: if a probe gives no tensor.
+    """
+    line, at = subject.line, middle(subject.line.alpha)
+    names = [probe.name for probe in subject.probes]
+    alpha = torch.as_tensor(line.alpha[[at]], device=line.device)
+    parts = []
+    for images, _ in subject.test:
+        networks = (line.a, line.b, line.at(at))
+        of_a, of_b, blend = (features_of(model, subject.probes, images) for model in networks)
+        eps = torch.finfo(blend[0].dtype).eps
+        found, _ = measures(alpha, _products(of_a, of_b, blend), eps)
+        # The baseline has no dimension of positions.
+        parts.append(torch.stack([found[name].view(len(names), -1) for name in VALUES]).cpu())
+    columns_LN = dict(zip(VALUES, torch.cat(parts, -1).numpy(), strict=True))
+    count = columns_LN["coef"].shape[1]
+    return Measured(
+        tables={
+            "samples": {
+                "layer": [name for name in names for _ in range(count)],
+                "image": np.tile(np.arange(count, dtype=np.float64), len(names)),
+                **{name: column_LN.ravel() for name, column_LN in columns_LN.items()},
+            },
+            "histogram": {
+                "layer": [name for name in names for _ in EDGES[1:]],
+                "low": np.tile(EDGES[:-1], len(names)),
+                "high": np.tile(EDGES[1:], len(names)),
+                **{name: _counts(columns_LN[name]) for name in ("cos_error", "baseline")},
+            },
+        }
+    )
+
+
+def _products(
+    of_a: Sequence[Tensor], of_b: Sequence[Tensor], blend: Sequence[Tensor]
+) -> InnerProducts:
+    """The inner products of the three networks' features, those of the one position [1, L, N]."""
+    ends = [products_with(a, (a, b)) for a, b in zip(of_a, of_b, strict=True)]
+    aa, ab = torch.stack(ends, 1).double()
+    bb = torch.stack([products_with(b, (b,))[0] for b in of_b]).double()
+    between = [products_with(f, (f, a, b)) for f, a, b in zip(blend, of_a, of_b, strict=True)]
+    ff, fa, fb = torch.stack(between, 1).double()[:, None]
+    return InnerProducts(aa, bb, ab, ff, fa, fb)
+
+
+def _counts(values_LN: Array) -> Array:
+    """How many images are in each bin, layer by layer."""
+    rows = [np.histogram(values_N.clip(0, 2), EDGES)[0] for values_N in values_LN]
+    return np.concatenate(rows).astype(np.float64)

@@ -1,0 +1,23 @@
+"""What a measure looks at, for tests."""
+
+from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.corrections import CORRECTIONS
+from llfc.connectivity.probes import choose_probes
+from llfc.connectivity.samples import Batches
+from llfc.connectivity.subject import Subject
+
+
+def subject(a, b, test, *, train=None, batch=7, probes=None, correction="none", alphas=3):
+    line = Line(a, b, positions(alphas))
+    source = Batches("test", test, batch, line.device)
+    images = None if train is None else Batches("train", train, batch, line.device)
+    line.correct(CORRECTIONS[correction](line, images))
+    return Subject(
+        line=line,
+        unmatched=None,
+        test=source,
+        train=images,
+        probes=choose_probes(line.a, source.example(), probes),
+        correction=CORRECTIONS[correction],
+        seed=0,
+    )
