@@ -7,11 +7,13 @@ itself takes as many as there are positions on the line, and two. A trial's own 
 
 from collections.abc import Mapping
 
+from llfc.connectivity.conditions import conditions
 from llfc.connectivity.random_direction import random_direction
 from llfc.connectivity.similarity import similarity
 from llfc.connectivity.subject import Measure
 
 MEASURES: Mapping[str, Measure] = {
+    "conditions": conditions,
     "random-direction": random_direction,
     "similarity": similarity,
 }
