@@ -431,7 +431,8 @@ def test_images_are_found_in_folded_dimensions():
             tokens = self.mlp(x.transpose(0, 1).flatten(0, 1)).relu()
             return (windows + tokens).unflatten(0, (-1, 2)).sum(1) * self.gate(2 * self.table).sum()
 
-    axes = image_axes(random_(Folds(), 0).eval(), samples(2, (2, 4))[0])
+    model, example = random_(Folds(), 0).eval(), samples(2, (2, 4))[0]
+    axes = image_axes(model, example, operations(model, example))
     found = [axis and (axis.dim, axis.outer) for axis in axes]
     assert found == [(0, True), (0, True), (0, False), (0, False), None]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from llfc.connectivity.layerwise import cosine
-from llfc.connectivity.sums import Four, Sums, distance, parts, squares, wide
+from llfc.connectivity.sums import Four, Sums, distance, parts, wide
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,12 @@ def additivity(features: Four, apply: Callable[[Tensor], Tensor]) -> Additivity:
         v = apply(torch.lerp(h_a, h_b, 0.5))
         both = wide(f_a) + wide(f_b)  # 2 u
         gap = torch.sub(v, both, alpha=0.5)
-        found.append(torch.stack([squares(both) / 4, squares(v), squares(gap)]))
+        found.append(torch.stack([torch.linalg.vector_norm(x, dim=1) for x in (both, v, gap)]))
         # As numbers, since comparisons that give truth values are four times slower.
         of_a = torch.gt(h_a, 0, out=gap)
-        differ += float(of_a.ne_(torch.gt(h_b, 0, out=both)).sum(dtype=torch.float64))
-    uu, vv, gaps = torch.cat(found, 1)
+        differ += float(of_a.ne_(torch.gt(h_b, 0, out=both)).sum())
+    uu, vv, gaps = torch.cat(found, 1).double().square()
+    uu = uu / 4
     # The square of the difference was summed itself: that of the products would lose its digits.
     uv = (uu + vv - gaps) / 2
     cos = cosine(uv, uu, vv)

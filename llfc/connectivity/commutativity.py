@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from llfc.connectivity.operations import LinearMap
-from llfc.connectivity.path import CACHED
-from llfc.connectivity.sums import Four, Sums, distance, parts, square, wide
+from llfc.connectivity.sums import PART, Four, Sums, distance, parts, square, wide
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def commutativity(
     gap_sum = x_sum = y_sum = inputs_sum = a_sum = b_sum = 0.0
     alike = _are_one(*features[:2])  # as of the first layer, whose inputs are the images
     # A convolution packs its weights anew at each call, so these must not outweigh the features.
-    most = max(CACHED, 4 * weights.gap.numel())
+    most = max(PART, 4 * weights.gap.numel())
     for h_a, h_b, f_a, f_b in parts(features, dim, most):
         a_part = square(wide(h_a))
         a_sum += a_part

@@ -64,7 +64,9 @@ def conditions(subject: Subject) -> Measured:
     others = {"matched": line.b}
     if subject.unmatched is not None:
         others["unmatched"] = subject.unmatched
-    axes = image_axes(line.a, subject.test.example())
+    example = subject.test.example()
+    ran = operations(line.a, example)
+    axes = image_axes(line.a, example, ran)
     found = _Found()
     for images, _ in subject.test:
         of_a = operations(line.a, images)
@@ -126,17 +128,19 @@ class _Found:
             rows = [x.reshape(1, -1) if axis is None else axis.rows(x, count) for x in four]
             _sum(self.additive, at, additivity(cast("Four", tuple(rows)), a.apply))
         elif isinstance(a, LinearMap) and isinstance(b, LinearMap):
-            if at not in self.weights or not a.constant:
-                self.weights[at] = Weights.of(a, b)
+            key = _unshuffled(at)
+            if key not in self.weights or not a.constant:
+                self.weights[key] = Weights.of(a, b)
             dim = None if axis is None else axis.dim
-            _sum(self.commuting, at, commutativity(four, a, self.weights[at], dim))
+            _sum(self.commuting, at, commutativity(four, a, self.weights[key], dim))
 
     def measured(self) -> Measured:
         """The tables, and the scalars."""
         found: dict[str, dict[tuple[str, int], tuple[float, ...]]] = {
             "additivity": {at: sums.values() for at, sums in self.additive.items()},
             "commutativity": {
-                at: sums.values(self.weights[at].distance) for at, sums in self.commuting.items()
+                at: sums.values(self.weights[_unshuffled(at)].distance)
+                for at, sums in self.commuting.items()
             },
         }
         tables = {name: self._table(name, rows) for name, rows in found.items() if rows}
@@ -155,6 +159,11 @@ class _Found:
         columns = map(np.array, zip(*(rows[at] for at in ordered), strict=True))
         words = [layers, [pair for pair, _ in ordered]]
         return dict(zip(TABLES[name], [*words, *columns], strict=True))
+
+
+def _unshuffled(at: tuple[str, int]) -> tuple[str, int]:
+    """Where the weights are: the shuffled pair's are the matched pair's."""
+    return ("matched", at[1]) if at[0] == "shuffled" else at
 
 
 def _sum(sums: dict[tuple[str, int], S], at: tuple[str, int], batch: S) -> None:

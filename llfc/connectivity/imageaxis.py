@@ -1,11 +1,12 @@
 """Along which dimension of each operation's tensors the images of a batch are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from llfc.connectivity.operations import operations
+from llfc.connectivity.operations import Operation, operations
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class ImageAxis:
         return tensor.ndim > self.dim and tensor.shape[self.dim] % count == 0
 
 
-def image_axes(model: nn.Module, example: Tensor) -> list[ImageAxis | None]:
+def image_axes(
+    model: nn.Module, example: Tensor, found: Sequence[Operation]
+) -> list[ImageAxis | None]:
     """Where the images are in each operation of a forward pass, in the order they run.
 
     Found by letting two images change places: in a tensor that has the batch first, its two rows
@@ -55,8 +58,8 @@ def image_axes(model: nn.Module, example: Tensor) -> list[ImageAxis | None]:
     Args:
         model: the network, in eval mode.
         example: one or two images.
+        found: the operations of the forward pass on them.
     """
-    found = operations(model, example)
     swapped = operations(model, example.flip(0)) if len(example) == 2 else []
     if len(swapped) != len(found):
         return [None] * len(found)

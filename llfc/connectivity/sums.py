@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from llfc.connectivity.path import CACHED
+PART = 2**17  # numbers; with more, the dozen tensors of a part outgrow the cache
 
 S = TypeVar("S", bound="Sums")
 Four = tuple[Tensor, Tensor, Tensor, Tensor]  # what goes in, of A and of B, and what comes out
@@ -49,18 +49,12 @@ def square(tensor: Tensor) -> float:
     return float(torch.dot(flat, flat))
 
 
-def squares(rows: Tensor) -> Tensor:
-    """The sum of squares of each row of [N, D], in float64."""
-    norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
-    return norms.double().square()
-
-
 def wide(tensor: Tensor) -> Tensor:
     """`tensor` itself, or in float32 where it has too few digits for a sum of squares."""
     return tensor.float() if tensor.element_size() < 4 else tensor
 
 
-def parts(features: Four, dim: int | None = 0, most: int = CACHED) -> Iterator[Four]:
+def parts(features: Four, dim: int | None = 0, most: int = PART) -> Iterator[Four]:
     """Parts of the features along `dim`, of about `most` numbers each.
 
     On a GPU, and without a dimension to part them along, they are whole.
