@@ -36,6 +36,9 @@ TABLES: Mapping[str, Sequence[str]] = {
     "ensemble": ("network", "loss", "error", "ece"),
     # As far from each end as the midpoint is; see llfc.connectivity.random_direction.
     "random_direction": ("start", "loss", "error"),
+    # Of the pairs "matched", "shuffled" and "unmatched"; see llfc.connectivity.conditions.
+    "additivity": ("layer", "pair", "dist", "cos", "coef", "signs"),
+    "commutativity": ("layer", "pair", "dist_com", "dist_w", "dist_h"),
     # Between A, B and the blend nearest to alpha = 1/2; see llfc.connectivity.similarity.
     "similarity": ("layer", "variance_ratio", "cka_ab", "cka_a", "cka_b"),
     # `into` a or b: whose layers after the probe run; see llfc.connectivity.stitching.

@@ -20,7 +20,7 @@ NORMS = ("batch", "layer", "none")
 # Counts the changes of method that move numbers; old networks and results are then not reused.
 METHOD = 1
 
-DEFAULT_MEASURES: tuple[str, ...] = ()
+DEFAULT_MEASURES: tuple[str, ...] = ("conditions",)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -208,6 +208,8 @@ def _into_one_basis(
     if isinstance(matching, str):
         images = None if train is None else train.images()
         matching = match(matching, a, b, spec, images, seed)
+    if not matching.moved():
+        return b, matching.record
     permuted = copy.deepcopy(b)
     permuted.load_state_dict(spec.apply(matching, b.state_dict()))
     return permuted, matching.record

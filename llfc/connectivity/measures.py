@@ -7,6 +7,7 @@ itself takes as many as there are positions on the line, and two. A trial's own 
 
 from collections.abc import Mapping
 
+from llfc.connectivity.conditions import conditions
 from llfc.connectivity.layer_barriers import layer_barriers
 from llfc.connectivity.per_image import samples
 from llfc.connectivity.random_direction import random_direction
@@ -15,6 +16,7 @@ from llfc.connectivity.stitching import stitching
 from llfc.connectivity.subject import Measure
 
 MEASURES: Mapping[str, Measure] = {
+    "conditions": conditions,
     "layer-barriers": layer_barriers,
     "random-direction": random_direction,
     "samples": samples,

@@ -1,0 +1,101 @@
+"""Commutativity: whether two networks' layers may change their features, W_A with H_B's."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from llfc.connectivity.operations import LinearMap
+from llfc.connectivity.sums import PART, Four, Sums, distance, parts, square, wide
+
+
+@dataclass(frozen=True)
+class Commutativity(Sums):
+    """What is summed of a layer, x = W_A H_A + W_B H_B and y = W_A H_B + W_B H_A, without biases.
+
+    Attributes:
+        gap: ||x - y||², which is ||(W_A - W_B) (H_A - H_B)||².
+        x: ||x||².
+        y: ||y||².
+        inputs: ||H_A - H_B||².
+        a: ||H_A||².
+        b: ||H_B||².
+    """
+
+    gap: float
+    x: float
+    y: float
+    inputs: float
+    a: float
+    b: float
+
+    def values(self, weights: float) -> tuple[float, float, float]:
+        """Distances: of x and y; of the weights, which is `weights`; of H_A and H_B."""
+        of_inputs = distance(self.inputs, self.a, self.b)
+        return distance(self.gap, self.x, self.y), weights, of_inputs
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The weights of one layer in two networks.
+
+    Attributes:
+        gap: W_A - W_B.
+        bias: the sum of the two biases; None if there are none.
+        distance: of W_A and W_B.
+    """
+
+    gap: Tensor
+    bias: Tensor | None
+    distance: float
+
+    @staticmethod
+    def of(a: LinearMap, b: LinearMap) -> "Weights":
+        """Those of a layer that ran in A and in B."""
+        w_a, w_b = wide(a.weight), wide(b.weight)
+        gap = w_a - w_b
+        norms = (float(w.double().square().sum()) for w in (gap, w_a, w_b))
+        bias = None if a.bias is None or b.bias is None else wide(a.bias) + wide(b.bias)
+        return Weights(gap.to(a.weight.dtype), bias, distance(*norms))
+
+
+def commutativity(
+    features: Four, layer: LinearMap, weights: Weights, dim: int | None
+) -> Commutativity:
+    """The sums of a batch.
+
+    That x - y is one product of two differences costs one operation instead of two, and keeps the
+    digits that would cancel between x and y.
+
+    Args:
+        features: H_A and H_B, as `layer` takes them; W_A H_A and W_B H_B, and their biases.
+        layer: the layer, as it ran in either network.
+        weights: of both.
+        dim: the dimension that holds the images, to take a few at a time; None for all at once.
+    """
+    gap_sum = x_sum = y_sum = inputs_sum = a_sum = b_sum = 0.0
+    alike = _are_one(*features[:2])  # as of the first layer, whose inputs are the images
+    # A convolution packs its weights anew at each call, so these must not outweigh the features.
+    most = max(PART, 4 * weights.gap.numel())
+    for h_a, h_b, f_a, f_b in parts(features, dim, most):
+        a_part = square(wide(h_a))
+        a_sum += a_part
+        x = wide(f_a) + wide(f_b)
+        if weights.bias is not None:
+            x -= weights.bias
+        x_part = square(x)
+        x_sum += x_part
+        if alike:
+            b_sum, y_sum = b_sum + a_part, y_sum + x_part
+            continue
+        step = wide(h_a) - wide(h_b)
+        gap = wide(layer.apply(step.to(h_a.dtype), weights.gap))
+        b_sum += square(wide(h_b))
+        inputs_sum += square(step)
+        gap_sum += square(gap)
+        x -= gap  # now y
+        y_sum += square(x)
+    return Commutativity(gap_sum, x_sum, y_sum, inputs_sum, a_sum, b_sum)
+
+
+def _are_one(x: Tensor, y: Tensor) -> bool:
+    return x.data_ptr() == y.data_ptr() and x.shape == y.shape and x.stride() == y.stride()

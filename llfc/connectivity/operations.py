@@ -1,0 +1,283 @@
+"""The linear maps and activation functions of a forward pass, wherever in the code they are called.
+
+They are heard where PyTorch runs them, below modules and functions, so `nn.ReLU()`, `F.relu(x)` and
+`x.relu_()` are one and the same. An operation bears the name of the module whose forward code calls
+it; a linear map whose weight is another module's, as inside nn.MultiheadAttention, bears that
+module's. From the second one of a kind on, `#2` and so on follow the name.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as every_module
+from torch.nn.utils.parametrize import ParametrizationList
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from llfc.connectivity.probes import LINEAR
+
+# Elementwise, with no weight of their own; a clamp where it is a ReLU, with or without a ceiling.
+ACTIVATIONS = frozenset(
+    "relu leaky_relu elu celu gelu silu mish hardswish softplus softshrink hardshrink threshold"
+    " tanh hardtanh sigmoid hardsigmoid clamp clamp_min".split()
+)
+# Products of matrices: where the two stand among the arguments, and where what is added does.
+PRODUCTS: Mapping[str, tuple[int, int, int | None]] = {
+    "mm": (0, 1, None),
+    "bmm": (0, 1, None),
+    "addmm": (1, 2, 0),
+    "baddbmm": (1, 2, 0),
+}
+
+
+@dataclass(eq=False)
+class Operation:
+    """One operation that ran.
+
+    Attributes:
+        layer: its name, unique among those of its kind in a forward pass.
+        function: PyTorch's name of it.
+        input: what went in, as it was.
+        output: what came out, as it was.
+    """
+
+    layer: str
+    function: str
+    input: Tensor
+    output: Tensor
+
+
+@dataclass(eq=False)
+class Activation(Operation):
+    """An elementwise function.
+
+    Attributes:
+        apply: the function.
+    """
+
+    apply: Callable[[Tensor], Tensor]
+
+
+@dataclass(eq=False)
+class LinearMap(Operation):
+    """A product with a weight, or a convolution; its output is that of `apply`, and `bias`.
+
+    Attributes:
+        weight: as the operation takes it.
+        bias: what is added for every image alike, in a shape that broadcasts; None for nothing.
+        apply: from an input and a weight to the output without the bias.
+        constant: whether the weight is the network's own, and not computed on the way.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    apply: Callable[[Tensor, Tensor], Tensor]
+    constant: bool
+
+
+@torch.no_grad()
+def operations(model: nn.Module, images: Tensor) -> list[Operation]:
+    """The activations and linear maps of one forward pass of `model`, in the order they ran.
+
+    Memory is that of all their inputs and outputs; what is overwritten in place is copied first.
+
+    A linear map is a convolution, or a product of a feature with a matrix, whose weight is a
+    parameter or buffer of `model`, or is computed for a module that is an nn.Linear or a
+    convolution, as of a parametrised one. Not heard are activations with a weight of their own
+    (PReLU) or made of several operations (softsign), products of two features, nn.Bilinear, and
+    what PyTorch runs as one, such as nn.LSTM; nn.MultiheadAttention is kept from being so.
+    """
+    watch = _Watch(model)
+    with _telling(watch, model), _in_parts(), watch:
+        model(images)
+    return watch.found
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the operations that run."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[Operation] = []
+        self.running: list[tuple[str, nn.Module]] = [("", model)]  # innermost last
+        self._owners: dict[int, list[str]] = {}  # of each weight's memory
+        self._counts: Counter[tuple[type[Operation], str]] = Counter()
+        for name, module in model.named_modules():
+            for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+                self._owners.setdefault(_memory(tensor), []).append(name)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        kwargs = kwargs or {}
+        if any(isinstance(module, ParametrizationList) for _, module in self.running):
+            return func(*args, **kwargs)  # computes a weight, not a feature
+        function = func.overloadpacket.__name__.rstrip("_")
+        copies = self._keep(_overwritten(func, args, kwargs)) if func._schema.is_mutable else []
+        if _is_activation(function, args, kwargs) and not self._is_own(args[0]):
+            before = args[0]
+            if func._schema.is_mutable:
+                known = [copy for original, copy in copies if original is before]
+                before = known[0] if known else before.clone()
+            output = func(*args, **kwargs)
+            self._activation(function, before, output, args[1:], kwargs)
+            return output
+        output = func(*args, **kwargs)
+        if function == "convolution":
+            self._convolution(args, output)
+        elif function in PRODUCTS and not kwargs:
+            self._product(function, args, output)
+        return output
+
+    def _keep(self, overwritten: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Copy what was noted and is about to be overwritten; pairs of original and copy."""
+        copies: list[tuple[Tensor, Tensor]] = []
+        memory = {_memory(tensor) for tensor in overwritten}
+        for noted in self.found:
+            for name in ("input", "output"):
+                tensor = getattr(noted, name)
+                if _memory(tensor) in memory:
+                    known = [copy for original, copy in copies if original is tensor]
+                    if not known:
+                        known = [tensor.clone()]
+                        copies.append((tensor, known[0]))
+                    setattr(noted, name, known[0])
+        return copies
+
+    def _activation(
+        self,
+        function: str,
+        before: Tensor,
+        output: Tensor,
+        settings: Sequence[Any],
+        named: Mapping[str, Any],
+    ) -> None:
+        packet = getattr(torch.ops.aten, function)
+        self.found.append(
+            Activation(
+                self._unique(Activation, self.running[-1][0]),
+                function,
+                before,
+                output,
+                lambda feature: packet(feature, *settings, **named),
+            )
+        )
+
+    def _convolution(self, args: Sequence[Any], output: Tensor) -> None:
+        feature, weight, bias, *settings = args
+        if self._is_weight(weight) and not self._is_own(feature):
+            per_channel = None if bias is None else bias.view(-1, *[1] * (output.ndim - 2))
+            self._linear(
+                "convolution",
+                feature,
+                output,
+                weight,
+                per_channel,
+                lambda x, w: torch.ops.aten.convolution(x, w, None, *settings),
+            )
+
+    def _product(self, function: str, args: Sequence[Any], output: Tensor) -> None:
+        left, right, added = PRODUCTS[function]
+        x, y = args[left], args[right]
+        bias = None if added is None else args[added]
+        if bias is not None and bias.ndim > 1:  # may differ from image to image
+            output, bias = output - bias, None
+        if self._is_weight(y) and not self._is_own(x):
+            self._linear(function, x, output, _one_matrix(y), bias, torch.matmul)
+        elif self._is_own(x) and not self._is_own(y):
+            self._linear(function, y, output, _one_matrix(x), bias, lambda f, w: torch.matmul(w, f))
+
+    def _linear(
+        self,
+        function: str,
+        feature: Tensor,
+        output: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        apply: Callable[[Tensor, Tensor], Tensor],
+    ) -> None:
+        running, module = self.running[-1]
+        owners = self._owners.get(_memory(weight), [])
+        name = running if isinstance(module, LINEAR) or running in owners else owners[0]
+        name = self._unique(LinearMap, name)
+        constant = bool(owners)
+        self.found.append(LinearMap(name, function, feature, output, weight, bias, apply, constant))
+
+    def _is_own(self, tensor: Tensor) -> bool:
+        return _memory(tensor) in self._owners
+
+    def _is_weight(self, tensor: Tensor) -> bool:
+        """Whether it is the network's own, or computed for a module that is a linear map."""
+        return self._is_own(tensor) or isinstance(self.running[-1][1], LINEAR)
+
+    def _unique(self, kind: type[Operation], module: str) -> str:
+        self._counts[kind, module] += 1
+        number = self._counts[kind, module]
+        return (module or "model") + (f"#{number}" if number > 1 else "")
+
+
+@contextmanager
+def _telling(watch: _Watch, model: nn.Module) -> Iterator[None]:
+    """Within the context, `watch` is told which of `model`'s modules is running."""
+    names = {module: name for name, module in model.named_modules()}
+
+    def enter(module: nn.Module, inputs: Any) -> None:
+        del inputs
+        if module in names:
+            watch.running.append((names[module], module))
+
+    def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+        del inputs, output
+        if module in names:
+            watch.running.pop()
+
+    handles = [
+        every_module.register_module_forward_pre_hook(enter),
+        every_module.register_module_forward_hook(leave),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _in_parts() -> Iterator[None]:
+    """Within the context, attention in eval mode is not run as one operation."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _one_matrix(weight: Tensor) -> Tensor:
+    """The weight itself where it was expanded to a matrix an image."""
+    return weight[0] if weight.ndim == 3 and weight.stride(0) == 0 else weight
+
+
+def _overwritten(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    written = []
+    for place, argument in enumerate(func._schema.arguments):
+        value = args[place] if place < len(args) else kwargs.get(argument.name)
+        if argument.is_write and isinstance(value, Tensor):
+            written.append(value)
+    return written
+
+
+def _is_activation(function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    if function not in ACTIVATIONS or "out" in kwargs or not args[0].is_floating_point():
+        return False
+    if function in ("clamp", "clamp_min"):
+        low = args[1] if len(args) > 1 else kwargs.get("min")
+        return not isinstance(low, Tensor) and low == 0
+    return True

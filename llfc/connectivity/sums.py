@@ -1,0 +1,68 @@
+"""Sums over samples that are streamed, and the distance that follows from them.
+
+A tensor is taken a few images at a time, so that it is still in the cache where it is summed.
+Sums within such a part are in float32 or the networks' wider type, sums of parts in float64.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+PART = 2**17  # numbers; with more, the dozen tensors of a part outgrow the cache
+
+S = TypeVar("S", bound="Sums")
+Four = tuple[Tensor, Tensor, Tensor, Tensor]  # what goes in, of A and of B, and what comes out
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over samples; those of two batches are added."""
+
+    def __add__(self: S, other: S) -> S:
+        return type(self)(*(x + y for x, y in zip(astuple(self), astuple(other), strict=True)))
+
+
+def distance(gap: float, x: float, y: float) -> float:
+    """||x - y||² / (||x|| ||y||) from ||x - y||², ||x||² and ||y||².
+
+    That of two zero vectors is 0, that of a zero vector and another is 1.
+
+    Reference:
+        Zhou, Yang, Yang, Yan & Hu, Going Beyond Linear Mode Connectivity: The Layerwise Linear
+        Feature Connectivity, NeurIPS 2023, section 5. https://arxiv.org/abs/2307.08286
+
+    >>> distance(4.0, 4.0, 4.0)
+    1.0
+    """
+    if x == 0 or y == 0:
+        return float(x != y)
+    return gap / (math.sqrt(x) * math.sqrt(y))
+
+
+def square(tensor: Tensor) -> float:
+    """The sum of squares of a part."""
+    flat = tensor.reshape(-1)
+    return float(torch.dot(flat, flat))
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """`tensor` itself, or in float32 where it has too few digits for a sum of squares."""
+    return tensor.float() if tensor.element_size() < 4 else tensor
+
+
+def parts(features: Four, dim: int | None = 0, most: int = PART) -> Iterator[Four]:
+    """Parts of the features along `dim`, of about `most` numbers each.
+
+    On a GPU, and without a dimension to part them along, they are whole.
+    """
+    if dim is None or features[0].is_cuda:
+        yield features
+        return
+    largest = max(feature.numel() for feature in features)
+    size = max(1, most * features[0].shape[dim] // max(1, largest))
+    a, b, of_a, of_b = (torch.split(feature, size, dim) for feature in features)
+    yield from zip(a, b, of_a, of_b, strict=True)
