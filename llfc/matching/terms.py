@@ -69,17 +69,27 @@ class Term:
             b = b.index_select(position, places[cluster])
         return inner_product(self.a[0], b)
 
-    def soft_scores(self, dim: int, mixtures: Mapping[Cluster, Tensor]) -> Tensor:
+    def soft_scores(
+        self, dim: int, mixtures: Mapping[Cluster, Tensor], *, even: bool = False
+    ) -> Tensor:
         """As `scores`, with a mixture of B's units at each place of the other dimensions.
 
         Args:
             dim: the dimension.
             mixtures: for each cluster, how much of each unit of B stands at each place, [H, H]; a
                 cluster that is not named is in place.
+            even: whether that is as much of every unit everywhere.
         """
-        b, others = self.b[dim], self.clusters[:dim] + self.clusters[dim + 1 :]
+        others = self.clusters[:dim] + self.clusters[dim + 1 :]
+        if not others:
+            return self.scores(dim, {})
+        a, b = self.a[dim], self.b[dim]
         for position, cluster in enumerate(others, start=1):
-            if cluster in mixtures:
+            if cluster not in mixtures:
+                continue
+            if even:
+                a, b = a.sum(position, keepdim=True), b.mean(position, keepdim=True)
+            else:
                 mixed = torch.tensordot(mixtures[cluster], b, dims=([1], [position]))
                 b = mixed.movedim(0, position)
-        return self.a[dim].flatten(1) @ b.flatten(1).T
+        return a.flatten(1) @ b.flatten(1).T
