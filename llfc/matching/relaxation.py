@@ -28,6 +28,7 @@ def relaxed(overlap: Overlap, most: int = STEPS) -> tuple[Index, int]:
     """
     mixtures = even_mixtures(overlap)
     slopes, value = overlap.gradient(mixtures, even=True)
+    slopes = {c: slope.clone() for c, slope in slopes.items()}  # as they move, not the scores
     steps = 0
     while steps < most:
         steps += 1
@@ -47,8 +48,9 @@ def relaxed(overlap: Overlap, most: int = STEPS) -> tuple[Index, int]:
             break
         if overlap.bilinear:
             value += step * (rise + step * bend)
-            at_corner = _scores(overlap, places)
-            slopes = {c: torch.lerp(slope, at_corner[c], step) for c, slope in slopes.items()}
+            for group in overlap.soft_roots():
+                for cluster, score in overlap.scores(group, places).items():
+                    slopes[cluster].lerp_(score, step)
         else:
             slopes, value = overlap.gradient(mixtures)
     return nearest(overlap, mixtures), steps
@@ -70,14 +72,6 @@ def nearest(overlap: Overlap, mixtures: Mapping[Cluster, Tensor]) -> Index:
     for group in overlap.soft_roots():
         index |= best_partners({c: mixtures[c] for c in overlap.clusters(group)})
     return index
-
-
-def _scores(overlap: Overlap, places: Mapping[Cluster, Tensor]) -> dict[Cluster, Tensor]:
-    """The slopes at a permutation."""
-    found: dict[Cluster, Tensor] = {}
-    for group in overlap.soft_roots():
-        found |= overlap.scores(group, places)
-    return found
 
 
 def _rise(slope: Tensor, mixture: Tensor, place: Tensor) -> float:

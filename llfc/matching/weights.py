@@ -22,6 +22,7 @@ STARTS = 8
 # A relaxation costs about as much as four ascents, and ends above ten of them on wide networks. Its
 # first step alone costs less than one ascent, and is already a better start than the identity.
 RELAXED_FROM = 4
+PASSES = 1000  # a bound that no network came near; real gains end, those of rounding might not
 SHUFFLED = 0.05, 0.3  # the least and the largest share of units that a new start shuffles
 
 
@@ -117,7 +118,7 @@ def ascend(
     places = overlap.places(index)
     waiting = set(overlap.roots)
     passes = 0
-    while waiting:
+    while waiting and passes < PASSES:
         passes += 1
         for position in torch.randperm(len(overlap.roots), generator=generator).tolist():
             group = overlap.roots[position]
