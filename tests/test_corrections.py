@@ -201,7 +201,33 @@ def plain(seed):
     )
 
 
-MAKES = {"plain": (plain, (2, 7, 7)), "convnet": (convnet, (2, 7, 7)), "mlp": (mlp, (6,))}
+def grouped(seed):
+    """Grouped and depthwise convolutions, a group norm, and a layer norm over a map's channels."""
+    return random_(
+        nn.Sequential(
+            nn.Conv2d(2, 6, 3, groups=2),
+            nn.ReLU(),
+            nn.Conv2d(6, 6, 3, groups=6, bias=False),
+            nn.GroupNorm(3, 6),
+            nn.ReLU(),
+            nn.Conv2d(6, 4, 3, groups=2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(4, 8),
+            nn.LayerNorm(8),
+            nn.ReLU(),
+            nn.Linear(8, CLASSES),
+        ),
+        seed,
+    )
+
+
+MAKES = {
+    "plain": (plain, (2, 7, 7)),
+    "convnet": (convnet, (2, 7, 7)),
+    "mlp": (mlp, (6,)),
+    "grouped": (grouped, (2, 7, 7)),
+}
 every_net = pytest.mark.parametrize("net", MAKES)
 both = pytest.mark.parametrize("name", ["repair", "rescale"])
 
@@ -243,6 +269,20 @@ def test_spread_of_each_preactivation_is_between_the_ends(net, name):
                 assert torch.allclose(found[key].mean(1), mean, rtol=1e-9, atol=1e-12), key
     moved = [not torch.allclose(uncorrected[k].std(1), found[k].std(1), rtol=0.05) for k in names]
     assert any(moved)
+
+
+@every_net
+@pytest.mark.parametrize("name", CORRECTIONS)
+def test_the_ends_are_a_and_b_whatever_was_walked_before(net, name):
+    make, shape = MAKES[net]
+    images, labels = samples(40, shape)
+    line = Line(make(0), make(1), ALPHA)
+    line.correct(CORRECTIONS[name](line, Batches("train", (images, labels), 20, images.device)))
+    for position in (2, 0, 3, len(ALPHA) - 1):  # a blend's correction must not stay behind
+        _, found = outputs(line.at(position), images, [])
+        if position in (0, len(ALPHA) - 1):
+            _, expected = outputs(make(int(position > 0)).eval(), images, [])
+            assert torch.equal(found, expected)
 
 
 @both
@@ -305,6 +345,7 @@ def test_preactivations():
     assert preactivations(convnet(0).eval(), images) == NORMS
     assert preactivations(plain(0), images) == ("0", "2", "5")
     assert preactivations(mlp(0), samples(2, (6,))[0]) == ("linear0", "linear1")
+    assert preactivations(grouped(0), images) == ("0", "3", "5", "9")
     late = nn.Sequential(nn.Linear(6, 5), nn.ReLU(inplace=True), nn.LayerNorm(5), nn.Linear(5, 4))
     normed = nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5), nn.ReLU(), nn.Linear(5, 4))
     first = nn.Sequential(nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 4)).eval()

@@ -40,22 +40,27 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Two heads of three units over four tokens."""
+    """A small vision transformer: four patches, one block, two heads of three units."""
 
     def __init__(self):
         super().__init__()
-        self.embed = nn.Linear(18, 4)
-        self.query, self.key, self.value = (nn.Linear(4, 6) for _ in range(3))
-        self.out = nn.Linear(6, 4)
+        self.patches = nn.Conv2d(2, 5, 3, stride=3)
+        self.norm, self.after = nn.LayerNorm(5), nn.LayerNorm(5)
+        self.query, self.key, self.value = (nn.Linear(5, 6) for _ in range(3))
+        self.out = nn.Linear(6, 5)
+        self.mlp = nn.Sequential(nn.Linear(5, 7), nn.GELU(), nn.Linear(7, 5))
+        self.head = nn.Linear(5, 4)
 
     def forward(self, x):
-        x = self.embed(x.flatten(2).repeat(1, 2, 1)[:, :, :18])
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        y = self.norm(x)
         q, k, v = (
-            part(x).reshape(len(x), -1, 2, 3).transpose(1, 2)
+            part(y).reshape(len(x), -1, 2, 3).transpose(1, 2)
             for part in (self.query, self.key, self.value)
         )
-        mixed = (q @ k.transpose(-1, -2)).softmax(-1) @ v
-        return self.out(mixed.transpose(1, 2).reshape(len(x), -1, 6)).mean(1)
+        mixed = ((q @ k.transpose(-1, -2)).softmax(-1) @ v).transpose(1, 2)
+        x = x + self.out(mixed.reshape(len(x), -1, 6))
+        return self.head((x + self.mlp(self.after(x))).mean(1))
 
 
 def perceptron():
@@ -327,6 +332,23 @@ def test_many_networks_share_one_basis(pair):
         return sum(float(tensor.square().sum()) for tensor in total.values())
 
     assert agreement(states) > agreement([model.state_dict() for model in models])
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_maps_around_a_cycle_compose_to_the_identity(count, pair):
+    """The map from p's basis to q's goes through the common one; all distinct networks."""
+    a, _, spec = pair
+    kind = {type(make()): kind for kind, make in KINDS.items()}[type(a)]
+    models = [network(kind, seed) for seed in range(count)]
+    into = match_many(models, spec)
+    around = spec.identity()
+    for p in range(count):
+        q = (p + 1) % count
+        hop = spec.compose(into[p], spec.inverse(into[q]))
+        assert hop != spec.identity()
+        around = spec.compose(around, hop)
+    assert around == spec.identity()
+    assert match_many(models, spec) == into
 
 
 @pytest.mark.parametrize("name", NEEDING_BATCHES)

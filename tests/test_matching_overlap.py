@@ -9,6 +9,7 @@ from llfc.matching.axes import Factor, axis_size
 from llfc.matching.blocks import blocks, place, too_deep
 from llfc.matching.overlap import Overlap
 from llfc.matching.permutation import PermutationSpec
+from llfc.matching.relaxation import even_mixtures, relaxed
 from llfc.matching.swaps import best_swap
 from llfc.matching.weights import ascend, random_index
 from llfc.seeds import stream
@@ -296,3 +297,60 @@ def test_the_best_swap_is_the_best_of_all_swaps():
             swaps.append(overlap.value({"g": units}))
         stays = overlap.value(index)
         assert overlap.value({"g": found}) == pytest.approx(max([*swaps, stays]), abs=1e-9)
+
+
+def soft(overlap, seed):
+    """Mixtures of two random permutations."""
+    one, other = (overlap.places(overlap.spec.random(seed + i)) for i in range(2))
+    return {
+        c: (torch.eye(len(m)).double()[one[c]] + 2 * torch.eye(len(m)).double()[other[c]]) / 3
+        for c, m in even_mixtures(overlap).items()
+    }
+
+
+def test_scores_at_a_permutation_are_slopes_and_sum_to_the_value(spec):
+    a, b = states(spec, 8)
+    overlap, perm = Overlap(a, b, spec), spec.random(4)
+    places = overlap.places(perm)
+    assert overlap.value_of_scores(places) == pytest.approx(overlap.value(perm), abs=1e-9)
+    corner = {c: torch.eye(len(m)).double()[places[c]] for c, m in even_mixtures(overlap).items()}
+    if corner and len(corner) == len(places):  # else what is not mixed would stay in place
+        slopes, value = overlap.gradient(corner)
+        assert value == pytest.approx(overlap.value(perm), abs=1e-9)
+        for group in overlap.soft_roots():
+            for cluster, score in overlap.scores(group, places).items():
+                assert torch.allclose(slopes[cluster], score, atol=1e-10)
+
+
+def test_slopes_are_linear_in_mixtures_where_two_groups_meet_in_a_tensor(spec):
+    a, b = states(spec, 9)
+    overlap = Overlap(a, b, spec)
+    assert overlap.bilinear
+    start, end = soft(overlap, 0), soft(overlap, 5)
+    slopes = [
+        overlap.gradient({c: torch.lerp(start[c], end[c], t) for c in start})[0]
+        for t in (0.0, 0.3, 1.0)
+    ]
+    for cluster, between in slopes[1].items():
+        expected = torch.lerp(slopes[0][cluster], slopes[2][cluster], 0.3)
+        assert torch.allclose(between, expected, atol=1e-10)
+
+
+def test_the_gradient_at_the_even_mixture_needs_no_mixing(spec):
+    a, b = states(spec, 10)
+    overlap = Overlap(a, b, spec)
+    even = even_mixtures(overlap)
+    (quick, value), (slow, expected) = overlap.gradient(even, even=True), overlap.gradient(even)
+    assert value == pytest.approx(expected, abs=1e-9)
+    assert all(torch.allclose(quick[cluster], slow[cluster], atol=1e-10) for cluster in slow)
+
+
+def test_the_relaxation_finds_a_planted_permutation():
+    """From the even mixture, where no unit is told from another but by its own numbers."""
+    spec = SPECS["chain"]
+    for seed in range(5):
+        a, _ = states(spec, seed)
+        planted = spec.random(seed)
+        index, steps = relaxed(Overlap(a, spec.apply(planted, a), spec))
+        assert spec.compose(planted, index) == spec.identity()
+        assert steps < 30

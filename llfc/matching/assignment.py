@@ -12,8 +12,8 @@ Scores = NDArray[np.float64]
 def best_assignment(score: Tensor) -> Tensor:
     """For each row, the column of its partner, so that the total score is as large as it can be.
 
-    The rows' and columns' means are taken off first: they add the same to every assignment, and
-    without them the solver searches far less.
+    The rows' and columns' means are taken off first, then their maxima: they add the same to every
+    assignment, and without them the solver searches far less.
 
     Args:
         score: score of unit i of the one network with unit j of the other, shape [H, H], finite.
@@ -33,9 +33,11 @@ def best_assignment(score: Tensor) -> Tensor:
 
 def solve(score: Scores) -> NDArray[np.int64]:
     """`best_assignment` on arrays."""
-    centred = score - score.mean(axis=1, keepdims=True)
-    centred -= centred.mean(axis=0, keepdims=True)
-    rows, columns = linear_sum_assignment(centred, maximize=True)
+    reduced = score - score.mean(axis=1, keepdims=True)
+    reduced -= reduced.mean(axis=0, keepdims=True)
+    reduced -= reduced.max(axis=1, keepdims=True)
+    reduced -= reduced.max(axis=0, keepdims=True)
+    rows, columns = linear_sum_assignment(reduced, maximize=True)
     assert (rows == np.arange(len(rows))).all()  # scipy promises sorted rows for a square matrix
     return columns.astype(np.int64)
 

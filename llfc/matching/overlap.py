@@ -16,6 +16,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
+from llfc.matching.assignment import total_score
 from llfc.matching.blocks import Cluster, blocks, place, root, too_deep
 from llfc.matching.permutation import PermutationSpec
 from llfc.matching.terms import Term, inner_product
@@ -136,6 +137,11 @@ class Overlap:
                 total[cluster] = total[cluster] + scores if cluster in total else scores
         return total
 
+    @cached_property
+    def bilinear(self) -> bool:
+        """Whether at most two groups meet in each term, so that slopes are linear in mixtures."""
+        return all(len(term.clusters) <= 2 for term in self.terms)
+
     def soft_roots(self) -> tuple[str, ...]:
         """The roots whose scores are not too many to mix all units with all."""
         return tuple(g for g in self.roots if all(len(c) < 3 for c in self.clusters(g)))
@@ -144,12 +150,15 @@ class Overlap:
         """The clusters of the root `group`, in one order in every process."""
         return list(dict.fromkeys(term.clusters[dim] for term, dim in self._at[group]))
 
-    def gradient(self, mixtures: Mapping[Cluster, Tensor]) -> tuple[dict[Cluster, Tensor], float]:
+    def gradient(
+        self, mixtures: Mapping[Cluster, Tensor], *, even: bool = False
+    ) -> tuple[dict[Cluster, Tensor], float]:
         """The overlap of A with a mixture of permutations of B, and its gradient.
 
         Args:
             mixtures: for each cluster of the soft roots, how much of each unit of B stands at each
                 place, [H, H].
+            even: whether that is as much of every unit everywhere, which makes it much cheaper.
         """
         slopes: dict[Cluster, Tensor] = {}
         value = self.constant
@@ -157,7 +166,7 @@ class Overlap:
             for dim, cluster in enumerate(term.clusters):
                 if dim > 0 and cluster not in mixtures:
                     continue
-                slope = term.soft_scores(dim, mixtures)
+                slope = term.soft_scores(dim, mixtures, even=even)
                 if dim == 0:
                     value += (
                         inner_product(slope, mixtures[cluster])
@@ -210,6 +219,15 @@ class Overlap:
         """The sum over parameters of <W_A, P(W_B)>, summed in float64."""
         places = self.places(index)
         return self.constant + sum(term.value(places) for term in self.terms)
+
+    def value_of_scores(self, places: Mapping[Cluster, Tensor]) -> float:
+        """As `value`, of the scores at `places`: cheaper, where those are made in any case."""
+        return self.constant + sum(
+            term.value(places)
+            if len(term.clusters[0]) > 2
+            else total_score(term.scores(0, places), places[term.clusters[0]])
+            for term in self.terms
+        )
 
     @cached_property
     def bound(self) -> float:

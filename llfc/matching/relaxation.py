@@ -6,9 +6,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from llfc.matching.blocks import Cluster, place
+from llfc.matching.assignment import total_score
+from llfc.matching.blocks import Cluster
 from llfc.matching.nested import best_partners
 from llfc.matching.overlap import Index, Overlap
+from llfc.matching.terms import inner_product
 
 Mixtures = dict[Cluster, Tensor]
 
@@ -16,25 +18,41 @@ STEPS = 200  # the gap closes long before, on networks; a bound, not a setting
 GAP = 1e-5  # of what a step may still gain, relative to the overlap
 
 
-def relaxed(overlap: Overlap) -> tuple[Index, int]:
-    """The permutation nearest to the best mixture that Frank-Wolfe finds, and its steps."""
+def relaxed(overlap: Overlap, most: int = STEPS) -> tuple[Index, int]:
+    """The permutation nearest to the best mixture that Frank-Wolfe finds, and its steps.
+
+    The ascent starts at the even mixture of all permutations and takes at most `most` steps.
+    Where at most two groups meet in a tensor, slopes are linear in the mixtures. So those at a
+    step's end lie between those at its start and at its corner, and the corner is a permutation,
+    whose scores need no product with a mixture.
+    """
     mixtures = even_mixtures(overlap)
+    slopes, value = overlap.gradient(mixtures, even=True)
+    slopes = {c: slope.clone() for c, slope in slopes.items()}  # as they move, not the scores
     steps = 0
-    while steps < STEPS:
+    while steps < most:
         steps += 1
-        slopes, value = overlap.gradient(mixtures)
-        corner = _corner(overlap, slopes)
-        rise = _product(slopes, corner) - _product(slopes, mixtures)
+        corner = nearest(overlap, slopes)
+        places = overlap.places(corner)
+        rise = sum(_rise(slopes[c], mixtures[c], places[c]) for c in slopes)
         if rise <= GAP * abs(value):
             break
-        _, end = overlap.gradient(corner)
         # On the way from here to the corner the overlap is a parabola, as two groups meet in a
         # tensor: f(t) = value + rise t + bend t².
-        bend = end - value - rise
+        bend = overlap.value_of_scores(places) - value - rise
         step = 1.0 if bend >= 0 else min(1.0, -rise / (2 * bend))
-        mixtures = {c: torch.lerp(mixtures[c], corner[c], step) for c in mixtures}
+        for cluster, mixture in mixtures.items():
+            mixture *= 1 - step
+            mixture[torch.arange(len(mixture), device=overlap.device), places[cluster]] += step
         if step == 1.0 and bend <= 0 and rise + bend <= GAP * abs(value):
             break
+        if overlap.bilinear:
+            value += step * (rise + step * bend)
+            for group in overlap.soft_roots():
+                for cluster, score in overlap.scores(group, places).items():
+                    slopes[cluster].lerp_(score, step)
+        else:
+            slopes, value = overlap.gradient(mixtures)
     return nearest(overlap, mixtures), steps
 
 
@@ -56,18 +74,9 @@ def nearest(overlap: Overlap, mixtures: Mapping[Cluster, Tensor]) -> Index:
     return index
 
 
-def _corner(overlap: Overlap, slopes: Mapping[Cluster, Tensor]) -> Mixtures:
-    index = nearest(overlap, slopes)
-    return {
-        cluster: torch.eye(_size(cluster), dtype=overlap.dtype, device=overlap.device)[
-            place(cluster, index)
-        ]
-        for cluster in slopes
-    }
-
-
-def _product(slopes: Mapping[Cluster, Tensor], mixtures: Mapping[Cluster, Tensor]) -> float:
-    return sum(float((slopes[c] * mixtures[c]).sum(dtype=torch.float64)) for c in slopes)
+def _rise(slope: Tensor, mixture: Tensor, place: Tensor) -> float:
+    """What the linearised overlap gains on the way from a mixture to a permutation."""
+    return total_score(slope, place) - inner_product(slope, mixture)
 
 
 def _size(cluster: Cluster) -> int:

@@ -12,9 +12,8 @@ from torch.nn import functional as F
 from llfc.matching.overlap import Index, Overlap
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
-from llfc.matching.relaxation import relaxed
 from llfc.matching.taps import Inputs
-from llfc.matching.weights import ascend, best_of_starts, better
+from llfc.matching.weights import ascend, best_of_starts
 from llfc.seeds import stream
 
 STEPS = 40  # batches; data that are fewer are gone through again
@@ -69,7 +68,6 @@ def match_straight_through(
     free = {name: tensor.detach().clone() for name, tensor in a.named_parameters()}
     adam = torch.optim.Adam([tensor.requires_grad_() for tensor in free.values()], lr=RATE)
     start, _ = best_of_starts(overlap, generator)
-    start = better(overlap, start, ascend(overlap, relaxed(overlap)[0], generator)[0])
     for step in range(STEPS):
         projected = overlap.towards({name: tensor.detach() for name, tensor in free.items()})
         moved, _ = ascend(projected, index if step else start, generator)

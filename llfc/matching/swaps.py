@@ -27,8 +27,8 @@ def best_swap(terms: list[Term], cluster: Cluster, score: Tensor, units: Tensor)
     gains = here + here.T - here.diagonal()[:, None] - here.diagonal()[None]
     for term in terms:
         assert term.clusters == (cluster, cluster)
-        b = term.b[0].index_select(0, units).index_select(1, units)
-        gains = gains + (_bend(term.a[0]) * _bend(b)).sum(-1)
+        b = term.b.index_select(0, units).index_select(1, units)
+        gains = gains + (_bend(term.a) * _bend(b)).sum(-1)
     first, second = divmod(int(gains.argmax()), len(units))
     swapped = units.clone()
     swapped[first], swapped[second] = units[second], units[first]
