@@ -16,12 +16,11 @@ from llfc.matching.symmetry import (
 )
 from llfc.matching.symmetry.export import (
     Graph,
-    constant_layout,
     exported,
     owner_of,
 )
 from llfc.matching.symmetry.families import Families, Implied, Irregular, families
-from llfc.matching.symmetry.layout import Layout, pin, plain, settle
+from llfc.matching.symmetry.layout import Layout, constant, pin, plain, settle
 from llfc.matching.symmetry.naming import forward_order, group_names
 from llfc.matching.symmetry.outputs import module_outputs
 from llfc.matching.symmetry.placing import Placing
@@ -64,12 +63,12 @@ class Derivation:
         """
         walk = Walk(self.units, self.strict)
         for node in graph.graph.nodes:
-            if node.op not in ("placeholder", "get_attr"):
+            if node.op != "placeholder":
                 continue
             if node.name in graph.held:
                 walk.values[node] = self.layouts[self.first[graph.held[node.name]]]
             elif node.name in graph.constants:
-                walk.values[node] = constant_layout(self.units, graph.constants[node.name])
+                walk.values[node] = constant(self.units, graph.constants[node.name])
             elif isinstance(value := node.meta.get("val"), Tensor):
                 walk.values[node] = plain(self.units, tuple(value.shape), "fixed")
             else:
@@ -147,7 +146,8 @@ def derive(model: nn.Module, example_inputs: Sequence[Tensor], strict: bool) -> 
             derivation.walk(graph)
     derivation.freeze_unused()
     found, placing, axes = derivation.groups()
-    order = forward_order(found)
+    held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
+    order = [g for g in forward_order(found) if placing.names[g] in held]
     return PermutationSpec(
         groups={placing.names[g]: found.sizes[g] for g in order},
         axes={name: axes[first] for name, first in derivation.first.items()},

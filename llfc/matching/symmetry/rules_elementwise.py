@@ -1,8 +1,9 @@
 """Rules of operators that work entry by entry, of norms, reductions and softmax."""
 
-from llfc.matching.symmetry.combine import combine, fibres, pointwise, split_at
+from llfc.matching.symmetry.calls import RULES, Call, Value, rule, stilled
+from llfc.matching.symmetry.combine import combine, fibres, pointwise
 from llfc.matching.symmetry.layout import Layout, Refusal, pin, plain, settle
-from llfc.matching.symmetry.walk import RULES, Call, Value, rule, stilled
+from llfc.matching.symmetry.views import reshape
 
 
 @rule("pointwise", "add", "sub", "mul", "div", "where", "masked_fill", "prelu_kernel", "glu_jvp")
@@ -97,16 +98,11 @@ def group_norm(call: Call) -> Value:
     x = combine(call.units, [(x, names)] + [(other, ["1"]) for other in others], names, call.owner)
     inner = channels // int(call["num_groups"])
     if 1 < inner < channels and x.dims[1]:
-        slots = split_at(x.space, x.dims[1], {inner})
-        cut, size = len(slots), 1
-        while size < inner:
-            cut -= 1
-            size *= x.space.sizes[slots[cut]]
-        raw = (x.raw[0], tuple(slots[:cut]), tuple(slots[cut:]), *x.raw[2:])
-        fibres(Layout(x.space, raw), range(2, len(raw)), call.part("groups"))
-    else:
-        dims = range(2 if inner == 1 else 1, len(x.raw))
-        fibres(x, dims, call.owner)
+        shape = x.shape
+        split = reshape(x, [shape[0], channels // inner, inner, *shape[2:]])
+        fibres(split, range(2, len(split.raw)), call.part("groups"))
+        return reshape(split, shape)
+    fibres(x, range(2 if inner == 1 else 1, len(x.raw)), call.owner)
     return x
 
 

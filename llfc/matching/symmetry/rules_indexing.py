@@ -1,9 +1,9 @@
 """Rules of operators that look up and write by position."""
 
+from llfc.matching.symmetry.calls import Call, Value, rule
 from llfc.matching.symmetry.combine import combine
 from llfc.matching.symmetry.layout import Layout, Refusal, pin, plain, settle
 from llfc.matching.symmetry.rules_views import resized
-from llfc.matching.symmetry.walk import Call, Value, rule
 
 
 @rule("index", "_unsafe_index", "index_select", "gather", "embedding", "take_along_dim")

@@ -1,9 +1,9 @@
 """Rules of operators that contract: linear maps, convolutions, attention, pooling."""
 
+from llfc.matching.symmetry.calls import Call, Value, rule
 from llfc.matching.symmetry.combine import combine, fibres
 from llfc.matching.symmetry.layout import Layout, Refusal, pin, settle
 from llfc.matching.symmetry.views import expand, insert, reshape
-from llfc.matching.symmetry.walk import Call, Value, rule
 
 
 @rule("linear")
