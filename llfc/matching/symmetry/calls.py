@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from llfc.matching.symmetry.layout import Layout, Refusal, plain
+from llfc.matching.symmetry.layout import Layout, plain
 from llfc.matching.symmetry.units import Units
 
 Value = Any  # a Layout, a list of them, or a plain argument
@@ -150,14 +150,10 @@ def is_pointwise(node: fx.Node) -> bool:
     return any(torch.Tag.pointwise in overload.tags for overload in overloads)
 
 
-def fallback(node: fx.Node, call: Call) -> Rule:
-    """What to do with an operator that has no rule of its own.
-
-    Raises:
-        Refusal: units meet an operator that nobody has described.
-    """
+def fallback(node: fx.Node, call: Call) -> Rule | None:
+    """What to do with an operator that has no rule of its own; None: units meet it."""
     if is_pointwise(node):
         return RULES["pointwise"]
     if all(is_still(layout) for layout in call.tensors()):
         return lambda call: stilled(call.units, call.node.meta.get("val"))
-    raise Refusal("no rule says how this operator treats hidden units")
+    return None

@@ -11,6 +11,7 @@ from llfc.matching.permutation import PermutationSpec
 from llfc.matching.symmetry import (
     rules_elementwise,
     rules_indexing,
+    rules_order,
     rules_products,
     rules_views,
 )
@@ -30,7 +31,7 @@ from llfc.matching.symmetry.units import Nodes, Units
 from llfc.matching.symmetry.walk import Walk
 
 # Importing them registers the rules.
-RULE_BOOKS = (rules_elementwise, rules_indexing, rules_products, rules_views)
+RULE_BOOKS = (rules_elementwise, rules_indexing, rules_order, rules_products, rules_views)
 MAX_FREEZES = 1000
 
 
@@ -91,10 +92,11 @@ class Derivation:
             pin(self.layouts[name], self.layouts[name].slots())
 
     def groups(self) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
-        """Groups, names and axes; classes that fit no axis are frozen, and it begins again."""
+        """Groups, names and axes; what fits no axis is held in place, and it begins again."""
         frozen: list[Nodes] = []
         for _ in range(MAX_FREEZES):
             whole = quotient(self.units, frozen)
+            found = None
             try:
                 found = families(whole)
                 placing = Placing(found, group_names(self.units, found))
@@ -104,8 +106,27 @@ class Derivation:
                 first = np.unique(whole.of, return_index=True)[1]
                 self.units.relate(first[implied.children], first[implied.parents])
             except Irregular as irregular:
-                frozen.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
+                if found is None or not self.hold_inner(found, irregular.classes):
+                    frozen.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
         raise AssertionError("freezing does not end")
+
+    def hold_inner(self, found: Families, classes: Nodes) -> bool:
+        """Let units inside others only follow them: heads still move, what is in them does not.
+
+        Returns:
+            Whether any of the classes is such a unit.
+        """
+        groups, units = found.coordinates(classes)
+        depth = np.maximum((groups >= 0).sum(axis=0) - 1, 0)
+        at = np.arange(len(classes))
+        own, rank = groups[depth, at], units[depth, at]
+        inner = np.array([g >= 0 and len(found.places[g]) > 0 for g in own.tolist()], dtype=bool)
+        if not inner.any():
+            return False
+        first = np.unique(found.quotient.of, return_index=True)[1]
+        places = self.units.still(int(rank.max()) + 1)
+        self.units.relate(first[classes[inner]], places[rank[inner]])
+        return True
 
 
 def permutation_spec(

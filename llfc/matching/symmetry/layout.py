@@ -120,6 +120,16 @@ def plain(units: Units, shape: Sequence[int], kind: str, owner: str = "") -> Lay
     return Layout(space, raw)
 
 
+def with_fixed(layout: Layout, dim: int, sizes: Sequence[int]) -> Layout:
+    """With new fixed dimensions in front of dimension `dim`."""
+    new: list[tuple[int, ...]] = []
+    for size in sizes:
+        slot = layout.space.slot(int(size))
+        layout.space.fixed.add(slot)
+        new.append((slot,) if size != 1 else ())
+    return Layout(layout.space, (*layout.raw[:dim], *new, *layout.raw[dim:]))
+
+
 def constant(units: Units, tensor: Tensor) -> Layout:
     """A constant is neutral along the dimensions along which it does not change."""
     layout = plain(units, tensor.shape, "neutral")

@@ -6,7 +6,16 @@ import numpy as np
 
 from llfc.matching.symmetry.calls import Call, Value, rule
 from llfc.matching.symmetry.combine import combine, pointwise
-from llfc.matching.symmetry.layout import Label, Layout, Refusal, merged, pin, plain, settle
+from llfc.matching.symmetry.layout import (
+    Label,
+    Layout,
+    Refusal,
+    merged,
+    pin,
+    plain,
+    settle,
+    with_fixed,
+)
 from llfc.matching.symmetry.units import Nodes
 from llfc.matching.symmetry.views import drop, expand, insert, join, reshape, select, take
 
@@ -224,10 +233,7 @@ def resized(x: Layout, dim: int, size: int) -> Layout:
         [str(d) for d in range(len(x.raw)) if d != dim],
         x.space.owner,
     )
-    slot = reduced.space.slot(size)
-    reduced.space.fixed.add(slot)
-    own = (slot,) if size != 1 else ()
-    return Layout(reduced.space, (*reduced.raw[:dim], own, *reduced.raw[dim:]))
+    return with_fixed(reduced, dim, [size])
 
 
 @rule("roll")

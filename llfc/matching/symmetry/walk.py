@@ -1,5 +1,6 @@
 """Walk an exported graph from its inputs to its outputs, one rule an operator."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +19,15 @@ from llfc.matching.symmetry.calls import (
     stilled,
     written,
 )
+from llfc.matching.symmetry.inside import inside
 from llfc.matching.symmetry.layout import Refusal, constant, pin, settle
 from llfc.matching.symmetry.units import Units
 from llfc.matching.symmetry.writing import put
 
 # What a rule raises where a call is not as it was written for.
-SURPRISES = (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError)
+SURPRISES = (
+    *(AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError),
+)
 
 
 def module_path(node: fx.Node) -> str:
@@ -43,6 +47,7 @@ class Walk:
         values: the layout of each node, or its list of them, or a plain value.
         roots: for each view the node that it is a view of.
         frozen: a line for each call that was frozen.
+        depth: how many operators' insides the walk is in.
     """
 
     units: Units
@@ -50,6 +55,7 @@ class Walk:
     values: dict[fx.Node, Value] = field(default_factory=dict)
     roots: dict[fx.Node, fx.Node] = field(default_factory=dict)
     frozen: list[str] = field(default_factory=list)
+    depth: int = 0
 
     def run(self, graph: fx.Graph) -> None:
         """Derive the layout of every node; placeholders must have theirs.
@@ -88,11 +94,21 @@ class Walk:
         if isinstance(node.target, torch._ops.HigherOrderOperator):
             held = [k for k, arg in enumerate(node.args) if self.is_graph(arg)]
             if len(held) == 1:
-                return self.inline(node, held[0])
+                (at,) = held
+                return self.inline(self.lookup(node.args[at]), node.args[at + 1 :])
         call = self.call(node)
         name = operator_name(node)
         try:
-            result = (RULES[name] if name in RULES else fallback(node, call))(call)
+            found = RULES.get(name) or fallback(node, call)
+            if found is None and (module := inside(node)) is not None:
+                self.depth += 1
+                try:
+                    return self.inline(module, node.all_input_nodes)
+                finally:
+                    self.depth -= 1
+            if found is None:
+                raise Refusal("no rule says how this operator treats hidden units")
+            result = found(call)
             self.follow(node, result)
             return result
         except Refusal as refusal:
@@ -108,6 +124,8 @@ class Walk:
             ValueError: the walk is strict.
         """
         if not all(is_still(layout) for layout in call.tensors()):
+            if self.depth:
+                raise Refusal(f"inside it, {node.target}: {reason}")
             path = module_path(node) or "(the model itself)"
             line = f"{node.target} at node {node.name} in module {path}: {reason}"
             if self.strict:
@@ -123,11 +141,10 @@ class Walk:
         """Whether an argument is a graph of its own."""
         return isinstance(value, fx.Node) and isinstance(self.values.get(value), fx.GraphModule)
 
-    def inline(self, node: fx.Node, at: int) -> Value:
-        """A graph inside the graph (a block without gradients, or under autocast)."""
-        module = self.lookup(node.args[at])
+    def inline(self, module: fx.GraphModule, arguments: Sequence[Any]) -> Value:
+        """A graph inside the graph: a block without gradients, the inside of an operator."""
         inputs = [inner for inner in module.graph.nodes if inner.op == "placeholder"]
-        for inner, outer in zip(inputs, node.args[at + 1 :], strict=True):
+        for inner, outer in zip(inputs, arguments, strict=True):
             self.values[inner] = self.lookup(outer)
         (outputs,) = self.through(module.graph)
         return outputs
