@@ -1,9 +1,11 @@
 """Does a spec keep the function? Asked of the model itself, with everything permuted at once."""
 
 import contextlib
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -79,12 +81,26 @@ def randomised(state: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
     return new
 
 
+@contextlib.contextmanager
+def drawn_alike(seed: int) -> Iterator[None]:
+    """Every generator starts from the seed, and is afterwards where it was before."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
 def outputs(
     model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Tensor], seed: int
 ) -> list[Tensor]:
     """The floating tensors that the model returns with this state; its own state is untouched."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), WithoutDropout():
-        torch.manual_seed(seed)
+    with drawn_alike(seed), torch.no_grad(), WithoutDropout():
         copies = {name: tensor.clone() for name, tensor in state.items()}
         result = torch.func.functional_call(
             model, copies, tuple(x.clone() for x in inputs), tie_weights=False
@@ -134,6 +150,7 @@ def function_gap(
         ValueError: the gap exceeds 1e-4 of the outputs' scale, or is not a number.
     """
     state = randomised(model.state_dict(), seed)
+    inputs = list(randomised({str(k): x for k, x in enumerate(inputs)}, seed).values())
     worst = 0.0
     for training in (False, True):
         gap = gap_in_mode(spec, model, state, inputs, seed, training)
