@@ -1,5 +1,6 @@
 """Derive the permutation spec of any module that torch.export can follow."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -154,17 +155,15 @@ def permutation_spec(
     return spec
 
 
-def derive(model: nn.Module, example_inputs: Sequence[Tensor], strict: bool) -> PermutationSpec:
-    """The spec, not yet checked; see `permutation_spec`."""
+def derive(
+    model: nn.Module, example_inputs: Sequence[Tensor], strict: bool, graph: Graph | None = None
+) -> PermutationSpec:
+    """The spec, not yet checked; see `permutation_spec`. The graph may be at hand already."""
     derivation = Derivation(model, strict)
-    walk = derivation.walk(exported(model, example_inputs, training=False))
+    walk = derivation.walk(graph or exported(model, example_inputs, training=False))
     if derivation.unused():
-        try:
-            graph = exported(model, example_inputs, training=True)
-        except ValueError:
-            graph = None
-        if graph is not None:
-            derivation.walk(graph)
+        with contextlib.suppress(ValueError):  # there may be no graph in train mode
+            derivation.walk(exported(model, example_inputs, training=True))
     derivation.freeze_unused()
     found, placing, axes = derivation.groups()
     held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
