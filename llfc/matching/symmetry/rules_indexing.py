@@ -61,7 +61,9 @@ def lookup(call: Call, x: Layout, indices: Sequence[Layout], dim: int) -> Layout
     pin(x, [s for d in range(dim, dim + len(indices)) for s in x.dims[d]])
     rank = max(len(index.raw) for index in indices)
     asked = [f"index {d}" for d in range(rank)]
-    inputs = [(settle(index), asked[rank - len(index.raw) :]) for index in indices]
+    for index in indices:
+        pin(index, index.space.free & {*index.slots()})  # a buffer of numbers is no hidden unit
+    inputs = [(index, asked[rank - len(index.raw) :]) for index in indices]
     kept = [*names[:dim], *asked, *names[dim + len(indices) :]]
     return combine(call.units, [(x, names), *inputs], kept, x.space.owner or call.owner)
 

@@ -1,6 +1,7 @@
 """Does a spec keep the function? Asked of the model itself, with everything permuted at once."""
 
 import contextlib
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ TOLERANCE = 1e-4  # of the outputs' scale, in float32
 # Norms over two numbers magnify rounding beyond that. What exceeds it is asked again in float64,
 # where a true symmetry is far below this and a false one is as far off as before.
 DOUBLE_TOLERANCE = 1e-8
+# A false symmetry of small weights may stay below the tolerance; float64 does not shrink it.
+SUSPICIOUS = 1e-5
 
 DROPOUTS: tuple[Any, ...] = (
     *(torch.dropout, torch.dropout_, torch.alpha_dropout, torch.feature_dropout),
@@ -147,21 +150,26 @@ def function_gap(
     Where float32 rounds by more than the tolerance, the gap is that in float64.
 
     Raises:
-        ValueError: the gap exceeds 1e-4 of the outputs' scale, or is not a number.
+        ValueError: the gap exceeds 1e-4 of the outputs' scale, or is not a number, or exceeds 1e-5
+            and is as large in float64, so that it is no rounding.
     """
     state = randomised(model.state_dict(), seed)
     inputs = list(randomised({str(k): x for k, x in enumerate(inputs)}, seed).values())
     worst = 0.0
     for training in (False, True):
         gap = gap_in_mode(spec, model, state, inputs, seed, training)
-        if not gap <= TOLERANCE:
+        allowed = TOLERANCE
+        if not gap <= SUSPICIOUS:
             exact = gap_in_double(spec, model, state, inputs, seed, training)
-            gap = exact if exact <= DOUBLE_TOLERANCE else gap
-        if not gap <= TOLERANCE:
+            if math.isfinite(exact) and exact > gap / 10:
+                allowed = SUSPICIOUS
+            elif not gap <= TOLERANCE and exact <= DOUBLE_TOLERANCE:
+                gap = exact
+        if not gap <= allowed:
             where = "train" if training else "eval"
             raise ValueError(
                 f"permutation spec: outputs in {where} mode change by {gap:.2g} of their scale, "
-                f"more than {TOLERANCE:g}"
+                f"more than {allowed:g}"
             )
         worst = max(worst, gap)
     return worst

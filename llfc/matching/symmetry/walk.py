@@ -184,6 +184,12 @@ class Walk:
             return self.freeze_root(root)
         chain = {target}
         while target is not root:
+            changed = next(written(target), None)
+            if changed is not None:  # an in-place operator returned what it wrote to
+                target = changed
+                self.values[target] = result
+                chain.add(target)
+                continue
             part = 0
             if operator_name(target) == "getitem":  # of what a split returned
                 part = int(str(target.args[1]))
