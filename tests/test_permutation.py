@@ -120,7 +120,7 @@ def whole_file():
     [
         (
             lambda d: d["groups"].update(heads=float("inf")),
-            "units of group 'heads' must be a whole",
+            "units of group 'heads' must be a",
         ),
         (lambda d: d["groups"].update(heads=3), "'query' has 2 units of group 'heads'"),
         (lambda d: d["groups"].pop("wide"), "unknown group 'wide'"),
