@@ -105,7 +105,8 @@ class Derivation:
                 return found, placing, axes
             except Implied as implied:
                 first = np.unique(whole.of, return_index=True)[1]
-                self.units.relate(first[implied.children], first[implied.parents])
+                for children, parents in implied.pairs:
+                    self.units.relate(first[children], first[parents])
             except Irregular as irregular:
                 if found is None or not self.hold_inner(found, irregular.classes):
                     frozen.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
