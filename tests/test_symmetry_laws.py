@@ -251,6 +251,28 @@ def test_heads_used_in_train_mode_alone_move_too():
     assert spec.axes["aux.weight"][1] == ((Factor(5, ("stem",)),),)
 
 
+def test_what_a_model_keeps_for_eval_mode_is_not_kept_from_the_check():
+    class Keeping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.scale, self.head = nn.Linear(3, 5), nn.Linear(1, 5), nn.Linear(5, 2)
+            self.kept = None
+
+        def train(self, mode=True):
+            self.kept = None if mode else self.kept
+            return super().train(mode)
+
+        def forward(self, x):
+            if self.training:
+                return self.head(self.stem(x) * self.scale.bias)
+            self.kept = self.scale.bias * 1 if self.kept is None else self.kept
+            return self.head(self.stem(x) * self.kept)
+
+    model = Keeping()
+    assert list(permutation_spec(model, torch.randn(2, 3)).groups.values()) == [5]
+    assert model.kept is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", SMALLEST)
 def test_every_family_of_torchvision(model):
