@@ -1,6 +1,7 @@
 """Laws of permutations and specs: dense matrices, inverses, composition, files, refusals."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -108,6 +109,46 @@ def test_a_file_that_holds_no_spec_is_refused(tmp_path, text):
     (tmp_path / "spec.json").write_text(text)
     with pytest.raises(ValueError, match="not a saved permutation spec"):
         PermutationSpec.load(tmp_path / "spec.json")
+
+
+def whole_file():
+    return json.loads(json.dumps(asdict(SPEC)))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            lambda d: d["groups"].update(heads=float("inf")),
+            "units of group 'heads' must be a",
+        ),
+        (lambda d: d["groups"].update(heads=3), "'query' has 2 units of group 'heads'"),
+        (lambda d: d["groups"].pop("wide"), "unknown group 'wide'"),
+        (lambda d: d["axes"].update(mixed="abc"), "mixed must be a list"),
+        (lambda d: d["axes"]["mixed"][0][0][0]["units"].__setitem__(0, 9), "every unit of group"),
+        (lambda d: d["axes"]["mixed"][0][0][0].update(size=10**20), "must be a whole number"),
+        (
+            lambda d: d["axes"]["query"][0][0][1].update(groups=["wide"] * 3),
+            "3 groups for 2 places",
+        ),
+        (lambda d: d["features"].update(other=[]), "features of an unknown group 'other'"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused_in_one_line(tmp_path, change, match):
+    data = whole_file()
+    change(data)
+    (tmp_path / "spec.json").write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=match) as caught:
+        PermutationSpec.load(tmp_path / "spec.json")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"[" * 100_000, b"9" * 5000])
+def test_bytes_that_are_no_json_are_refused_in_one_line(tmp_path, data):
+    (tmp_path / "spec.json").write_bytes(data)
+    with pytest.raises(ValueError, match="not a saved permutation spec") as caught:
+        PermutationSpec.load(tmp_path / "spec.json")
+    assert "\n" not in str(caught.value)
 
 
 def test_table_names_every_group_once():

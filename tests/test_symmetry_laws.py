@@ -205,11 +205,11 @@ def test_what_cannot_be_exported_is_refused_in_one_line():
     [
         lambda m, x: m.last(m.first(x).cumsum(-1)),
         lambda m, x: m.last(m.first(x) * torch.arange(5.0)),
-        lambda m, x: m.last(m.first(x).sort(-1).values),
+        lambda m, x: m.last(m.first(x).argsort(-1).float()),
         lambda m, x: m.last(m.first(x) @ torch.arange(25.0).reshape(5, 5)),
         lambda m, x: m.last(m.first(x)[:, None].expand(-1, 5, -1).tril()[:, -1]),
     ],
-    ids=["cumsum", "constant", "sort", "product with a constant", "triangle"],
+    ids=["cumsum", "constant", "argsort", "product with a constant", "triangle"],
 )
 def test_units_that_are_told_apart_are_frozen(forward):
     model = Net(forward, first=nn.Linear(3, 5), last=nn.Linear(5, 2))
@@ -249,6 +249,28 @@ def test_heads_used_in_train_mode_alone_move_too():
     spec = permutation_spec(Auxiliary(), torch.randn(2, 3))
     assert spec.groups == {"stem": 5}
     assert spec.axes["aux.weight"][1] == ((Factor(5, ("stem",)),),)
+
+
+def test_what_a_model_keeps_for_eval_mode_is_not_kept_from_the_check():
+    class Keeping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.scale, self.head = nn.Linear(3, 5), nn.Linear(1, 5), nn.Linear(5, 2)
+            self.kept = None
+
+        def train(self, mode=True):
+            self.kept = None if mode else self.kept
+            return super().train(mode)
+
+        def forward(self, x):
+            if self.training:
+                return self.head(self.stem(x) * self.scale.bias)
+            self.kept = self.scale.bias * 1 if self.kept is None else self.kept
+            return self.head(self.stem(x) * self.kept)
+
+    model = Keeping()
+    assert list(permutation_spec(model, torch.randn(2, 3)).groups.values()) == [5]
+    assert model.kept is None
 
 
 @pytest.mark.slow

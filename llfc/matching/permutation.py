@@ -229,8 +229,8 @@ class PermutationSpec:
         """Read a spec that `save` wrote.
 
         Raises:
-            ValueError: the file holds no spec.
+            ValueError: the file holds no spec, or one that contradicts itself.
         """
-        from llfc.matching.symmetry.table import spec_from_json
+        from llfc.matching.symmetry.reading import spec_from_json
 
         return spec_from_json(path)

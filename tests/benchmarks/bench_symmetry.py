@@ -2,8 +2,9 @@
 
     python tests/benchmarks/bench_symmetry.py
 
-For chains of blocks of depth 10, 100 and 1000: nodes of the graph, seconds of torch.export and of
-the derivation itself, and microseconds a node. Linear growth is a flat last column.
+For chains of blocks of depth 10, 100 and 1000: nodes of the graph, seconds of torch.export, of the
+derivation itself and of the self-check, and microseconds of derivation a node. Linear growth is a
+flat last column.
 """
 
 import time
@@ -11,7 +12,7 @@ import time
 import torch
 from torch import nn
 
-from llfc.matching.symmetry import derive as derivation
+from llfc.matching.symmetry.derive import derive
 from llfc.matching.symmetry.export import exported
 
 WIDTH = 8
@@ -57,24 +58,20 @@ def measure(block: str, depth: int) -> str:
     start = time.perf_counter()
     graph = exported(model, inputs, training=False)
     middle = time.perf_counter()
-    original = derivation.exported
-    derivation.exported = lambda *args, **kwargs: graph  # the same graph, not exported again
-    try:
-        begin = time.perf_counter()
-        spec = derivation.derive(model, inputs, strict=True)
-        seconds = time.perf_counter() - begin
-    finally:
-        derivation.exported = original
+    spec = derive(model, inputs, strict=True, graph=graph)
+    seconds = time.perf_counter() - middle
+    spec.check(model, *inputs)
+    check = time.perf_counter() - middle - seconds
     nodes = sum(node.op == "call_function" for node in graph.graph.nodes)
     return (
         f"{block:<10} {depth:>6} {nodes:>7} {len(spec.groups):>7} {middle - start:>9.2f} "
-        f"{seconds:>9.2f} {1e6 * seconds / nodes:>8.0f}"
+        f"{seconds:>9.2f} {check:>8.2f} {1e6 * seconds / nodes:>8.0f}"
     )
 
 
 def main() -> None:
     """Print the table."""
-    print("block       depth   nodes  groups  export s  derive s  us/node")
+    print("block       depth   nodes  groups  export s  derive s  check s  us/node")
     for block in BLOCKS:
         for depth in DEPTHS:
             if block == "attention" and depth == DEPTHS[-1]:

@@ -191,8 +191,12 @@ def meet(
     for layout, own in zip(layouts, maps, strict=True):
         if layout.space.free:
             adopt(meeting, layout.space, own)
-    target.labels = [Label(label.slots, label.nodes) for label in meeting.over(kept)]
     target.fixed = meeting.fixed & set(kept)
+    target.labels = [
+        Label(label.slots, label.nodes)
+        for label in meeting.over(kept)
+        if not target.fixed.issuperset(label.slots)  # held already: it has no more to say
+    ]
     return Layout(target, tuple(slots.get(letter, ()) for letter in result))
 
 

@@ -12,10 +12,14 @@ import torch
 from torch import nn
 
 from llfc.matching.symmetry.derive import derive
+from llfc.matching.symmetry.export import exported
 from llfc.matching.symmetry.table import family
 from llfc.seeds import stream
 
-HEAD = f"{'model':<22} {'groups':>7} {'families':>8} {'units':>8} {'derive s':>8} {'gap':>8}"
+HEAD = (
+    f"{'model':<22} {'groups':>7} {'families':>8} {'units':>8} {'nodes':>6} "
+    f"{'export s':>8} {'derive s':>8} {'check s':>8} {'gap':>8}"
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Row:
         groups: groups of units.
         families: groups, with the groups inside the heads of one layer counted once.
         units: units in all groups.
-        seconds: export and derivation, without the self-check.
+        nodes: calls in the exported graph.
+        export, derive, check: seconds of torch.export, of the derivation, of the self-check.
         gap: the largest change of an output under random permutations, relative to its scale.
         reason: why there is no spec; empty if there is one.
     """
@@ -36,7 +41,10 @@ class Row:
     groups: int = 0
     families: int = 0
     units: int = 0
-    seconds: float = float("nan")
+    nodes: int = 0
+    export: float = float("nan")
+    derive: float = float("nan")
+    check: float = float("nan")
     gap: float = float("nan")
     reason: str = ""
 
@@ -45,7 +53,8 @@ class Row:
             return f"{self.model:<22} {self.reason}"
         return (
             f"{self.model:<22} {self.groups:>7} {self.families:>8} {self.units:>8} "
-            f"{self.seconds:>8.2f} {self.gap:>8.1g}"
+            f"{self.nodes:>6} {self.export:>8.2f} {self.derive:>8.2f} {self.check:>8.2f} "
+            f"{self.gap:>8.1g}"
         )
 
 
@@ -68,15 +77,27 @@ def cover(name: str) -> Row:
     """Derive and check one model's spec."""
     model, side = build(name)
     images = torch.randn(2, 3, side, side, generator=stream(0, "coverage"))
-    start = time.perf_counter()
+    times = [time.perf_counter()]
     try:
-        spec = derive(model, (images,), strict=True)
-        seconds = time.perf_counter() - start
+        graph = exported(model, (images,), training=False)
+        times.append(time.perf_counter())
+        spec = derive(model, (images,), strict=True, graph=graph)
+        times.append(time.perf_counter())
         gap = spec.check(model, images)
+        times.append(time.perf_counter())
     except ValueError as error:
         return Row(name, reason=str(error))
-    families = len({family(group) for group in spec.groups})
-    return Row(name, len(spec.groups), families, sum(spec.groups.values()), seconds, gap)
+    return Row(
+        name,
+        groups=len(spec.groups),
+        families=len({family(group) for group in spec.groups}),
+        units=sum(spec.groups.values()),
+        nodes=sum(node.op == "call_function" for node in graph.graph.nodes),
+        export=times[1] - times[0],
+        derive=times[2] - times[1],
+        check=times[3] - times[2],
+        gap=gap,
+    )
 
 
 def coverage(names: Sequence[str]) -> Iterator[Row]:

@@ -1,5 +1,6 @@
 """Derive the permutation spec of any module that torch.export can follow."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,17 +12,17 @@ from llfc.matching.permutation import PermutationSpec
 from llfc.matching.symmetry import (
     rules_elementwise,
     rules_indexing,
+    rules_order,
     rules_products,
     rules_views,
 )
 from llfc.matching.symmetry.export import (
     Graph,
-    constant_layout,
     exported,
     owner_of,
 )
 from llfc.matching.symmetry.families import Families, Implied, Irregular, families
-from llfc.matching.symmetry.layout import Layout, pin, plain, settle
+from llfc.matching.symmetry.layout import Layout, constant, pin, plain, settle
 from llfc.matching.symmetry.naming import forward_order, group_names
 from llfc.matching.symmetry.outputs import module_outputs
 from llfc.matching.symmetry.placing import Placing
@@ -31,7 +32,7 @@ from llfc.matching.symmetry.units import Nodes, Units
 from llfc.matching.symmetry.walk import Walk
 
 # Importing them registers the rules.
-RULE_BOOKS = (rules_elementwise, rules_indexing, rules_products, rules_views)
+RULE_BOOKS = (rules_elementwise, rules_indexing, rules_order, rules_products, rules_views)
 MAX_FREEZES = 1000
 
 
@@ -64,12 +65,12 @@ class Derivation:
         """
         walk = Walk(self.units, self.strict)
         for node in graph.graph.nodes:
-            if node.op not in ("placeholder", "get_attr"):
+            if node.op != "placeholder":
                 continue
             if node.name in graph.held:
                 walk.values[node] = self.layouts[self.first[graph.held[node.name]]]
             elif node.name in graph.constants:
-                walk.values[node] = constant_layout(self.units, graph.constants[node.name])
+                walk.values[node] = constant(self.units, graph.constants[node.name])
             elif isinstance(value := node.meta.get("val"), Tensor):
                 walk.values[node] = plain(self.units, tuple(value.shape), "fixed")
             else:
@@ -92,10 +93,11 @@ class Derivation:
             pin(self.layouts[name], self.layouts[name].slots())
 
     def groups(self) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
-        """Groups, names and axes; classes that fit no axis are frozen, and it begins again."""
+        """Groups, names and axes; what fits no axis is held in place, and it begins again."""
         frozen: list[Nodes] = []
         for _ in range(MAX_FREEZES):
             whole = quotient(self.units, frozen)
+            found = None
             try:
                 found = families(whole)
                 placing = Placing(found, group_names(self.units, found))
@@ -103,10 +105,30 @@ class Derivation:
                 return found, placing, axes
             except Implied as implied:
                 first = np.unique(whole.of, return_index=True)[1]
-                self.units.relate(first[implied.children], first[implied.parents])
+                for children, parents in implied.pairs:
+                    self.units.relate(first[children], first[parents])
             except Irregular as irregular:
-                frozen.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
+                if found is None or not self.hold_inner(found, irregular.classes):
+                    frozen.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
         raise AssertionError("freezing does not end")
+
+    def hold_inner(self, found: Families, classes: Nodes) -> bool:
+        """Let units inside others only follow them: heads still move, what is in them does not.
+
+        Returns:
+            Whether any of the classes is such a unit.
+        """
+        groups, units = found.coordinates(classes)
+        depth = np.maximum((groups >= 0).sum(axis=0) - 1, 0)
+        at = np.arange(len(classes))
+        own, rank = groups[depth, at], units[depth, at]
+        inner = np.array([g >= 0 and len(found.places[g]) > 0 for g in own.tolist()], dtype=bool)
+        if not inner.any():
+            return False
+        first = np.unique(found.quotient.of, return_index=True)[1]
+        places = self.units.still(int(rank.max()) + 1)
+        self.units.relate(first[classes[inner]], places[rank[inner]])
+        return True
 
 
 def permutation_spec(
@@ -134,20 +156,19 @@ def permutation_spec(
     return spec
 
 
-def derive(model: nn.Module, example_inputs: Sequence[Tensor], strict: bool) -> PermutationSpec:
-    """The spec, not yet checked; see `permutation_spec`."""
+def derive(
+    model: nn.Module, example_inputs: Sequence[Tensor], strict: bool, graph: Graph | None = None
+) -> PermutationSpec:
+    """The spec, not yet checked; see `permutation_spec`. The graph may be at hand already."""
     derivation = Derivation(model, strict)
-    walk = derivation.walk(exported(model, example_inputs, training=False))
+    walk = derivation.walk(graph or exported(model, example_inputs, training=False))
     if derivation.unused():
-        try:
-            graph = exported(model, example_inputs, training=True)
-        except ValueError:
-            graph = None
-        if graph is not None:
-            derivation.walk(graph)
+        with contextlib.suppress(ValueError):  # there may be no graph in train mode
+            derivation.walk(exported(model, example_inputs, training=True))
     derivation.freeze_unused()
     found, placing, axes = derivation.groups()
-    order = forward_order(found)
+    held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
+    order = [g for g in forward_order(found) if placing.names[g] in held]
     return PermutationSpec(
         groups={placing.names[g]: found.sizes[g] for g in order},
         axes={name: axes[first] for name, first in derivation.first.items()},

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
-from llfc.matching.symmetry.layout import Layout, plain
 from llfc.matching.symmetry.selfcheck import mode
-from llfc.matching.symmetry.units import Units
 
 
 @dataclass
@@ -82,12 +80,3 @@ def owner_of(name: str) -> str:
         if name.endswith(tail):
             return name.removesuffix(tail)
     return name
-
-
-def constant_layout(units: Units, tensor: Tensor) -> Layout:
-    """A constant is neutral along the dimensions along which it does not change."""
-    layout = plain(units, tensor.shape, "neutral")
-    for dim, slots in enumerate(layout.raw):
-        if slots and not bool((tensor == tensor.narrow(dim, 0, 1)).all()):
-            layout.space.fixed |= set(slots)
-    return layout

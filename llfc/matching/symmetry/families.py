@@ -23,11 +23,11 @@ class Irregular(Exception):
 
 
 class Implied(Exception):
-    """A relation that follows from others: units of one parent that always have one grandparent."""
+    """Relations that follow from others: units of one parent that always have one grandparent."""
 
-    def __init__(self, children: Nodes, parents: Nodes) -> None:
-        super().__init__(f"{len(children)} classes")
-        self.children, self.parents = children, parents
+    def __init__(self, pairs: list[tuple[Nodes, Nodes]]) -> None:
+        super().__init__(f"{len(pairs)} relations")
+        self.pairs = pairs
 
 
 @dataclass
@@ -129,6 +129,7 @@ def look_for_implied(quotient: Quotient, columns: dict[int, list[Nodes]], rank: 
     Raises:
         Implied: some do, and are not related yet.
     """
+    implied: dict[bytes, tuple[Nodes, Nodes]] = {}
     for direct in columns.values():
         found = list(direct)
         for column in direct:  # and what the parents themselves belong to
@@ -142,7 +143,9 @@ def look_for_implied(quotient: Quotient, columns: dict[int, list[Nodes]], rank: 
             above = columns.get(int(quotient.colour[column[0]]), [])
             if any(np.array_equal(np.unique(known), np.unique(other)) for known in above):
                 continue
-            raise Implied(pairs[0], pairs[1])
+            implied[pairs.tobytes()] = (pairs[0], pairs[1])
+    if implied:
+        raise Implied(list(implied.values()))
 
 
 def in_order(moving: list[int], columns: dict[int, list[Nodes]], quotient: Quotient) -> list[int]:

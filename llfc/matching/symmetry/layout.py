@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from torch import Tensor
 
 from llfc.matching.symmetry.units import Nodes, Units
 
@@ -78,10 +79,17 @@ class Space:
 
 @dataclass(eq=False)
 class Layout:
-    """A tensor: its dimensions as slots of a space; slots of size one are left out."""
+    """A tensor: its dimensions as slots of a space; slots of size one are left out.
+
+    Attributes:
+        space: the slots.
+        raw: those of each dimension, as they were when the layout was made.
+        value: of a constant, the tensor itself.
+    """
 
     space: Space
     raw: tuple[tuple[int, ...], ...]
+    value: Tensor | None = None
 
     @property
     def dims(self) -> tuple[tuple[int, ...], ...]:
@@ -112,12 +120,23 @@ def plain(units: Units, shape: Sequence[int], kind: str, owner: str = "") -> Lay
     return Layout(space, raw)
 
 
-def labelled(units: Units, shape: Sequence[int], nodes: dict[int, Nodes], owner: str) -> Layout:
-    """A tensor with nodes on some of its dimensions; the others are neutral."""
-    layout = plain(units, shape, "neutral", owner)
-    for dim, array in nodes.items():
-        if shape[dim] != 1:
-            layout.space.labels.append(Label(layout.raw[dim], array))
+def with_fixed(layout: Layout, dim: int, sizes: Sequence[int]) -> Layout:
+    """With new fixed dimensions in front of dimension `dim`."""
+    new: list[tuple[int, ...]] = []
+    for size in sizes:
+        slot = layout.space.slot(int(size))
+        layout.space.fixed.add(slot)
+        new.append((slot,) if size != 1 else ())
+    return Layout(layout.space, (*layout.raw[:dim], *new, *layout.raw[dim:]))
+
+
+def constant(units: Units, tensor: Tensor) -> Layout:
+    """A constant is neutral along the dimensions along which it does not change."""
+    layout = plain(units, tensor.shape, "neutral")
+    layout.value = tensor
+    for dim, slots in enumerate(layout.raw):
+        if slots and not bool((tensor == tensor[(slice(None),) * dim + (slice(1),)]).all()):
+            layout.space.fixed |= set(slots)
     return layout
 
 

@@ -1,11 +1,13 @@
 """Rules of operators that work entry by entry, of norms, reductions and softmax."""
 
-from llfc.matching.symmetry.combine import combine, fibres, pointwise, split_at
-from llfc.matching.symmetry.layout import Layout, Refusal, pin, plain, settle
-from llfc.matching.symmetry.walk import RULES, Call, Value, rule, stilled
+from llfc.matching.symmetry.calls import Call, Value, rule, stilled
+from llfc.matching.symmetry.combine import combine, fibres, pointwise
+from llfc.matching.symmetry.layout import Layout, pin, plain, settle
+from llfc.matching.symmetry.rules_order import is_used
+from llfc.matching.symmetry.views import reshape
 
 
-@rule("pointwise", "add", "sub", "mul", "div", "where", "masked_fill", "prelu_kernel", "glu_jvp")
+@rule("pointwise", "add", "sub", "mul", "div", "where", "masked_fill", "bernoulli")
 def elementwise(call: Call) -> Value:
     """Broadcasting aligns dimensions from the right; aligned units are tied."""
     return pointwise(call.units, call.tensors(), call.shape, call.owner)
@@ -30,7 +32,7 @@ def unary(call: Call) -> Value:
 
 @rule(
     *("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty"),
-    *("zeros_like", "ones_like", "full_like", "empty_like", "scalar_tensor", "bernoulli"),
+    *("zeros_like", "ones_like", "full_like", "empty_like", "scalar_tensor"),
     *("rand", "randn", "rand_like", "randn_like", "new_empty_strided"),
 )
 def uniform(call: Call) -> Value:
@@ -42,6 +44,14 @@ def uniform(call: Call) -> Value:
 def fill(call: Call) -> Value:
     """Overwritten with one number."""
     return plain(call.units, call.shape, "neutral")
+
+
+@rule("bucketize")
+def between(call: Call) -> Value:
+    """Between which of some boundaries each entry lies."""
+    edges, x = (settle(call.tensor(n)) for n in ("boundaries", "self"))
+    pin(edges, edges.slots())
+    return x
 
 
 @rule("copy")
@@ -97,21 +107,15 @@ def group_norm(call: Call) -> Value:
     x = combine(call.units, [(x, names)] + [(other, ["1"]) for other in others], names, call.owner)
     inner = channels // int(call["num_groups"])
     if 1 < inner < channels and x.dims[1]:
-        slots = split_at(x.space, x.dims[1], {inner})
-        cut, size = len(slots), 1
-        while size < inner:
-            cut -= 1
-            size *= x.space.sizes[slots[cut]]
-        raw = (x.raw[0], tuple(slots[:cut]), tuple(slots[cut:]), *x.raw[2:])
-        fibres(Layout(x.space, raw), range(2, len(raw)), call.part("groups"))
-    else:
-        dims = range(2 if inner == 1 else 1, len(x.raw))
-        fibres(x, dims, call.owner)
+        shape = x.shape
+        split = reshape(x, [shape[0], channels // inner, inner, *shape[2:]])
+        fibres(split, range(2, len(split.raw)), call.part("groups"))
+        return reshape(split, shape)
+    fibres(x, range(2 if inner == 1 else 1, len(x.raw)), call.owner)
     return x
 
 
-@rule("softmax", "log_softmax", "_softmax", "_log_softmax", "logsumexp_backward", "normalize")
-@rule("softmin", "_safe_softmax")
+@rule("softmax", "log_softmax", "_softmax", "_log_softmax", "softmin", "_safe_softmax")
 def softmax(call: Call) -> Value:
     """Entries along one dimension are compared with one another, all alike."""
     x = settle(call.first)
@@ -132,7 +136,9 @@ def reduction(call: Call) -> Value:
     x = settle(tensors[0])
     dims = call.dims(call.values.get("dim"), x)
     indexed = isinstance(call.result, list | tuple) and not call.result[1].is_floating_point()
-    if indexed:  # where the largest entry lies is another matter than how large it is
+    if indexed and is_used(
+        call.node, 1
+    ):  # where the largest entry lies is another matter than how large it is
         pin(x, [s for d in dims for s in x.dims[d]])
     names = [str(d) for d in range(len(x.raw))]
     kept = [name for d, name in enumerate(names) if d not in dims]
@@ -143,25 +149,6 @@ def reduction(call: Call) -> Value:
     if isinstance(call.result, list | tuple):
         return [result] * len(call.result)
     return result
-
-
-@rule("cumsum", "cumprod", "argmax", "argmin", "sort", "topk", "argsort", "flip", "kthvalue")
-def positional(call: Call) -> Value:
-    """What lies where along the dimension matters: it is fixed."""
-    x = settle(call.first)
-    dims = call.dims(call.values.get("dim", call.values.get("dims")), x)
-    pin(x, [s for d in dims for s in x.dims[d]])
-    names = [str(d) for d in range(len(x.raw))]
-    kept = [n for d, n in enumerate(names) if d not in dims]
-    results = call.result if isinstance(call.result, list | tuple) else [call.result]
-    if any(len(r.shape) != len(names) for r in results):
-        return combine(call.units, [(x, names)], kept, call.owner)
-    if any(tuple(r.shape) != x.shape for r in results):
-        raise Refusal("the sorted dimension changes its size")
-    return [x] * len(results) if isinstance(call.result, list | tuple) else x
-
-
-RULES.pop("flip")
 
 
 @rule("sym_size", "sym_numel", "_assert_async", "_assert_scalar")

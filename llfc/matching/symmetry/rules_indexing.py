@@ -1,61 +1,98 @@
 """Rules of operators that look up and write by position."""
 
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from llfc.matching.symmetry.calls import Call, Value, rule, stilled
 from llfc.matching.symmetry.combine import combine
-from llfc.matching.symmetry.layout import Layout, Refusal, pin, plain, settle
-from llfc.matching.symmetry.rules_views import resized
-from llfc.matching.symmetry.walk import Call, Value, rule
+from llfc.matching.symmetry.layout import Layout, Refusal, pin, plain, settle, with_fixed
+from llfc.matching.symmetry.rules_views import moves
+from llfc.matching.symmetry.views import take
 
 
-@rule("index", "_unsafe_index", "index_select", "gather", "embedding", "take_along_dim")
-def indexed(call: Call) -> Value:
-    """Looked up: the dimension looked in is fixed, the index takes its place."""
-    name = call.node.target._schema.name.partition("::")[2]  # type: ignore[union-attr]
-    if name == "embedding":
-        weight, index = call.tensor("weight"), settle(call.tensor("indices"))
-        pin(index, index.slots())
-        pin(weight, weight.dims[0])
-        return lookup(call, weight, 0, [len(index.raw)])
+@rule("embedding")
+def embedding(call: Call) -> Value:
+    """Rows of a table."""
+    return lookup(call, call.tensor("weight"), [call.tensor("indices")], 0)
+
+
+@rule("embedding_bag")
+def embedding_bag(call: Call) -> Value:
+    """Sums of rows of a table."""
+    weight, index = call.tensor("weight"), settle(call.tensor("indices"))
+    pin(weight, weight.dims[0])
+    pin(index, index.slots())
+    size = call.result[0].shape[:1]
+    inputs = [(weight, ["row", "unit"]), (index, ["asked"])]
+    bags = with_fixed(combine(call.units, inputs, ["unit"], weight.space.owner), 0, size)
+    return [bags, *stilled(call.units, list(call.result[1:]))]
+
+
+@rule("index_select")
+def index_select(call: Call) -> Value:
+    """Positions of one dimension."""
     x = settle(call.first)
-    if name in ("gather", "take_along_dim"):
-        raise Refusal("an index for each entry")
-    if name == "index_select":
-        dim, index = call.dim(call["dim"]), settle(call.tensor("index"))
-        pin(index, index.slots())
-        pin(x, x.dims[dim])
-        return resized(x, dim, call.shape[dim])
-    return advanced(call, x)
+    return lookup(call, x, [call.tensor("index")], call.dim(call["dim"], x))
 
 
-def advanced(call: Call, x: Layout) -> Layout:
-    """Indexing by tensors: neighbouring indexed dimensions become those of the index."""
-    given = list(call["indices"])
+@rule("index", "_unsafe_index")
+def indexed(call: Call) -> Value:
+    """Indexing by tensors; neighbouring indexed dimensions become those of the index."""
+    x, given = settle(call.first), list(call["indices"])
     places = [d for d, index in enumerate(given) if index is not None]
-    for index in (given[d] for d in places):
-        pin(settle(index), index.slots())
-    if places != list(range(places[0], places[-1] + 1)):
-        raise Refusal("indices at dimensions that are not neighbours")
-    rank = len(call.shape) - (len(x.raw) - len(places))
-    for dim in places:
-        pin(x, x.dims[dim])
-    return lookup(call, x, places[0], [rank], len(places))
+    if places == list(range(places[0], places[-1] + 1)):
+        return lookup(call, x, [given[d] for d in places], places[0])
+    order = [*places, *(d for d in range(len(x.raw)) if d not in places)]
+    return lookup(call, x.permuted(order), [given[d] for d in places], 0)
 
 
-def lookup(call: Call, x: Layout, dim: int, rank: list[int], count: int = 1) -> Layout:
-    """Dimensions `dim` to `dim + count` replaced by `rank[0]` fixed ones of the result's sizes."""
+def lookup(call: Call, x: Layout, indices: Sequence[Layout], dim: int) -> Layout:
+    """Neighbouring dimensions, from `dim` on, replaced by those of the indices.
+
+    What a tensor is asked for by number is told apart, unless the numbers are a constant.
+    """
+    (first, *others) = indices
+    listed = None if others else positions(first.value, x.shape[dim])
+    if listed is not None and moves(x, dim):
+        return take(x, dim, listed)
     names = [str(d) for d in range(len(x.raw))]
-    kept = names[:dim] + names[dim + count :]
-    pin(x, [s for d in range(dim, dim + count) for s in x.dims[d]])
-    rest = combine(call.units, [(x, names)], kept, x.space.owner or call.owner)
-    own: list[tuple[int, ...]] = []
-    for size in call.shape[dim : dim + rank[0]]:
-        slot = rest.space.slot(size)
-        rest.space.fixed.add(slot)
-        own.append((slot,) if size != 1 else ())
-    return Layout(rest.space, (*rest.raw[:dim], *own, *rest.raw[dim:]))
+    pin(x, [s for d in range(dim, dim + len(indices)) for s in x.dims[d]])
+    rank = max(len(index.raw) for index in indices)
+    asked = [f"index {d}" for d in range(rank)]
+    for index in indices:
+        pin(index, index.space.free & {*index.slots()})  # a buffer of numbers is no hidden unit
+    inputs = [(index, asked[rank - len(index.raw) :]) for index in indices]
+    kept = [*names[:dim], *asked, *names[dim + len(indices) :]]
+    return combine(call.units, [(x, names), *inputs], kept, x.space.owner or call.owner)
 
 
-@rule("meshgrid", "tril", "triu", "masked_fill_tensor")
-def masked(call: Call) -> Value:
+def positions(value: Tensor | None, size: int) -> list[int] | None:
+    """The positions that a constant index asks for; None if it is no constant, or no list."""
+    if value is None or value.dim() != 1 or value.is_floating_point():
+        return None
+    if value.dtype in (torch.bool, torch.uint8):  # a mask
+        value = value.nonzero().flatten()
+    return [int(n) % size for n in value.tolist()]
+
+
+@rule("gather", "take_along_dim")
+def gather(call: Call) -> Value:
+    """For each entry, another entry along one dimension."""
+    x, index = settle(call.first), settle(call.tensors()[1])
+    dim = call.dim(call["dim"], x)
+    if any(a != b for d, (a, b) in enumerate(zip(x.shape, index.shape, strict=True)) if d != dim):
+        raise Refusal("an index of another size than the tensor")
+    pin(x, x.dims[dim])
+    pin(index, index.dims[dim])
+    names = [str(d) for d in range(len(x.raw))]
+    inputs = [(x, [*names[:dim], "asked", *names[dim + 1 :]]), (index, names)]
+    return combine(call.units, inputs, names, call.owner)
+
+
+@rule("tril", "triu")
+def triangle(call: Call) -> Value:
     """The last two dimensions are told apart."""
     x = settle(call.first)
     for own in x.dims[-2:]:
@@ -63,10 +100,21 @@ def masked(call: Call) -> Value:
     return x
 
 
-@rule("index_put", "slice_scatter", "select_scatter")
+@rule("index_put", "_unsafe_index_put", "slice_scatter", "select_scatter", "scatter", "scatter_add")
+@rule("index_copy", "index_add", "index_fill", "masked_scatter")
 def scattered(call: Call) -> Value:
-    """Written into: everything stays."""
-    x, *others = [settle(layout) for layout in call.tensors()]
-    if not any(layout.space.labels for layout in (x, *others)):
+    """Written into."""
+    if not any(layout.space.labels for layout in map(settle, call.tensors())):
         return plain(call.units, call.shape, "fixed")
     raise Refusal("units are written into a part of a tensor")
+
+
+@rule("unfold")
+def windows(call: Call) -> Value:
+    """Windows that run along one dimension; the places in them are a dimension of their own."""
+    x, dim = settle(call.first), call.dim(call["dimension"])
+    pin(x, x.dims[dim])
+    names = [str(d) for d in range(len(x.raw))]
+    kept = [*names[:dim], *names[dim + 1 :]]
+    rest = combine(call.units, [(x, names)], kept, call.owner)
+    return with_fixed(with_fixed(rest, dim, [call.shape[dim]]), len(names), call.shape[-1:])

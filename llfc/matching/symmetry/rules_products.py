@@ -1,9 +1,9 @@
 """Rules of operators that contract: linear maps, convolutions, attention, pooling."""
 
+from llfc.matching.symmetry.calls import Call, Value, rule
 from llfc.matching.symmetry.combine import combine, fibres
-from llfc.matching.symmetry.layout import Layout, Refusal, pin, settle
+from llfc.matching.symmetry.layout import Layout, Refusal, pin, settle, with_fixed
 from llfc.matching.symmetry.views import expand, insert, reshape
-from llfc.matching.symmetry.walk import Call, Value, rule
 
 
 @rule("linear")
@@ -24,7 +24,7 @@ def plus(call: Call, x: Layout, bias: Layout) -> Layout:
     return combine(call.units, [(x, names), (bias, names[-1:])], names, call.owner)
 
 
-@rule("matmul", "bmm", "mm", "mv", "dot", "linalg_matmul")
+@rule("matmul", "bmm", "mm", "mv", "dot", "vdot", "linalg_matmul")
 def matmul(call: Call) -> Value:
     """A matrix product, batched over what comes before."""
     return product(call, *call.tensors())
@@ -48,6 +48,26 @@ def addmm(call: Call) -> Value:
     names = [str(d) for d in range(len(result.raw))]
     bias_names = names[len(names) - len(bias.raw) :]
     return combine(call.units, [(result, names), (bias, bias_names)], names, call.owner)
+
+
+@rule("bilinear")
+def bilinear(call: Call) -> Value:
+    """`x1 W x2` for each output."""
+    x, y, weight, *bias = call.tensors()
+    names = [f"x{d}" for d in range(len(x.raw) - 1)]
+    inputs = [(x, [*names, "i"]), (y, [*names, "j"]), (weight, ["out", "i", "j"])]
+    result = combine(call.units, inputs, [*names, "out"], call.owner)
+    return plus(call, result, bias[0]) if bias else result
+
+
+@rule("cdist", "_cdist_forward", "_euclidean_dist")
+def distances(call: Call) -> Value:
+    """From every row of one tensor to every row of another."""
+    x, y = call.tensors()
+    rank = len(call.shape) - 2
+    batch = [f"b{d}" for d in range(rank)]
+    left, right = ([*batch[rank + 2 - len(z.raw) :], end, "k"] for z, end in ((x, "i"), (y, "j")))
+    return combine(call.units, [(x, left), (y, right)], [*batch, "i", "j"], call.owner)
 
 
 @rule("einsum")
@@ -99,14 +119,8 @@ def convolution(call: Call) -> Value:
         result = combine(
             call.units, [(result, ["n", "c"]), (bias[0], ["c"])], ["n", "c"], call.owner
         )
-    sizes = call.shape[-rank:]
-    space = result.space
-    extent = []
-    for size in sizes:
-        slot = space.slot(size)
-        space.fixed.add(slot)
-        extent.append((slot,) if size != 1 else ())
-    return Layout(space, (*(result.raw if batched else result.raw[1:]), *extent))
+    result = result if batched else Layout(result.space, result.raw[1:])
+    return with_fixed(result, len(result.raw), call.shape[-rank:])
 
 
 def contracted(call: Call, x: Layout, weight: Layout, groups: int, transposed: bool) -> Layout:
@@ -146,14 +160,34 @@ def pooling(call: Call) -> Value:
     names = [str(d) for d in range(len(x.raw))]
     kept = [name for d, name in enumerate(names) if d not in changed]
     result = combine(call.units, [(x, names)], kept, call.owner)
-    space = result.space
-    extent = []
-    for size in results[0].shape[-len(changed) :]:
-        slot = space.slot(int(size))
-        space.fixed.add(slot)
-        extent.append((slot,) if size != 1 else ())
-    pooled = Layout(space, (*result.raw, *extent))
+    pooled = with_fixed(result, len(kept), results[0].shape[-len(changed) :])
     return [pooled] * len(results) if isinstance(call.result, list | tuple) else pooled
+
+
+@rule("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
+def sampled(call: Call) -> Value:
+    """Read between pixels, at places that another tensor names."""
+    x, grid = (settle(layout) for layout in call.tensors())
+    pin(grid, [s for own in grid.dims[1:] for s in own])
+    pin(x, [s for own in x.dims[2:] for s in own])
+    names = [str(d) for d in range(len(x.raw))]
+    inputs = [(x, names), (grid, ["0", *(f"grid {d}" for d in range(1, len(grid.raw)))])]
+    result = combine(call.units, inputs, names[:2], call.owner)
+    return with_fixed(result, 2, call.shape[2:])
+
+
+@rule("col2im")
+def folded(call: Call) -> Value:
+    """Patches laid over one another: the places in them come after the channels."""
+    x, shape = settle(call.first), call.shape
+    x = x if len(shape) == 4 else insert(x, 0)
+    batch, channels, patches = x.shape[0], shape[-3], x.shape[2]
+    split = reshape(x, [batch, channels, x.shape[1] // channels, patches])
+    pin(split, [s for own in split.dims[2:] for s in own])
+    names = ["n", "c", "place", "patch"]
+    result = combine(call.units, [(split, names)], names[:2], call.owner)
+    result = result if len(shape) == 4 else Layout(result.space, result.raw[1:])
+    return with_fixed(result, len(shape) - 2, shape[-2:])
 
 
 def spatial(call: Call) -> int:

@@ -4,11 +4,20 @@ import math
 
 import numpy as np
 
+from llfc.matching.symmetry.calls import Call, Value, rule
 from llfc.matching.symmetry.combine import combine, pointwise
-from llfc.matching.symmetry.layout import Label, Layout, Refusal, merged, pin, plain, settle
+from llfc.matching.symmetry.layout import (
+    Label,
+    Layout,
+    Refusal,
+    merged,
+    pin,
+    plain,
+    settle,
+    with_fixed,
+)
 from llfc.matching.symmetry.units import Nodes
 from llfc.matching.symmetry.views import drop, expand, insert, join, reshape, select, take
-from llfc.matching.symmetry.walk import Call, Value, rule
 
 
 @rule("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as")
@@ -224,20 +233,24 @@ def resized(x: Layout, dim: int, size: int) -> Layout:
         [str(d) for d in range(len(x.raw)) if d != dim],
         x.space.owner,
     )
-    slot = reduced.space.slot(size)
-    reduced.space.fixed.add(slot)
-    own = (slot,) if size != 1 else ()
-    return Layout(reduced.space, (*reduced.raw[:dim], own, *reduced.raw[dim:]))
+    return with_fixed(reduced, dim, [size])
 
 
 @rule("roll")
 def roll(call: Call) -> Value:
     """Positions turned round."""
     x = settle(call.first)
-    dims = call.dims(call["dims"], x)
-    for dim, shift in zip(dims, call["shifts"], strict=False):
-        x = take(x, dim, np.roll(np.arange(x.shape[dim]), shift))
+    if not call["dims"]:
+        line = reshape(x, [math.prod(x.shape)])
+        return reshape(turned_round(line, 0, call["shifts"][0]), x.shape)
+    for dim, shift in zip(call["dims"], call["shifts"], strict=True):
+        x = turned_round(x, call.dim(dim, x), shift)
     return x
+
+
+def turned_round(x: Layout, dim: int, shift: int) -> Layout:
+    """The positions of one dimension turned round."""
+    return take(x, dim, np.roll(np.arange(x.shape[dim]), shift))
 
 
 @rule("flip")
@@ -249,28 +262,31 @@ def flip(call: Call) -> Value:
     return x
 
 
-@rule("unfold_copy", "im2col", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle")
-def shuffled(call: Call) -> Value:
-    """Reshapes with names of their own."""
-    name = call.node.target._schema.name.partition("::")[2]  # type: ignore[union-attr]
-    x, shape = settle(call.first), call.first.shape
-    if name == "channel_shuffle":
-        groups = int(call["groups"])
-        split = reshape(x, [shape[0], groups, shape[1] // groups, *shape[2:]])
-        order = [0, 2, 1, *range(3, len(shape) + 1)]
-        return reshape(split.permuted(order), shape)
-    if name not in ("pixel_shuffle", "pixel_unshuffle"):
-        raise Refusal("patches that overlap")
-    n, c, h, w = shape[0], shape[-3], shape[-2], shape[-1]
-    if len(shape) != 4:
-        raise Refusal(f"an image batch of {len(shape)} dimensions")
-    if name == "pixel_shuffle":
-        r = int(call["upscale_factor"])
-        split = reshape(x, [n, c // (r * r), r, r, h, w])
-        return reshape(split.permuted([0, 1, 4, 2, 5, 3]), call.shape)
-    r = int(call["downscale_factor"])
-    split = reshape(x, [n, c, h // r, r, w // r, r])
-    return reshape(split.permuted([0, 1, 3, 5, 2, 4]), call.shape)
+@rule("channel_shuffle")
+def channel_shuffle(call: Call) -> Value:
+    """Groups and the channels in them change places."""
+    x, (n, c, *space) = settle(call.first), call.first.shape
+    groups = int(call["groups"])
+    split = reshape(x, [n, groups, c // groups, *space])
+    return reshape(split.permuted([0, 2, 1, *range(3, len(space) + 3)]), call.shape)
+
+
+@rule("pixel_shuffle")
+def pixel_shuffle(call: Call) -> Value:
+    """Channels spread over pixels."""
+    x, (*lead, c, h, w) = settle(call.first), call.first.shape
+    r, k = int(call["upscale_factor"]), len(call.shape) - 3
+    split = reshape(x, [*lead, c // (r * r), r, r, h, w])
+    return reshape(split.permuted([*range(k), *(k + d for d in (0, 3, 1, 4, 2))]), call.shape)
+
+
+@rule("pixel_unshuffle")
+def pixel_unshuffle(call: Call) -> Value:
+    """Pixels gathered in channels."""
+    x, (*lead, c, h, w) = settle(call.first), call.first.shape
+    r, k = int(call["downscale_factor"]), len(call.shape) - 3
+    split = reshape(x, [*lead, c, h // r, r, w // r, r])
+    return reshape(split.permuted([*range(k), *(k + d for d in (0, 2, 4, 1, 3))]), call.shape)
 
 
 @rule("glu")

@@ -1,12 +1,8 @@
-"""A spec as a table for people, and back from its JSON."""
+"""A spec as a table for people."""
 
-import json
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-from llfc.matching.axes import Axis, Factor, Feature, Segment, axis_groups
+from llfc.matching.axes import axis_groups
 from llfc.matching.permutation import PermutationSpec
 
 SHOWN = 3  # tensors named for a group before "and n more"
@@ -42,41 +38,3 @@ def table(spec: PermutationSpec) -> str:
     total = sum(spec.groups.values())
     lines.append(f"{len(spec.groups)} groups, {total} units, {len(spec.axes)} tensors")
     return "\n".join(lines + [f"frozen: {line}" for line in spec.frozen])
-
-
-def read_factor(data: Mapping[str, Any]) -> Factor:
-    """A factor from its JSON."""
-    return Factor(int(data["size"]), tuple(data["groups"]), tuple(data["units"]))
-
-
-def read_axis(data: list[list[Mapping[str, Any]]]) -> Axis:
-    """An axis from its JSON."""
-    return tuple(read_segment(segment) for segment in data)
-
-
-def read_segment(data: list[Mapping[str, Any]]) -> Segment:
-    """A segment from its JSON."""
-    return tuple(read_factor(factor) for factor in data)
-
-
-def spec_from_json(path: str | Path) -> PermutationSpec:
-    """The spec that `PermutationSpec.save` wrote.
-
-    Raises:
-        ValueError: the file holds no spec.
-    """
-    try:
-        data = json.loads(Path(path).read_text())
-        return PermutationSpec(
-            groups={str(group): int(units) for group, units in data["groups"].items()},
-            axes={name: tuple(map(read_axis, axes)) for name, axes in data["axes"].items()},
-            features={
-                group: tuple(
-                    Feature(f["module"], int(f["dim"]), read_axis(f["axis"])) for f in features
-                )
-                for group, features in data["features"].items()
-            },
-            frozen=tuple(data["frozen"]),
-        )
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a saved permutation spec ({error!r})") from error
