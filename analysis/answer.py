@@ -21,7 +21,17 @@ def answer(trials: pd.DataFrame, found: pd.DataFrame) -> str:
     what = f"between {phrase(BARRIER)} and {phrase(LLFC)}"
     if math.isnan(row["value"]):
         return f"No correlation {what} can be given: {row['note']} ({counts(trials)})."
-    return f"Spearman's ρ {what} is {row['value']:.2f}, over {counts(trials)}. {intervals(row)}"
+    text = f"Spearman's ρ {what} is {row['value']:.2f}, over {counts(trials)}. {intervals(row)}"
+    return f"{text}{within(found)}"
+
+
+def within(found: pd.DataFrame) -> str:
+    """The same within each group, as what groups share may be all that a pooled number shows."""
+    rows = found[(found["group"] != "all") & (found["method"] == "Spearman")]
+    known = [
+        f"{r['group']} {r['value']:.2f}" for _, r in rows.iterrows() if r["value"] == r["value"]
+    ]
+    return f" Within groups: {', '.join(known)}." if known else ""
 
 
 def intervals(row: "pd.Series[Any]") -> str:
@@ -74,4 +84,7 @@ def _trend(rows: pd.DataFrame, plan: Layout, series: Any, title: str) -> str:
     ]
     where = f", {title}" if title else ""
     subject = f"{name(plan.series)} {show(plan.series, series)}{where}"
-    return f"{subject[0].upper()}{subject[1:]}: the mean barrier is {'; '.join(means)}."
+    return (
+        f"{subject[0].upper()}{subject[1:]}: {phrase(BARRIER)}, averaged over trials, is"
+        f" {'; '.join(means)}."
+    )

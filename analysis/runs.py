@@ -131,10 +131,10 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
     client = MlflowClient(tracking_uri)
     found = client.get_experiment_by_name(experiment)
     if found is None:
-        names = sorted(e.name for e in client.search_experiments() if e.name != "Default")
-        raise ValueError(
-            f"unknown sweep {experiment!r}: {tracking_uri} has {', '.join(names) or 'none yet'}"
-        )
+        known = {e.name: e for e in client.search_experiments() if e.name != "Default"}
+        if not known:
+            raise ValueError(f"unknown sweep {experiment!r}: {tracking_uri} has none yet")
+        found = lookup(f"sweep of {tracking_uri}", experiment, known)
     runs = list(_search(client, found.experiment_id))
     uris = {run.info.run_id: f"{run.info.artifact_uri}/{ARTIFACT}" for run in runs}
 

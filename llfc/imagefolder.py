@@ -78,6 +78,8 @@ def resolve_folder(name: str, cache: Path, *, progress: bool = False) -> str:
     if RESOLVED.fullmatch(given) and _cached(name, cache).is_file():
         return name
     text, size = _split_size(given)
+    if not text:
+        raise ValueError(f"dataset must be {PREFIX}PATH, got no path after {PREFIX!r}")
     folder = Path(text).expanduser().absolute()
     with _one_line(folder):
         classes, pictures = _listing(folder)
@@ -136,7 +138,8 @@ def _home(folder: Path, split: str) -> Path:
         if (folder / name).is_dir():
             _stay_inside(folder, folder / name)
             return folder / name
-    raise ValueError(f"image folder {folder} must hold {' or '.join(SPLITS[split])}, holds neither")
+    wanted = " or ".join(f"{name}/" for name in SPLITS[split])
+    raise ValueError(f"image folder {folder} must hold a folder {wanted}, has none")
 
 
 def _visible(folder: Path, root: Path, *, folders: bool) -> list[Path]:

@@ -15,8 +15,8 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     ...
     ValueError: unknown norm 'bath': choose from batch, layer; did you mean 'batch'?
     """
-    if name in table:
+    if isinstance(name, str) and name in table:
         return table[name]
-    close = difflib.get_close_matches(name, table, n=1)
+    close = difflib.get_close_matches(str(name), table, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"unknown {kind} {name!r}: choose from {', '.join(sorted(table))}{hint}")

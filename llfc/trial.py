@@ -29,6 +29,7 @@ from llfc.data import Dataset
 from llfc.matching.matchers import match
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.symmetry import permutation_spec
+from llfc.modules import check_inputs, check_network
 from llfc.names import lookup
 from llfc.networks.architectures import build
 from llfc.networks.spawning import load_network
@@ -78,17 +79,20 @@ def connect(
         batch_size: at most so many images a batch, where images are in memory.
 
     Raises:
-        ValueError: if a name is unknown; the models differ in architecture; there are no images, a
-            label is out of range, or training data are needed and not given; a loss or feature is
-            not finite.
+        ValueError: if a name is unknown; the models differ in architecture, or wrap others; there
+            are no images, the models do not take them, a label is out of range, or training data
+            are needed and not given; a loss or feature is not finite.
     """
     alpha = positions(alphas)
     correct = lookup("correction", correction, CORRECTIONS)
     wanted = [lookup("measure", name, MEASURES) for name in measures]
+    check_network("model_a", model_a)
+    check_network("model_b", model_b)
     check_same_architecture(model_a, model_b)
     device = device_of(model_a)
     seen = Batches("test", test, batch_size, device)
     trained_on = None if train is None else Batches("train", train, batch_size, device)
+    check_inputs("test images", model_a, [seen.example()])
     b, record = _into_one_basis(model_a, model_b, matching, spec, seen, trained_on, seed)
     line = Line(model_a, b, alpha)
     chosen = choose_probes(line.a, seen.example(), probes)
@@ -203,6 +207,10 @@ def _into_one_basis(
     """B with its units permuted towards A's, a model of its own; and the matcher's record."""
     if matching is None:
         return b, {}
+    if not isinstance(matching, str | Permutation):
+        raise ValueError(
+            f"matching must be a name, a Permutation or None, got a {type(matching).__name__}"
+        )
     if spec is None:
         spec = permutation_spec(a, test.example())
     if isinstance(matching, str):

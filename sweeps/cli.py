@@ -55,10 +55,10 @@ def fail(message: str) -> NoReturn:
 def main(sweep: Sweep, question: str | None, arguments: Sequence[str] | None = None) -> None:
     """Run `sweep` as `arguments` change it; exit 2 on bad input, 1 if a trial failed."""
     settings, changed, measuring = parse(sweep, question, arguments)
-    # Ray and MLflow take seconds to load; a wrong option should not have to wait for them.
-    from sweeps.study import run_sweep
-
     try:
+        # Ray and MLflow take seconds to load; a wrong option should not have to wait for them.
+        from sweeps.study import run_sweep
+
         status = run_sweep(changed, measuring, settings)
     except (ValueError, OSError) as error:
         fail(str(error))

@@ -52,11 +52,12 @@ def _by_layer(name: str, table: Table) -> Iterator[Row]:
     """A table with a row a layer: a series a column, its step the layer's place.
 
     Where further words tell rows apart, a series for each. Tables of other kinds, and those with
-    a row an image, stay tables.
+    several rows a layer that numbers tell apart, as a row an image, stay tables.
     """
-    if "layer" not in table or "image" in table:
-        return
     words = [column for column in table if isinstance(table[column], list)]
+    named = list(zip(*(table[word] for word in words), strict=True))
+    if "layer" not in table or len(set(named)) < len(named):
+        return
     steps: Counter[tuple[str, ...]] = Counter()
     for at in range(len(table["layer"])):
         kind = tuple(str(table[word][at]) for word in words if word != "layer")

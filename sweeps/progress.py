@@ -81,17 +81,22 @@ class Progress:
         self._show()
 
     def _estimate(self) -> str:
-        """Time left: of each stage, the cost left at the pace seen so far."""
+        """Time left: of each stage, the cost left at the pace seen so far.
+
+        Trials begin when most networks are trained, so for long only the time of the networks is
+        known; a bound is then more use than nothing.
+        """
         if not self._left:
             return "done"
-        left = 0.0
+        left, known = 0.0, True
         for stage in STAGES:
             cost = sum(job.cost for job in self._left.values() if job.stage == stage)
             seconds, done = self._spent[stage]
-            if cost and not done:
-                return "time left unknown yet"
-            left += cost * seconds / done if cost else 0.0
-        return f"about {_clock(left / self._workers)} left"
+            known &= bool(done or not cost)
+            left += cost * seconds / done if done else 0.0
+        if not (known or left):
+            return "time left unknown yet"
+        return f"{'about' if known else 'more than'} {_clock(left / self._workers)} left"
 
     def _show(self, *, last: bool = False) -> None:
         now = time.monotonic()

@@ -245,3 +245,18 @@ def test_trends_tell_the_ends_and_the_strangers():
     assert told == ["0", "16", "independent"]
     ends = trials[(trials["matching"] == "none") & (trials["spawn_epoch"] == 16)][BARRIER]
     assert f"{ends.mean():.3g} at spawn epoch 16" in line
+
+
+def test_the_answer_says_what_holds_within_the_groups():
+    """A pooled correlation may be all between groups; the first sentence must not hide that."""
+    text = " ".join(summary_text(sweep("width")).split("\n\n")[0].split())
+    assert re.search(r"Within groups: matching none -?\d\.\d\d, matching weights -?\d\.\d\d", text)
+    assert "Within groups" not in summary_text(sweep("one matching"))
+
+
+def test_a_trend_names_the_barrier_by_its_definition():
+    """`mean barrier` is another quantity, and no mean over seeds."""
+    runs = sweep("width")
+    lines = trends(runs.trials, layout(runs.trials, "width"))
+    assert lines
+    assert all("the chord barrier of the test loss, averaged over trials, is" in x for x in lines)

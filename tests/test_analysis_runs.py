@@ -200,8 +200,11 @@ def test_a_scalar_that_one_trial_lacks_is_nan(uri, experiment):
 
 
 def test_an_unknown_sweep_is_one_line_that_lists_the_known(uri, width):
-    with pytest.raises(ValueError, match=r"^unknown sweep 'widht': sqlite:.* has .*width") as said:
+    with pytest.raises(
+        ValueError, match=r"^unknown sweep of sqlite:.* 'widht': choose from .*width"
+    ) as said:
         load_runs(uri, "widht")
+    assert "did you mean" in str(said.value)
     assert "\n" not in str(said.value)
 
 

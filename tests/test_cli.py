@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeps import SWEEPS
-from sweeps.cli import parse
+from sweeps.cli import main, parse
 from sweeps.sweep import DEFAULTS, RECIPE_AXES
 from sweeps.width import WIDTH
 
@@ -99,6 +99,23 @@ def test_every_axis_is_an_option(name, capsys):
 )
 def test_bad_input_is_one_line(words, message, capsys):
     assert message in refused(capsys, *words.split())
+
+
+def test_ctrl_c_while_ray_and_mlflow_load_is_one_line(capsys, monkeypatch):
+    """For seconds after the command is typed nothing else happens."""
+
+    class Interrupted:
+        def find_spec(self, name, path=None, target=None):
+            if name == "sweeps.study":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "sweeps.study", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as stop:
+        main(WIDTH, "", [])
+    assert stop.value.code == 130
+    said = capsys.readouterr().err
+    assert said == "interrupted: run the same command again to finish the rest\n"
 
 
 @pytest.mark.parametrize("name", SWEEPS)

@@ -244,3 +244,70 @@ def test_what_has_no_part_in_a_forward_pass_may_differ():
     b.drop.p, b.norm.momentum, b.relu.inplace = 0.1, 0.5, True
     pair = samples(10, (2, 7, 7))
     llfc.connect(a, b, test=pair, train=pair, matching=None, alphas=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"matching": 3}, "matching must be a name, a Permutation or None, got a int"),
+        ({"correction": None}, "unknown correction None: choose from none, repair"),
+        ({"batch_size": 2.5}, "batch_size must be a whole number >= 1, got 2.5"),
+        ({"probes": "linear9"}, "unknown probe 'linear9': choose from linear0"),
+        ({"test": None}, "test must be (images, labels), two tensors, or an iterable of such"),
+        ({"test": torch.ones(4, 6)}, "got a Tensor"),
+        ({"test": (torch.ones(4, 6).double(), [0, 1, 2, 3])}, "of 2 parts: tensor (4, 6), list"),
+        ({"test": (np.ones((4, 6)), np.zeros(4, int))}, "of 2 parts: ndarray, ndarray"),
+        ({"test": [torch.ones(4, 6).double()] * 3}, "got a batch that is a Tensor"),
+        ({"test": torch.utils.data.TensorDataset(*samples(4, (6,)))}, "got a TensorDataset"),
+        ({"test": (torch.ones(6).double(), torch.tensor(0))}, "tensor (6,), tensor ()"),
+        (
+            {"test": (torch.ones(4, 6, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))},
+            "test images must fit the model, got (2, 6) torch.uint8: ",
+        ),
+        (
+            {"test": (torch.ones(4, 5).double(), torch.zeros(4, dtype=torch.int64))},
+            "test images must fit the model, got (2, 5) torch.float64: ",
+        ),
+    ],
+    ids=map(str, range(13)),
+)
+def test_what_is_of_the_wrong_kind_is_refused_in_one_line(options, line, capfd):
+    assert line in line_of(mlp(0), mlp(1), **options)
+    assert capfd.readouterr() == ("", "")  # torch.export would print its own trace of a bad shape
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "line"),
+    [
+        (nn.DataParallel, "must be the network itself, got DataParallel: give its .module"),
+        (
+            lambda model: torch.compile(model, backend="eager"),
+            "must be the network itself, got OptimizedModule: give its ._orig_mod",
+        ),
+        (lambda model: model.state_dict(), "must be a torch.nn.Module, got OrderedDict"),
+    ],
+    ids=["data parallel", "compiled", "state dict"],
+)
+def test_what_is_no_network_itself_is_refused(wrapped, line):
+    a, b = mlp(0), mlp(1)
+    images, _ = samples(4, (6,))
+    spec = llfc.permutation_spec(a, images)
+    assert line_of(a, wrapped(b)) == f"model_b {line}"
+    for call in (
+        lambda: llfc.match("weights", wrapped(a), b, spec),
+        lambda: llfc.permutation_spec(wrapped(a), images),
+    ):
+        with pytest.raises(ValueError, match=line.replace(".", r"\.")):
+            call()
+
+
+def test_batches_and_inputs_that_do_not_fit_are_refused():
+    a, b = mlp(0), mlp(1)
+    images, labels = samples(4, (6,))
+    spec = llfc.permutation_spec(a, images)
+    with pytest.raises(ValueError, match="batches must be inputs as the models take them: "):
+        llfc.match("activations", a, b, spec, batches=[(images, labels)])
+    with pytest.raises(ValueError, match=r"example inputs must fit the model, got \(4, 5\) "):
+        llfc.permutation_spec(a, images[:, :5])
+    with pytest.raises(ValueError, match="spec must be a PermutationSpec, got a NoneType"):
+        llfc.match("weights", a, b, None)

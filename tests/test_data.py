@@ -366,7 +366,7 @@ def _dangling(folder):
     ("harm", "line"),
     [
         (_no_folder, "pets does not exist or is not a folder"),
-        (_no_test, "must hold test or val, holds neither"),
+        (_no_test, "must hold a folder test/ or val/, has none"),
         (_no_classes, "train/ has no class folders"),
         (_odd_class, "class 'dgo' is in one split only"),
         (_empty_class, "train/cat has no images"),
@@ -393,6 +393,11 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"file.*(Not a directory|File exists)"):
         resolve_dataset(f"imagefolder:{folder}", tmp_path / "file")
+
+
+def test_a_folder_without_a_name_is_not_the_current_one(tmp_path):
+    with pytest.raises(ValueError, match=r"^dataset must be imagefolder:PATH, got no path"):
+        resolve_dataset("imagefolder:", tmp_path)
 
 
 def test_an_unknown_resolved_name_is_one_line(tmp_path):

@@ -182,6 +182,7 @@ def test_large_images_take_the_stem_of_the_original():
         ({"width": 0.0}, "width must be a positive number, got 0.0"),
         ({"width": -1.0}, "width must be a positive number, got -1.0"),
         ({"width": math.nan}, "width must be a positive number, got nan"),
+        ({"width": 1e9}, "width must leave mlp room in memory, got 1e\\+09: "),
         ({"num_classes": 0}, "num_classes must be at least 1"),
     ],
 )

@@ -209,7 +209,7 @@ def test_refusals():
     assert refusal(a, b, images, wrong) == "test labels must be in [0, 4), got -1"
     assert refusal(a, b, images, labels[:4]) == "test has 10 images, but 4 labels"
     assert refusal(a, b, images[:0], labels[:0]) == "test has no images"
-    assert refusal(a, b, images, labels, size=0) == "batch_size must be at least 1, got 0"
+    assert refusal(a, b, images, labels, size=0) == "batch_size must be a whole number >= 1, got 0"
     assert refusal(a, b, images, labels.double()) == (
         "test labels must be whole numbers of shape [images], got torch.float64 of shape (10,)"
     )

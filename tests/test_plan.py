@@ -7,6 +7,7 @@ import pytest
 
 from llfc.specs import Network, Pair, Recipe, Trial, fingerprint
 from sweeps.plan import Queue, plan
+from sweeps.progress import Progress
 
 RECIPE = Recipe(epochs=8, batch_size=10, optimizer="sgd", lr=0.1)
 
@@ -124,3 +125,31 @@ def test_a_trained_root_that_kept_no_state_keeps_it_before_its_branches_start():
     for job in jobs:
         if isinstance(job.record, Network) and job.record.spawn_epoch:
             assert job.needs == {fingerprint(job.record.root)}
+
+
+def test_time_left_is_bounded_by_the_networks_until_a_trial_is_done(monkeypatch):
+    """Each job takes ten seconds a unit of cost, on one worker, so what is left is known."""
+    now = 0.0
+    monkeypatch.setattr("sweeps.progress.time.monotonic", lambda: now)
+    jobs = plan(TRIALS[:8], trained=nothing, kept=no_state, cost=lambda network: 1.0)
+    progress = Progress(jobs, 1)
+    assert "time left unknown yet" in progress.line()
+    left = {
+        stage: sum(j.cost for j in jobs if j.stage == stage) for stage in ("networks", "trials")
+    }
+
+    def do(job):
+        nonlocal now
+        progress.started(job)
+        now += 10 * job.cost
+        progress.finished(job, failed=False)
+        left[job.stage] -= job.cost
+
+    do(jobs[0])
+    assert progress.line().endswith(f"more than {_clock(10 * left['networks'])} left")
+    do(next(job for job in jobs if job.stage == "trials"))
+    assert progress.line().endswith(f"about {_clock(10 * sum(left.values()))} left")
+
+
+def _clock(seconds):
+    return "{}:{:02}".format(*divmod(round(seconds), 60))

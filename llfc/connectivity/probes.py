@@ -97,7 +97,7 @@ def choose_probes(
     if names is None:
         chosen = _default(readable)
     else:
-        chosen = _named(readable, names)
+        chosen = _named(readable, [names] if isinstance(names, str) else names)
     _refuse_twice(chosen)
     del keep
     return tuple(call.probe for call in chosen)

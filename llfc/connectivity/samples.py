@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 Samples = tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]]
+RULE = "must be (images, labels), two tensors, or an iterable of such batches"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +30,19 @@ class Batches:
     device: torch.device
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise ValueError(f"batch_size must be a whole number >= 1, got {self.batch_size}")
         if isinstance(self.source, Iterator):
             raise ValueError(
                 f"{self.split} must be iterable more than once, got a {type(self.source).__name__}"
             )
+        if isinstance(self.source, Tensor) or not hasattr(self.source, "__iter__"):
+            raise ValueError(f"{self.split} {RULE}, got a {type(self.source).__name__}")
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         count = 0
-        for images, labels in self._batches():
+        for batch in self._batches():
+            images, labels = self._checked(batch)
             if len(images) != len(labels):
                 raise ValueError(f"{self.split} has {len(images)} images, but {len(labels)} labels")
             if len(labels):
@@ -46,6 +50,19 @@ class Batches:
             count += len(labels)
         if not count:
             raise ValueError(f"{self.split} has no images")
+
+    def _checked(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """`batch`, if it is one."""
+        if not isinstance(batch, tuple | list):
+            raise ValueError(f"{self.split} {RULE}, got a batch that is a {type(batch).__name__}")
+        if not all(isinstance(part, Tensor) and part.ndim for part in batch) or len(batch) != 2:
+            parts = ", ".join(
+                f"tensor {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
+                for part in batch[:3]
+            )
+            raise ValueError(f"{self.split} {RULE}, got a batch of {len(batch)} parts: {parts}")
+        images, labels = batch
+        return images, labels
 
     def images(self) -> "Images":
         """The images alone."""
@@ -56,11 +73,11 @@ class Batches:
         images, _ = next(iter(self))
         return images[:2]
 
-    def _batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Iterable[Any]:
         pair = _in_memory(self.source)
         if pair is None:
-            return cast("Iterable[tuple[Tensor, Tensor]]", self.source)
-        images, labels = pair
+            return self.source
+        images, labels = self._checked(pair)
         if len(images) != len(labels):
             raise ValueError(f"{self.split} has {len(images)} images, but {len(labels)} labels")
         # Of equal sizes, so that no batch is too small for the statistics of a batch norm.
@@ -79,10 +96,10 @@ class Images:
             yield images
 
 
-def _in_memory(source: Samples) -> tuple[Tensor, Tensor] | None:
-    """`source` itself if it is a pair of tensors, and not batches of them."""
+def _in_memory(source: Samples) -> tuple[Any, Any] | None:
+    """`source` itself if it is a pair of images and labels, and not of batches of them."""
     if isinstance(source, tuple | list) and len(source) == 2:
         images, labels = source
-        if isinstance(images, Tensor) and isinstance(labels, Tensor):
+        if not (isinstance(images, tuple | list) and isinstance(labels, tuple | list)):
             return images, labels
     return None

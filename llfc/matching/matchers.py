@@ -13,6 +13,7 @@ from llfc.matching.sinkhorn import match_sinkhorn
 from llfc.matching.straight_through import match_straight_through
 from llfc.matching.taps import Inputs
 from llfc.matching.weights import match_weights
+from llfc.modules import check_network
 from llfc.names import lookup
 
 
@@ -66,6 +67,12 @@ def match(
 
     Raises:
         ValueError: if the name is unknown, the models are not of one architecture or not the
-            spec's, a parameter is not finite, or a matcher that needs batches has none.
+            spec's, or wrap others, a parameter is not finite, or a matcher that needs batches has
+            none.
     """
-    return lookup("matching", name, MATCHERS)(a, b, spec, batches, seed=seed)
+    matcher = lookup("matching", name, MATCHERS)
+    check_network("model a", a)
+    check_network("model b", b)
+    if not isinstance(spec, PermutationSpec):
+        raise ValueError(f"spec must be a PermutationSpec, got a {type(spec).__name__}")
+    return matcher(a, b, spec, batches, seed=seed)

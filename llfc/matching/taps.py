@@ -69,6 +69,9 @@ def listening(model: nn.Module, where: Mapping[Key, Tap]) -> Iterator[Listen]:
         try:
             with torch.no_grad():
                 model(*(tensor.to(device) for tensor in inputs))
+        except (TypeError, RuntimeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(f"batches must be inputs as the models take them: {reason}") from error
         finally:
             active = False
         return dict(heard)

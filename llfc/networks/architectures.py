@@ -1,7 +1,8 @@
 """The architectures by name, and how a network of one is built."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -79,7 +80,8 @@ def build(
     model = skeleton(
         architecture, width=width, norm=norm, input_shape=input_shape, num_classes=num_classes
     )
-    model.to_empty(device="cpu")
+    with _fitting(architecture, width):
+        model.to_empty(device="cpu")
     initialise(model, generator)
     if (norm or ARCHITECTURES[architecture].norm) == "none":
         for module in model.modules():
@@ -107,5 +109,17 @@ def skeleton(
             f"input_shape and num_classes must be at least 1, got {input_shape} and {num_classes}"
         )
     # On the meta device torch's own first weights draw nothing from the global generator.
-    with torch.device("meta"):
+    with torch.device("meta"), _fitting(architecture, width):
         return entry.make(width=width, norm=norm, input_shape=input_shape, num_classes=num_classes)
+
+
+@contextmanager
+def _fitting(architecture: str, width: float) -> Iterator[None]:
+    """A network that is too large to be made, as a ValueError in one line."""
+    try:
+        yield
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # as the size overflows
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"width must leave {architecture} room in memory, got {width:g}: {reason}"
+        ) from error

@@ -30,6 +30,7 @@ from llfc.matching.symmetry.quotient import quotient
 from llfc.matching.symmetry.sharing import overlapping, shared_names
 from llfc.matching.symmetry.units import Nodes, Units
 from llfc.matching.symmetry.walk import Walk
+from llfc.modules import check_inputs, check_network
 
 # Importing them registers the rules.
 RULE_BOOKS = (rules_elementwise, rules_indexing, rules_order, rules_products, rules_views)
@@ -151,6 +152,8 @@ def permutation_spec(
         ValueError: in one line, the operator, node and module that no rule covers; or that the
             model cannot be exported; or that the self-check failed.
     """
+    check_network("model", model)
+    check_inputs("example inputs", model, example_inputs)
     spec = derive(model, example_inputs, strict)
     spec.check(model, *example_inputs)
     return spec
