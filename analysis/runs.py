@@ -24,6 +24,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from analysis.params import NULLABLE, params_of, trial_from_params
+from analysis.server import check_server
 from llfc.names import lookup
 from llfc.results import CURVE, PROFILE, TABLES, Connection, connection_from_json
 from llfc.specs import fingerprint
@@ -145,6 +146,7 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
 
 
 def _check_store(tracking_uri: str) -> None:
+    check_server(tracking_uri)
     # MLflow would make an empty store where there is none, and say that it has no runs.
     path = tracking_uri.removeprefix("sqlite:///")
     if path != tracking_uri and not Path(path).is_file():

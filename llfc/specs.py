@@ -68,6 +68,8 @@ class Recipe:
             raise ValueError(f"weight_decay must be a number >= 0, got {self.weight_decay}")
         if any(not 0 < share < 1 for share in self.milestones):
             raise ValueError(f"milestones must be shares in (0, 1), got {self.milestones}")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must rise, got {self.milestones}")
 
 
 @dataclass(frozen=True, kw_only=True)

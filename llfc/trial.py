@@ -34,6 +34,7 @@ from llfc.names import lookup
 from llfc.networks.architectures import build
 from llfc.networks.spawning import load_network
 from llfc.networks.store import Store
+from llfc.networks.training import check_batches
 from llfc.results import Array, Connection
 from llfc.seeds import stream
 from llfc.specs import DEFAULT_MEASURES, Network, Trial, fingerprint
@@ -150,11 +151,11 @@ def run_trial(
         raise ValueError(f"trial {fingerprint(trial)}: {error}") from error
 
 
-def check_probes(trial: Trial, dataset: Dataset) -> None:
-    """See that the modules that `trial` probes are there, before anything is trained.
+def check_trial(trial: Trial, dataset: Dataset) -> None:
+    """See that the network of `trial` takes the data and has the probes, before it is trained.
 
     Raises:
-        ValueError: if a name or pattern matches nothing.
+        ValueError: if a probe's name or pattern matches nothing, or a batch is too small.
     """
     network = trial.pair.a
     model = build(
@@ -165,6 +166,7 @@ def check_probes(trial: Trial, dataset: Dataset) -> None:
         num_classes=dataset.num_classes,
         generator=stream(0, "init"),
     )
+    check_batches(model, len(dataset.train_labels), network.recipe.batch_size)
     images, _ = next(iter(dataset.batches("test", 2)))
     choose_probes(model.eval(), images, trial.probes)
 

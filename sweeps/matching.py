@@ -1,7 +1,5 @@
 """Which matching method, with which correction, brings two strangers onto one flat line?"""
 
-from llfc.connectivity.corrections import CORRECTIONS
-from llfc.matching.matchers import MATCHERS
 from sweeps.cli import main
 from sweeps.sweep import Sweep
 
@@ -13,8 +11,16 @@ MATCHING = Sweep(
         "width": [1 / 4],
         "spawn_epoch": [None],
         "seed": [0, 1, 2],
-        "matching": sorted(MATCHERS),
-        "correction": sorted(CORRECTIONS),
+        "matching": [
+            "none",
+            "activations",
+            "activations-uncentred",
+            "weights",
+            "frank-wolfe",
+            "sinkhorn",
+            "straight-through",
+        ],
+        "correction": ["none", "rescale", "reset", "repair"],
     },
 )
 

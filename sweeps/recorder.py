@@ -4,12 +4,15 @@ import json
 import queue
 import threading
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from llfc.networks.store import Store
 from llfc.results import connection_from_json
 from llfc.specs import Trial, fingerprint
-from sweeps.tracking import Tracker
 from sweeps.worker import PROVENANCE, RESULTS
+
+if TYPE_CHECKING:
+    from sweeps.tracking import Tracker
 
 
 class Recorder:
@@ -21,7 +24,7 @@ class Recorder:
             store, so running the sweep again logs them without measuring them again.
     """
 
-    def __init__(self, tracker: Tracker, store: Store) -> None:
+    def __init__(self, tracker: "Tracker", store: Store) -> None:
         self.logged = 0
         self.failed: dict[Trial, str] = {}
         self._tracker = tracker

@@ -3,22 +3,26 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from analysis.report import summary_text, write_report
-from analysis.runs import load_runs
 from llfc.data import Dataset, load_dataset, resolve_dataset
 from llfc.networks.spawning import has_state, training_cost
 from llfc.networks.store import Store
 from llfc.specs import Network, Trial, fingerprint
-from llfc.trial import check_probes
+from llfc.trial import check_trial
+from sweeps.grid import DEFAULTS, trials_of
 from sweeps.launch import Outcome, run_jobs, start
 from sweeps.plan import Job, plan
 from sweeps.recorder import Recorder
 from sweeps.settings import Settings
-from sweeps.sweep import DEFAULTS, Sweep
-from sweeps.tracking import Tracker
+from sweeps.sweep import Sweep
 from sweeps.worker import RESULTS
+
+if TYPE_CHECKING:
+    from sweeps.tracking import Tracker
+
+# A data set's name and how many of its training images are used.
+DataKey = tuple[str, int | None]
 
 
 def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) -> int:
@@ -32,20 +36,15 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
         OSError: if the storage folder cannot be written.
     """
     store = Store(settings.store)
-    trials = _resolved(sweep, settings).trials(**measuring)
+    trials = trials_of(_resolved(sweep, settings), **measuring)
     store.check_writable()
+    to_measure = {t for t in trials if store.get_text(RESULTS, fingerprint(t)) is None}
     with ThreadPoolExecutor() as pool:
         # The tracking store and Ray each take seconds to open. Ray is started by this thread: its
         # processes end with the thread that started them.
-        opening = pool.submit(
-            Tracker, settings.tracking, sweep.name, settings.storage / "artifacts"
-        )
-        reading = pool.submit(_load_each, trials, settings)
-        to_measure = {t for t in trials if store.get_text(RESULTS, fingerprint(t)) is None}
+        opening = pool.submit(_open, sweep, trials, settings)
         workers = start(settings) if to_measure else 0
-        datasets, tracker = reading.result(), opening.result()
-    for trial in {(*_data_key(t.pair.a), t.pair.a.architecture): t for t in trials}.values():
-        check_probes(trial, datasets[_data_key(trial.pair.a)])
+        datasets, tracker = opening.result()
     tracker.remove_abandoned()
     finished = tracker.finished()
     missing = [trial for trial in trials if fingerprint(trial) not in finished]
@@ -72,6 +71,26 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
     return status
 
 
+def _open(
+    sweep: Sweep, trials: Sequence[Trial], settings: Settings
+) -> tuple[Mapping[DataKey, Dataset], "Tracker"]:
+    """The data sets, on which every trial can be run, and then the tracking store."""
+    datasets = _load_each(trials, settings)
+    kinds = {_kind(trial): trial for trial in trials}
+    for trial in kinds.values():
+        check_trial(trial, datasets[_data_key(trial.pair.a)])
+    # Here, not above: MLflow and matplotlib load while Ray starts.
+    from sweeps.tracking import Tracker
+
+    return datasets, Tracker(settings.tracking, sweep.name, settings.storage / "artifacts")
+
+
+def _kind(trial: Trial) -> tuple[Any, ...]:
+    """What two trials have in common of which one need not be checked."""
+    network = trial.pair.a
+    return (*_data_key(network), network.architecture, network.norm, network.recipe.batch_size)
+
+
 def _resolved(sweep: Sweep, settings: Settings) -> Sweep:
     """The sweep with its image folders named by their content."""
     names = sweep.axes.get("dataset", DEFAULTS["dataset"])
@@ -80,13 +99,11 @@ def _resolved(sweep: Sweep, settings: Settings) -> Sweep:
     return sweep.replace({"dataset": resolved})
 
 
-def _data_key(network: Network) -> tuple[str, int | None]:
+def _data_key(network: Network) -> DataKey:
     return network.dataset, network.limit_train
 
 
-def _load_each(
-    trials: Iterable[Trial], settings: Settings
-) -> dict[tuple[str, int | None], Dataset]:
+def _load_each(trials: Iterable[Trial], settings: Settings) -> dict[DataKey, Dataset]:
     """Every data set of the sweep, read once here: a missing one is said before anything runs."""
     wanted = {_data_key(trial.pair.a): trial.limit_test for trial in trials}
     return {
@@ -130,8 +147,11 @@ def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Seq
     )
 
 
-def _report(sweep: Sweep, trials: Sequence[Trial], tracker: Tracker, settings: Settings) -> None:
+def _report(sweep: Sweep, trials: Sequence[Trial], tracker: "Tracker", settings: Settings) -> None:
     """Print and write the answer that these trials give, whatever else the experiment holds."""
+    from analysis.report import summary_text, write_report
+    from analysis.runs import load_runs
+
     runs = load_runs(settings.tracking, sweep.name).only({fingerprint(trial) for trial in trials})
     if not len(runs.trials):
         return

@@ -1,115 +1,26 @@
-"""A sweep: a question, its grid, and the trials that the grid makes. No Ray here."""
+"""A sweep: a question and the grid that answers it, as plain data that loads at once."""
 
 import dataclasses
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from llfc.connectivity.corrections import CORRECTIONS
-from llfc.connectivity.measures import MEASURES
-from llfc.data import DATASETS
-from llfc.imagefolder import PREFIX
-from llfc.matching.matchers import MATCHERS
-from llfc.names import lookup
-from llfc.networks.architectures import ARCHITECTURES
-from llfc.networks.recipes import default_recipe
-from llfc.specs import DEFAULT_MEASURES, Pair, Recipe, Trial
-
-# A recipe's fields are axes too; one that a sweep does not name keeps the recipe's own value.
-RECIPE_AXES = tuple(field.name for field in dataclasses.fields(Recipe))
-
-# Every axis, in the order in which trials are listed, with the value it has if a sweep is silent.
-# Norm None: the architecture's usual one.
-DEFAULTS: Mapping[str, Sequence[Any]] = {
-    "dataset": ("fashion-mnist-small",),
-    "limit_train": (None,),
-    "architecture": ("mlp",),
-    "norm": (None,),
-    "width": (1.0,),
-    "spawn_epoch": (None,),
-    "seed": (0, 1, 2),
-    "matching": ("none",),
-    "correction": ("reset",),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """A question, and the grid that answers it.
+    """A question, and the grid that answers it; `sweeps.grid` makes its trials.
 
     Attributes:
         name: also the name of its MLflow experiment, its report and its notebook.
         x: the axis that the question is about; the report's figures have it as x axis.
-        axes: values by axis; axes that are not named have their value in DEFAULTS, and those of
-            RECIPE_AXES that of the recipe.
+        axes: values by axis; an axis that is not named has its value in `sweeps.grid.DEFAULTS`, or
+            that of the recipe if it is one of `sweeps.grid.RECIPE_AXES`.
     """
 
     name: str
     x: str
     axes: Mapping[str, Sequence[Any]]
 
-    def __post_init__(self) -> None:
-        for name, values in self.axes.items():
-            lookup("axis", name, dict.fromkeys([*DEFAULTS, *RECIPE_AXES]))
-            if not values:
-                raise ValueError(f"axis {name} must have at least one value, got none")
-
     def replace(self, axes: Mapping[str, Sequence[Any]]) -> "Sweep":
         """This sweep with the values of `axes` in place of its own."""
         return dataclasses.replace(self, axes={**self.axes, **axes})
-
-    def trials(
-        self,
-        *,
-        alphas: int = 25,
-        probes: tuple[str, ...] | None = None,
-        measures: tuple[str, ...] = DEFAULT_MEASURES,
-        limit_test: int | None = None,
-    ) -> list[Trial]:
-        """Every distinct trial of the grid.
-
-        Raises:
-            ValueError: if a name is unknown or a value breaks the rule of its field.
-        """
-        for name in measures:
-            lookup("measure", name, MEASURES)
-        trials = (
-            Trial(
-                pair=_pair(point),
-                matching=point["matching"],
-                correction=point["correction"],
-                alphas=alphas,
-                probes=probes,
-                measures=measures,
-                limit_test=limit_test,
-            )
-            for point in self._points()
-        )
-        return list(dict.fromkeys(trials))
-
-    def _points(self) -> Iterator[dict[str, Any]]:
-        axes = {**DEFAULTS, **self.axes}
-        for values in itertools.product(*axes.values()):
-            yield dict(zip(axes, values, strict=True))
-
-
-def _pair(point: Mapping[str, Any]) -> Pair:
-    """The pair at one point of the grid; its names are looked up before anything is trained."""
-    lookup("matching", point["matching"], MATCHERS)
-    lookup("correction", point["correction"], CORRECTIONS)
-    if not point["dataset"].startswith(PREFIX):
-        lookup("dataset", point["dataset"], DATASETS)
-    architecture = lookup("architecture", point["architecture"], ARCHITECTURES)
-    changes = {name: point[name] for name in RECIPE_AXES if name in point}
-    recipe = default_recipe(point["architecture"], point["dataset"], point["norm"])
-    return Pair(
-        architecture=point["architecture"],
-        width=point["width"],
-        norm=point["norm"] or architecture.norm,
-        dataset=point["dataset"],
-        limit_train=point["limit_train"],
-        seed=point["seed"],
-        spawn_epoch=point["spawn_epoch"],
-        recipe=dataclasses.replace(recipe, **changes),
-    )

@@ -26,6 +26,7 @@ from mlflow.exceptions import MlflowException
 
 from analysis.measure_figures import trial_figures
 from analysis.params import params_of
+from analysis.server import check_server
 from llfc.results import Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
 from sweeps.flattening import metrics_of, tables_of
@@ -62,6 +63,7 @@ class Tracker:
                 _check_writable(folder)
             if uri.startswith(SQLITE):
                 _check_writable(Path(uri.removeprefix(SQLITE)).parent)
+            check_server(uri)
             self._client = MlflowClient(tracking_uri=uri)
             self.experiment_id = self._experiment(experiment, folder)
         self._tags = {

@@ -1,20 +1,24 @@
 """The command line: every axis and setting is a typed option; bad input is one line and exit 2."""
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from llfc.connectivity.corrections import CORRECTIONS
+from llfc.matching.matchers import MATCHERS
 from sweeps import SWEEPS
-from sweeps.cli import main, parse
-from sweeps.sweep import DEFAULTS, RECIPE_AXES
+from sweeps.cli import main
+from sweeps.grid import DEFAULTS, RECIPE_AXES, trials_of
+from sweeps.options import parse
 from sweeps.width import WIDTH
 
 
 def refused(capsys, *words):
     """What is said about `words`, which must be refused with exit code 2 and one line."""
     with pytest.raises(SystemExit) as stop:
-        parse(WIDTH, "", words)
+        main(WIDTH, "", words)
     said = capsys.readouterr()
     assert stop.value.code == 2
     assert said.out == ""
@@ -37,7 +41,7 @@ def test_options_replace_axes_and_settings():
     assert measuring == {"alphas": 11, "probes": ("conv1", "fc")}
     assert str(settings.storage) == "/elsewhere"
     assert settings.cpus_per_trial == 2
-    trials = sweep.trials(**measuring)
+    trials = trials_of(sweep, **measuring)
     assert len(trials) == 3 * 3 * 3 * len(WIDTH.axes["matching"])
     assert {trial.pair.recipe.epochs for trial in trials} == {6}
     assert {trial.pair.norm for trial in trials} == {"batch"}  # the architecture's usual one
@@ -45,7 +49,7 @@ def test_options_replace_axes_and_settings():
 
 def test_norm_none_is_no_norm_and_not_the_usual_one():
     _, sweep, _ = parse(WIDTH, "", "--architecture resnet20 --norm none batch".split())
-    assert {trial.pair.norm for trial in sweep.trials()} == {"none", "batch"}
+    assert {trial.pair.norm for trial in trials_of(sweep)} == {"none", "batch"}
 
 
 def test_without_options_the_sweep_is_as_written():
@@ -55,9 +59,11 @@ def test_without_options_the_sweep_is_as_written():
 
 def test_measures_are_named_or_none():
     _, sweep, measuring = parse(WIDTH, "", "--measures similarity random-direction".split())
-    assert {t.measures for t in sweep.trials(**measuring)} == {("random-direction", "similarity")}
+    assert {t.measures for t in trials_of(sweep, **measuring)} == {
+        ("random-direction", "similarity")
+    }
     _, sweep, measuring = parse(WIDTH, "", "--measures none --probes none".split())
-    assert {(t.measures, t.probes) for t in sweep.trials(**measuring)} == {((), None)}
+    assert {(t.measures, t.probes) for t in trials_of(sweep, **measuring)} == {((), None)}
 
 
 @pytest.mark.parametrize("name", [*DEFAULTS, *RECIPE_AXES])
@@ -101,15 +107,16 @@ def test_bad_input_is_one_line(words, message, capsys):
     assert message in refused(capsys, *words.split())
 
 
-def test_ctrl_c_while_ray_and_mlflow_load_is_one_line(capsys, monkeypatch):
+@pytest.mark.parametrize("module", ["sweeps.options", "sweeps.study"])
+def test_ctrl_c_while_the_libraries_load_is_one_line(module, capsys, monkeypatch):
     """For seconds after the command is typed nothing else happens."""
 
     class Interrupted:
         def find_spec(self, name, path=None, target=None):
-            if name == "sweeps.study":
+            if name == module:
                 raise KeyboardInterrupt
 
-    monkeypatch.delitem(sys.modules, "sweeps.study", raising=False)
+    monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
     with pytest.raises(SystemExit) as stop:
         main(WIDTH, "", [])
@@ -118,12 +125,27 @@ def test_ctrl_c_while_ray_and_mlflow_load_is_one_line(capsys, monkeypatch):
     assert said == "interrupted: run the same command again to finish the rest\n"
 
 
+def test_nothing_slow_is_loaded_before_ctrl_c_is_heard():
+    code = "import sweeps.cli, sys; print(*({*sys.argv[1:]} & sys.modules.keys()))"
+    slow = ["torch", "numpy", "ray", "mlflow", "pandas"]
+    said = subprocess.run(
+        [sys.executable, "-c", code, *slow], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == ""
+
+
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_lists_distinct_trials_and_has_its_question(name):
     sweep, question = SWEEPS[name]
-    trials = sweep.trials()
+    trials = trials_of(sweep)
     assert len(trials) == len(set(trials)) >= 4
     assert sweep.name == name
     assert sweep.x in DEFAULTS
     assert len({getattr(t.pair, sweep.x, None) or getattr(t, sweep.x, None) for t in trials}) > 1
     assert "?" in question.splitlines()[0]
+
+
+def test_the_matching_sweep_has_every_matcher_and_correction():
+    sweep, _ = SWEEPS["matching"]
+    assert sorted(sweep.axes["matching"]) == sorted(MATCHERS)
+    assert sorted(sweep.axes["correction"]) == sorted(CORRECTIONS)

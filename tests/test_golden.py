@@ -9,20 +9,20 @@ from llfc.data import load_dataset
 from llfc.networks.spawning import train_network
 from llfc.networks.store import Store
 from llfc.trial import run_trial
+from sweeps.grid import trials_of
 from sweeps.smoke import SMOKE
 
 GOLDEN = Path(__file__).with_name("golden.json")
-TRIAL = SMOKE.replace(
-    {
-        "width": [1 / 32],
-        "limit_train": [500],
-        "epochs": [4],
-        "batch_size": [10],
-        "spawn_epoch": [1],
-        "seed": [0],
-        "matching": ["weights"],
-    }
-).trials(alphas=5, limit_test=100)[0]
+AXES = {
+    "width": [1 / 32],
+    "limit_train": [500],
+    "epochs": [4],
+    "batch_size": [10],
+    "spawn_epoch": [1],
+    "seed": [0],
+    "matching": ["weights"],
+}
+(TRIAL,) = trials_of(SMOKE.replace(AXES), alphas=5, limit_test=100)
 
 
 def test_the_golden_trial_still_gives_its_numbers(tmp_path, request):

@@ -16,6 +16,7 @@ from llfc.networks.store import Store
 from llfc.results import connection_from_json, connection_to_json
 from llfc.specs import fingerprint
 from llfc.trial import run_trial
+from sweeps.grid import trials_of
 from sweeps.smoke import SMOKE
 
 pytestmark = pytest.mark.slow
@@ -60,7 +61,7 @@ def test_every_trial_has_one_complete_run_and_the_report_is_there(done):
     storage, said = done
     runs = runs_in(storage)
     assert sorted(runs.trials["fingerprint"]) == sorted(
-        fingerprint(trial) for trial in SMOKE.replace(AXES).trials()
+        fingerprint(trial) for trial in trials_of(SMOKE.replace(AXES))
     )
     assert len(runs.unfinished) == 0
     assert "2 networks trained, 2 trials measured" in said.stdout
@@ -71,7 +72,7 @@ def test_every_trial_has_one_complete_run_and_the_report_is_there(done):
 def test_a_worker_finds_what_this_process_finds(done):
     storage, _ = done
     store = Store(storage / "store")
-    for trial in SMOKE.replace(AXES).trials():
+    for trial in trials_of(SMOKE.replace(AXES)):
         dataset = load_dataset(
             trial.pair.dataset,
             data_root=None,
@@ -108,7 +109,7 @@ def test_measured_but_not_logged_is_logged_without_measuring(storage):
 
 
 def test_a_damaged_network_is_set_aside_and_retrained(storage):
-    network = SMOKE.replace(AXES).trials()[0].pair.a
+    network = trials_of(SMOKE.replace(AXES))[0].pair.a
     path = storage / "store/networks" / f"{fingerprint(network)}.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -124,7 +125,7 @@ def test_a_failing_trial_stops_no_other_and_is_named(storage):
     said = sweep(storage, "--lr", "0.001", "1e30")
     assert said.returncode == 1
     failed = [line for line in said.stderr.splitlines() if line.startswith("failed:")]
-    trials = SMOKE.replace({**AXES, "lr": [1e30]}).trials()
+    trials = trials_of(SMOKE.replace({**AXES, "lr": [1e30]}))
     for trial in trials:
         assert any(fingerprint(trial) in line and "loss" in line for line in failed)
     assert "run the same command again" in said.stderr

@@ -76,7 +76,7 @@ def train(
     layout = fastest_layout(model, dataset.train_images.device)
     model.load_state_dict(start.weights)
     model.train().to(memory_format=layout)  # type: ignore[call-overload]
-    _check_batches(model, len(dataset.train_labels), recipe.batch_size)
+    check_batches(model, len(dataset.train_labels), recipe.batch_size)
     optimizer = _optimizer(model, recipe, start.optimizer)
     steps = -(-len(dataset.train_labels) // recipe.batch_size)
     for epoch in range(start.epoch, until_epoch):
@@ -112,7 +112,12 @@ def learning_rate(recipe: Recipe, share: float) -> float:
     return recipe.lr
 
 
-def _check_batches(model: nn.Module, count: int, batch_size: int) -> None:
+def check_batches(model: nn.Module, count: int, batch_size: int) -> None:
+    """See that no batch of an epoch over `count` images is too small for `model`.
+
+    Raises:
+        ValueError: if a batch norm would see a batch of one image, which has no variance.
+    """
     normed = any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
     if normed and (count % batch_size == 1 or batch_size == 1):
         raise ValueError(
