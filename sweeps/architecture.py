@@ -9,6 +9,7 @@ from sweeps.sweep import Sweep
 ARCHITECTURE = Sweep(
     name="architecture",
     x="architecture",
+    question=__doc__,
     axes={
         "architecture": ["mlp", "vgg11", "resnet20"],
         "width": [1 / 4],
@@ -19,4 +20,4 @@ ARCHITECTURE = Sweep(
 )
 
 if __name__ == "__main__":
-    main(ARCHITECTURE, __doc__)
+    main(ARCHITECTURE)

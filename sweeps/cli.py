@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sweeps.sweep import Sweep
 
 
-def main(sweep: Sweep, question: str | None, arguments: Sequence[str] | None = None) -> None:
+def main(sweep: Sweep, arguments: Sequence[str] | None = None) -> None:
     """Run `sweep` as `arguments` change it.
 
     Exits with 0 if every trial has its run, 1 if some failed, 2 on bad input, 130 on Ctrl-C.
@@ -16,7 +16,7 @@ def main(sweep: Sweep, question: str | None, arguments: Sequence[str] | None = N
         # option need not wait for the latter two.
         from sweeps.options import parse
 
-        settings, changed, measuring = parse(sweep, question, arguments)
+        settings, changed, measuring = parse(sweep, arguments)
         from sweeps.study import run_sweep
 
         status = run_sweep(changed, measuring, settings)

@@ -6,6 +6,7 @@ from sweeps.sweep import Sweep
 MATCHING = Sweep(
     name="matching",
     x="matching",
+    question=__doc__,
     axes={
         "architecture": ["mlp", "vgg11", "resnet20"],
         "width": [1 / 4],
@@ -25,4 +26,4 @@ MATCHING = Sweep(
 )
 
 if __name__ == "__main__":
-    main(MATCHING, __doc__)
+    main(MATCHING)

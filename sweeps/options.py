@@ -47,14 +47,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(
-    sweep: Sweep, question: str | None, arguments: Sequence[str] | None = None
+    sweep: Sweep, arguments: Sequence[str] | None = None
 ) -> tuple[Settings, Sweep, dict[str, Any]]:
     """The settings, the changed sweep and the measuring options.
 
     Raises:
         ValueError: if an option is unknown, or a value is of the wrong type or breaks a rule.
     """
-    parser = _parser(sweep, question)
+    parser = _parser(sweep)
     given, unknown = parser.parse_known_args(arguments)
     options = {action.option_strings[-1]: action for action in parser._actions}
     for word in unknown:
@@ -68,8 +68,8 @@ def parse(
     return Settings(**settings), changed, measuring
 
 
-def _parser(sweep: Sweep, question: str | None) -> argparse.ArgumentParser:
-    parser = _Parser(description=question, allow_abbrev=False)
+def _parser(sweep: Sweep) -> argparse.ArgumentParser:
+    parser = _Parser(description=sweep.question, allow_abbrev=False)
     hints = {**_hints(Recipe), **_hints(Trial), **_hints(Pair)}
     axes = parser.add_argument_group("axes: one value or several, every combination is a trial")
     for name in (*DEFAULTS, *RECIPE_AXES):

@@ -6,6 +6,7 @@ from sweeps.sweep import Sweep
 SMOKE = Sweep(
     name="smoke",
     x="width",
+    question=__doc__,
     axes={
         "width": [1 / 16, 1 / 8],
         "limit_train": [1000],
@@ -16,4 +17,4 @@ SMOKE = Sweep(
 )
 
 if __name__ == "__main__":
-    main(SMOKE, __doc__)
+    main(SMOKE)

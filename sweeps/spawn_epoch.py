@@ -9,6 +9,7 @@ from sweeps.sweep import Sweep
 SPAWN_EPOCH = Sweep(
     name="spawn_epoch",
     x="spawn_epoch",
+    question=__doc__,
     axes={
         "architecture": ["mlp"],
         "width": [1],
@@ -19,4 +20,4 @@ SPAWN_EPOCH = Sweep(
 )
 
 if __name__ == "__main__":
-    main(SPAWN_EPOCH, __doc__)
+    main(SPAWN_EPOCH)

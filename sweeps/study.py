@@ -82,7 +82,8 @@ def _open(
     # Here, not above: MLflow and matplotlib load while Ray starts.
     from sweeps.tracking import Tracker
 
-    return datasets, Tracker(settings.tracking, sweep.name, settings.storage / "artifacts")
+    artifacts = settings.storage / "artifacts"
+    return datasets, Tracker(settings.tracking, sweep.name, artifacts, sweep.question)
 
 
 def _kind(trial: Trial) -> tuple[Any, ...]:

@@ -12,12 +12,14 @@ class Sweep:
 
     Attributes:
         name: also the name of its MLflow experiment, its report and its notebook.
+        question: what it asks, in one line, and what else a reader should know of the grid.
         x: the axis that the question is about; the report's figures have it as x axis.
         axes: values by axis; an axis that is not named has its value in `sweeps.grid.DEFAULTS`, or
             that of the recipe if it is one of `sweeps.grid.RECIPE_AXES`.
     """
 
     name: str
+    question: str
     x: str
     axes: Mapping[str, Sequence[Any]]
 

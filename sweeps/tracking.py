@@ -38,6 +38,19 @@ for _name in ("alembic", "mlflow"):
 PACKAGES = ("llfc", "mlflow", "numpy", "ray", "scipy", "torch", "torchvision")
 SQLITE = "sqlite:///"
 BATCH = 1000  # metrics in one call, MLflow's own limit
+# The tag that MLflow's pages show as the description, in Markdown, of an experiment or a run.
+NOTE = "mlflow.note.content"
+GUIDE = """\
+A run is a trial: two networks A and B, and the straight line from A to B in the space of weights.
+
+- `test_loss_chord` is the LMC barrier of the test loss, in nats; 0 means linearly connected.
+- `llfc_error_mean` is the LLFC error at the midpoint, averaged over layers; compare it with
+  `llfc_baseline_mean`.
+- A run's charts: `curve/...` has a step a position on the line, the first A and the last B;
+  `layer/...`, `additivity/...` and `commutativity/...` have a step a layer.
+- A run's artifacts: `figures/`, `tables/` and `connection.json`, with everything that was found.
+- The run *report of {sweep}* holds the answer to the question, as a page, among its artifacts.
+"""
 ABANDONED_SECONDS = 600.0  # a run still RUNNING after this was left by a driver elsewhere
 
 
@@ -48,12 +61,13 @@ class Tracker:
         uri: MLflow's address.
         experiment: the sweep's name.
         artifacts: folder for the artifacts where the address is a database rather than a server.
+        question: what the sweep asks; the experiment's description begins with it.
 
     Raises:
         ValueError: if the address cannot be written to.
     """
 
-    def __init__(self, uri: str, experiment: str, artifacts: Path) -> None:
+    def __init__(self, uri: str, experiment: str, artifacts: Path, question: str = "") -> None:
         remote = uri.startswith(("http:", "https:", "databricks"))
         folder = None if remote else (artifacts / experiment).absolute()
         with _named(uri):
@@ -66,6 +80,8 @@ class Tracker:
             check_server(uri)
             self._client = MlflowClient(tracking_uri=uri)
             self.experiment_id = self._experiment(experiment, folder)
+            note = f"{question}\n{GUIDE.format(sweep=experiment)}".strip()
+            self._client.set_experiment_tag(self.experiment_id, NOTE, note)
         self._tags = {
             "llfc.sweep": experiment,
             "llfc.commit": commit(),
@@ -137,7 +153,13 @@ class Tracker:
         self, trial: Trial, tags: Mapping[str, str], status: str = "FINISHED"
     ) -> Iterator[str]:
         name = fingerprint(trial)
-        tags = {**self._tags, **tags, "llfc.kind": "trial", "llfc.fingerprint": name}
+        tags = {
+            **self._tags,
+            **tags,
+            "llfc.kind": "trial",
+            "llfc.fingerprint": name,
+            NOTE: _title(trial),
+        }
         run = self._client.create_run(self.experiment_id, run_name=name, tags=tags)
         run_id: str = run.info.run_id
         try:

@@ -9,6 +9,7 @@ from sweeps.sweep import Sweep
 WIDTH = Sweep(
     name="width",
     x="width",
+    question=__doc__,
     axes={
         "architecture": ["mlp"],
         "width": [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1],  # doubling: the figure's x axis is log2
@@ -19,4 +20,4 @@ WIDTH = Sweep(
 )
 
 if __name__ == "__main__":
-    main(WIDTH, __doc__)
+    main(WIDTH)

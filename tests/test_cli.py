@@ -18,7 +18,7 @@ from sweeps.width import WIDTH
 def refused(capsys, *words):
     """What is said about `words`, which must be refused with exit code 2 and one line."""
     with pytest.raises(SystemExit) as stop:
-        main(WIDTH, "", words)
+        main(WIDTH, words)
     said = capsys.readouterr()
     assert stop.value.code == 2
     assert said.out == ""
@@ -33,7 +33,7 @@ def test_options_replace_axes_and_settings():
         " none --epochs 6 --milestones 0.5 0.75 --augment true --alphas 11 --probes conv1 fc"
         " --storage /elsewhere --cpus-per-trial 2"
     )
-    settings, sweep, measuring = parse(WIDTH, "", words.split())
+    settings, sweep, measuring = parse(WIDTH, words.split())
     assert sweep.axes["width"] == [1.0, 2.0, 0.25]
     assert sweep.axes["spawn_epoch"] == [0, 5, None]
     assert sweep.axes["milestones"] == [(0.5, 0.75)]
@@ -48,21 +48,21 @@ def test_options_replace_axes_and_settings():
 
 
 def test_norm_none_is_no_norm_and_not_the_usual_one():
-    _, sweep, _ = parse(WIDTH, "", "--architecture resnet20 --norm none batch".split())
+    _, sweep, _ = parse(WIDTH, "--architecture resnet20 --norm none batch".split())
     assert {trial.pair.norm for trial in trials_of(sweep)} == {"none", "batch"}
 
 
 def test_without_options_the_sweep_is_as_written():
-    _, sweep, measuring = parse(WIDTH, "", [])
+    _, sweep, measuring = parse(WIDTH, [])
     assert (sweep, measuring) == (WIDTH, {})
 
 
 def test_measures_are_named_or_none():
-    _, sweep, measuring = parse(WIDTH, "", "--measures similarity random-direction".split())
+    _, sweep, measuring = parse(WIDTH, "--measures similarity random-direction".split())
     assert {t.measures for t in trials_of(sweep, **measuring)} == {
         ("random-direction", "similarity")
     }
-    _, sweep, measuring = parse(WIDTH, "", "--measures none --probes none".split())
+    _, sweep, measuring = parse(WIDTH, "--measures none --probes none".split())
     assert {(t.measures, t.probes) for t in trials_of(sweep, **measuring)} == {((), None)}
 
 
@@ -119,7 +119,7 @@ def test_ctrl_c_while_the_libraries_load_is_one_line(module, capsys, monkeypatch
     monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
     with pytest.raises(SystemExit) as stop:
-        main(WIDTH, "", [])
+        main(WIDTH, [])
     assert stop.value.code == 130
     said = capsys.readouterr().err
     assert said == "interrupted: run the same command again to finish the rest\n"
@@ -136,16 +136,16 @@ def test_nothing_slow_is_loaded_before_ctrl_c_is_heard():
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_lists_distinct_trials_and_has_its_question(name):
-    sweep, question = SWEEPS[name]
+    sweep = SWEEPS[name]
     trials = trials_of(sweep)
     assert len(trials) == len(set(trials)) >= 4
     assert sweep.name == name
     assert sweep.x in DEFAULTS
     assert len({getattr(t.pair, sweep.x, None) or getattr(t, sweep.x, None) for t in trials}) > 1
-    assert "?" in question.splitlines()[0]
+    assert "?" in sweep.question.splitlines()[0]
 
 
 def test_the_matching_sweep_has_every_matcher_and_correction():
-    sweep, _ = SWEEPS["matching"]
+    sweep = SWEEPS["matching"]
     assert sorted(sweep.axes["matching"]) == sorted(MATCHERS)
     assert sorted(sweep.axes["correction"]) == sorted(CORRECTIONS)

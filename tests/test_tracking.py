@@ -134,7 +134,10 @@ def test_a_run_has_params_steps_tags_and_artifacts(tracker):
     assert "undefined" not in run.data.metrics
     assert {"llfc.commit", "llfc.versions", "llfc.device", "llfc.sweep"} <= run.data.tags.keys()
     assert "torch" in json.loads(run.data.tags["llfc.versions"])
+    assert "independent, seed 0, matching none" in run.data.tags["mlflow.note.content"]
     client = tracker._client
+    about = client.get_experiment(tracker.experiment_id).tags["mlflow.note.content"]
+    assert "report of" in about
     curve = client.get_metric_history(run.info.run_id, "curve/test_loss")
     assert [m.step for m in sorted(curve, key=lambda m: m.step)] == list(range(ALPHAS))
     layers = client.get_metric_history(run.info.run_id, "layer/cos_error")
