@@ -1,17 +1,12 @@
 """Trained networks and results under the fingerprint of what made them.
 
-A file is written beside its place and renamed into it, so a reader never sees half of one, and
-carries a checksum, so a reader never takes a damaged one for a whole. Two workers that make the
-same thing lose time, never truth.
+A file is written whole or not at all, so a reader never sees half of one, and carries a checksum,
+so a reader never takes a damaged one for a whole. Two workers that make the same thing lose time,
+never truth.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
-import time
-import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,10 +17,11 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
+from llfc.networks.files import files_at
 from llfc.specs import Network, fingerprint, to_plain
 
 NETWORKS, STATES = "networks", "states"
-ABANDONED = 24 * 3600  # seconds after which a temporary file is a killed process's
+SUFFIXES = ("safetensors", "txt")
 
 
 class StoreWarning(UserWarning):
@@ -33,29 +29,35 @@ class StoreWarning(UserWarning):
 
 
 class Store:
-    """A folder of trained networks, training states and results.
+    """A place for trained networks, training states and results.
 
-    Attributes:
-        root: the folder; made when something is first written.
+    Args:
+        root: a folder, made when something is first written; or a URI that fsspec knows, such as
+            `s3://bucket/folder`.
+
+    Raises:
+        ValueError: if the URI cannot be used here.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = Path(root)
-        self._checked: set[tuple[Path, int, int]] = set()
+    def __init__(self, root: Path | str) -> None:
+        self._files = files_at(root)
+        self._checked: set[tuple[str, Any]] = set()
+
+    @property
+    def root(self) -> Path | str:
+        """The folder or URI under which everything is."""
+        return self._files.root
 
     def check_writable(self) -> None:
         """Say now, rather than when something is finished, that nothing can be written here.
 
         Raises:
-            ValueError: if a file cannot be made in the folder.
+            ValueError: if a file cannot be made.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root):
-                pass
+            self._files.check_writable()
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise ValueError(f"store: {self.root} cannot be written: {reason}") from None
+            raise ValueError(f"store: {self.root} cannot be written: {_reason(error)}") from None
 
     def has(self, network: Network) -> bool:
         """Whether `network` is here, trained to the end and whole."""
@@ -71,9 +73,9 @@ class Store:
 
     def has_tensors(self, kind: str, name: str) -> bool:
         """Whether `kind/name` is here and whole; a whole file is read once, not every time."""
-        path = self._path(kind, name, "safetensors")
-        mark = _mark(path)
-        if mark is not None and mark in self._checked:
+        path = _path(kind, name, "safetensors")
+        mark = self._files.mark(path)
+        if mark is not None and (path, mark) in self._checked:
             return True
         return self.get_tensors(kind, name) is not None
 
@@ -89,12 +91,12 @@ class Store:
         text = json.dumps(record, sort_keys=True)
         # One entry: safetensors writes several in an order that differs from process to process.
         metadata = {"llfc": json.dumps([_checksum(whole, text), text])}
-        self._write(self._path(kind, name, "safetensors"), tensors_to_bytes(whole, metadata))
+        self._write(_path(kind, name, "safetensors"), tensors_to_bytes(whole, metadata))
 
     def get_tensors(self, kind: str, name: str) -> dict[str, Tensor] | None:
         """The tensors kept as `kind/name`; None if they are not here, or damaged."""
-        path = self._path(kind, name, "safetensors")
-        mark = _mark(path)
+        path = _path(kind, name, "safetensors")
+        mark = self._files.mark(path)
         raw = self._read(path)
         if raw is None:
             return None
@@ -109,7 +111,7 @@ class Store:
             self.set_aside(path, "its checksum does not match its content")
             return None
         if mark is not None:
-            self._checked.add(mark)
+            self._checked.add((path, mark))
         return tensors
 
     def put_text(self, kind: str, name: str, text: str) -> None:
@@ -119,11 +121,11 @@ class Store:
             ValueError: if the folder cannot be written, or its disk is full.
         """
         content = text.encode()
-        self._write(self._path(kind, name, "txt"), _digest(content).encode() + b"\n" + content)
+        self._write(_path(kind, name, "txt"), _digest(content).encode() + b"\n" + content)
 
     def get_text(self, kind: str, name: str) -> str | None:
         """The text kept as `kind/name`; None if it is not here, or damaged."""
-        path = self._path(kind, name, "txt")
+        path = _path(kind, name, "txt")
         raw = self._read(path)
         if raw is None:
             return None
@@ -135,71 +137,52 @@ class Store:
 
     def names(self, kind: str) -> list[str]:
         """What is kept under `kind`, sorted; not checked."""
-        folder = self.root / kind
-        if not folder.is_dir():
-            return []
-        kept = (path for path in folder.iterdir() if path.suffix in (".safetensors", ".txt"))
-        return sorted(path.stem for path in kept)
+        kept = (name.rpartition(".") for name in self._files.names(kind))
+        return sorted(stem for stem, _, suffix in kept if suffix in SUFFIXES)
 
-    def set_aside(self, path: Path, reason: str) -> None:
-        """Rename a damaged file to `*.damaged-N`, and warn."""
+    def set_aside(self, path: str, reason: str) -> None:
+        """Rename a damaged file to `*.damaged-N`, and warn.
+
+        Raises:
+            ValueError: if it cannot be renamed.
+        """
         number = 1
-        while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        while self._files.exists(aside := f"{path}.damaged-{number}"):
             number += 1
         try:
-            path.rename(aside)
+            self._files.move(path, aside)
         except FileNotFoundError:  # another worker was first
             return
         except OSError as error:
-            raise ValueError(f"store: {path} is damaged and cannot be set aside: {error}") from None
-        warnings.warn(f"store: {path} set aside as {aside.name}: {reason}", StoreWarning, 2)
+            raise ValueError(
+                f"store: {self.root}/{path} is damaged and cannot be set aside: {_reason(error)}"
+            ) from None
+        name = aside.rpartition("/")[2]
+        warnings.warn(f"store: {self.root}/{path} set aside as {name}: {reason}", StoreWarning, 2)
 
-    def _path(self, kind: str, name: str, suffix: str) -> Path:
-        return self.root / kind / f"{name}.{suffix}"
-
-    def _read(self, path: Path) -> bytes | None:
+    def _read(self, path: str) -> bytes | None:
         try:
-            return path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+            return self._files.read(path)
         except OSError as error:
-            self.set_aside(path, error.strerror or str(error))
+            self.set_aside(path, _reason(error))
             return None
 
-    def _write(self, path: Path, content: bytes) -> None:
-        beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    def _write(self, path: str, content: bytes) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(path.parent)
-            try:
-                with beside.open("xb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                if path.is_dir():
-                    self.set_aside(path, "it is a folder")
-                beside.replace(path)
-            finally:
-                beside.unlink(missing_ok=True)
+            if self._files.is_folder(path):
+                self.set_aside(path, "it is a folder")
+            self._files.write(path, content)
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise ValueError(f"store: {path} cannot be written: {reason}") from None
+            reason = _reason(error)
+            raise ValueError(f"store: {self.root}/{path} cannot be written: {reason}") from None
 
 
-def _mark(path: Path) -> tuple[Path, int, int] | None:
-    """What changes whenever the file at `path` does; None if there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return path, found.st_mtime_ns, found.st_size
+def _path(kind: str, name: str, suffix: str) -> str:
+    return f"{kind}/{name}.{suffix}"
 
 
-def _remove_abandoned(folder: Path) -> None:
-    for path in folder.glob(".*.tmp"):
-        with contextlib.suppress(FileNotFoundError):  # its writer has renamed it meanwhile
-            if time.time() - path.stat().st_mtime > ABANDONED:
-                path.unlink(missing_ok=True)
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _checksum(tensors: Mapping[str, Tensor], record: str) -> str:

@@ -1,0 +1,209 @@
+"""Where the store's bytes lie: a folder, or a place that fsspec knows by a URI, such as a bucket.
+
+Both promise the same: what is read was written whole, by somebody. Paths are relative to the root
+and have forward slashes.
+"""
+
+import contextlib
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+ABANDONED = 24 * 3600  # seconds after which a temporary file is a killed process's
+
+
+class Files(Protocol):
+    """Whole files by path. Every method raises OSError where the place refuses."""
+
+    @property
+    def root(self) -> Path | str:
+        """The folder or the URI under which they are."""
+
+    def check_writable(self) -> None:
+        """Write something, and take it away again."""
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a file; None if there is none.
+
+        Raises:
+            ValueError: if the place does not answer, which says nothing about the file.
+        """
+
+    def write(self, path: str, content: bytes) -> None:
+        """Make or replace a file, whole or not at all."""
+
+    def mark(self, path: str) -> Any:
+        """What changes whenever the file does; None if that is not known."""
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or a folder is there."""
+
+    def is_folder(self, path: str) -> bool:
+        """Whether a folder is there."""
+
+    def move(self, path: str, to: str) -> None:
+        """Give a file or folder another path.
+
+        Raises:
+            FileNotFoundError: if it is not there, or no more.
+        """
+
+    def names(self, folder: str) -> list[str]:
+        """Names of what is in a folder; none if there is no folder."""
+
+
+def files_at(root: Path | str) -> Files:
+    """The files under `root`: a folder, or a URI with a scheme that fsspec knows.
+
+    Raises:
+        ValueError: if the URI's scheme is unknown, or needs a library that is not there.
+    """
+    if "://" not in str(root) or str(root).startswith("file://"):
+        return LocalFiles(Path(str(root).removeprefix("file://")))
+    return RemoteFiles(str(root))
+
+
+class LocalFiles:
+    """Files in a folder of a file system; one that several machines mount is as good."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def check_writable(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.root):
+            pass
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            return (self.root / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, path: str, content: bytes) -> None:
+        place = self.root / path
+        # Beside its place, on the disk, then renamed: no reader and no power cut sees half of it.
+        beside = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(place.parent)
+        try:
+            with beside.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(place)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def mark(self, path: str) -> Any:
+        try:
+            found = (self.root / path).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size
+
+    def exists(self, path: str) -> bool:
+        return (self.root / path).exists()
+
+    def is_folder(self, path: str) -> bool:
+        return (self.root / path).is_dir()
+
+    def move(self, path: str, to: str) -> None:
+        (self.root / path).rename(self.root / to)
+
+    def names(self, folder: str) -> list[str]:
+        place = self.root / folder
+        return [path.name for path in place.iterdir()] if place.is_dir() else []
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(FileNotFoundError):  # its writer has renamed it meanwhile
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink(missing_ok=True)
+
+
+class RemoteFiles:
+    """Files of an object store: a write there is one request, so it is whole or not there."""
+
+    def __init__(self, root: str) -> None:
+        import fsspec  # seconds faster without it for all who keep things in a folder
+
+        self.root = root.rstrip("/")
+        try:
+            self.system, self.base = fsspec.url_to_fs(self.root)
+        except (ImportError, ValueError) as error:
+            raise ValueError(f"storage {root} cannot be used: {error}") from None
+
+    def check_writable(self) -> None:
+        path = f".writable-{uuid.uuid4().hex}"
+        self.write(path, b"")
+        with _as_os_error():
+            self.system.rm_file(self._at(path))
+
+    def read(self, path: str) -> bytes | None:
+        # What lists and dates of files were seen before may be old: others write here too.
+        self.system.invalidate_cache()
+        try:
+            with _as_os_error():
+                return bytes(self.system.cat_file(self._at(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise ValueError(f"storage {self.root}/{path} cannot be read: {error}") from None
+
+    def write(self, path: str, content: bytes) -> None:
+        with _as_os_error():
+            self.system.makedirs(self._at(path).rpartition("/")[0], exist_ok=True)
+            self.system.pipe_file(self._at(path), content)
+
+    def mark(self, path: str) -> Any:
+        self.system.invalidate_cache()
+        try:
+            with _as_os_error():
+                found = self.system.info(self._at(path))
+        except OSError:
+            return None
+        known = (found.get(name) for name in ("ETag", "LastModified", "mtime", "created"))
+        changes = tuple(str(value) for value in known if value is not None)
+        return (changes, found.get("size")) if changes else None
+
+    def exists(self, path: str) -> bool:
+        self.system.invalidate_cache()
+        with _as_os_error():
+            return bool(self.system.exists(self._at(path)))
+
+    def is_folder(self, path: str) -> bool:
+        with _as_os_error():
+            return bool(self.system.isdir(self._at(path)))
+
+    def move(self, path: str, to: str) -> None:
+        with _as_os_error():
+            self.system.mv(self._at(path), self._at(to), recursive=self.is_folder(path))
+
+    def names(self, folder: str) -> list[str]:
+        self.system.invalidate_cache()
+        try:
+            with _as_os_error():
+                found = self.system.ls(self._at(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        return [str(path).rstrip("/").rpartition("/")[2] for path in found]
+
+    def _at(self, path: str) -> str:
+        return f"{self.base}/{path}"
+
+
+@contextlib.contextmanager
+def _as_os_error() -> Iterator[None]:
+    """Whatever a store's library raises, as an OSError of one line."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
