@@ -113,7 +113,7 @@ def run_jobs(
         on_done: called in this process with each job that was done.
     """
     place = {
-        "store": str(settings.store.absolute()),
+        "store": settings.store,
         "data_root": None if settings.data_root is None else str(settings.data_root.absolute()),
         "cache": str(settings.cache.absolute()),
         # A worker sees the machine's GPUs even if it has no share of them.
@@ -123,7 +123,7 @@ def run_jobs(
     }
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers + AHEAD)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    folder = settings.storage.absolute() / "ray"
+    folder = settings.folder / "ray"
     name = f"{os.getpid()}-{time.time_ns()}"
     with Progress(jobs, workers) as progress:
         dispatcher = _Dispatcher(jobs, progress, on_done)

@@ -14,9 +14,12 @@ def _described(text: str) -> dict[str, str]:
 class Settings:
     """Where a sweep keeps things and what share of the machine a worker gets."""
 
-    storage: Path = field(
-        default=Path("runs"),
-        metadata=_described("folder of trained networks, results, MLflow's database and reports"),
+    storage: str = field(
+        default="runs",
+        metadata=_described(
+            "folder of trained networks, results, MLflow's database and reports; a URI, such as"
+            " s3://bucket/folder, holds networks and results, and the rest is in ./runs"
+        ),
     )
     tracking_uri: str | None = field(
         default=None,
@@ -55,17 +58,23 @@ class Settings:
             raise ValueError(f"gpus_per_trial must be a number >= 0, got {gpus}")
 
     @property
+    def folder(self) -> Path:
+        """Where this process keeps what is its own: MLflow's database, reports, decoded images."""
+        return Path("runs" if "://" in self.storage else self.storage).absolute()
+
+    @property
     def tracking(self) -> str:
         """MLflow's address, from the option, the environment, or the storage folder."""
         given = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-        return given or f"sqlite:///{self.storage.absolute()}/mlflow.db"
+        return given or f"sqlite:///{self.folder}/mlflow.db"
 
     @property
-    def store(self) -> Path:
-        """Where trained networks and results are kept."""
-        return self.storage / "store"
+    def store(self) -> str:
+        """Where trained networks and results are kept: a folder or a URI."""
+        remote = "://" in self.storage
+        return f"{self.storage.rstrip('/')}/store" if remote else str(self.folder / "store")
 
     @property
     def cache(self) -> Path:
         """Where image folders are kept once decoded."""
-        return self.storage / "data"
+        return self.folder / "data"

@@ -82,7 +82,7 @@ def _open(
     # Here, not above: MLflow and matplotlib load while Ray starts.
     from sweeps.tracking import Tracker
 
-    artifacts = settings.storage / "artifacts"
+    artifacts = settings.folder / "artifacts"
     return datasets, Tracker(settings.tracking, sweep.name, artifacts, sweep.question)
 
 
@@ -156,7 +156,7 @@ def _report(sweep: Sweep, trials: Sequence[Trial], tracker: "Tracker", settings:
     runs = load_runs(settings.tracking, sweep.name).only({fingerprint(trial) for trial in trials})
     if not len(runs.trials):
         return
-    page = write_report(runs, settings.storage / "reports" / f"{sweep.name}.html", sweep.x)
+    page = write_report(runs, settings.folder / "reports" / f"{sweep.name}.html", sweep.x)
     tracker.log_report(page)
     print(summary_text(runs, sweep.x))
     print(f"\nreport: {page}\nruns:   MLFLOW_TRACKING_URI={settings.tracking} make ui")

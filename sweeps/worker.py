@@ -43,17 +43,17 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
         except Exception as error:
             # An error must not end the worker, which other jobs wait for; the driver reports it.
             failed = f"{type(error).__name__}: {error}"
-            _keep_trace(job["name"], Path(place["store"]))
+            _keep_trace(job["name"], place["store"])
     return {"failed": failed, "warnings": [str(warning.message) for warning in heard]}
 
 
-def _keep_trace(name: str, store: Path) -> None:
+def _keep_trace(name: str, store: str) -> None:
     with contextlib.suppress(ValueError):  # a full disk must not hide what went wrong before
         Store(store).put_text("failures", name, traceback.format_exc())
 
 
 def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) -> None:
-    store = Store(Path(place["store"]))
+    store = Store(place["store"])
     if job["stage"] == "networks":
         network = network_from_plain(job["record"])
         dataset = _dataset_of(network, None, place, device)

@@ -39,7 +39,7 @@ def test_options_replace_axes_and_settings():
     assert sweep.axes["milestones"] == [(0.5, 0.75)]
     assert sweep.axes["augment"] == [True]
     assert measuring == {"alphas": 11, "probes": ("conv1", "fc")}
-    assert str(settings.storage) == "/elsewhere"
+    assert settings.store == "/elsewhere/store"
     assert settings.cpus_per_trial == 2
     trials = trials_of(sweep, **measuring)
     assert len(trials) == 3 * 3 * 3 * len(WIDTH.axes["matching"])
