@@ -11,6 +11,9 @@ from llfc.results import BARRIERS
 BARRIER = "test_loss_chord"
 LLFC = "llfc_error_mean"
 
+# What is nearer to 0 is shown as 0: features are float32 numbers.
+ROUNDING = 1e-7
+
 UNITS: Mapping[str, str] = {"loss": "nats", "error": "share of images"}
 LABELS: Mapping[str, str] = {
     **{
@@ -78,12 +81,14 @@ def heading(column: str) -> str:
 
 
 def number(value: float) -> str:
-    """`value` to three digits, or a dash where there is none.
+    """`value` to three digits, or a dash where there is none; rounding errors of float32 are 0.
 
-    >>> number(0.12345), number(float("nan")), number(1234.5)
-    ('0.123', '–', '1.23e+03')
+    >>> number(0.12345), number(float("nan")), number(1234.5), number(-2e-9)
+    ('0.123', '–', '1.23e+03', '0')
     """
-    return "–" if pd.isna(value) else f"{value:.3g}"
+    if pd.isna(value):
+        return "–"
+    return "0" if abs(value) < ROUNDING else f"{value:.3g}"
 
 
 def mean_sd(mean: float, sd: float) -> str:

@@ -2,9 +2,18 @@
 
 import json
 import queue
+import sys
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_exponential,
+)
 
 from llfc.networks.store import Store
 from llfc.results import connection_from_json
@@ -13,6 +22,9 @@ from sweeps.worker import PROVENANCE, RESULTS
 
 if TYPE_CHECKING:
     from sweeps.tracking import Tracker
+
+# Seconds for which the tracking store may refuse before a result is given up until the next run.
+PATIENCE = 120.0
 
 
 class Recorder:
@@ -30,6 +42,7 @@ class Recorder:
         self._tracker = tracker
         self._store = store
         self._queue: queue.SimpleQueue[Trial | None] = queue.SimpleQueue()
+        self._patience = PATIENCE
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
 
     def __enter__(self) -> "Recorder":
@@ -52,16 +65,37 @@ class Recorder:
 
     def _work(self) -> None:
         while (trial := self._queue.get()) is not None:
-            try:
-                self._log(trial)
-            except Exception as error:
-                # Whatever the tracking store did, the other results must still be logged.
-                self.failed[trial] = f"measured, but not logged: {error}"
+            self._try(trial)
+        for trial in list(self.failed):  # the tracking store may be there again by now
+            self._try(trial)
+
+    def _try(self, trial: Trial) -> None:
+        """Log `trial`, with patience; whatever goes wrong, the others must still be logged."""
+        retrying = Retrying(
+            stop=stop_after_delay(self._patience),
+            wait=wait_exponential(multiplier=0.5, max=15),
+            retry=retry_if_exception_type(ValueError),
+            before_sleep=self._say_once,
+            reraise=True,
+        )
+        try:
+            retrying(self._log, trial)
+        except Exception as error:
+            self.failed[trial] = f"measured, but not logged: {error}"
+            self._patience = 0.0  # a store that stays away must not hold up every trial in turn
+        else:
+            self.failed.pop(trial, None)
+            self._patience = PATIENCE
+
+    def _say_once(self, state: RetryCallState) -> None:
+        if state.attempt_number == 1 and state.outcome is not None:
+            reason = state.outcome.exception()
+            print(f"warning: {reason}; trying for {PATIENCE:g} seconds", file=sys.stderr)
 
     def _log(self, trial: Trial) -> None:
         tags = json.loads(self._store.get_text(PROVENANCE, fingerprint(trial)) or "{}")
         text = self._store.get_text(RESULTS, fingerprint(trial))
         if text is None:
-            raise ValueError("its result is not in the store, run the sweep again")
+            raise LookupError("its result is not in the store, run the sweep again")
         self._tracker.log(trial, connection_from_json(text), tags)
         self.logged += 1

@@ -118,7 +118,12 @@ class Tracker:
         return len(left)
 
     def log(self, trial: Trial, found: Connection, tags: Mapping[str, str]) -> None:
-        """Write the complete run of `trial`; runs of earlier, failed tries are removed."""
+        """Write the complete run of `trial`; runs of earlier, failed tries are removed.
+
+        Raises:
+            ValueError: if the tracking store refuses; nothing of the run is left then.
+        """
+        check_server(self._uri)
         with _named(self._uri):
             with self._run(trial, tags) as run_id:
                 self._log_metrics(run_id, found)

@@ -140,6 +140,12 @@ class RemoteFiles:
             raise ValueError(f"storage {root} cannot be used: {error}") from None
 
     def check_writable(self) -> None:
+        bucket = self.base.partition("/")[0]
+        with _as_os_error():
+            # Some of fsspec's libraries make a bucket when something is written into it; a typing
+            # error must not make one.
+            if bucket and not self.system.exists(bucket):
+                raise FileNotFoundError(f"there is no {bucket}")
         path = f".writable-{uuid.uuid4().hex}"
         self.write(path, b"")
         with _as_os_error():
