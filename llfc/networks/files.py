@@ -6,6 +6,7 @@ and have forward slashes.
 
 import contextlib
 import os
+import stat
 import tempfile
 import time
 import uuid
@@ -80,7 +81,10 @@ class LocalFiles:
 
     def read(self, path: str) -> bytes | None:
         try:
-            return (self.root / path).read_bytes()
+            place = self.root / path
+            if not stat.S_ISREG(place.stat().st_mode):
+                raise OSError("it is no regular file")  # a pipe, say, would be read for ever
+            return place.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
