@@ -140,6 +140,19 @@ def warnings(runs: Runs) -> list[str]:
         lines.append(f"{runs.superseded} runs left out: a newer run of the same trial is used.")
     if runs.outdated:
         lines.append(f"{runs.outdated} runs left out: made by another version of the method.")
+    return lines + _code_warnings(runs.trials)
+
+
+def _code_warnings(trials: pd.DataFrame) -> list[str]:
+    """A line if the numbers come from different code, or from code that no commit has."""
+    commits = sorted(trials["commit"].unique())
+    lines = []
+    if len(commits) > 1:
+        names = ", ".join(name[:12] + name[40:] for name in commits)
+        lines.append(f"These numbers come from {len(commits)} versions of the code: {names}.")
+    edited = int(trials["commit"].str.endswith("+changes").sum())
+    if edited:
+        lines.append(f"{edited} trials were run by code with changes that were not committed.")
     return lines
 
 

@@ -24,7 +24,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from analysis.params import NULLABLE, params_of, trial_from_params
-from analysis.server import check_server
+from analysis.server import check_server, shown
 from llfc.names import lookup
 from llfc.results import CURVE, PROFILE, TABLES, Connection, connection_from_json
 from llfc.specs import fingerprint
@@ -142,7 +142,7 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
     def read(run_ids: Iterable[str]) -> dict[str, Connection]:
         return _read_connections(tracking_uri, {run_id: uris[run_id] for run_id in run_ids})
 
-    return _sort_out(experiment, tracking_uri, runs, read)
+    return _sort_out(experiment, shown(tracking_uri), runs, read)
 
 
 def _check_store(tracking_uri: str) -> None:

@@ -2,6 +2,7 @@
 
 import urllib.error
 import urllib.request
+from urllib.parse import urlsplit
 
 PATIENCE = 10.0  # seconds for one answer
 
@@ -25,4 +26,17 @@ def check_server(tracking_uri: str) -> None:
         reason = f"{error.code} {error.reason}"
     except OSError as error:
         reason = str(getattr(error, "reason", error))
-    raise ValueError(f"tracking server must answer, got {reason} from {tracking_uri}")
+    raise ValueError(f"tracking server must answer, got {reason} from {shown(tracking_uri)}")
+
+
+def shown(text: str) -> str:
+    """`text`, a URI or a command with one in it, as it may be printed and logged.
+
+    >>> shown("width.py --tracking-uri postgresql://me:secret@host/runs")
+    'width.py --tracking-uri postgresql://me:***@host/runs'
+    """
+    for word in text.split():
+        password = urlsplit(word.rpartition("=")[2]).password if "://" in word else None
+        if password:
+            text = text.replace(f":{password}@", ":***@")
+    return text

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from analysis.server import shown
 from llfc.data import Dataset, load_dataset, resolve_dataset
 from llfc.networks.spawning import has_state, training_cost
 from llfc.networks.store import Store
@@ -159,7 +160,7 @@ def _report(sweep: Sweep, trials: Sequence[Trial], tracker: "Tracker", settings:
     page = write_report(runs, settings.folder / "reports" / f"{sweep.name}.html", sweep.x)
     tracker.log_report(page)
     print(summary_text(runs, sweep.x))
-    print(f"\nreport: {page}\nruns:   MLFLOW_TRACKING_URI={settings.tracking} make ui")
+    print(f"\nreport: {page}\nruns:   MLFLOW_TRACKING_URI={shown(settings.tracking)} make ui")
 
 
 def _close(

@@ -26,7 +26,7 @@ from mlflow.exceptions import MlflowException
 
 from analysis.measure_figures import trial_figures
 from analysis.params import params_of
-from analysis.server import check_server
+from analysis.server import check_server, shown
 from llfc.results import Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
 from sweeps.flattening import metrics_of, tables_of
@@ -86,7 +86,7 @@ class Tracker:
             "llfc.sweep": experiment,
             "llfc.commit": commit(),
             "llfc.versions": json.dumps({name: version(name) for name in PACKAGES}),
-            "llfc.command": " ".join(sys.argv),
+            "llfc.command": shown(" ".join(sys.argv)),
             "llfc.driver": f"{socket.gethostname()}:{os.getpid()}",
         }
         self._uri = uri
@@ -272,7 +272,8 @@ def _named(uri: str) -> Iterator[None]:
     try:
         yield
     except (OSError, MlflowException) as error:
-        raise ValueError(f"tracking address {uri} cannot be used: {_first_line(error)}") from error
+        line = f"tracking address {uri} cannot be used: {_first_line(error)}"
+        raise ValueError(shown(line)) from error
 
 
 def _check_writable(folder: Path) -> None:

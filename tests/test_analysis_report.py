@@ -12,7 +12,7 @@ from analysis.answer import trends
 from analysis.columns import BARRIER, LLFC
 from analysis.figures import curve_figure, layers_figure
 from analysis.grid import layout
-from analysis.report import render, summary_text, write_report
+from analysis.report import render, summary_text, warnings, write_report
 from analysis.style import to_png
 from analysis.sweep_figures import barrier_figure, profile_figure, scatter_figure
 from analysis.tables import across, cell_table, layer_means, to_text
@@ -159,6 +159,16 @@ def test_the_page_is_whole_and_needs_nothing_else(name, tmp_path):
     pictures = [attrs for tag, attrs in page.tags if tag == "svg"]
     assert len(pictures) == (3 if SWEEPS[name] else 0)
     assert all(picture["aria-label"] for picture in pictures)
+
+
+def test_numbers_of_several_or_uncommitted_codes_are_said_to_be():
+    runs = sweep("one width")
+    assert not any("code" in line for line in warnings(runs))
+    commits = ["a" * 40, *["b" * 40 + "+changes"] * (len(runs.trials) - 1)]
+    mixed = dataclasses.replace(runs, trials=runs.trials.assign(commit=commits))
+    said = " ".join(warnings(mixed))
+    assert f"2 versions of the code: {'a' * 12}, {'b' * 12}+changes" in said
+    assert f"{len(commits) - 1} trials were run by code with changes" in said
 
 
 def test_text_from_runs_cannot_become_markup():
