@@ -34,18 +34,18 @@ TABLES: Mapping[str, Sequence[str]] = {
     "logits": ("alpha", "excess", "d", "j", "e"),
     # On the test split: a, b, the blend nearest to alpha = 1/2 and the mean of a's and b's logits.
     "ensemble": ("network", "loss", "error", "ece"),
-    # As far from each end as the midpoint is; see llfc.connectivity.random_direction.
+    # As far from each end as the midpoint is; see random_direction.
     "random_direction": ("start", "loss", "error"),
-    # Of the pairs "matched", "shuffled" and "unmatched"; see llfc.connectivity.conditions.
+    # Of the pairs "matched", "shuffled" and "unmatched"; see conditions.
     "additivity": ("layer", "pair", "dist", "cos", "coef", "signs"),
     "commutativity": ("layer", "pair", "dist_com", "dist_w", "dist_h"),
-    # Between A, B and the blend nearest to alpha = 1/2; see llfc.connectivity.similarity.
+    # Between A, B and the blend nearest to alpha = 1/2; see similarity.
     "similarity": ("layer", "variance_ratio", "cka_ab", "cka_a", "cka_b"),
-    # `into` a or b: whose layers after the probe run; see llfc.connectivity.stitching.
+    # `into` a or b: whose layers after the probe run; see stitching.
     "stitching": ("layer", "into", "loss", "error"),
-    # `rest` a or b: whose layers all others are; see llfc.connectivity.layer_barriers.
+    # `rest` a or b: whose layers all others are; see layer_barriers.
     "layer_barriers": ("layer", "rest", "loss", "error", "loss_excess", "error_excess"),
-    # At the blend nearest to alpha = 1/2, and how many images a bin; llfc.connectivity.per_image.
+    # At the blend nearest to alpha = 1/2, and how many images a bin; see per_image.
     "samples": ("layer", "image", "cos_error", "baseline", "coef"),
     "histogram": ("layer", "low", "high", "cos_error", "baseline"),
 }

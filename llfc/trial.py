@@ -20,11 +20,11 @@ from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.distances import weight_distance
 from llfc.connectivity.layerwise import summarise
 from llfc.connectivity.logits import logit_scalars
-from llfc.connectivity.measures import MEASURES
+from llfc.connectivity.measures.registry import MEASURES
+from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.connectivity.path import Walk, walk
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Batches, Samples
-from llfc.connectivity.subject import Measured, Subject
 from llfc.data import Dataset
 from llfc.matching.matchers import match
 from llfc.matching.permutation import Permutation, PermutationSpec

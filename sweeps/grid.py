@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llfc.connectivity.corrections import CORRECTIONS
-from llfc.connectivity.measures import MEASURES
+from llfc.connectivity.measures.registry import MEASURES
 from llfc.data import DATASETS
 from llfc.imagefolder import PREFIX
 from llfc.matching.matchers import MATCHERS

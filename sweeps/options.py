@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from llfc.connectivity.corrections import CORRECTIONS
-from llfc.connectivity.measures import MEASURES
+from llfc.connectivity.measures.registry import MEASURES
 from llfc.data import DATASETS
 from llfc.imagefolder import PREFIX
 from llfc.matching.matchers import MATCHERS

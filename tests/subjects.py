@@ -1,20 +1,31 @@
 """What a measure looks at, for tests."""
 
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, frozen_copy, positions
 from llfc.connectivity.corrections import CORRECTIONS
+from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Batches
-from llfc.connectivity.subject import Subject
 
 
-def subject(a, b, test, *, train=None, batch=7, probes=None, correction="none", alphas=3):
+def subject(
+    a,
+    b,
+    test,
+    *,
+    unmatched=None,
+    train=None,
+    batch=7,
+    probes=None,
+    correction="none",
+    alphas=3,
+):
     line = Line(a, b, positions(alphas))
     source = Batches("test", test, batch, line.device)
     images = None if train is None else Batches("train", train, batch, line.device)
     line.correct(CORRECTIONS[correction](line, images))
     return Subject(
         line=line,
-        unmatched=None,
+        unmatched=None if unmatched is None else frozen_copy(unmatched),
         test=source,
         train=images,
         probes=choose_probes(line.a, source.example(), probes),

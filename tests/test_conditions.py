@@ -11,14 +11,14 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 import llfc
-from llfc.connectivity.additivity import additivity
 from llfc.connectivity.blend import Line, frozen_copy, positions
-from llfc.connectivity.conditions import SHUFFLED, conditions
 from llfc.connectivity.corrections import CORRECTIONS
-from llfc.connectivity.imageaxis import image_axes
-from llfc.connectivity.operations import operations
+from llfc.connectivity.measures.conditions.additivity import additivity
+from llfc.connectivity.measures.conditions.imageaxis import image_axes
+from llfc.connectivity.measures.conditions.measure import SHUFFLED, conditions
+from llfc.connectivity.measures.conditions.operations import operations
+from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.samples import Batches
-from llfc.connectivity.subject import Subject
 from tests.small import CLASSES, blended, convnet, mlp, random_, samples
 
 CASES = {"mlp": (mlp, (6,)), "convnet": (convnet, (2, 7, 7))}

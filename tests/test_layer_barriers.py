@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import llfc
-from llfc.connectivity.layer_barriers import layer_barriers, parts
+from llfc.connectivity.measures.layer_barriers import layer_barriers, parts
 from llfc.connectivity.probes import choose_probes
 from llfc.results import TABLES
 from tests.small import CLASSES, blended, convnet, loss_and_error, mlp, samples

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import llfc
+from llfc.connectivity.measures.per_image import samples as measure
 from llfc.connectivity.path import walk
-from llfc.connectivity.per_image import samples as measure
 from llfc.results import TABLES, connection_from_json, connection_to_json
 from tests.small import convnet, cosines, mlp, samples, stored_features
 from tests.subjects import subject

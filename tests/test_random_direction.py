@@ -8,7 +8,7 @@ import torch
 
 import llfc
 from llfc.connectivity.distances import weight_distance
-from llfc.connectivity.random_direction import _moved
+from llfc.connectivity.measures.random_direction import _moved
 from tests.small import convnet, mlp, samples
 
 

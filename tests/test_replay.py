@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from llfc.connectivity.measures.replay import replaying
 from llfc.connectivity.probes import choose_probes
-from llfc.connectivity.replay import replaying
 from tests.small import CLASSES, convnet, mlp, random_
 
 WIDTH = 6

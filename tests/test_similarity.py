@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import llfc
-from llfc.connectivity.similarity import unbiased_hsic
+from llfc.connectivity.measures.similarity import unbiased_hsic
 from tests.small import CLASSES, blended, convnet, mlp, random_, samples, stored_features
 
 SHAPES = {mlp: (6,), convnet: (2, 7, 7)}

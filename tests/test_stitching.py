@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import llfc
-from llfc.connectivity.stitching import stitching
+from llfc.connectivity.measures.stitching import stitching
 from llfc.results import TABLES
 from tests.small import CLASSES, convnet, loss_and_error, mlp, samples
 from tests.subjects import subject

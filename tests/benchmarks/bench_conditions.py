@@ -22,11 +22,11 @@ import torch
 from torch import nn
 
 from llfc.connectivity.blend import Line, frozen_copy, positions
-from llfc.connectivity.conditions import conditions
 from llfc.connectivity.corrections import CORRECTIONS
-from llfc.connectivity.operations import operations
+from llfc.connectivity.measures.conditions import conditions
+from llfc.connectivity.measures.conditions.operations import operations
+from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.samples import Batches
-from llfc.connectivity.subject import Subject
 from llfc.networks.architectures import build
 from llfc.seeds import stream
 

@@ -1,4 +1,4 @@
-"""What can be measured of two networks beyond the walk along their line, by name.
+"""Every measure by name.
 
 Each is an option with a cost, said in its docstring in forward passes over the test data; the walk
 itself takes as many as there are positions on the line, and two. A trial's own are the field
@@ -7,13 +7,13 @@ itself takes as many as there are positions on the line, and two. A trial's own 
 
 from collections.abc import Mapping
 
-from llfc.connectivity.conditions import conditions
-from llfc.connectivity.layer_barriers import layer_barriers
-from llfc.connectivity.per_image import samples
-from llfc.connectivity.random_direction import random_direction
-from llfc.connectivity.similarity import similarity
-from llfc.connectivity.stitching import stitching
-from llfc.connectivity.subject import Measure
+from llfc.connectivity.measures.conditions import conditions
+from llfc.connectivity.measures.layer_barriers import layer_barriers
+from llfc.connectivity.measures.per_image import samples
+from llfc.connectivity.measures.random_direction import random_direction
+from llfc.connectivity.measures.similarity import similarity
+from llfc.connectivity.measures.stitching import stitching
+from llfc.connectivity.measures.subject import Measure
 
 MEASURES: Mapping[str, Measure] = {
     "conditions": conditions,

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from llfc.connectivity.barrier import middle
 from llfc.connectivity.layerwise import Moments
+from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.connectivity.probes import features_of
-from llfc.connectivity.subject import Measured, Subject
 
 PAIRS = {"cka_ab": ("a", "b"), "cka_a": ("blend", "a"), "cka_b": ("blend", "b")}
 

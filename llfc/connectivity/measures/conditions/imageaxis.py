@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from llfc.connectivity.operations import Operation, operations
+from llfc.connectivity.measures.conditions.operations import Operation, operations
 
 
 @dataclass(frozen=True)

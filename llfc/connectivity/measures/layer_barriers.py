@@ -9,8 +9,8 @@ from torch import nn
 
 from llfc.connectivity.blend import Line, positions, tensors
 from llfc.connectivity.evaluation import Score, evaluate
+from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.connectivity.probes import Probe
-from llfc.connectivity.subject import Measured, Subject
 
 
 def layer_barriers(subject: Subject) -> Measured:

@@ -8,7 +8,7 @@ from torch import nn
 
 from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.evaluation import Score, evaluate
-from llfc.connectivity.subject import Measured, Subject
+from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.seeds import stream
 
 

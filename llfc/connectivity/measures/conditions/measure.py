@@ -1,4 +1,4 @@
-"""Why features are linear on the line: additive activation functions, and layers that commute."""
+"""The two conditions of every layer that two networks run, summed over batches."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,21 @@ from typing import cast
 import numpy as np
 import torch
 
-from llfc.connectivity.additivity import Additivity, additivity
-from llfc.connectivity.commutativity import Commutativity, Weights, commutativity
-from llfc.connectivity.imageaxis import ImageAxis, image_axes
-from llfc.connectivity.operations import Activation, LinearMap, Operation, operations
-from llfc.connectivity.subject import Measured, Subject
-from llfc.connectivity.sums import Four, S
+from llfc.connectivity.measures.conditions.additivity import Additivity, additivity
+from llfc.connectivity.measures.conditions.commutativity import (
+    Commutativity,
+    Weights,
+    commutativity,
+)
+from llfc.connectivity.measures.conditions.imageaxis import ImageAxis, image_axes
+from llfc.connectivity.measures.conditions.operations import (
+    Activation,
+    LinearMap,
+    Operation,
+    operations,
+)
+from llfc.connectivity.measures.conditions.sums import Four, S
+from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.results import TABLES, Table
 
 PAIRS = ("matched", "shuffled", "unmatched")
@@ -45,9 +54,8 @@ def conditions(subject: Subject) -> Measured:
 
     Scalars are of the matched pair: means over the layers and the worst; `_ratio_shuffled` and
     `_ratio_unmatched` are the sum of the distances over the control's. A network with no activation
-    function, or no linear map, has no such table and scalars. Where a vector is zero, see
-    `llfc.connectivity.sums.distance` and `llfc.connectivity.additivity.additivity`. What is seen
-    of a network, `llfc.connectivity.operations.operations` says.
+    function, or no linear map, has no such table and scalars. Where a vector is zero, `distance`
+    and `additivity` say what stands in; what is seen of a network, `operations` does.
 
     Costs, over the test data, a forward pass of A, of B and of the unmatched B, another of each
     pair's layers and an eighth for the shuffled one.

@@ -4,8 +4,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from llfc.connectivity.operations import LinearMap
-from llfc.connectivity.sums import PART, Four, Sums, distance, parts, square, wide
+from llfc.connectivity.measures.conditions.operations import LinearMap
+from llfc.connectivity.measures.conditions.sums import (
+    PART,
+    Four,
+    Sums,
+    distance,
+    parts,
+    square,
+    wide,
+)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from llfc.connectivity.barrier import middle
 from llfc.connectivity.layerwise import InnerProducts, measures
+from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.connectivity.path import products_with
 from llfc.connectivity.probes import features_of
-from llfc.connectivity.subject import Measured, Subject
 from llfc.results import Array
 
 VALUES = ("cos_error", "baseline", "coef")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from llfc.connectivity.layerwise import cosine
-from llfc.connectivity.sums import Four, Sums, distance, parts, wide
+from llfc.connectivity.measures.conditions.sums import Four, Sums, distance, parts, wide
 
 
 @dataclass(frozen=True)

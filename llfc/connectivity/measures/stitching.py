@@ -4,8 +4,8 @@ import numpy as np
 from torch import Tensor
 
 from llfc.connectivity.evaluation import Score
-from llfc.connectivity.replay import Replay, replaying
-from llfc.connectivity.subject import Measured, Subject
+from llfc.connectivity.measures.replay import Replay, replaying
+from llfc.connectivity.measures.subject import Measured, Subject
 
 
 def stitching(subject: Subject) -> Measured:

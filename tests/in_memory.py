@@ -1,0 +1,150 @@
+"""What a trial finds, by the plainest means: all features of all images in memory.
+
+`tests.small.reference` has the curve and the layers' profiles.
+"""
+
+import copy
+
+import torch
+from torch import nn
+
+from tests.small import blended, loss_and_error
+
+LINEAR = (nn.Linear, nn.Conv2d)
+
+
+def networks(a, b, alpha, train, size):
+    """The network at each position; the batch norms between the ends see `train` anew."""
+    between = [blended(a, b, weight) for weight in alpha[1:-1]]
+    for model in between:
+        reset(model, train.split(size))
+    return [a, *between, b]
+
+
+def reset(model, batches):
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    seen = {norm: [] for norm in norms}
+    handles = [
+        norm.register_forward_hook(
+            lambda norm, inputs, output: seen[norm].append(inputs[0].clone())
+        )
+        for norm in norms
+    ]
+    for norm in norms:
+        norm.train()
+    with torch.no_grad():
+        for images in batches:
+            model(images)
+    for handle in handles:
+        handle.remove()
+    for norm, inputs in seen.items():
+        var, mean = torch.var_mean(torch.cat(inputs), (0, 2, 3))
+        norm.running_mean, norm.running_var = mean, var
+        norm.eval()
+
+
+def calls(model, images):
+    """Input and output of every module that runs once, and the logits."""
+    inputs, outputs = {}, {}
+
+    def keep(name):
+        def hear(module, args, output):
+            inputs[name], outputs[name] = args[0].clone(), output.clone()
+
+        return hear
+
+    handles = [
+        module.register_forward_hook(keep(name)) for name, module in model.named_modules() if name
+    ]
+    with torch.no_grad():
+        logits = model(images)
+    for handle in handles:
+        handle.remove()
+    return inputs, outputs, logits
+
+
+def barriers(alpha, values):
+    chord = (1 - alpha) * values[0] + alpha * values[-1]
+    return (values - chord).max(), values.max() - (values[0] + values[-1]) / 2
+
+
+def distance(x, y):
+    with torch.no_grad():
+        return float((x - y).square().sum() / (x.norm() * y.norm()))
+
+
+def additivity(a, b, images_a, images_b):
+    """Rows of the columns dist, cos, coef and signs, a row a ReLU."""
+    (inputs_a, *_), (inputs_b, *_) = calls(a, images_a), calls(b, images_b)
+    rows = []
+    for name in (name for name, module in a.named_modules() if isinstance(module, nn.ReLU)):
+        h_a, h_b = inputs_a[name].flatten(1), inputs_b[name].flatten(1)
+        u, v = (h_a.relu() + h_b.relu()) / 2, ((h_a + h_b) / 2).relu()
+        coef = (u * v).sum(1) / u.square().sum(1)
+        signs = ((h_a > 0) == (h_b > 0)).double()
+        cos = torch.cosine_similarity(u, v)
+        rows.append([distance(u, v), float(cos.mean()), float(coef.mean()), float(signs.mean())])
+    return rows
+
+
+def commutativity(a, b, images_a, images_b):
+    """Rows of the columns dist_com, dist_w and dist_h, a row a linear layer."""
+    (inputs_a, *_), (inputs_b, *_) = calls(a, images_a), calls(b, images_b)
+    rows = []
+    for name in (name for name, module in a.named_modules() if isinstance(module, LINEAR)):
+        w_a, w_b = (copy.deepcopy(model.get_submodule(name)) for model in (a, b))
+        w_a.bias = w_b.bias = None
+        h_a, h_b = inputs_a[name], inputs_b[name]
+        with torch.no_grad():
+            com = distance(w_a(h_a) + w_b(h_b), w_a(h_b) + w_b(h_a))
+        rows.append([com, distance(w_a.weight, w_b.weight), distance(h_a, h_b)])
+    return rows
+
+
+def stitching(a, b, images, labels, names):
+    """Loss and error of A's feature in B's later layers, a row a probe."""
+    layers = {}
+    for name, module in b.named_children():
+        stage = isinstance(module, nn.Sequential)
+        layers |= (
+            {f"{name}.{k}": m for k, m in module.named_children()} if stage else {name: module}
+        )
+    _, features, _ = calls(a, images)
+    rows = []
+    with torch.no_grad():
+        for name in names:
+            value = features[name]
+            for layer in list(layers.values())[list(layers).index(name) + 1 :]:
+                value = layer(value)
+            rows.append(loss_and_error(value, labels))
+    return rows
+
+
+def similarity(a, b, blend, images, names, size):
+    """Rows of the columns variance_ratio, cka_ab, cka_a and cka_b, a row a probe."""
+    kept = [calls(model, images)[1] for model in (a, b, blend)]
+    rows = []
+    for name in names:
+        x, y, z = (outputs[name].flatten(1) for outputs in kept)
+        std = [feature.std(0, correction=0) for feature in (x, y, z)]
+        ratio = std[2].square().sum() / ((std[0] + std[1]) / 2).square().sum()
+        ckas = [cka(one, other, size) for one, other in ((x, y), (z, x), (z, y))]
+        rows.append([float(ratio), *ckas])
+    return rows
+
+
+def cka(x, y, size):
+    def mean(one, other):
+        parts = zip(one.split(size), other.split(size), strict=True)
+        return sum(hsic(k @ k.T, m @ m.T) for k, m in parts)
+
+    return float(mean(x, y) / (mean(x, x) * mean(y, y)).sqrt())
+
+
+def hsic(k, m):
+    """Song et al. 2012, equation 5, as they write it."""
+    count, one = len(k), torch.ones(len(k), dtype=k.dtype)
+    k, m = k - torch.diag(k.diagonal()), m - torch.diag(m.diagonal())
+    second = (one @ k @ one) * (one @ m @ one) / ((count - 1) * (count - 2))
+    third = 2 / (count - 2) * (one @ k @ m @ one)
+    return (torch.trace(k @ m) + second - third) / (count * (count - 3))

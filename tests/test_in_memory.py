@@ -1,0 +1,135 @@
+"""A trained pair's numbers, streamed in float32, are those of float64 with all in memory."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+import llfc
+from llfc.data import load_dataset
+from llfc.networks.spawning import load_network, train_network
+from llfc.networks.store import Store
+from llfc.results import PROFILE, TABLES
+from llfc.specs import Pair, Recipe, Trial
+from llfc.trial import run_trial
+from tests import in_memory
+from tests.small import reference
+
+MEASURES = ("conditions", "similarity", "stitching")
+BATCH, COUNT = 40, 120
+SHUFFLED = BATCH // 8
+PAIRS = {
+    "mlp": {"architecture": "mlp", "width": 1 / 16, "norm": "none"},
+    "resnet20": {"architecture": "resnet20", "width": 1 / 8, "norm": "batch"},
+}
+RECIPES = {
+    "mlp": Recipe(epochs=3, batch_size=20, optimizer="adam", lr=1e-3),
+    "resnet20": Recipe(epochs=2, batch_size=20, optimizer="sgd", lr=0.05),
+}
+
+
+# Shares, of images or of numbers: one or two, all but on the border, may fall the other way.
+COUNTED = ("train_error", "train_error: barriers", "test_error", "test_error: barriers")
+COUNTED += ("stitching: error", "additivity: signs")
+# Of torch's batch norm in float32: on channels-last inputs it sums a batch's variances one by one,
+# to 4 digits of a quarter of a million numbers, and `reset` takes them from there.
+LARGEST = {"mlp": 1e-5, "resnet20": 1e-4}
+
+
+class Gaps:
+    """By column, the largest difference over the largest number there."""
+
+    def __init__(self):
+        self.found = {}
+
+    def add(self, name, values, expected):
+        values, expected = np.asarray(values, float), np.asarray(expected, float)
+        assert values.shape == expected.shape, name
+        gap = abs(values - expected).max()
+        if name in COUNTED:
+            assert gap <= 2.01 / COUNT, name
+        else:
+            self.found[name] = gap / (abs(expected).max() or 1)
+
+
+def both(architecture, tmp_path):
+    """A matched trial's connection, and its networks and data in float64."""
+    pair = Pair(
+        **PAIRS[architecture],
+        dataset="fashion-mnist-small",
+        limit_train=COUNT,
+        seed=0,
+        spawn_epoch=None,
+        recipe=RECIPES[architecture],
+    )
+    correction = "reset" if pair.norm == "batch" else "none"
+    trial = Trial(pair=pair, matching="weights", correction=correction, alphas=5, measures=MEASURES)
+    dataset = load_dataset(
+        pair.dataset, limit_train=pair.limit_train, limit_test=COUNT, cache=tmp_path
+    )
+    store = Store(tmp_path)
+    for network in (pair.a, pair.b):
+        train_network(network, store, dataset)
+    found = run_trial(trial, store, dataset)
+    a, unmatched = (load_network(network, store, dataset) for network in (pair.a, pair.b))
+    spec = llfc.permutation_spec(a, torch.zeros(2, *dataset.input_shape))
+    b = copy.deepcopy(unmatched)
+    b.load_state_dict(spec.apply(llfc.match("weights", a, b, spec), b.state_dict()))
+    data = {
+        split: [torch.cat(parts) for parts in zip(*dataset.batches(split, BATCH), strict=True)]
+        for split in ("train", "test")
+    }
+    data = {split: (images.double(), labels) for split, (images, labels) in data.items()}
+    return found, [model.double() for model in (a, b, unmatched)], data
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", PAIRS)
+def test_every_number_of_a_trained_pair(architecture, tmp_path, monkeypatch):
+    monkeypatch.setattr(llfc.trial, "BATCH", BATCH)
+    found, (a, b, unmatched), data = both(architecture, tmp_path)
+    alpha, images = found.curve["alpha"], data["test"][0]
+    models = in_memory.networks(a, b, alpha, data["train"][0], BATCH)
+    names = [layer.name for layer in found.layers]
+    gaps = Gaps()
+
+    for split, (inputs, labels) in data.items():
+        curve, rows = reference(models.__getitem__, alpha, inputs, labels, names)
+        for metric, values in zip(("loss", "error"), curve, strict=True):
+            name = f"{split}_{metric}"
+            ours = [found.barriers[f"{name}_{kind}"] for kind in ("chord", "mean")]
+            gaps.add(name, found.curve[name], values)
+            gaps.add(f"{name}: barriers", ours, in_memory.barriers(alpha, values))
+
+    for column in (*PROFILE, "baseline", "baseline_std"):
+        values = [[row[column] for row in rows[name]] for name in names]
+        ours = [np.broadcast_to(getattr(layer, column), len(alpha)) for layer in found.layers]
+        # The square, which is what sums of products give: a root of rounding is more than that.
+        power = 2 if column == "residual" else 1
+        gaps.add(column, np.power(ours, power), np.power(values, power))
+
+    firsts, seconds = (
+        torch.cat([part[start : start + SHUFFLED] for part in images.split(BATCH)])
+        for start in (0, SHUFFLED)
+    )
+    pairs = (b, images, images), (b, firsts, seconds), (unmatched, images, images)
+    for table in ("additivity", "commutativity"):
+        rows = []
+        for other, *inputs in pairs:
+            rows += getattr(in_memory, table)(a, other, *inputs)
+        add_table(gaps, found, table, rows)
+    stitched = [in_memory.stitching(*ends, *data["test"], names) for ends in ((a, b), (b, a))]
+    add_table(gaps, found, "stitching", [*stitched[0], *stitched[1]])
+    blend = models[len(alpha) // 2]
+    add_table(gaps, found, "similarity", in_memory.similarity(a, b, blend, images, names, BATCH))
+    for name, gap in gaps.found.items():
+        print(f"{architecture:10} {name:24} {gap:.1e}")
+    assert max(gaps.found.values()) < LARGEST[architecture]
+
+
+def add_table(gaps, found, name, rows):
+    """The last columns of a table are `rows`."""
+    columns = TABLES[name][-len(rows[0]) :]
+    for column, values in zip(columns, np.array(rows).T, strict=True):
+        gaps.add(f"{name}: {column}", found.tables[name][column], values)
