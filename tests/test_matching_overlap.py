@@ -19,6 +19,10 @@ def plain(size, group=None):
     return ((Factor(size, (group,) if group else ()),),)
 
 
+def arranged(order, *segments):
+    return ((Factor(len(order), order=order, inside=segments),),)
+
+
 HEADS = Factor(3, ("heads",))
 QK, VO, RQ = (tuple(f"{kind}{h}" for h in range(3)) for kind in ("qk", "vo", "rq"))
 FIXED = plain(5)
@@ -94,12 +98,22 @@ SPECS = {
         dict.fromkeys(QK, 3),
         {"a": (((Factor(3), Factor(3, QK)),), FIXED), "b": (FIXED, ((Factor(3), Factor(3, QK)),))},
     ),
-    "scattered": PermutationSpec(
+    "arranged": PermutationSpec(
         {"g": 3, "h": 2},
         {
-            "a": (((Factor(7, ("g", "h", "g", "", "g", "h", ""), (0, 0, 1, 3, 2, 1, 6)),),), FIXED),
-            "b": (FIXED, (((Factor(6, ("g",) * 6, (0, 1, 2, 0, 1, 2))),),)),
+            "a": (
+                arranged((0, 3, 1, 5, 2, 4, 6), *plain(3, "g"), *plain(2, "h"), *plain(2)),
+                FIXED,
+            ),
+            "b": (FIXED, arranged((0, 5, 1, 3, 2, 4), *plain(3, "g"), *plain(3, "g"))),
             "c": (plain(2, "h"), plain(3, "g")),
+        },
+    ),
+    "heads that vary faster": PermutationSpec(
+        {"heads": 3, **dict.fromkeys(QK, 2)},
+        {
+            "q": (arranged((0, 2, 4, 1, 3, 5), (HEADS, Factor(2, QK))), FIXED),
+            "k": (((HEADS, Factor(2, QK)),), FIXED),
         },
     ),
 }

@@ -9,14 +9,17 @@ import torch
 from llfc.matching.permutation import Factor, Permutation, PermutationSpec
 
 HEADS = (Factor(2, ("heads",)), Factor(3, ("inner[0]", "inner[1]")))
-SCATTERED = (Factor(5, ("wide", "", "wide", "wide", "wide"), (2, 0, 0, 3, 1)),)
+ORDER = (2, 4, 0, 3, 1)  # units 2, 0, 3 and 1 of "wide", and at place 1 what does not move
+ARRANGED = (Factor(5, order=ORDER, inside=((Factor(4, ("wide",)),), (Factor(1),))),)
+INNER = (Factor(6, order=(0, 3, 1, 4, 2, 5), inside=(HEADS,)),)  # heads vary faster than units
 SPEC = PermutationSpec(
     groups={"heads": 2, "inner[0]": 3, "inner[1]": 3, "wide": 4},
     axes={
         "query": ((HEADS, (Factor(4),)), ((Factor(2), Factor(4, ("wide",))),)),
-        "mixed": ((SCATTERED,),),
+        "mixed": ((ARRANGED,),),
         "scalar": (),
         "folded": ((HEADS,),),
+        "inner": ((INNER,),),
     },
 )
 STATE = {
@@ -24,6 +27,7 @@ STATE = {
     "mixed": torch.randn(5),
     "scalar": torch.tensor(3),
     "folded": torch.randn(2, 3),
+    "inner": torch.randn(6),
 }
 
 
@@ -53,13 +57,19 @@ def test_nested_units_follow_the_group_of_their_new_head():
     assert torch.equal(moved[1], STATE["folded"][0])
 
 
-def test_scattered_units_go_where_their_group_says():
+def test_arranged_units_go_where_their_group_says():
     perm = {**SPEC.identity(), "wide": torch.tensor([3, 1, 0, 2])}
     unit = {0: 2, 1: 4, 2: 0, 3: 3}  # where each unit lies
     moved, old = SPEC.apply(perm, STATE)["mixed"], STATE["mixed"]
     assert moved[1] == old[1]
     for new, source in enumerate([3, 1, 0, 2]):
         assert moved[unit[new]] == old[unit[source]]
+
+
+def test_heads_that_vary_faster_move_as_if_turned():
+    perm, state = SPEC.random(3), STATE | {"folded": STATE["inner"].reshape(3, 2).T.contiguous()}
+    moved = SPEC.apply(perm, state)
+    assert torch.equal(moved["inner"].reshape(3, 2).T, moved["folded"])
 
 
 def test_apply_equals_dense_matrices():
@@ -79,6 +89,7 @@ def test_positions_of_units():
     assert SPEC.positions(query, "inner[1]").tolist() == [[3], [4], [5]]
     assert SPEC.positions(wide, "wide").tolist() == [[0, 4], [1, 5], [2, 6], [3, 7]]
     assert SPEC.positions(SPEC.axes["mixed"][0], "wide").tolist() == [[2], [4], [0], [3]]
+    assert SPEC.positions(SPEC.axes["inner"][0], "heads").tolist() == [[0, 2, 4], [1, 3, 5]]
     assert SPEC.positions(wide, "heads").shape == (2, 0)
 
 
@@ -125,8 +136,10 @@ def whole_file():
         (lambda d: d["groups"].update(heads=3), "'query' has 2 units of group 'heads'"),
         (lambda d: d["groups"].pop("wide"), "unknown group 'wide'"),
         (lambda d: d["axes"].update(mixed="abc"), "mixed must be a list"),
-        (lambda d: d["axes"]["mixed"][0][0][0]["units"].__setitem__(0, 9), "every unit of group"),
+        (lambda d: d["axes"]["mixed"][0][0][0]["order"].__setitem__(0, 9), "order must be a perm"),
+        (lambda d: d["axes"]["mixed"][0][0][0]["order"].pop(), "4 places for 5 positions"),
         (lambda d: d["axes"]["mixed"][0][0][0].update(size=10**20), "must be a whole number"),
+        (lambda d: d["axes"]["mixed"][0][0].append({"size": 1}), "not alone on its axis"),
         (
             lambda d: d["axes"]["query"][0][0][1].update(groups=["wide"] * 3),
             "3 groups for 2 places",
@@ -155,7 +168,7 @@ def test_table_names_every_group_once():
     text = str(SPEC)
     assert "inner[*]" in text
     assert "2 x 3" in text
-    assert "4 groups, 12 units, 4 tensors" in text
+    assert "4 groups, 12 units, 5 tensors" in text
 
 
 @pytest.mark.parametrize(

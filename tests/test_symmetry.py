@@ -1,34 +1,20 @@
 """The derived groups of small networks, against groups counted by hand."""
 
-from collections import Counter
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from llfc.matching.symmetry import permutation_spec
-
-
-class Net(nn.Module):
-    """Modules by name and a function of them."""
-
-    def __init__(self, forward, **modules):
-        super().__init__()
-        for name, module in modules.items():
-            setattr(self, name, module)
-        self.function = forward
-
-    def forward(self, *inputs):
-        return self.function(self, *inputs)
-
-
-def chain(*modules):
-    return nn.Sequential(*modules)
-
-
-def image(channels=3, side=6, batch=2):
-    return torch.randn(batch, channels, side, side)
+from tests.wired import (
+    Net,
+    P,
+    assert_groups,
+    chain,
+    conv,
+    image,
+    lin,
+    tokens,
+)
 
 
 def residual(m, x):
@@ -58,40 +44,6 @@ def channel_shuffle(m, x):
     x = x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
     a, b = x.chunk(2, 1)
     return m.head(torch.cat([a, m.body(b)], 1))
-
-
-def heads_by_reshape(m, x):
-    x = m.embed(x)
-    n, t, _ = x.shape
-    q, k, v = (f(x).reshape(n, t, 2, 3).transpose(1, 2) for f in (m.q, m.k, m.v))
-    y = torch.softmax(q @ k.transpose(-1, -2) / 3**0.5, -1) @ v
-    return m.head(x + m.out(y.transpose(1, 2).reshape(n, t, 6)))
-
-
-def fused_qkv(m, x):
-    x = m.embed(x)
-    n, t, _ = x.shape
-    q, k, v = m.qkv(x).reshape(n, t, 3, 2, 3).permute(2, 0, 3, 1, 4).unbind(0)
-    y = F.scaled_dot_product_attention(q, k, v)
-    return m.head(x + m.out(y.transpose(1, 2).reshape(n, t, 6)))
-
-
-def grouped_queries(m, x):
-    x = m.embed(x)
-    n, t, _ = x.shape
-    q = m.q(x).view(n, t, 4, 3).transpose(1, 2)
-    k, v = (f(x).view(n, t, 2, 3).transpose(1, 2) for f in (m.k, m.v))
-    k, v = (y[:, :, None].expand(n, 2, 2, t, 3).reshape(n, 4, t, 3) for y in (k, v))
-    y = F.scaled_dot_product_attention(q, k, v)
-    return m.head(x + m.out(y.transpose(1, 2).reshape(n, t, 12)))
-
-
-def einsum_heads(m, x):
-    x = m.embed(x)
-    q, k, v = (torch.einsum("bte,hde->bhtd", x, w) for w in (m.q, m.k, m.v))
-    y = torch.softmax(torch.einsum("bhid,bhjd->bhij", q, k), -1)
-    y = torch.einsum("bhij,bhjd->bhid", y, v)
-    return m.head(x + torch.einsum("bhtd,hde->bte", y, m.out))
 
 
 def squeeze_excite(m, x):
@@ -131,19 +83,6 @@ def twice(m, x):
     return m.head(F.relu(m.again(F.relu(m.again(x)))))
 
 
-def attention(x=6, heads=2):
-    return nn.MultiheadAttention(x, heads, batch_first=True)
-
-
-def multihead(m, x):
-    x = m.embed(x)
-    return m.head(x + m.mha(x, x, x, need_weights=False)[0])
-
-
-tokens = torch.randn(2, 4, 5)
-lin, conv = nn.Linear, nn.Conv2d
-P = lambda *s: nn.Parameter(torch.randn(*s))  # noqa: E731
-
 # name -> (model, inputs, the sizes of its groups)
 CASES = {
     "mlp": lambda: (chain(lin(4, 5), nn.ReLU(), lin(5, 3)), [torch.randn(2, 4)], [5]),
@@ -177,6 +116,18 @@ CASES = {
         chain(conv(3, 6, 3), nn.ReLU(), conv(6, 4, 3, groups=2), nn.ReLU(), conv(4, 2, 1)),
         [image()],
         [2, 3, 3, 2, 2],
+    ),
+    # The first group reads four of six channels; the second reads two of them and two others.
+    "groups across a concatenation": lambda: (
+        Net(
+            lambda m, x: m.last(m.mid(torch.cat([m.a(x), m.b(x)], 1))),
+            a=conv(3, 6, 1),
+            b=conv(3, 2, 1),
+            mid=conv(8, 6, 1, groups=2),
+            last=conv(6, 2, 1),
+        ),
+        [image()],
+        [4, 2, 2, 3, 3],
     ),
     "depthwise": lambda: (
         chain(conv(3, 6, 3), conv(6, 6, 3, groups=6), nn.ReLU(), conv(6, 2, 1)),
@@ -268,56 +219,6 @@ CASES = {
         [image()],
         [3, 4],
     ),
-    "multi-head attention": lambda: (
-        Net(multihead, embed=lin(5, 6), mha=attention(), head=lin(6, 2)),
-        [tokens],
-        [6, 2, 3, 3, 3, 3],
-    ),
-    "heads by reshape": lambda: (
-        Net(
-            heads_by_reshape,
-            embed=lin(5, 6),
-            q=lin(6, 6),
-            k=lin(6, 6),
-            v=lin(6, 6),
-            out=lin(6, 6),
-            head=lin(6, 2),
-        ),
-        [tokens],
-        [6, 2, 3, 3, 3, 3],
-    ),
-    "fused qkv": lambda: (
-        Net(fused_qkv, embed=lin(5, 6), qkv=lin(6, 18), out=lin(6, 6), head=lin(6, 2)),
-        [tokens],
-        [6, 2, 3, 3, 3, 3],
-    ),
-    "heads by einsum": lambda: (
-        Net(
-            einsum_heads,
-            embed=lin(5, 6),
-            q=P(2, 3, 6),
-            k=P(2, 3, 6),
-            v=P(2, 3, 6),
-            out=P(2, 3, 6),
-            head=lin(6, 2),
-        ),
-        [tokens],
-        [6, 2, 3, 3, 3, 3],
-    ),
-    # Two key heads, two queries in each, three units for keys and three for values in each.
-    "grouped queries": lambda: (
-        Net(
-            grouped_queries,
-            embed=lin(5, 6),
-            q=lin(6, 12),
-            k=lin(6, 6),
-            v=lin(6, 6),
-            out=lin(12, 6),
-            head=lin(6, 2),
-        ),
-        [tokens],
-        [6, 2, 2, 2, 3, 3, 3, 3],
-    ),
     "class token": lambda: (
         Net(
             class_token,
@@ -362,6 +263,4 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_groups_are_those_counted_by_hand(case):
     torch.manual_seed(0)
-    model, inputs, sizes = CASES[case]()
-    spec = permutation_spec(model, *inputs)
-    assert Counter(spec.groups.values()) == Counter(sizes), str(spec)
+    assert_groups(*CASES[case]())

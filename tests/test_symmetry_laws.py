@@ -9,6 +9,7 @@ from torch import nn
 from llfc.matching.permutation import Factor, PermutationSpec
 from llfc.matching.symmetry import permutation_spec
 from llfc.matching.symmetry.selfcheck import randomised, relative_gap
+from tests.wired import Net, chain, lin
 
 # The smallest of each family; `-m exhaustive` goes through all 80.
 SMALLEST = [
@@ -34,17 +35,6 @@ SMALLEST = [
     "vgg11_bn",
     "vit_b_32",
 ]
-
-
-class Net(nn.Module):
-    def __init__(self, forward, **modules):
-        super().__init__()
-        for name, module in modules.items():
-            setattr(self, name, module)
-        self.function = forward
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def conv_net():
@@ -168,60 +158,23 @@ def test_inverse_and_composition_of_nested_groups():
     assert spec.compose(p, spec.inverse(p)) == spec.identity()
 
 
-def sorting(m, x):
-    return m.last(torch.linalg.qr(m.first(x)).Q)
-
-
-def sorting_net():
-    return Net(sorting, first=nn.Linear(3, 5), last=nn.Linear(5, 2))
-
-
-def test_an_operator_without_a_rule_is_refused_in_one_line():
-    x = torch.randn(6, 3)
-    with pytest.raises(ValueError, match=r"linalg_qr.* at node .* in module .*: ") as caught:
-        permutation_spec(sorting_net(), x)
-    assert "\n" not in str(caught.value)
-
-
-def test_not_strict_freezes_and_says_so():
-    spec = permutation_spec(sorting_net(), torch.randn(6, 3), strict=False)
-    assert not spec.groups
-    assert any("linalg_qr" in line for line in spec.frozen)
-    assert "frozen: " in str(spec)
-
-
-def test_what_cannot_be_exported_is_refused_in_one_line():
-    def forward(m, x):
-        return m.a(x) if x.sum() > 0 else m.b(x)
-
-    model = Net(forward, a=nn.Linear(3, 2), b=nn.Linear(3, 2))
-    with pytest.raises(ValueError, match=r"torch\.export cannot follow Net") as caught:
-        permutation_spec(model, torch.randn(2, 3))
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "forward",
-    [
-        lambda m, x: m.last(m.first(x).cumsum(-1)),
-        lambda m, x: m.last(m.first(x) * torch.arange(5.0)),
-        lambda m, x: m.last(m.first(x).argsort(-1).float()),
-        lambda m, x: m.last(m.first(x) @ torch.arange(25.0).reshape(5, 5)),
-        lambda m, x: m.last(m.first(x)[:, None].expand(-1, 5, -1).tril()[:, -1]),
-    ],
-    ids=["cumsum", "constant", "argsort", "product with a constant", "triangle"],
-)
-def test_units_that_are_told_apart_are_frozen(forward):
-    model = Net(forward, first=nn.Linear(3, 5), last=nn.Linear(5, 2))
-    assert not permutation_spec(model, torch.randn(2, 3)).groups
-
-
 def test_a_wrong_spec_fails_its_check():
     model = conv_net()
     spec = permutation_spec(model, IMAGES)
     spec.axes["1.running_var"] = (((Factor(6),),),)
     with pytest.raises(ValueError, match=r"outputs in eval mode change by"):
         spec.check(model, IMAGES)
+
+
+def test_a_constant_input_hides_nothing_from_the_check():
+    """Zeros would: every wrong spec of the first layer keeps the function on them."""
+    model, zeros = chain(lin(4, 5), nn.ReLU(), lin(5, 2)), torch.zeros(2, 4)
+    spec = permutation_spec(model, zeros)
+    spec.axes["0.weight"] = (((Factor(5),),), spec.axes["0.weight"][1])
+    with torch.no_grad():
+        model[0].bias.zero_()
+    with pytest.raises(ValueError, match="outputs in eval mode change by"):
+        spec.check(model, zeros)
 
 
 def test_unused_and_tied_parameters():

@@ -1,10 +1,11 @@
 """How an axis of a tensor factors into groups of units.
 
-An axis is the concatenation of segments, a segment the row-major product of factors.
+An axis is the concatenation of segments, a segment the row-major product of factors. An axis on
+which units lie in any other order is arranged: it is one factor, which holds an axis as above.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,14 +21,15 @@ class Factor:
             the factors before it in the segment have positions (their row-major product): nested,
             one group for each such place, as the units inside attention heads are. The group is
             that of the new place: `new[h, u] = old[p_heads[h], p_{g_h}[u]]`.
-        units: empty, or the factor is scattered: position k is unit `units[k]` of `groups[k]`
-            (the group "" is for a position that stays). Used where the units of one group do not
-            lie side by side, as after a channel shuffle or a zero-padded shortcut.
+        order, inside: empty, or the axis is arranged: its position k is position `order[k]` of the
+            axis `inside`. Used after a channel shuffle or a zero-padded shortcut, for heads that
+            vary faster than the units in them, and for runs of several kinds inside a head.
     """
 
     size: int
     groups: tuple[str, ...] = ()
-    units: tuple[int, ...] = ()
+    order: tuple[int, ...] = ()
+    inside: "Axis" = ()
 
 
 Segment = tuple[Factor, ...]  # a contiguous block of an axis: the row-major product of its factors
@@ -53,32 +55,29 @@ def axis_size(axis: Axis) -> int:
     return sum(map(segment_size, axis))
 
 
+def arrangement(axis: Axis) -> Factor | None:
+    """The one factor of an arranged axis; None if the axis is not arranged."""
+    factor = axis[0][0] if axis and axis[0] else None
+    return factor if factor is not None and factor.inside else None
+
+
+def plain_segments(axis: Axis) -> Iterator[Segment]:
+    """The segments of an axis; of an arranged one, those of the axis inside."""
+    arranged = arrangement(axis)
+    yield from arranged.inside if arranged else axis
+
+
 def axis_groups(axis: Axis) -> tuple[str, ...]:
     """The groups that move an axis, each once, in order."""
-    names = (g for segment in axis for factor in segment for g in factor.groups)
-    return tuple(dict.fromkeys(g for g in names if g))
-
-
-def scattered_index(perm: Mapping[str, Tensor], factor: Factor) -> Tensor:
-    """The gather index of a scattered factor: k-th appearance of a unit for k-th appearance."""
-    seen: dict[tuple[str, int], int] = {}
-    keys: list[tuple[str, int, int]] = []
-    for group, unit in zip(factor.groups, factor.units, strict=True):
-        count = seen[group, unit] = seen.get((group, unit), -1) + 1
-        keys.append((group, unit, count))
-    place = {key: position for position, key in enumerate(keys)}
-    index = {group: perm[group].tolist() for group in set(factor.groups) - {""}}
-    found = [place[g, index[g][u] if g else u, count] for g, u, count in keys]
-    return torch.tensor(found, dtype=torch.int64)
+    names = (g for segment in plain_segments(axis) for factor in segment for g in factor.groups)
+    return tuple(dict.fromkeys(names))
 
 
 def segment_index(perm: Mapping[str, Tensor], segment: Sequence[Factor]) -> Tensor:
     """For each position of a segment, the old position that comes to stand there."""
     old_P = torch.zeros(1, dtype=torch.int64)
     for factor in segment:
-        if factor.units:
-            inner = scattered_index(perm, factor)
-        elif not factor.groups:
+        if not factor.groups:
             inner = torch.arange(factor.size)
         elif len(factor.groups) == 1:
             inner = perm[factor.groups[0]]
@@ -90,6 +89,9 @@ def segment_index(perm: Mapping[str, Tensor], segment: Sequence[Factor]) -> Tens
 
 def axis_index(perm: Mapping[str, Tensor], axis: Axis) -> Tensor:
     """For each position of an axis, the old position that comes to stand there; [size]."""
+    if arranged := arrangement(axis):
+        order_P = torch.tensor(arranged.order)
+        return order_P.argsort()[axis_index(perm, arranged.inside)[order_P]]
     parts, start = [torch.empty(0, dtype=torch.int64)], 0
     for segment in axis:
         parts.append(start + segment_index(perm, segment))
@@ -107,13 +109,10 @@ def units_of_segment(segment: Segment, group: str) -> Tensor:
         if group not in factor.groups:
             continue
         at_P = place_P // stride % factor.size
-        if factor.units or len(factor.groups) > 1:
-            rows = torch.tensor([name == group for name in factor.groups])
-            mine_P = rows[at_P] if factor.units else rows[place_P // (stride * factor.size)]
-            at_P = torch.tensor(factor.units)[at_P] if factor.units else at_P
-            unit_P = torch.where(mine_P, at_P, unit_P)
-        else:
-            unit_P = at_P
+        if len(factor.groups) > 1:
+            mine = torch.tensor([name == group for name in factor.groups])
+            at_P = torch.where(mine[place_P // (stride * factor.size)], at_P, unit_P)
+        unit_P = at_P
     return unit_P
 
 
@@ -124,6 +123,9 @@ def axis_positions(axis: Axis, group: str, units: int) -> Tensor:
         [units, repeats]: row u holds the positions of unit u, in one order for all u; repeats is
         0 if the group does not move the axis.
     """
+    if arranged := arrangement(axis):
+        place_P = torch.tensor(arranged.order).argsort()
+        return place_P[axis_positions(arranged.inside, group, units)]
     unit_P = torch.cat([torch.empty(0).long(), *(units_of_segment(s, group) for s in axis)])
     found = (unit_P >= 0).nonzero().flatten()
     return found[unit_P[found].argsort(stable=True)].reshape(units, -1)

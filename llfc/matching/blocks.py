@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llfc.matching.axes import Axis, Factor, Segment, segment_size
+from llfc.matching.axes import Axis, Factor, Segment, arrangement, axis_groups, segment_size
 
 Cluster = tuple[Factor, ...]
 Names = NDArray[np.object_]  # of groups, "" for none; broadcasts over all dimensions of a block
@@ -64,6 +64,10 @@ def place(cluster: Cluster, index: Mapping[str, Tensor]) -> Tensor:
 @lru_cache(maxsize=4096)
 def blocks(axis: Axis) -> tuple[Block, ...]:
     """The blocks of an axis; every position lies in one."""
+    if arranged := arrangement(axis):
+        place_P = torch.tensor(arranged.order).argsort()
+        inside = blocks(arranged.inside)
+        return tuple(Block(place_P[block.positions], block.clusters, False) for block in inside)
     found: list[Block] = []
     start = 0
     for segment in axis:
@@ -79,18 +83,12 @@ class _Part:
     positions: NDArray[np.int64]
     names: tuple[Names, ...]
 
-    def take(self, dim: int, where: NDArray[np.int64]) -> "_Part":
-        """The part at the places `where` of a dimension, which takes on the shape of `where`."""
-
-        def taken(array: NDArray[np.generic]) -> NDArray[np.generic]:
-            shape = where.shape if array.shape[dim] > 1 else (1,) * where.ndim
-            picked = array.take(where.flatten(), dim) if array.shape[dim] > 1 else array
-            return picked.reshape(array.shape[:dim] + shape + array.shape[dim + 1 :])
-
-        names = [taken(array) for array in self.names]
-        extra = [np.full((1,) * names[0].ndim, "", dtype=object)] * (where.ndim - 1)
-        names[dim + 1 : dim + 1] = extra
-        return _Part(taken(self.positions), tuple(names))  # type: ignore[arg-type]
+    def at(self, dim: int, position: int) -> "_Part":
+        """The part at one place of a dimension, which keeps the size 1."""
+        names = (
+            array.take([position], dim) if array.shape[dim] > 1 else array for array in self.names
+        )
+        return _Part(self.positions.take([position], dim), tuple(names))
 
     def varies(self, dim: int) -> list[int]:
         """The dimensions along which the group that moves `dim` is not the same."""
@@ -103,38 +101,22 @@ class _Part:
 
 
 def _parts(segment: Segment) -> Iterator[_Part]:
-    """The segment's parts: no group depends on a fixed place, and no factor is scattered."""
+    """The segment's parts, in which no group depends on a fixed place."""
     sizes = [factor.size for factor in segment]
     positions = np.arange(math.prod(sizes)).reshape(sizes)
     names = tuple(_names(segment, depth) for depth in range(len(segment)))
-    parts = [_Part(positions, names)]
-    for depth in reversed(range(len(segment))):  # from the end: taking adds dimensions
-        if segment[depth].units:
-            wheres = _scattered(segment[depth])
-            parts = [part.take(depth, where) for part in parts for where in wheres]
-    for part in parts:
-        yield from _unmixed(part)
+    yield from _unmixed(_Part(positions, names))
 
 
 def _names(segment: Segment, depth: int) -> Names:
     """The group that moves a factor, by position."""
     factor, sizes = segment[depth], [factor.size for factor in segment]
     groups: Names = np.array(factor.groups or ("",), dtype=object)
-    if factor.units:
-        shape = [size if other == depth else 1 for other, size in enumerate(sizes)]
-    elif len(groups) > 1:
+    if len(groups) > 1:
         shape = [size if other < depth else 1 for other, size in enumerate(sizes)]
     else:
         shape = [1] * len(sizes)
     return groups.reshape(shape)
-
-
-def _scattered(factor: Factor) -> list[NDArray[np.int64]]:
-    """For each group of a scattered factor, its positions, [units, appearances]."""
-    where: dict[str, dict[int, list[int]]] = {}
-    for position, (name, unit) in enumerate(zip(factor.groups, factor.units, strict=True)):
-        where.setdefault(name, {}).setdefault(unit if name else position, []).append(position)
-    return [np.array([units[unit] for unit in sorted(units)]) for units in where.values()]
 
 
 def _unmixed(part: _Part) -> Iterator[_Part]:
@@ -146,7 +128,7 @@ def _unmixed(part: _Part) -> Iterator[_Part]:
         return
     dim = min(mixed)
     for position in range(part.positions.shape[dim]):
-        yield from _unmixed(part.take(dim, np.array([position])))
+        yield from _unmixed(part.at(dim, position))
 
 
 def _block(part: _Part, start: int, axis: Axis) -> Block:
@@ -183,7 +165,6 @@ def _factor(part: _Part, dim: int) -> Factor:
 
 def too_deep(axis: Axis) -> set[str]:
     """The groups on an axis that no cluster holds; they must stay in place."""
-    named = {name for segment in axis for factor in segment for name in factor.groups} - {""}
     held = {
         name
         for block in blocks(axis)
@@ -191,4 +172,4 @@ def too_deep(axis: Axis) -> set[str]:
         for factor in cluster
         for name in factor.groups
     }
-    return named - held
+    return {*axis_groups(axis)} - held

@@ -24,6 +24,7 @@ from llfc.matching.axes import (
     axis_index,
     axis_positions,
     axis_size,
+    plain_segments,
     segment_index,
 )
 from llfc.seeds import stream
@@ -183,9 +184,10 @@ class PermutationSpec:
     def _places(self, perm: Mapping[str, Tensor]) -> dict[str, str]:
         """For each nested group, the group at the place that its new place is taken from."""
         taken: dict[str, str] = {}
-        for segment in {s for axes in self.axes.values() for axis in axes for s in axis}:
+        axes = {axis for axes in self.axes.values() for axis in axes}
+        for segment in {segment for axis in axes for segment in plain_segments(axis)}:
             for depth, factor in enumerate(segment):
-                if len(factor.groups) > 1 and not factor.units:
+                if len(factor.groups) > 1:
                     source = segment_index(perm, segment[:depth]).tolist()
                     taken |= {
                         g: factor.groups[j] for g, j in zip(factor.groups, source, strict=True)

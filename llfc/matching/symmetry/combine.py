@@ -237,8 +237,13 @@ def name_free(
     labelled = {s for key in meeting.labels for s in key}
     free = {own[s] for s in layout.space.free} - labelled - meeting.fixed
     shared = (batch & labelled & set(own.values())) - meeting.fixed
-    alone = [[s for s in dim if s in free or s in shared] for dim in dims]
-    groups = [dim for dim in alone if set(dim) & free]
+    groups: list[list[int]] = []
+    for dim in dims:
+        if set(dim) & free and set(dim) <= kept:
+            groups.append([s for s in dim if s in free or s in shared])
+        elif set(dim) & free:  # summed over: copies of a unit may change places in it
+            alone = [s for s in dim if s not in meeting.fixed]
+            groups.append([*alone, *(s for s in shared if s not in alone)])
     together = sorted({s for dim in groups if set(dim) <= kept for s in dim} | shared)
     size = math.prod(meeting.sizes[s] for s in together)
     if not apart and together and size <= LARGEST_JOINT:

@@ -9,7 +9,9 @@ from llfc.matching.symmetry.families import Families, Irregular
 from llfc.matching.symmetry.units import Nodes
 
 
-def parse_axis(families: Families, names: Sequence[str], groups: Nodes, units: Nodes) -> Axis:
+def parse_axis(
+    families: Families, names: Sequence[str], groups: Nodes, units: Nodes, kinds: Nodes
+) -> Axis:
     """The axis whose positions have these coordinates.
 
     Args:
@@ -17,17 +19,31 @@ def parse_axis(families: Families, names: Sequence[str], groups: Nodes, units: N
         names: the name of each group.
         groups: [coordinates, positions], the number of a group, from the outermost; -1: none.
         units: [coordinates, positions], the unit in it.
+        kinds: [rows, positions]; only positions whose rows are all equal can change places.
 
     Raises:
-        Irregular: nested units that do not lie in a product.
+        Irregular: units that do not lie in a product, in whatever order.
     """
-    size = groups.shape[1]
+    straight = segments_of(families, names, groups, units)
+    if straight is not None:
+        return straight
+    order = product_order(families, groups, units, kinds)
+    inside = segments_of(families, names, groups[:, order], units[:, order])
+    if inside is None:
+        raise Irregular(np.empty(0, dtype=np.int64))
+    return ((Factor(len(order), order=tuple(np.argsort(order).tolist()), inside=inside),),)
+
+
+def segments_of(
+    families: Families, names: Sequence[str], groups: Nodes, units: Nodes
+) -> tuple[Segment, ...] | None:
+    """The segments, or None where units do not lie in the order of a product."""
     segments: list[Segment] = []
     start = 0
-    while start < size:
+    while start < groups.shape[1]:
         found = segment_at(families, names, groups[:, start:], units[:, start:])
         if found is None:
-            return ((scattered(names, groups, units),),)
+            return None
         length, segment = found
         segments.append(segment)
         start += length
@@ -87,17 +103,26 @@ def regular(groups: Nodes, units: Nodes, stride: int, size: int) -> list[int] | 
     return first[:1] if len(set(first)) == 1 else first
 
 
-def scattered(names: Sequence[str], groups: Nodes, units: Nodes) -> Factor:
-    """A factor of units that lie in no order.
+def product_order(families: Families, groups: Nodes, units: Nodes, kinds: Nodes) -> Nodes:
+    """The positions sorted by kind of unit, then by appearance, then by unit from the outermost.
 
-    Raises:
-        Irregular: some are nested, or belong to two groups.
+    Where one unit has several positions of a kind, the first of all units come first.
     """
-    if ((groups >= 0).sum(axis=0) > 1).any():
-        raise Irregular(np.empty(0, dtype=np.int64))
-    group, unit = groups.max(axis=0), np.where(groups >= 0, units, 0).max(axis=0)
-    return Factor(
-        len(group),
-        tuple(names[g] if g >= 0 else "" for g in group.tolist()),
-        tuple(unit.tolist()),
-    )
+    depth = np.array([*map(len, families.places), len(groups)])
+    kin = np.array([*families.kin, -1])
+    outward = np.lexsort((kin[groups], depth[groups]), axis=0)
+    groups, units = (np.take_along_axis(array, outward, axis=0) for array in (groups, units))
+    position = np.arange(groups.shape[1])
+    kind = numbered(np.concatenate([kin[groups], kinds]))
+    place = numbered(np.concatenate([kind[None], groups, units]))
+    by_place = np.lexsort((position, place))
+    starts = np.flatnonzero(np.diff(place[by_place], prepend=-1))
+    appearance = np.empty_like(position)
+    appearance[by_place] = position - np.repeat(starts, np.diff([*starts, len(position)]))
+    order: Nodes = np.lexsort((*units[::-1], appearance, kind))
+    return order
+
+
+def numbered(rows: Nodes) -> Nodes:
+    """The number of each column among the distinct ones."""
+    return np.unique(rows, axis=1, return_inverse=True)[1].reshape(-1)

@@ -30,10 +30,12 @@ class Placing:
         while dim < len(shape):
             end = self.reach(layout, dim)
             run = range(dim, end + 1)
-            groups, units = self.coordinates(layout, [s for d in run for s in layout.dims[d]])
-            apart = separated(groups, units, [shape[d] for d in run])
+            groups, units, kinds = self.coordinates(
+                layout, [s for d in run for s in layout.dims[d]]
+            )
+            apart = separated(groups, units, kinds, [shape[d] for d in run])
             try:
-                found += [parse_axis(self.families, self.names, g, u) for g, u in apart]
+                found += [parse_axis(self.families, self.names, *each) for each in apart]
             except Irregular:
                 raise Irregular(self.classes(layout, run)) from None
             dim = end + 1
@@ -52,25 +54,34 @@ class Placing:
             at += 1
         return end
 
-    def coordinates(self, layout: Layout, slots: Sequence[int]) -> tuple[Nodes, Nodes]:
-        """Groups and units of each position of the slots' product, [coordinates, positions]."""
+    def coordinates(self, layout: Layout, slots: Sequence[int]) -> tuple[Nodes, Nodes, Nodes]:
+        """Groups and units of each position of the slots' product, [coordinates, positions].
+
+        And their kinds, [labels, positions]: only positions of one kind can change places.
+        """
         space = layout.space
         shape = [space.sizes[s] for s in slots]
         total = math.prod(shape)
         found: dict[bytes, tuple[Nodes, Nodes]] = {}
+        kinds: list[Nodes] = []
         for label in space.labels:
             if not set(label.slots) & set(slots):
                 continue
             nodes = np.broadcast_to(spread(label.nodes, label.slots, slots), shape)
-            groups, units = self.families.coordinates(self.families.quotient.of[nodes.reshape(-1)])
+            classes = self.families.quotient.of[nodes.reshape(-1)]
+            groups, units = self.families.coordinates(classes)
+            kinds.append(
+                np.where((groups >= 0).any(axis=0), self.families.quotient.colour[classes], -1)
+            )
             for g, u in zip(groups, units, strict=True):
                 found.setdefault(g.tobytes() + u.tobytes(), (g, u))
         if not found:
             empty = np.empty((0, total), dtype=np.int64)
-            return empty, empty
+            return empty, empty, empty
         return (
             np.stack([g for g, _ in found.values()]),
             np.stack([u for _, u in found.values()]),
+            np.stack(kinds),
         )
 
     def classes(self, layout: Layout, dims: Sequence[int]) -> Nodes:
@@ -95,23 +106,30 @@ class Placing:
         return axis if axis_groups(axis) else None
 
 
-def separated(groups: Nodes, units: Nodes, shape: Sequence[int]) -> list[tuple[Nodes, Nodes]]:
-    """One pair for each dimension if no coordinate depends on two, else one pair for all."""
+def separated(
+    groups: Nodes, units: Nodes, kinds: Nodes, shape: Sequence[int]
+) -> list[tuple[Nodes, Nodes, Nodes]]:
+    """One for each dimension if no coordinate depends on two, else one for all."""
     if len(shape) == 1:
-        return [(groups, units)]
+        return [(groups, units, kinds)]
     apart: list[tuple[list[Nodes], list[Nodes]]] = [([], []) for _ in shape]
     for g, u in zip(groups, units, strict=True):
         tables = g.reshape(shape), u.reshape(shape)
         varying = [d for d in range(len(shape)) if varies(tables[0], d) or varies(tables[1], d)]
         if len(varying) > 1:
-            return [(groups, units)]
+            return [(groups, units, kinds)]
         dim = varying[0] if varying else 0
         index = tuple(slice(None) if d == dim else 0 for d in range(len(shape)))
         apart[dim][0].append(tables[0][index])
         apart[dim][1].append(tables[1][index])
+    turned: Nodes = kinds.reshape(-1, *shape)
     return [
-        (np.array(g).reshape(len(g), size), np.array(u).reshape(len(u), size))
-        for (g, u), size in zip(apart, shape, strict=True)
+        (
+            np.array(g).reshape(len(g), size),
+            np.array(u).reshape(len(u), size),
+            turned.swapaxes(dim + 1, -1).reshape(-1, size),
+        )
+        for dim, ((g, u), size) in enumerate(zip(apart, shape, strict=True))
     ]
 
 

@@ -1,12 +1,11 @@
 """A spec back from its JSON, which may come from anywhere."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llfc.matching.axes import Axis, Factor, Feature, Segment
+from llfc.matching.axes import Axis, Factor, Feature, Segment, axis_size
 from llfc.matching.permutation import PermutationSpec
 
 LARGEST = 1 << 31  # units of a group or positions of an axis
@@ -65,9 +64,26 @@ def read_feature(data: Any, groups: Mapping[str, int]) -> Feature:
 
 def read_axis(data: Any, groups: Mapping[str, int], name: str) -> Axis:
     """An axis from its JSON; `name` is the tensor's."""
-    return tuple(
-        read_segment(segment, groups, name) for segment in items(data, f"axis of {name!r}")
-    )
+    segments = items(data, f"axis of {name!r}")
+    if len(segments) == 1 and len(factors := items(segments[0], f"segment of {name!r}")) == 1:
+        found = entries(factors[0], f"factor of {name!r}")
+        if found.get("inside"):
+            return ((read_arranged(found, groups, name),),)
+    return tuple(read_segment(segment, groups, name) for segment in segments)
+
+
+def read_arranged(found: Mapping[str, Any], groups: Mapping[str, int], name: str) -> Factor:
+    """The factor of an arranged axis: an axis that is not, and an order of its positions."""
+    segments = items(found["inside"], f"inside of {name!r}")
+    inside = tuple(read_segment(segment, groups, name) for segment in segments)
+    given = items(found.get("order"), f"order of {name!r}")
+    order = tuple(number(place, f"order of {name!r}") for place in given)
+    size = number(found.get("size"), f"size in {name!r}")
+    if size != len(order) or axis_size(inside) != size:
+        raise Broken(f"{name!r} has {len(order)} places for {axis_size(inside)} positions")
+    if {*order} != {*range(size)}:
+        raise Broken(f"{name!r}: the order must be a permutation")
+    return Factor(size, order=order, inside=inside)
 
 
 def read_segment(data: Any, groups: Mapping[str, int], name: str) -> Segment:
@@ -76,38 +92,29 @@ def read_segment(data: Any, groups: Mapping[str, int], name: str) -> Segment:
     places = 1
     for each in items(data, f"segment of {name!r}"):
         found = entries(each, f"factor of {name!r}")
+        if found.get("inside") or found.get("order"):
+            raise Broken(f"{name!r} has an arranged factor that is not alone on its axis")
         size = number(found.get("size"), f"size in {name!r}")
         names = tuple(text(group, name) for group in items(found.get("groups"), name))
-        units = tuple(number(unit, f"unit in {name!r}") for unit in items(found.get("units"), name))
-        factor = Factor(size, names, units)
-        check_factor(factor, groups, name, places)
-        segment.append(factor)
+        check_factor(size, names, groups, name, places)
+        segment.append(Factor(size, names))
         places *= size
         if places > LARGEST:
             raise Broken(f"{name!r} has an axis of {places} positions")
     return tuple(segment)
 
 
-def check_factor(factor: Factor, groups: Mapping[str, int], name: str, places: int) -> None:
+def check_factor(
+    size: int, names: tuple[str, ...], groups: Mapping[str, int], name: str, places: int
+) -> None:
     """Refuse a factor of unknown groups, or of other sizes than theirs."""
-    for group in factor.groups:
-        if group not in groups and not (group == "" and factor.units):
+    if len(names) not in (0, 1, places):
+        raise Broken(f"{name!r} has {len(names)} groups for {places} places")
+    for group in names:
+        if group not in groups:
             raise Broken(f"{name!r} is moved by an unknown group {group!r}")
-    if not factor.units:
-        if len(factor.groups) not in (0, 1, places):
-            raise Broken(f"{name!r} has {len(factor.groups)} groups for {places} places")
-        for group in factor.groups:
-            if groups[group] != factor.size:
-                raise Broken(f"{name!r} has {factor.size} units of group {group!r}")
-        return
-    if not len(factor.units) == len(factor.groups) == factor.size:
-        raise Broken(f"{name!r} has {len(factor.units)} scattered units in {factor.size} places")
-    for group in {*factor.groups} - {""}:
-        mine = [u for of, u in zip(factor.groups, factor.units, strict=True) if of == group]
-        times = Counter(mine)
-        missing = len(times) != groups[group] or max(times) >= groups[group]
-        if missing or len({*times.values()}) > 1:
-            raise Broken(f"{name!r} does not hold every unit of group {group!r} equally often")
+        if groups[group] != size:
+            raise Broken(f"{name!r} has {size} units of group {group!r}")
 
 
 def entries(data: Any, what: str) -> dict[str, Any]:

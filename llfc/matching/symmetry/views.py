@@ -158,7 +158,7 @@ def joined(common: Layout, dim: int, sizes: Sequence[int]) -> Layout:
         blocks = [
             block(old, end, size, tuple(aside)) for end, size in zip(ends, sizes, strict=True)
         ]
-        nodes = old.units.together(np.concatenate(blocks))
+        nodes = old.units.together(told_apart(old.units, blocks))
         label = Label((whole, *(new[s] for s in aside)), nodes)
         space.labels.append(label)
         if aside:
@@ -168,6 +168,21 @@ def joined(common: Layout, dim: int, sizes: Sequence[int]) -> Layout:
     dims = [tuple(new[s] for s in own) for own in common.dims[:dim]]
     after = [tuple(new[s] for s in own) for own in common.dims[dim + count :]]
     return Layout(space, (*dims, (whole,), *after))
+
+
+def told_apart(units: Units, blocks: list[Nodes]) -> Nodes:
+    """The parts of a join end to end; what a unit is in one part is not what it is in another.
+
+    Of `cat([h, -h])` both halves move alike, but no unit of one may be taken for its twin.
+    """
+    nodes = np.concatenate(blocks)
+    if len(np.unique(nodes)) == sum(len(np.unique(part)) for part in blocks):
+        return nodes
+    part = np.repeat(units.still(len(blocks)), [len(own) for own in blocks])
+    twins = units.fresh(nodes.shape, "")
+    units.relate(twins, nodes)
+    units.relate(twins, part.reshape(-1, *[1] * (nodes.ndim - 1)))
+    return twins
 
 
 def block(space: Space, end: Sequence[int], size: int, aside: tuple[int, ...]) -> Nodes:

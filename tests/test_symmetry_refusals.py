@@ -1,0 +1,76 @@
+"""What cannot be derived is refused in one line, or frozen where that is asked for."""
+
+import pytest
+import torch
+from torch import nn
+
+from llfc.matching.symmetry import permutation_spec
+from tests.wired import Net, between
+
+
+def sorting(m, x):
+    return m.last(torch.linalg.qr(m.first(x)).Q)
+
+
+def sorting_net():
+    return Net(sorting, first=nn.Linear(3, 5), last=nn.Linear(5, 2))
+
+
+def test_an_operator_without_a_rule_is_refused_in_one_line():
+    x = torch.randn(6, 3)
+    with pytest.raises(ValueError, match=r"linalg_qr.* at node .* in module .*: ") as caught:
+        permutation_spec(sorting_net(), x)
+    assert "\n" not in str(caught.value)
+
+
+def test_not_strict_freezes_and_says_so():
+    spec = permutation_spec(sorting_net(), torch.randn(6, 3), strict=False)
+    assert not spec.groups
+    assert any("linalg_qr" in line for line in spec.frozen)
+    assert "frozen: " in str(spec)
+
+
+def test_what_cannot_be_exported_is_refused_in_one_line():
+    def forward(m, x):
+        return m.a(x) if x.sum() > 0 else m.b(x)
+
+    model = Net(forward, a=nn.Linear(3, 2), b=nn.Linear(3, 2))
+    with pytest.raises(ValueError, match=r"torch\.export cannot follow Net") as caught:
+        permutation_spec(model, torch.randn(2, 3))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda m, x: m.last(m.first(x).cumsum(-1)),
+        lambda m, x: m.last(m.first(x) * torch.arange(5.0)),
+        lambda m, x: m.last(m.first(x).argsort(-1).float()),
+        lambda m, x: m.last(m.first(x) @ torch.arange(25.0).reshape(5, 5)),
+        lambda m, x: m.last(m.first(x)[:, None].expand(-1, 5, -1).tril()[:, -1]),
+    ],
+    ids=["cumsum", "constant", "argsort", "product with a constant", "triangle"],
+)
+def test_units_that_are_told_apart_are_frozen(forward):
+    model = Net(forward, first=nn.Linear(3, 5), last=nn.Linear(5, 2))
+    assert not permutation_spec(model, torch.randn(2, 3)).groups
+
+
+@pytest.mark.parametrize(
+    ("function", "operator"),
+    [
+        (lambda h: torch.fft.fft(h).real, "fft_fft"),
+        (lambda h: torch.linalg.inv(h.transpose(1, 2) @ h)[:, :4], "linalg_inv"),
+        (lambda h: torch.zeros(2, 4, 5).scatter_add(2, torch.zeros(2, 4, 5).long(), h), "scatter"),
+    ],
+    ids=["fft", "inverse", "scatter"],
+)
+def test_what_no_rule_covers_is_refused_with_operator_node_and_module(function, operator):
+    model, inputs = between(function, x=torch.randn(2, 4, 3))
+    with pytest.raises(
+        ValueError, match=rf"aten\.{operator}.* at node \w+ in module .+: "
+    ) as caught:
+        permutation_spec(model, *inputs)
+    assert "\n" not in str(caught.value)
+    spec = permutation_spec(model, *inputs, strict=False)
+    assert any(operator in line for line in spec.frozen)
