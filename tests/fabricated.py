@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.frames import UNFINISHED, Runs, frame_of
 from analysis.params import params_of
-from analysis.runs import UNFINISHED, Runs, frame_of
 from llfc.results import BARRIERS, Connection, LayerProfile
 from llfc.specs import Pair, Recipe, Trial, fingerprint
 
@@ -133,6 +133,8 @@ def runs_of(trials: Iterable[Trial], sweep: str = "width", failed: Iterable[Tria
         {
             "run_id": run_id,
             "fingerprint": fingerprint(one),
+            "sweep": sweep,
+            "source": "memory",
             "start": pd.Timestamp("2026-11-24T08:00:00", tz="UTC"),
             "commit": "0123456789abcdef",
             "device": "cpu, 2 cores",
@@ -147,12 +149,12 @@ def runs_of(trials: Iterable[Trial], sweep: str = "width", failed: Iterable[Tria
         sweep=sweep,
         source="memory",
         trials=frame_of(rows),
-        unfinished=pd.DataFrame([_failed(one) for one in failed], columns=list(UNFINISHED)),
+        unfinished=pd.DataFrame([_failed(one, sweep) for one in failed], columns=list(UNFINISHED)),
         read=lambda run_ids: {run_id: found[run_id][1] for run_id in run_ids},
     )
 
 
-def _failed(of: Trial) -> dict[str, Any]:
+def _failed(of: Trial, sweep: str) -> dict[str, Any]:
     return {
         "fingerprint": fingerprint(of),
         "status": "FAILED",
@@ -160,4 +162,7 @@ def _failed(of: Trial) -> dict[str, Any]:
         "start": pd.Timestamp("2026-11-24T08:00:00", tz="UTC"),
         "run_id": f"run-{fingerprint(of)}",
         "attempts": 1,
+        "sweep": sweep,
+        "source": "memory",
+        **params_of(of),
     }
