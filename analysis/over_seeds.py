@@ -5,14 +5,14 @@ grid, so a seed has an estimate of its own, and the estimates of different seeds
 one another, whatever the trials inside a seed share. The t interval of so few estimates is honest
 from two on, also where the seeds' estimates differ in spread (Ibragimov & Müller).
 
-Measured on simulated sweeps of seven laws whose trials share networks (tests/simulated.py; `python
-tests/benchmarks/bench_coverage.py` prints the table), with 3, 5, 8 and 12 seeds: this interval, said
-to be one of 95 %, holds the correlation within a seed in 93 to 98 % of them. Of intervals for the
-correlation over the trials of all seeds together, the one that takes trials for independent holds
-it in 46 to 85 %, whatever the number of seeds; percentiles of a bootstrap that draws whole seeds in
-38 to 87 % with three seeds and 73 to 90 % with twelve; the jackknife over seeds in 86 to 97 %. That
-correlation is itself biased by few seeds, which no interval around it mends. So it is given without
-one, and the interval is that of the correlation within a seed.
+Measured on simulated sweeps whose trials share networks (seven laws; bench_coverage.py in
+tests/benchmarks prints the table), with 3, 5, 8 and 12 seeds, this interval, said to be one of 95
+%, holds the correlation within a seed in 93 to 98 % of them. Of intervals for the correlation over
+the trials of all seeds together, the one that takes trials for independent holds it in 46 to 85 %,
+whatever the number of seeds; percentiles of a bootstrap that draws whole seeds in 38 to 87 % with
+three seeds and 73 to 90 % with twelve; the jackknife over seeds in 86 to 97 %. That correlation is
+itself biased by few seeds, which no interval around it mends. So it is given without one, and the
+interval is that of the correlation within a seed.
 
 References:
     Ibragimov & Müller, t-Statistic Based Correlation and Heterogeneity Robust Inference, Journal of
