@@ -31,6 +31,10 @@ def with_summaries(runs: Runs) -> pd.DataFrame:
     half-way from the first layer to the last, on the straight line between the layers beside it, so
     that networks of any depth compare. `endpoint_error` is the mean test error rate of A and B.
     NaN where it was not measured.
+
+    Reference:
+        Zhou, Yang, Yang, Yan & Hu, Going Beyond Linear Mode Connectivity: The Layerwise Linear
+        Feature Connectivity, NeurIPS 2023. https://arxiv.org/abs/2307.08286
     """
     profiles = middle(runs.layers)
     columns = {

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.frames import UNFINISHED, Runs, frame_of
 from analysis.params import params_of
-from llfc.results import BARRIERS, TABLES, Connection, LayerProfile, Table
+from llfc.results import BARRIERS, Connection, LayerProfile
 from llfc.specs import Pair, Recipe, Trial, fingerprint
 
 MLP_LAYERS = ("hidden.0", "hidden.0.relu", "hidden.1", "hidden.1.relu", "hidden.2", "head")
@@ -89,6 +89,8 @@ def connection(of: Trial, layers: Sequence[str] = MLP_LAYERS) -> Connection:
         "llfc_baseline_mean": float(baselines.mean()),
         "llfc_ratio_mean": float((errors / baselines).mean()),
         "lemma1_slack": 0.1,
+        "commutativity_dist_com_mean": float(0.3 * errors.mean() * rng.uniform(0.8, 1.2)),
+        "additivity_dist_mean": float(0.5 * errors.mean() * rng.uniform(0.8, 1.2)),
         "weight_distance": float(20 + 5 * barrier + rng.standard_normal()),
     }
     return Connection(
@@ -97,22 +99,7 @@ def connection(of: Trial, layers: Sequence[str] = MLP_LAYERS) -> Connection:
         layers=profiles,
         summaries=summaries,
         matching={"objective": 12.5, "moved": 40.0},
-        tables=_conditions(layers, errors, rng),
     )
-
-
-def _conditions(
-    layers: Sequence[str], errors: np.ndarray, rng: np.random.Generator
-) -> dict[str, Table]:
-    """Weak additivity at the activations and commutativity at the others, that follow the error."""
-    tables: dict[str, Table] = {}
-    for name, first in {"additivity": "dist", "commutativity": "dist_com"}.items():
-        at = [i for i, layer in enumerate(layers) if layer.endswith("relu") == (name[0] == "a")]
-        noise = np.exp(0.2 * rng.standard_normal(len(at)))
-        columns: dict[str, Any] = {c: np.full(len(at), 0.5) for c in TABLES[name][2:]}
-        words = {"layer": [layers[i] for i in at], "pair": ["matched"] * len(at)}
-        tables[name] = {**words, **columns, first: (errors[at] + 1e-3) * noise}
-    return tables
 
 
 def _profile(
