@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.columns import BARRIER, LLFC, number, phrase
-from analysis.correlations import count_networks, count_pairs
 from analysis.grid import Layout, name, panels, select, show, values
+from analysis.pairs import count_networks, count_pairs
 
 
 def headline(found: pd.DataFrame) -> "pd.Series[Any]":
@@ -21,7 +21,13 @@ def answer(trials: pd.DataFrame, found: pd.DataFrame) -> str:
     what = f"between {phrase(BARRIER)} and {phrase(LLFC)}"
     if math.isnan(row["value"]):
         return f"No correlation {what} can be given: {row['note']} ({counts(trials)})."
-    text = f"Spearman's ρ {what} is {row['value']:.2f}, over {counts(trials)}. {intervals(row)}"
+    over = f"over all {counts(trials)}"
+    if math.isnan(row["within"]):
+        return f"Spearman's ρ {what} is {row['value']:.2f} {over}; {row['note']}."
+    text = (
+        f"Within a seed, Spearman's ρ {what} is {row['within']:.2f} ({interval(row)});"
+        f" it is {row['value']:.2f} {over}."
+    )
     return f"{text}{within(found)}"
 
 
@@ -29,20 +35,18 @@ def within(found: pd.DataFrame) -> str:
     """The same within each group, as what groups share may be all that a pooled number shows."""
     rows = found[(found["group"] != "all") & (found["method"] == "Spearman")]
     known = [
-        f"{r['group']} {r['value']:.2f}" for _, r in rows.iterrows() if r["value"] == r["value"]
+        f"{row['group']} {row['within']:.2f} ({interval(row)})"
+        for _, row in rows.iterrows()
+        if not math.isnan(row["within"])
     ]
-    return f" Within groups: {', '.join(known)}." if known else ""
+    return f" Within groups: {'; '.join(known)}." if known else ""
 
 
-def intervals(row: "pd.Series[Any]") -> str:
-    """A correlation's intervals and what to know of them, as a sentence."""
+def interval(row: "pd.Series[Any]") -> str:
+    """The interval of a correlation within a seed, or why there is none."""
     if math.isnan(row["low"]):
-        return f"{row['note'].capitalize()}."
-    note = f" ({row['note']})" if row["note"] else ""
-    text = f"95 % intervals over seeds: bootstrap {row['low']:.2f} to {row['high']:.2f}{note}"
-    if not math.isnan(row["t_low"]):
-        text += f", jackknife {row['t_low']:.2f} to {row['t_high']:.2f}"
-    return f"{text}."
+        return str(row["note"])
+    return f"95 % interval over {row['seeds']} seeds {row['low']:.2f} to {row['high']:.2f}"
 
 
 def counts(trials: pd.DataFrame) -> str:

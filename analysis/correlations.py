@@ -1,54 +1,73 @@
-"""How closely two columns of a sweep go together, with intervals that know what trials share.
+"""How closely two columns of a sweep go together: within a seed, and over all trials.
 
-Trials of one seed share networks, so they are not independent, and an interval that takes them for
-independent is too narrow. Both intervals here take a seed, with all its trials in all cells of the
-grid, as one observation:
-
-- the bootstrap draws whole seeds with replacement and takes percentiles. With few seeds it is too
-  narrow: with three seeds it held the truth in 40 to 77 % of simulated sweeps;
-- the jackknife leaves out a seed at a time, on Fisher's z scale, with Student's t for the number
-  of seeds. In the same simulations it held the truth in 91 to 95 %.
-
-References:
-    Efron & Tibshirani, An Introduction to the Bootstrap, 1993: chapters 11 and 13.
-    Cameron & Miller, A Practitioner's Guide to Cluster-Robust Inference, Journal of Human
-    Resources 50, 2015: few clusters.
+A correlation within a seed compares the trials of one seed across the grid; each seed gives one,
+and `analysis.over_seeds` says what they give together, with an interval that knows what trials
+share. The correlation over all trials is given beside it, without an interval.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.stats.dist_dependence_measures import distance_correlation
 
 from analysis.grid import name, panels
-from analysis.params import PARAMS
-from llfc.specs import Pair
+from analysis.over_seeds import Estimate, Floats, over_seeds
+from analysis.pairs import count_pairs
+from analysis.permutations import permutation_p
 
-Floats = NDArray[np.float64]
-Statistic = Callable[[Floats, Floats], float]
-
-LEVEL = 0.95
-# Below this, resamples of seeds are so few that their range says nothing.
-LEAST_SEEDS = 3
-# Below this, resamples are few enough for the interval's ends to be coarse.
-FEW_SEEDS = 6
-RESAMPLES = 999
+# Of three points, ranks have four correlations in all, and Fisher's z no finite variance.
+LEAST_TRIALS = 4
 
 
-def _loglog(x: Floats, y: Floats) -> float:
-    return float(stats.pearsonr(np.log(x), np.log(y)).statistic)
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A measure of how closely two columns go together.
+
+    Attributes:
+        statistic: from two columns of one length to a number in [-1, 1].
+        positive: whether it takes positive values only, as logarithms do.
+        step: of n trials, how far below 1 the next value is; 0 if values are continuous.
+        signed: whether it is zero on average where nothing goes together; if not, being zero
+            cannot be tested by t, only by permutation.
+    """
+
+    statistic: Callable[[Floats, Floats], float]
+    positive: bool = False
+    step: Callable[[int], float] = lambda n: 0.0
+    signed: bool = True
 
 
-METHODS: Mapping[str, Statistic] = {
-    "Spearman": lambda x, y: float(stats.spearmanr(x, y).statistic),
-    "Kendall": lambda x, y: float(stats.kendalltau(x, y).statistic),
-    "Pearson": lambda x, y: float(stats.pearsonr(x, y).statistic),
-    "Pearson, log-log": _loglog,
+METHODS: Mapping[str, Method] = {
+    # Whether the order is the same; any monotone relation counts in full.
+    "Spearman": Method(
+        statistic=lambda x, y: float(stats.spearmanr(x, y).statistic),
+        step=lambda n: 12 / (n * (n * n - 1)),
+    ),
+    # The share of pairs of trials in the same order, less the share in opposite order (tau-b).
+    "Kendall": Method(
+        statistic=lambda x, y: float(stats.kendalltau(x, y).statistic),
+        step=lambda n: 4 / (n * (n - 1)),
+    ),
+    # Whether the relation is a straight line.
+    "Pearson": Method(statistic=lambda x, y: float(stats.pearsonr(x, y).statistic)),
+    # Whether it is a power law.
+    "Pearson, log-log": Method(
+        statistic=lambda x, y: float(stats.pearsonr(np.log(x), np.log(y)).statistic),
+        positive=True,
+    ),
+    # Whether there is any relation at all; 0 only if none (Székely, Rizzo & Bakirov, Measuring and
+    # Testing Dependence by Correlation of Distances, Annals of Statistics 35, 2007).
+    "distance": Method(
+        statistic=lambda x, y: float(distance_correlation(x, y)),
+        signed=False,
+    ),
 }
+USUAL = tuple(method for method in METHODS if method != "distance")
 
 
 def correlations(
@@ -57,137 +76,106 @@ def correlations(
     y: str,
     *,
     by: Sequence[str] = (),
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] = USUAL,
+    permutations: int = 0,
     seed: int = 0,
 ) -> pd.DataFrame:
     """The correlation of `x` with `y` over all trials, and within each value of the axes `by`.
 
     Args:
-        trials: a row a trial; the columns x, y and seed, and the parameters of the pairs.
+        trials: a row a trial; the columns x, y and seed, and the parameters of the trials.
         x: a column, such as "llfc_error_mean".
         y: a column, such as "test_loss_chord".
-        by: axes; a group for each value of each of them.
+        by: axes; a group for each value of each of them. An axis may be a tuple of axes: then a
+            group for each combination of their values, as each cell of the grid.
         methods: names in METHODS.
-        seed: of the resampling, where there are too many resamples to take them all.
+        permutations: how many to draw for `p_permuted`; 0 for none.
+        seed: of the permutations, where there are too many to take them all.
 
     Returns:
-        A row a (group, method): `value`; `low` and `high`, its 95 % bootstrap interval, and `t_low`
-        and `t_high`, its 95 % jackknife interval, NaN if there is none; the numbers of `trials`,
-        `pairs` and `seeds`; `left_out`, the trials that the method cannot use (not finite, or not
-        positive under a logarithm); `note`, what to know of the intervals.
+        A row a (group, method):
+
+        - `value`: over all trials; it mixes what varies within seeds and between them;
+        - `within`: within a seed, averaged over `seeds` on Fisher's z scale; `low` and `high`, its
+          95 % interval over seeds; `p`, of the t test over seeds that it is zero;
+        - `p_permuted`: how often pairs exchanged at random go together as closely; see
+          `analysis.permutations`;
+        - the numbers of `trials`, `pairs` and `seeds`; `left_out`, the trials that the method
+          cannot use (not finite, or not positive under a logarithm); `note`, why a number is not
+          there.
     """
     groups = [("all", trials)]
     for axis in by:
-        groups += [(title or name(axis), rows) for title, rows in panels(trials, (axis,))]
-    rows = [
-        {"group": group, "method": method, **_correlate(part, x, y, method, seed)}
-        for group, part in groups
-        for method in methods
-    ]
-    return pd.DataFrame(rows)
+        axes = (axis,) if isinstance(axis, str) else tuple(axis)
+        groups += [(title or name(axes[0]), rows) for title, rows in panels(trials, axes)]
+    return pd.DataFrame(
+        [
+            {"group": group, "method": method, **_correlate(part, x, y, method, permutations, seed)}
+            for group, part in groups
+            for method in methods
+        ]
+    )
 
 
-def count_pairs(trials: pd.DataFrame) -> int:
-    """The number of distinct pairs of networks."""
-    return len(trials[_pair_columns(trials)].drop_duplicates())
+def within_seeds(trials: pd.DataFrame, x: str, y: str, method: str) -> Estimate:
+    """The correlation of `x` with `y` over the trials of a seed, as seeds say it together.
+
+    A seed with fewer than LEAST_TRIALS trials, or a column that does not vary there, says nothing.
+    """
+    groups = [rows[[x, y]].to_numpy(dtype=float) for _, rows in trials.groupby("seed")]
+    found = np.array([correlation(values, method) for values in groups])
+    steps = np.array([METHODS[method].step(max(len(v), LEAST_TRIALS)) for v in groups])
+    if len(found) and np.nanmin(found, initial=1) == np.nanmax(found, initial=-1):
+        return over_seeds(found, "fisher")  # there is no interval, and 1 may be 1
+    return over_seeds(clip(found, steps), "fisher")
 
 
-def count_networks(trials: pd.DataFrame) -> int:
-    """The number of distinct networks: every pair has a B of its own, and may share its A."""
-    trunks = [column for column in _pair_columns(trials) if column != "spawn_epoch"]
-    return len(trials[trunks].drop_duplicates()) + count_pairs(trials)
+def clip(found: Floats, steps: Floats | float) -> Floats:
+    """Perfect correlations half a step below 1, so that Fisher's z of them is finite."""
+    most = 1 - np.asarray(steps) / 2
+    return np.clip(found, -most, most)
 
 
-def _pair_columns(trials: pd.DataFrame) -> list[str]:
-    fields = Pair.__dataclass_fields__
-    return [p for p in PARAMS if p in trials and (p in fields or p.startswith("recipe."))]
+def correlation(values: Floats, method: str) -> float:
+    """The correlation of the two columns of `values`; NaN where none is defined."""
+    if len(values) < LEAST_TRIALS or (np.ptp(values, axis=0) == 0).any():
+        return math.nan
+    return METHODS[method].statistic(values[:, 0], values[:, 1])
+
+
+def usable(trials: pd.DataFrame, x: str, y: str, method: str) -> pd.DataFrame:
+    """The trials whose `x` and `y` the method can use."""
+    values = trials[[x, y]].to_numpy(dtype=float)
+    fine = np.isfinite(values).all(axis=1)
+    if METHODS[method].positive:
+        fine &= (values > 0).all(axis=1)
+    kept: pd.DataFrame = trials[fine]
+    return kept
 
 
 def _correlate(
-    trials: pd.DataFrame, x: str, y: str, method: str, seed: int
-) -> dict[str, float | int | str]:
-    values = trials[[x, y]].to_numpy(dtype=float)
-    usable = np.isfinite(values).all(axis=1)
-    if method == "Pearson, log-log":
-        usable &= (values > 0).all(axis=1)
-    used = trials[usable]
-    counts = {
+    trials: pd.DataFrame, x: str, y: str, method: str, permutations: int, seed: int
+) -> dict[str, Any]:
+    used = usable(trials, x, y, method)
+    value = correlation(used[[x, y]].to_numpy(dtype=float), method)
+    within = within_seeds(used, x, y, method)
+    columns = within.columns("within")
+    if not METHODS[method].signed:
+        columns["p"] = math.nan
+    if math.isnan(value):
+        note = f"undefined: fewer than {LEAST_TRIALS} trials, or a column that does not vary"
+        columns["note"] = note
+    elif not within.seeds:
+        columns["note"] = f"no interval: no seed has {LEAST_TRIALS} trials that differ"
+    p_permuted = math.nan
+    if permutations and not math.isnan(within.value):
+        p_permuted = permutation_p(used, x, y, METHODS[method].statistic, permutations, seed)
+    return {
+        "value": value,
+        **columns,
+        "p_permuted": p_permuted,
         "trials": len(used),
         "pairs": count_pairs(used),
         "seeds": used["seed"].nunique(),
-        "left_out": int((~usable).sum()),
+        "left_out": len(trials) - len(used),
     }
-    clusters = [values[usable & (trials["seed"] == s).to_numpy()] for s in used["seed"].unique()]
-    value = _statistic(METHODS[method], values[usable])
-    low, high, note = _bootstrap(METHODS[method], clusters, seed)
-    t_low, t_high = _jackknife(METHODS[method], clusters)
-    if math.isnan(value):
-        note = "undefined: fewer than 3 trials, or a column that does not vary"
-    ends = {"low": low, "high": high, "t_low": t_low, "t_high": t_high}
-    return {"value": value, **ends, **counts, "note": note}
-
-
-def _statistic(statistic: Statistic, values: Floats) -> float:
-    """NaN where no correlation is defined; scipy would warn there."""
-    if len(values) < 3 or (np.ptp(values, axis=0) == 0).any():
-        return math.nan
-    return statistic(values[:, 0], values[:, 1])
-
-
-def _bootstrap(
-    statistic: Statistic, clusters: Sequence[Floats], seed: int
-) -> tuple[float, float, str]:
-    """The percentile interval over resamples of the clusters.
-
-    `scipy.stats.bootstrap` draws single observations, or, handed the clusters' indices, draws at
-    random even where all resamples can be listed; so the resampling is done here.
-    """
-    count = len(clusters)
-    if count < LEAST_SEEDS:
-        return math.nan, math.nan, f"no interval: {count} seeds, at least {LEAST_SEEDS} are needed"
-    draws, weights = _resamples(count, np.random.default_rng(seed))
-    found = np.array(
-        [
-            _statistic(statistic, np.concatenate([c for c, n in pairs for _ in range(n)]))
-            for pairs in (list(zip(clusters, draw, strict=True)) for draw in draws)
-        ]
-    )
-    defined = np.isfinite(found)
-    if weights[defined].sum() < LEVEL:
-        return math.nan, math.nan, "no interval: undefined in too many resamples"
-    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    low, high = np.quantile(found[defined], ends, weights=weights[defined], method="inverted_cdf")
-    few = f"{count} seeds make it coarse and too narrow"
-    return float(low), float(high), few if count < FEW_SEEDS else ""
-
-
-def _jackknife(statistic: Statistic, clusters: Sequence[Floats]) -> tuple[float, float]:
-    """The t interval over leave-one-cluster-out pseudo-values of Fisher's z.
-
-    NaN if a correlation is undefined or perfect, where z is infinite.
-    """
-    count = len(clusters)
-    if count < LEAST_SEEDS:
-        return math.nan, math.nan
-    left = [np.concatenate([*clusters[:i], *clusters[i + 1 :]]) for i in range(count)]
-    found = np.array([_statistic(statistic, part) for part in [np.concatenate(clusters), *left]])
-    if not (np.abs(found) < 1).all():
-        return math.nan, math.nan
-    z = np.arctanh(found)
-    pseudo = count * z[0] - (count - 1) * z[1:]
-    spread = stats.t.ppf((1 + LEVEL) / 2, count - 1) * pseudo.std(ddof=1) / math.sqrt(count)
-    return math.tanh(pseudo.mean() - spread), math.tanh(pseudo.mean() + spread)
-
-
-def _resamples(count: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Floats]:
-    """How often each cluster is drawn, a row a resample, and the resample's probability.
-
-    All of them if they are few (10 for three clusters, 462 for six), else RESAMPLES at random.
-    """
-    if math.comb(2 * count - 1, count) > RESAMPLES:
-        draws = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-        return draws, np.full(RESAMPLES, 1 / RESAMPLES)
-    drawn = itertools.combinations_with_replacement(range(count), count)
-    draws = np.array([np.bincount(clusters, minlength=count) for clusters in drawn])
-    ways = [math.factorial(count) / math.prod(map(math.factorial, draw)) for draw in draws.tolist()]
-    return draws, np.array(ways) / count**count

@@ -5,6 +5,7 @@ Recipe with the prefix `recipe.`. Types come from the records' fields and are ne
 """
 
 import ast
+import functools
 import types
 from collections.abc import Mapping
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -14,6 +15,7 @@ from llfc.specs import Pair, Recipe, Trial
 RECIPE = "recipe."
 
 
+@functools.cache  # of three records, asked for at every run that is read
 def _hints(record: type, prefix: str = "") -> dict[str, Any]:
     hints = get_type_hints(record)
     return {prefix + name: hint for name, hint in hints.items() if name not in ("pair", "recipe")}

@@ -16,8 +16,8 @@ from jinja2 import Environment, StrictUndefined
 from analysis import answer, sweep_figures, tables
 from analysis.columns import BARRIER, DEFINITIONS, LLFC, heading, label
 from analysis.correlations import correlations
+from analysis.frames import Runs
 from analysis.grid import Layout, layout, name, values
-from analysis.runs import Runs
 from analysis.style import to_svg
 from analysis.tables import correlation_table
 

@@ -78,14 +78,18 @@ def correlation_table(found: pd.DataFrame) -> pd.DataFrame:
         {
             "group": found["group"],
             "method": found["method"],
-            "value": found["value"].map(lambda v: "–" if np.isnan(v) else f"{v:.2f}"),
-            "bootstrap": _ranges(found["low"], found["high"]),
-            "jackknife": _ranges(found["t_low"], found["t_high"]),
+            "all trials": _values(found["value"]),
+            "within a seed": _values(found["within"]),
+            "95 % interval": _ranges(found["low"], found["high"]),
             **{column: found[column] for column in ("trials", "seeds")},
             "left out": found["left_out"],
         }
     )
     return frame if found["left_out"].any() else frame.drop(columns="left out")
+
+
+def _values(column: "pd.Series[float]") -> list[str]:
+    return ["–" if np.isnan(value) else f"{value:.2f}" for value in column]
 
 
 def _ranges(low: "pd.Series[float]", high: "pd.Series[float]") -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.frames import UNFINISHED, Runs, frame_of
 from analysis.params import params_of
-from analysis.runs import UNFINISHED, Runs, frame_of
 from llfc.results import BARRIERS, Connection, LayerProfile
 from llfc.specs import Pair, Recipe, Trial, fingerprint
 
@@ -89,6 +89,9 @@ def connection(of: Trial, layers: Sequence[str] = MLP_LAYERS) -> Connection:
         "llfc_baseline_mean": float(baselines.mean()),
         "llfc_ratio_mean": float((errors / baselines).mean()),
         "lemma1_slack": 0.1,
+        "commutativity_dist_com_mean": float(0.3 * errors.mean() * rng.uniform(0.8, 1.2)),
+        "additivity_dist_mean": float(0.5 * errors.mean() * rng.uniform(0.8, 1.2)),
+        "weight_distance": float(20 + 5 * barrier + rng.standard_normal()),
     }
     return Connection(
         curve=curve,
@@ -133,6 +136,8 @@ def runs_of(trials: Iterable[Trial], sweep: str = "width", failed: Iterable[Tria
         {
             "run_id": run_id,
             "fingerprint": fingerprint(one),
+            "sweep": sweep,
+            "source": "memory",
             "start": pd.Timestamp("2026-11-24T08:00:00", tz="UTC"),
             "commit": "0123456789abcdef",
             "device": "cpu, 2 cores",
@@ -147,12 +152,12 @@ def runs_of(trials: Iterable[Trial], sweep: str = "width", failed: Iterable[Tria
         sweep=sweep,
         source="memory",
         trials=frame_of(rows),
-        unfinished=pd.DataFrame([_failed(one) for one in failed], columns=list(UNFINISHED)),
+        unfinished=pd.DataFrame([_failed(one, sweep) for one in failed], columns=list(UNFINISHED)),
         read=lambda run_ids: {run_id: found[run_id][1] for run_id in run_ids},
     )
 
 
-def _failed(of: Trial) -> dict[str, Any]:
+def _failed(of: Trial, sweep: str) -> dict[str, Any]:
     return {
         "fingerprint": fingerprint(of),
         "status": "FAILED",
@@ -160,4 +165,7 @@ def _failed(of: Trial) -> dict[str, Any]:
         "start": pd.Timestamp("2026-11-24T08:00:00", tz="UTC"),
         "run_id": f"run-{fingerprint(of)}",
         "attempts": 1,
+        "sweep": sweep,
+        "source": "memory",
+        **params_of(of),
     }

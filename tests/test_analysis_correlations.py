@@ -1,22 +1,16 @@
-"""Correlations are scipy's; their intervals resample whole seeds."""
+"""Correlations are scipy's and statsmodels'; their intervals are over whole seeds."""
 
-import itertools
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from scipy.spatial.distance import pdist, squareform
 
-from analysis.correlations import (
-    METHODS,
-    _bootstrap,
-    _jackknife,
-    _resamples,
-    correlations,
-    count_networks,
-    count_pairs,
-)
+from analysis.correlations import METHODS, correlations
+from analysis.over_seeds import over_seeds
+from analysis.pairs import count_networks, count_pairs
 from tests.fabricated import grid, runs_of, width_grid
 
 
@@ -48,77 +42,79 @@ def test_a_power_law_is_perfect_log_log_and_in_ranks(noisy):
     assert found["Pearson"] < 1
 
 
-@pytest.mark.parametrize("count", [3, 4])
-def test_listed_resamples_are_all_ordered_draws(count):
-    draws, weights = _resamples(count, np.random.default_rng(0))
-    by_hand = {}
-    for drawn in itertools.product(range(count), repeat=count):
-        key = tuple(np.bincount(drawn, minlength=count))
-        by_hand[key] = by_hand.get(key, 0) + 1 / count**count
-    listed = dict(zip(map(tuple, draws.tolist()), weights, strict=True))
-    assert listed == pytest.approx(by_hand)
+def test_the_distance_correlation_is_that_of_centred_distances(noisy):
+    found = correlations(noisy, "x", "y", methods=["distance"]).iloc[0]
+    centred = []
+    for column in "xy":
+        d = squareform(pdist(noisy[[column]]))
+        centred.append(d - d.mean(0) - d.mean(1)[:, None] + d.mean())
+    a, b = centred
+    expected = np.sqrt((a * b).mean() / np.sqrt((a * a).mean() * (b * b).mean()))
+    assert found["value"] == pytest.approx(expected)
+    assert math.isnan(found["p"])  # it is positive where nothing goes together
 
 
-def test_many_seeds_are_drawn_at_random_and_repeatably():
-    draws, weights = _resamples(20, np.random.default_rng(3))
-    assert (draws.sum(axis=1) == 20).all()
-    assert weights.sum() == pytest.approx(1)
-    assert (draws == _resamples(20, np.random.default_rng(3))[0]).all()
+@pytest.mark.parametrize("method", ["Spearman", "Kendall", "Pearson", "Pearson, log-log"])
+def test_within_a_seed_is_the_seeds_own_correlation_averaged(noisy, method):
+    row = correlations(noisy, "x", "y", methods=[method]).iloc[0]
+    own = [METHODS[method].statistic(part["x"], part["y"]) for _, part in noisy.groupby("seed")]
+    expected = over_seeds(np.clip(own, -1, 1 - METHODS[method].step(4) / 2), "fisher")
+    assert row["within"] == pytest.approx(expected.value)
+    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
+    assert row["p"] == pytest.approx(expected.p)
+    assert (row["seeds"], row["note"]) == (3, "")
 
 
-def in_seeds(noisy, count):
-    """The same rows in `count` seeds, and the seeds' values."""
-    frame = noisy.assign(seed=np.repeat(range(count), len(noisy) // count))
-    return frame, [part[["x", "y"]].to_numpy() for _, part in frame.groupby("seed")]
+def test_what_differs_between_seeds_only_does_not_count_within_them(noisy):
+    moved = noisy.assign(x=noisy["x"] + 50 * noisy["seed"], y=noisy["y"] - 50 * noisy["seed"])
+    still = correlations(noisy, "x", "y", methods=["Pearson"]).iloc[0]
+    row = correlations(moved, "x", "y", methods=["Pearson"]).iloc[0]
+    assert row["within"] == pytest.approx(still["within"])
+    assert row["value"] < -0.9 < 0.5 < row["within"]
 
 
-@pytest.mark.parametrize("count", [3, 4])
-def test_the_bootstrap_is_the_quantiles_of_every_resample(noisy, count):
-    trials, clusters = in_seeds(noisy, count)
-    every = [
-        stats.pearsonr(*np.concatenate([clusters[i] for i in drawn]).T).statistic
-        for drawn in itertools.product(range(count), repeat=count)
-    ]
-    low, high = np.quantile(every, [0.025, 0.975], method="inverted_cdf")
-    row = correlations(trials, "x", "y", methods=["Pearson"]).iloc[0]
-    assert (row["low"], row["high"]) == pytest.approx((low, high))
+@pytest.mark.parametrize("method", ["Spearman", "Kendall"])
+@pytest.mark.parametrize("count", [4, 5, 7])
+def test_a_step_is_the_distance_of_perfect_ranks_from_the_next(method, count):
+    order = np.arange(count, dtype=float)
+    swapped = order[[1, 0, *range(2, count)]]
+    next_best = METHODS[method].statistic(order, swapped)
+    assert 1 - next_best == pytest.approx(METHODS[method].step(count))
 
 
-@pytest.mark.parametrize("count", [3, 4])
-def test_the_jackknife_is_a_t_interval_of_pseudo_values(noisy, count):
-    trials, _ = in_seeds(noisy, count)
-    whole = np.arctanh(stats.pearsonr(trials["x"], trials["y"]).statistic)
-    pseudo = []
-    for out in range(count):
-        rest = trials[trials["seed"] != out]
-        left = np.arctanh(stats.pearsonr(rest["x"], rest["y"]).statistic)
-        pseudo.append(count * whole - (count - 1) * left)
-    expected = np.tanh(stats.ttest_1samp(pseudo, 0).confidence_interval(0.95))
-    row = correlations(trials, "x", "y", methods=["Pearson"]).iloc[0]
-    assert (row["t_low"], row["t_high"]) == pytest.approx(tuple(expected))
+def test_one_perfect_seed_leaves_an_interval():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 6))
+    y = np.stack([x[0], x[1] + rng.normal(0, 1, 6), x[2] + rng.normal(0, 1, 6)])
+    trials = frame(x.ravel(), y.ravel(), np.repeat([0, 1, 2], 6))
+    row = correlations(trials, "x", "y", methods=["Spearman"]).iloc[0]
+    assert row["low"] < row["within"] < row["high"] < 1
 
 
-def test_a_seed_stays_together():
-    """With every seed a copy of the same trials, resampling seeds changes nothing."""
+def test_seeds_that_are_copies_have_no_interval():
     rng = np.random.default_rng(1)
     x, y = rng.standard_normal((2, 6))
     copies = frame(np.tile(x, 4), np.tile(y, 4), np.repeat([0, 1, 2, 3], 6))
     row = correlations(copies, "x", "y", methods=["Pearson"]).iloc[0]
-    assert row["low"] == row["high"] == pytest.approx(row["value"])
-    assert row["t_high"] - row["t_low"] == pytest.approx(0, abs=1e-9)
+    assert row["within"] == pytest.approx(row["value"])
+    assert row["note"] == "no interval: the seeds do not differ"
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_two_seeds_have_no_interval(seeds):
     x = np.arange(8.0)
     row = correlations(frame(x, x**2, x % seeds), "x", "y").iloc[0]
-    assert row["value"] == pytest.approx(1)
-    assert all(math.isnan(row[end]) for end in ("low", "high", "t_low", "t_high"))
-    assert row["note"] == f"no interval: {seeds} seeds, at least 3 are needed"
+    assert row["value"] == row["within"] == pytest.approx(1)
+    assert all(math.isnan(row[end]) for end in ("low", "high", "p"))
+    some = "1 seed" if seeds == 1 else "2 seeds"
+    assert row["note"] == f"no interval: {some}, at least 3 are needed"
 
 
-def test_few_seeds_are_said_to_be_few(noisy):
-    assert correlations(noisy, "x", "y").iloc[0]["note"] == "3 seeds make it coarse and too narrow"
+def test_seeds_of_few_trials_say_nothing_by_themselves(noisy):
+    row = correlations(noisy.assign(seed=range(12)), "x", "y").iloc[0]
+    assert math.isnan(row["within"])
+    assert row["value"] == stats.spearmanr(noisy["x"], noisy["y"]).statistic
+    assert row["note"] == "no interval: no seed has 4 trials that differ"
 
 
 @pytest.mark.parametrize("y", [[1.0, 2.0], [1.0, 1.0, 1.0, 1.0]])
@@ -157,22 +153,19 @@ def test_pairs_and_networks_are_counted():
     assert count_networks(trials) == len(networks)
 
 
-def test_the_jackknife_covers_what_a_bootstrap_of_three_seeds_does_not():
-    """Three seeds whose trials share an effect: why both intervals are given."""
-    rng = np.random.default_rng(0)
-    cells = np.linspace(-1, 1, 8)
+def test_cells_of_the_grid_are_groups():
+    trials = runs_of(width_grid()).trials
+    cells = [("width", "matching")]
+    found = correlations(trials, "llfc_error_mean", "test_loss_chord", by=cells)
+    assert found["group"].nunique() == 1 + 15
+    assert "width 0.125, matching none" in set(found["group"])
+    assert set(found.loc[found["group"] != "all", "trials"]) == {3}
 
-    def draw(seeds):
-        shared = 0.4 * rng.standard_normal((2, seeds, 1))
-        return np.stack([cells, cells])[:, None] + shared + 0.3 * rng.standard_normal((2, seeds, 8))
 
-    pearson = METHODS["Pearson"]
-    truth = pearson(*draw(20_000).reshape(2, -1))
-    hits = np.zeros(2)
-    for _ in range(200):
-        clusters = list(draw(3).transpose(1, 2, 0))
-        low, high, _ = _bootstrap(pearson, clusters, 0)
-        t_low, t_high = _jackknife(pearson, clusters)
-        hits += (low <= truth <= high, t_low <= truth <= t_high)
-    assert hits[0] / 200 < 0.85
-    assert hits[1] / 200 > 0.88
+def test_permutations_are_drawn_on_demand():
+    trials = runs_of(width_grid()).trials
+    given = (trials, "llfc_error_mean", "test_loss_chord")
+    assert correlations(*given)["p_permuted"].isna().all()
+    found = correlations(*given, permutations=999)
+    assert found["p_permuted"].eq(found["p_permuted"].iloc[0]).all()
+    assert found["p_permuted"].iloc[0] == pytest.approx(1 / 120)  # of five pairs, 120 orders

@@ -1,5 +1,6 @@
 """What was written to MLflow is read back: typed, complete, and nothing silently dropped."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from analysis.frames import join_runs
 from analysis.params import params_of
 from analysis.runs import load_runs
 from llfc.results import CURVE, PROFILE
 from llfc.specs import fingerprint
 from sweeps.tracking import Tracker
-from tests.fabricated import connection, grid, trial
+from tests.fabricated import connection, grid, runs_of, trial
 
 TRIALS = grid(width=[0.5, 1.0], spawn_epoch=[None, 2], seed=[0, 1])
 TAGS = {"llfc.device": "cpu"}
@@ -110,6 +112,52 @@ def test_failed_and_running_trials_are_seen(width):
     assert rows.loc[fingerprint(trial(width=4.0)), "status"] == "FAILED"
     assert rows.loc["f" * 12, "status"] == "RUNNING"
     assert len(rows) == 2
+
+
+def test_every_trial_has_a_row_and_a_status(width):
+    every = width.every.set_index("fingerprint")
+    assert every["status"].value_counts().to_dict() == {"FINISHED": 8, "FAILED": 1, "RUNNING": 1}
+    failed = every.loc[fingerprint(trial(width=4.0))]
+    assert (failed["width"], failed["spawn_epoch"]) == (4.0, None)
+    assert math.isnan(failed["llfc_error_mean"])
+    counted = width.status().to_dict("records")
+    assert [row["trials"] for row in counted] == [10]
+    assert {row["FINISHED"] + row["FAILED"] + row["RUNNING"] for row in counted} == {10}
+
+
+def test_a_trial_of_two_sweeps_counts_once_and_the_newer_run_is_used():
+    first = runs_of(grid(seed=[0, 1]), "width")
+    second = runs_of(grid(seed=[1, 2]), "matching", failed=[trial(seed=0), trial(seed=5)])
+    late = second.trials.assign(start=second.trials["start"] + pd.Timedelta(days=1))
+    second = dataclasses.replace(
+        second, trials=late.assign(run_id="late-" + late["run_id"]), read=late_reader(second)
+    )
+    joined = join_runs([first, second])
+    assert joined.trials.set_index("seed")["sweep"].to_dict() == {
+        0: "width", 1: "matching", 2: "matching",
+    }  # fmt: skip
+    assert joined.superseded == 1
+    assert joined.unfinished["seed"].tolist() == [5]  # the width sweep made seed 0 good
+    layers = joined.layers
+    assert len(layers) == 3 * len(first.layers) / 2
+    assert set(layers["run_id"]) == set(joined.trials["run_id"])
+    other = join_runs([second, first])
+    assert set(other.trials["run_id"]) == set(joined.trials["run_id"])
+
+
+def late_reader(runs):
+    """The reader of `runs`, with a prefix to the names of its runs."""
+
+    def read(run_ids):
+        found = runs.read([run_id.removeprefix("late-") for run_id in run_ids])
+        return {f"late-{run_id}": what for run_id, what in found.items()}
+
+    return read
+
+
+def test_nothing_to_join_is_refused():
+    with pytest.raises(ValueError, match=r"^runs to join must be at least one, got none$"):
+        join_runs([])
 
 
 def copy_run(client, run, **changes):

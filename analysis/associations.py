@@ -1,0 +1,84 @@
+"""The study's table: each barrier with each LLFC summary, and how many of them are chance.
+
+So many correlations are looked at together that some would be far from zero by chance alone. Their
+p values are corrected for it by Benjamini & Yekutieli's procedure, which bounds the expected share
+of chance among those called significant, whatever the dependence between them; and these depend on
+one another closely, as they share trials, barriers and layers.
+
+Reference:
+    Benjamini & Yekutieli, The Control of the False Discovery Rate in Multiple Testing under
+    Dependency, Annals of Statistics 29, 2001.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from analysis.correlations import USUAL, correlations
+from analysis.over_seeds import LEVEL, Floats
+from analysis.summaries import SUMMARIES
+from llfc.results import BARRIERS
+
+CORRECTION = "fdr_by"  # Benjamini & Yekutieli, as statsmodels calls it
+
+
+def associations(
+    trials: pd.DataFrame,
+    *,
+    errors: Sequence[str] = SUMMARIES,
+    barriers: Sequence[str] = BARRIERS,
+    by: Sequence[str] = (),
+    methods: Sequence[str] = USUAL,
+    permutations: int = 0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The correlation of every barrier with every LLFC summary, corrected for their number.
+
+    Args:
+        trials: a row a trial, as `with_summaries` gives them.
+        errors: columns; those that `trials` lacks, as an old store may, are left out.
+        barriers: columns, likewise.
+        by: axes, as for `correlations`.
+        methods: names in METHODS of `analysis.correlations`.
+        permutations: how many to draw for `p_permuted`; 0 for none.
+        seed: of the permutations.
+
+    Returns:
+        A row a (barrier, error, group, method): the columns of `correlations`; `p_adjusted` and
+        `p_permuted_adjusted`, corrected over all rows that have one; `tests`, how many those are
+        for `p_adjusted`.
+
+    Raises:
+        ValueError: if there is no such column.
+    """
+    frames = [
+        correlations(
+            trials, error, barrier, by=by, methods=methods, permutations=permutations, seed=seed
+        ).assign(barrier=barrier, error=error)
+        for barrier in barriers
+        for error in errors
+        if barrier in trials and error in trials
+    ]
+    if not frames:
+        raise ValueError(
+            "trials must have a barrier and an LLFC summary as columns, got none of one of them"
+        )
+    found = pd.concat(frames, ignore_index=True)
+    first = ["barrier", "error", "group", "method"]
+    return found[first + [name for name in found if name not in first]].assign(
+        p_adjusted=adjusted(found["p"].to_numpy(dtype=float)),
+        p_permuted_adjusted=adjusted(found["p_permuted"].to_numpy(dtype=float)),
+        tests=int(found["p"].notna().sum()),
+    )
+
+
+def adjusted(p: Floats) -> Floats:
+    """The p values corrected for their number; NaN stays NaN and does not count as a test."""
+    known = ~np.isnan(p)
+    found = np.full(len(p), math.nan)
+    if known.any():
+        found[known] = multipletests(p[known], alpha=1 - LEVEL, method=CORRECTION)[1]
+    return found

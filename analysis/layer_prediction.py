@@ -1,0 +1,68 @@
+"""Which layer's LLFC error predicts the barrier best, in networks that the fit has not seen."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.columns import BARRIER
+from analysis.frames import Runs
+from analysis.grid import AXES
+from analysis.held_out import predict, ranks, share
+from analysis.summaries import middle, ratio
+
+DEPTHS = tuple(i / 10 for i in range(1, 11))
+
+
+def layer_predictions(
+    runs: Runs, barrier: str = BARRIER, *, hold_out: str = "architecture", over: bool = False
+) -> pd.DataFrame:
+    """How well the LLFC error at each relative depth predicts the barrier where it was not fitted.
+
+    Each value of `hold_out` in turn is left out, a line in ranks is fitted to the others' trials,
+    and the barrier predicted where it was left out. The depths of different networks compare as in
+    `with_summaries`.
+
+    Args:
+        runs: what was found.
+        barrier: a column of its trials.
+        hold_out: an axis; its values are what is held out.
+        over: whether to take the error over its baseline instead.
+
+    Returns:
+        A row a depth of DEPTHS, the best first, and `mean` as depth for the mean over layers:
+        `share`, the share of the barrier's variance that was predicted (1 perfect, 0 no better than
+        the mean), with its 95 % interval over seeds `low` and `high`, `p`, `seeds`, `note`;
+        `held_out`, how many values were held out; `trials`.
+
+    Raises:
+        ValueError: if `hold_out` is no axis, has one value only, or there is no such barrier.
+    """
+    if hold_out not in (*AXES, "seed"):
+        raise ValueError(f"hold_out must be an axis of the trials, got {hold_out!r}")
+    if barrier not in runs.trials:
+        raise ValueError(f"barrier must be a column of the trials, got {barrier!r}")
+    trials = runs.trials[np.isfinite(runs.trials[barrier])].reset_index(drop=True)
+    groups, seeds = trials[hold_out].astype(str).tolist(), trials["seed"].tolist()
+    if len(set(groups)) < 2:
+        raise ValueError(
+            f"{hold_out} must have at least 2 values to hold out, got {len(set(groups))}"
+        )
+    profiles = _profiles(runs, over).reindex(trials["run_id"]).reset_index(drop=True)
+    target = ranks(trials, [barrier])[:, 0]
+    rows = []
+    for depth in map(str, profiles):
+        predicted = predict(ranks(profiles, [depth]), target, groups)
+        rows.append({"depth": depth, **share(target, predicted, seeds).columns("share")})
+    found = pd.DataFrame(rows).assign(held_out=len(set(groups)), trials=len(trials))
+    return found.sort_values("share", ascending=False, ignore_index=True)
+
+
+def _profiles(runs: Runs, over: bool) -> pd.DataFrame:
+    """The LLFC error of each trial at each of DEPTHS and averaged; a row a run."""
+    rows = middle(runs.layers)
+    error = ratio(rows["cos_error"], rows["baseline"]) if over else rows["cos_error"]
+    found = {}
+    for run_id, part in rows.assign(error=error).groupby("run_id", observed=True):
+        values = part["error"].to_numpy(dtype=float)
+        at = dict(zip(map(str, DEPTHS), np.interp(DEPTHS, part["depth"], values), strict=True))
+        found[run_id] = {**at, "mean": values.mean()}
+    return pd.DataFrame.from_dict(found, orient="index")

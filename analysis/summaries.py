@@ -1,0 +1,72 @@
+"""One number a trial from its layers: every way to sum up a layer profile that is correlated.
+
+All at alpha = 1/2. Errors are 1 - cos between a layer's feature in the blend and the blend of that
+layer's features in A and in B; a ratio is an error over the layer's baseline, 1 - cos between the
+features of A and of B, as an error means nothing where A and B agree already.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.frames import Runs
+
+# Where a profile is read, between the first layer at 0 and the last at 1. Not at 0: a first layer
+# without an activation is linear, and its error is rounding. At 1 it is `last`.
+DEPTHS = (0.25, 0.5, 0.75)
+ERRORS: Sequence[str] = (
+    *("llfc_error_mean", "llfc_error_max", "llfc_error_last"),
+    *(f"llfc_error_depth_{depth}" for depth in DEPTHS),
+)
+RATIOS: Sequence[str] = tuple(name.replace("error", "ratio") for name in ERRORS)
+SUMMARIES: Sequence[str] = (*ERRORS, *RATIOS)
+
+
+def with_summaries(runs: Runs) -> pd.DataFrame:
+    """The trials, with every one of SUMMARIES and `endpoint_error` as columns.
+
+    `mean`, `max` and `last` are over layers (`llfc_ratio_mean` is the errors' sum over the
+    baselines' sum, as a trial has it; `llfc_ratio_max` the largest layer's ratio). `depth_0.5` is
+    half-way from the first layer to the last, on the straight line between the layers beside it, so
+    that networks of any depth compare. `endpoint_error` is the mean test error rate of A and B.
+    NaN where it was not measured.
+
+    Reference:
+        Zhou, Yang, Yang, Yan & Hu, Going Beyond Linear Mode Connectivity: The Layerwise Linear
+        Feature Connectivity, NeurIPS 2023. https://arxiv.org/abs/2307.08286
+    """
+    profiles = middle(runs.layers)
+    columns = {
+        run_id: _summarise(rows) for run_id, rows in profiles.groupby("run_id", observed=True)
+    }
+    found = pd.DataFrame.from_dict(columns, orient="index")
+    trials = runs.trials.reset_index(drop=True)
+    names = [name for name in SUMMARIES if name not in trials]  # the others are scalars of a trial
+    new = found.reindex(index=trials["run_id"], columns=names).reset_index(drop=True)
+    joined = pd.concat([trials, new], axis=1)
+    ends = [name for name in ("test_error_a", "test_error_b") if name in joined]
+    return joined.assign(endpoint_error=joined[ends].mean(axis=1) if len(ends) == 2 else np.nan)
+
+
+def middle(layers: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `Runs.layers` at alpha = 1/2, where every trial has one a layer."""
+    return layers[np.isclose(layers["alpha"].astype(float), 0.5)]
+
+
+def ratio(error: "pd.Series[float]", baseline: "pd.Series[float]") -> "pd.Series[float]":
+    """Error over baseline; 0 where both are 0, as A, B and the blend agree."""
+    found: pd.Series[float] = (error / baseline).where((error != 0) | (baseline != 0), 0.0)
+    return found
+
+
+def _summarise(rows: pd.DataFrame) -> dict[str, float]:
+    """SUMMARIES of one trial, but for the ratio of sums, from its layers in forward order."""
+    columns = {"error": rows["cos_error"], "ratio": ratio(rows["cos_error"], rows["baseline"])}
+    found: dict[str, float] = {}
+    for kind, column in columns.items():
+        values = column.to_numpy(dtype=float)
+        found |= {f"llfc_{kind}_max": values.max(), f"llfc_{kind}_last": values[-1]}
+        for depth in DEPTHS:
+            found[f"llfc_{kind}_depth_{depth}"] = float(np.interp(depth, rows["depth"], values))
+    return found

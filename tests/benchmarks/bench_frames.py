@@ -1,0 +1,104 @@
+"""How long a store's runs take to become frames, and where the time goes.
+
+One run is logged by the tracker; the others are copies of its rows in the database, with a seed
+and a name of their own, and copies of its artifact. In seconds:
+
+- search: MLflow's own paged query of all runs, the lower bound of what `load_runs` can take;
+- trials: `load_runs`, that query included;
+- connections: every trial's artifact, read and parsed;
+- layers, curves: their frames, the artifacts being read.
+
+Run: python tests/benchmarks/bench_frames.py [--runs N] [--layers N]
+"""
+
+import argparse
+import dataclasses
+import shutil
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from analysis.runs import PAGE, load_runs
+from llfc.specs import Trial, fingerprint
+from sweeps.tracking import Tracker
+from tests.fabricated import connection, trial
+
+TABLES = ("runs", "params", "tags", "metrics", "latest_metrics")
+
+
+def copy_run(db: sqlite3.Connection, artifact: Path, run_id: str, new_id: str, of: Trial) -> None:
+    """Another run in the database with the rows of `run_id`, as if it were the trial `of`."""
+    for table in TABLES:
+        columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+        values = ", ".join("?" if column == "run_uuid" else column for column in columns)
+        db.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM {table}"
+            " WHERE run_uuid = ?",
+            (new_id, run_id),
+        )
+    where = "WHERE run_uuid = ? AND key ="
+    db.execute(f"UPDATE params SET value = ? {where} 'seed'", (str(of.pair.seed), new_id))
+    db.execute(f"UPDATE tags SET value = ? {where} 'llfc.fingerprint'", (fingerprint(of), new_id))
+    folder = artifact.parents[2] / new_id / "artifacts"
+    folder.mkdir(parents=True)
+    shutil.copy(artifact, folder)
+    db.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (folder.as_uri(), new_id))
+
+
+def fill(folder: Path, runs: int, layers: int) -> str:
+    """The address of a new store in `folder` with so many runs of so many layers."""
+    uri = f"sqlite:///{folder}/mlflow.db"
+    tracker = Tracker(uri, "width", folder)
+    names = [f"layer.{index}" for index in range(layers)]
+    tracker.log(trial(), connection(trial(), names), {"llfc.device": "cpu"})
+    (run,) = MlflowClient(uri).search_runs([tracker.experiment_id])
+    artifact = Path(run.info.artifact_uri.removeprefix("file://")) / "connection.json"
+    with sqlite3.connect(folder / "mlflow.db") as db:
+        for seed in range(1, runs):
+            pair = dataclasses.replace(trial().pair, seed=seed)
+            of = dataclasses.replace(trial(), pair=pair)
+            copy_run(db, artifact, run.info.run_id, f"{seed:032x}", of)
+    return uri
+
+
+def search(uri: str) -> int:
+    """All runs as MLflow gives them, a page at a time; how many."""
+    client, token, count = MlflowClient(uri), None, 0
+    ids = [client.get_experiment_by_name("width").experiment_id]
+    while True:
+        page = client.search_runs(ids, max_results=PAGE, page_token=token)
+        count, token = count + len(page), page.token
+        if not token:
+            return count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--layers", type=int, default=20)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        uri = fill(Path(name), options.runs, options.layers)
+        search(uri)  # the first use of a store checks its tables
+        began = time.perf_counter()
+        assert search(uri) == options.runs
+        times = {"search": time.perf_counter() - began}
+        began = time.perf_counter()
+        found = load_runs(uri, "width")
+        times["trials"] = time.perf_counter() - began
+        for part in ("connections", "layers", "curves"):
+            began = time.perf_counter()
+            rows = len(getattr(found, part))
+            times[f"{part} ({rows})"] = time.perf_counter() - began
+        assert len(found.trials) == options.runs
+    for step, seconds in times.items():
+        print(f"{step:24} {seconds:6.1f} s")
+    total = sum(times.values()) - times["search"]
+    print(f"{'all frames':24} {total:6.1f} s, {options.runs} runs")
+
+
+if __name__ == "__main__":
+    main()
