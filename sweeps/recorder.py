@@ -18,6 +18,7 @@ from tenacity import (
 from llfc.networks.store import Store
 from llfc.results import connection_from_json
 from llfc.specs import Trial, fingerprint
+from sweeps.pictures import draw, kept
 from sweeps.worker import PROVENANCE, RESULTS
 
 if TYPE_CHECKING:
@@ -97,5 +98,7 @@ class Recorder:
         text = self._store.get_text(RESULTS, fingerprint(trial))
         if text is None:
             raise LookupError("its result is not in the store, run the sweep again")
-        self._tracker.log(trial, connection_from_json(text), tags)
+        found = connection_from_json(text)
+        pictures = kept(self._store, trial)
+        self._tracker.log(trial, found, tags, draw(trial, found) if pictures is None else pictures)
         self.logged += 1

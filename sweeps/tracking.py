@@ -24,12 +24,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from analysis.measure_figures import trial_figures
 from analysis.params import params_of
 from analysis.server import check_server, shown
 from llfc.results import Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
 from sweeps.flattening import metrics_of, tables_of
+from sweeps.pictures import title_of
 
 # Tables being made is no news to a user; what a store refuses is raised, and said in one line.
 for _name in ("alembic", "mlflow"):
@@ -117,8 +117,20 @@ class Tracker:
             self._client.delete_run(run.info.run_id)
         return len(left)
 
-    def log(self, trial: Trial, found: Connection, tags: Mapping[str, str]) -> None:
+    def log(
+        self,
+        trial: Trial,
+        found: Connection,
+        tags: Mapping[str, str],
+        pictures: Mapping[str, bytes] | None = None,
+    ) -> None:
         """Write the complete run of `trial`; runs of earlier, failed tries are removed.
+
+        Args:
+            trial: what was measured.
+            found: what it found.
+            tags: further tags of the run.
+            pictures: PNG files by name, which become its figures.
 
         Raises:
             ValueError: if the tracking store refuses; nothing of the run is left then.
@@ -127,7 +139,7 @@ class Tracker:
         with _named(self._uri):
             with self._run(trial, tags) as run_id:
                 self._log_metrics(run_id, found)
-                self._log_artifacts(run_id, trial, found)
+                self._log_artifacts(run_id, found, pictures or {})
             self._keep_one(fingerprint(trial))
 
     def log_failure(self, trial: Trial, reason: str) -> None:
@@ -163,7 +175,7 @@ class Tracker:
             **tags,
             "llfc.kind": "trial",
             "llfc.fingerprint": name,
-            NOTE: _title(trial),
+            NOTE: title_of(trial),
         }
         run = self._client.create_run(self.experiment_id, run_name=name, tags=tags)
         run_id: str = run.info.run_id
@@ -183,7 +195,7 @@ class Tracker:
         for first in range(0, len(metrics), BATCH):
             self._client.log_batch(run_id, metrics=metrics[first : first + BATCH])
 
-    def _log_artifacts(self, run_id: str, trial: Trial, found: Connection) -> None:
+    def _log_artifacts(self, run_id: str, found: Connection, pictures: Mapping[str, bytes]) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             for part in ("tables", "figures"):
@@ -191,8 +203,8 @@ class Tracker:
             (folder / "connection.json").write_text(connection_to_json(found))
             for table, text in tables_of(found).items():
                 (folder / f"tables/{table}.csv").write_text(text)
-            for figure, drawn in trial_figures(found, _title(trial)).items():
-                drawn.savefig(folder / f"figures/{figure}.png", dpi=100)
+            for figure, picture in pictures.items():
+                (folder / f"figures/{figure}.png").write_bytes(picture)
             self._client.log_artifacts(run_id, name)
 
     def _runs(self, condition: str, kind: str = "trial") -> Sequence[Run]:
@@ -221,15 +233,6 @@ class Tracker:
         )
         for run in runs[1:]:
             self._client.delete_run(run.info.run_id)
-
-
-def _title(trial: Trial) -> str:
-    pair = trial.pair
-    trunk = "independent" if pair.spawn_epoch is None else f"spawned at epoch {pair.spawn_epoch}"
-    return (
-        f"{pair.architecture} × {pair.width:g}, {pair.dataset}, {trunk}, seed {pair.seed},"
-        f" matching {trial.matching}"
-    )
 
 
 def _is_abandoned(run: Run) -> bool:

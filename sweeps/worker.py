@@ -65,7 +65,11 @@ def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) 
             train_network(network, store, _dataset_of(network, None, place, device), device=device)
     dataset = _dataset_of(trial.pair.a, trial.limit_test, place, device)
     found = run_trial(trial, store, dataset, device=device)
-    # First where it is from: a result is complete once it is there itself.
+    # Here, not above: a worker that only trains need not load matplotlib.
+    from sweeps.pictures import draw, keep
+
+    # First what goes with it: a result is complete once it is there itself.
+    keep(store, trial, draw(trial, found))
     tags = {**place["provenance"], "llfc.device": describe(device)}
     store.put_text(PROVENANCE, fingerprint(trial), json.dumps(tags))
     store.put_text(RESULTS, fingerprint(trial), connection_to_json(found))

@@ -8,11 +8,13 @@ from llfc.results import CURVE, Connection, connection_to_json
 from llfc.specs import fingerprint
 from sweeps import recorder
 from sweeps.grid import trials_of
+from sweeps.pictures import keep
 from sweeps.recorder import Recorder
 from sweeps.smoke import SMOKE
 from sweeps.worker import RESULTS
 
 TRIALS = trials_of(SMOKE)[:3]
+PICTURES = {"curve": b"\x89PNG\0", "layers": b""}
 
 
 class Away:
@@ -21,11 +23,12 @@ class Away:
     def __init__(self, times):
         self.left, self.calls, self.logged = times, 0, []
 
-    def log(self, trial, found, tags):
+    def log(self, trial, found, tags, pictures):
         self.calls += 1
         if self.left > 0:
             self.left -= 1
             raise ValueError("tracking server must answer")
+        assert pictures == PICTURES
         self.logged.append(trial)
 
 
@@ -37,6 +40,7 @@ def store(tmp_path):
     )
     for trial in TRIALS:
         store.put_text(RESULTS, fingerprint(trial), text)
+        keep(store, trial, PICTURES)
     return store
 
 

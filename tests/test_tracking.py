@@ -125,7 +125,8 @@ def test_a_folder_with_a_space_and_an_accent_is_read_back(uri, tmp_path):
 
 
 def test_a_run_has_params_steps_tags_and_artifacts(tracker):
-    tracker.log(trial(), connection(), {"llfc.device": "cpu"})
+    pictures = {"curve": b"a picture", "layers": b"another"}
+    tracker.log(trial(), connection(), {"llfc.device": "cpu"}, pictures)
     (run,) = runs_of(tracker)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == run.data.tags["llfc.fingerprint"] == fingerprint(trial())
@@ -173,7 +174,7 @@ def test_nothing_is_left_of_a_run_that_could_not_be_written(tracker, monkeypatch
     def full_disk(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tracking, "trial_figures", full_disk)
+    monkeypatch.setattr(tracking, "tables_of", full_disk)
     with pytest.raises(ValueError, match=r"cannot be used: .*No space left"):
         tracker.log(trial(), connection(), {})
     assert runs_of(tracker) == []

@@ -1,0 +1,42 @@
+"""A trial's figures, drawn by the worker that measured it: drawing takes longer than logging."""
+
+import base64
+import json
+from collections.abc import Mapping
+
+from analysis.measure_figures import trial_figures
+from analysis.style import to_png
+from llfc.networks.store import Store
+from llfc.results import Connection
+from llfc.specs import Trial, fingerprint
+
+PICTURES = "pictures"  # the store's room for them
+
+
+def title_of(trial: Trial) -> str:
+    """A trial in one line, for people."""
+    pair = trial.pair
+    trunk = "independent" if pair.spawn_epoch is None else f"spawned at epoch {pair.spawn_epoch}"
+    return (
+        f"{pair.architecture} × {pair.width:g}, {pair.dataset}, {trunk}, seed {pair.seed},"
+        f" matching {trial.matching}"
+    )
+
+
+def draw(trial: Trial, found: Connection) -> dict[str, bytes]:
+    """Every figure of `trial` as PNG, by name."""
+    return {name: to_png(figure) for name, figure in trial_figures(found, title_of(trial)).items()}
+
+
+def keep(store: Store, trial: Trial, pictures: Mapping[str, bytes]) -> None:
+    """Leave `pictures` of `trial` in the store."""
+    texts = {name: base64.b64encode(picture).decode() for name, picture in pictures.items()}
+    store.put_text(PICTURES, fingerprint(trial), json.dumps(texts))
+
+
+def kept(store: Store, trial: Trial) -> dict[str, bytes] | None:
+    """The pictures of `trial` that `keep` left; None if they are not there."""
+    text = store.get_text(PICTURES, fingerprint(trial))
+    if text is None:
+        return None
+    return {name: base64.b64decode(picture) for name, picture in json.loads(text).items()}
