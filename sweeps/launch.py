@@ -36,11 +36,21 @@ RETRIES = 3  # of a job whose worker or node was lost; a job's own error is not 
 
 @dataclass
 class Outcome:
-    """What became of the jobs: names of those done, reasons by job for those that failed."""
+    """What became of the jobs.
+
+    Attributes:
+        done: those that were done, in order.
+        failed: reasons by job of those that were not.
+        interrupted: whether it was stopped before every job was tried.
+        worked: seconds that workers spent on jobs, all workers together.
+        there: seconds that there were workers, all workers together, from the first job's begin.
+    """
 
     done: list[Job] = field(default_factory=list)
     failed: dict[Job, str] = field(default_factory=dict)
     interrupted: bool = False
+    worked: float = 0.0
+    there: float = 0.0
 
 
 def start(settings: Settings) -> int:
@@ -147,6 +157,7 @@ def run_jobs(
             dispatcher.outcome.interrupted = True
     shutil.rmtree(folder / name, ignore_errors=True)  # Tune's own notes; nothing of ours is there
     outcome = dispatcher.outcome
+    outcome.there = workers * (time.monotonic() - (dispatcher.first or time.monotonic()))
     outcome.interrupted |= len(outcome.done) + len(outcome.failed) < len(jobs)
     return outcome
 
@@ -162,6 +173,7 @@ class _Dispatcher(Searcher):
     ) -> None:
         super().__init__()
         self.outcome = Outcome()
+        self.first: float | None = None  # when the first job was begun
         self._queue = Queue(jobs)
         self._given: dict[str, Job] = {}
         self._progress = progress
@@ -180,12 +192,14 @@ class _Dispatcher(Searcher):
 
     def started(self, trial_id: str) -> None:
         """Say that a worker has begun the job that was suggested as `trial_id`."""
+        self.first = self.first or time.monotonic()
         self._progress.started(self._given[trial_id])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         job = self._given.pop(trial_id)
+        self.outcome.worked += (result or {}).get("seconds", 0.0)
         for warning in (result or {}).get("warnings", ()):
             self._progress.say(f"warning: {warning}")
         lost = f"its worker was lost {RETRIES + 1} times"

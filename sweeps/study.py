@@ -171,7 +171,8 @@ def _close(
 ) -> int:
     trained = sum(job.stage == "networks" for job in outcome.done)
     measured = len(outcome.done) - trained
-    print(f"{sweep.name}: {trained} networks trained, {measured} trials measured", flush=True)
+    busy = f", workers busy {outcome.worked / outcome.there:.0%} of the time" if measured else ""
+    print(f"{sweep.name}: {trained} networks trained, {measured} trials measured{busy}", flush=True)
     if outcome.interrupted:
         print("interrupted: run the same command again to finish the rest", file=sys.stderr)
         return 130

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import time
 import traceback
 import warnings
 from collections.abc import Mapping
@@ -31,8 +32,9 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
             (what is kept beside a result of where it is from).
 
     Returns:
-        `failed` (the reason, or an empty string) and `warnings`.
+        `failed` (the reason, or an empty string), `warnings`, and `seconds` that it took.
     """
+    begun = time.monotonic()
     torch.set_num_threads(place["threads"])
     failed = ""
     with warnings.catch_warnings(record=True) as heard:
@@ -44,7 +46,11 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
             # An error must not end the worker, which other jobs wait for; the driver reports it.
             failed = f"{type(error).__name__}: {error}"
             _keep_trace(job["name"], place["store"])
-    return {"failed": failed, "warnings": [str(warning.message) for warning in heard]}
+    return {
+        "failed": failed,
+        "warnings": [str(warning.message) for warning in heard],
+        "seconds": time.monotonic() - begun,
+    }
 
 
 def _keep_trace(name: str, store: str) -> None:

@@ -1,0 +1,157 @@
+"""What a sweep costs beyond its trials: a stub trains and measures, all else is the product.
+
+    python tests/benchmarks/bench_sweep.py [--trials 100 300]
+
+Two workers. The stub leaves in the store what one real trial, of an MLP of width 1/16, left there,
+so that as much is logged as of a real one. For each number of trials, in a process of its own:
+
+- first: seconds from the command to the first result in the store;
+- a trial: seconds from the first result to the last run's being logged, over the other trials;
+- memory: the driver's peak above what it was at the first result, in MB;
+- again: seconds of the same command once everything is there;
+- report: seconds of `python -m analysis report` on all runs.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llfc.data import load_dataset
+from llfc.networks.spawning import train_network
+from llfc.networks.store import NETWORKS, Store
+from llfc.results import connection_to_json
+from llfc.specs import fingerprint
+from llfc.trial import run_trial
+from sweeps import launch
+from sweeps.grid import trials_of
+from sweeps.pictures import PICTURES, draw, keep
+from sweeps.settings import Settings
+from sweeps.smoke import SMOKE
+from sweeps.study import run_sweep
+from sweeps.sweep import Sweep
+from sweeps.worker import PROVENANCE, RESULTS
+
+AXES = {"width": [1 / 16], "limit_train": [500], "epochs": [1], "matching": ["weights"]}
+PATTERN = "pattern"
+
+
+def make_pattern(folder: Path) -> None:
+    """Leave in `folder` the result and the pictures of one real trial, and one of its networks."""
+    store = Store(folder)
+    (trial,) = trials_of(SMOKE.replace({**AXES, "seed": [0]}))
+    name, network = fingerprint(trial), trial.pair.a
+    data = load_dataset(network.dataset, limit_train=500, cache=folder / "data", progress=False)
+    for each in (network, trial.pair.b):
+        train_network(each, store, data)
+    found = run_trial(trial, store, data)
+    keep(store, trial, draw(trial, found))
+    store.put_text(RESULTS, PATTERN, connection_to_json(found))
+    store.put_text(PICTURES, PATTERN, store.get_text(PICTURES, name) or "")
+    store.put_tensors(NETWORKS, PATTERN, store.load_weights(network) or {}, {})
+
+
+def stub(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
+    """In place of `sweeps.worker.work`: copies the pattern under the job's name."""
+    here, store = Store(Path(place["data_root"])), Store(place["store"])
+    if job["stage"] == "networks":
+        store.put_tensors(NETWORKS, job["name"], here.get_tensors(NETWORKS, PATTERN) or {}, {})
+    else:
+        for kind in (PICTURES, RESULTS):
+            store.put_text(kind, job["name"], here.get_text(kind, PATTERN) or "")
+        store.put_text(PROVENANCE, job["name"], json.dumps(place["provenance"]))
+    return {"failed": "", "warnings": [], "seconds": 0.0}
+
+
+def sweep_of(count: int) -> Sweep:
+    """A sweep of `count` trials of 2 x `count` networks."""
+    return SMOKE.replace({**AXES, "seed": list(range(count))})
+
+
+def peak() -> float:
+    """The highest resident memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+class Watch(threading.Thread):
+    """Notes when the first result is there, and how large this process was then."""
+
+    def __init__(self, results: Path) -> None:
+        super().__init__(daemon=True)
+        self.results, self.first, self.memory = results, 0.0, 0.0
+
+    def run(self) -> None:
+        while not any(self.results.glob("[!.]*")):
+            time.sleep(0.05)
+        self.first, self.memory = time.monotonic(), peak()
+
+
+def measure(count: int, folder: Path, pattern: Path, begun: float) -> None:
+    """Run the sweep of `count` trials in `folder` and print its figures as JSON."""
+    settings = Settings(storage=str(folder), data_root=pattern)
+    launch.work = stub
+    watch = Watch(folder / "store" / RESULTS)
+    watch.start()
+    status = run_sweep(sweep_of(count), {}, settings)
+    assert status == 0
+    end = time.monotonic()
+    figures = {
+        "first": watch.first - begun,
+        "a trial": (end - watch.first) / (count - 1),
+        "memory": peak() - watch.memory,
+    }
+    print(json.dumps(figures))
+
+
+def again(count: int, folder: Path, pattern: Path) -> None:
+    """Run the finished sweep once more."""
+    assert run_sweep(sweep_of(count), {}, Settings(storage=str(folder), data_root=pattern)) == 0
+
+
+def timed(command: list[str]) -> tuple[float, str]:
+    """Seconds of a command, which is told when it began, and the last line that it printed."""
+    begun = time.monotonic()  # one clock for all processes of a machine
+    command = [word.format(begun=begun) for word in command]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return time.monotonic() - begun, done.stdout.splitlines()[-1]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, nargs="+", default=[100, 300])
+    parser.add_argument("--part", nargs=5, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.part:
+        part, count, folder, pattern, begun = options.part
+        if part == "again":
+            return again(int(count), Path(folder), Path(pattern))
+        return measure(int(count), Path(folder), Path(pattern), float(begun))
+    columns = ("first", "a trial", "memory", "again", "report")
+    print("trials", *(f"{name:>8}" for name in columns))
+    with tempfile.TemporaryDirectory() as name:
+        pattern = Path(name) / "pattern"
+        make_pattern(pattern)
+        for count in options.trials:
+            folder = Path(name) / str(count)
+            part = [sys.executable, __file__, "--part"]
+            where = [str(count), str(folder), str(pattern), "{begun}"]
+            _, line = timed([*part, "measure", *where])
+            figures = json.loads(line)
+            figures["again"], _ = timed([*part, "again", *where])
+            report = [sys.executable, "-m", "analysis", "report", "--sweep", "smoke"]
+            uri = f"sqlite:///{folder}/mlflow.db"
+            out = ["--out", str(folder / "page.html"), "--tracking-uri", uri]
+            figures["report"], _ = timed([*report, *out])
+            print(f"{count:>6}", *(f"{figures[name]:8.2f}" for name in columns), flush=True)
+
+
+if __name__ == "__main__":
+    main()
