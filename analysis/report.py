@@ -23,6 +23,7 @@ from analysis.tables import correlation_table
 
 SPREAD = "mean ± standard deviation over seeds"
 LAYERS = "LLFC error / baseline at α = 1/2 by layer, means over trials"
+CHANCE = 0.9  # a network that errs as often as this share of chance is hardly trained
 # More layers than this, and other measures of correlation, are left to the page.
 SCREEN = 24
 ON_SCREEN = ("Spearman", "Pearson")
@@ -140,7 +141,20 @@ def warnings(runs: Runs) -> list[str]:
         lines.append(f"{runs.superseded} runs left out: a newer run of the same trial is used.")
     if runs.outdated:
         lines.append(f"{runs.outdated} runs left out: made by another version of the method.")
-    return lines + _code_warnings(runs.trials)
+    return [*lines, *_chance_warnings(runs.trials), *_code_warnings(runs.trials)]
+
+
+def _chance_warnings(trials: pd.DataFrame) -> list[str]:
+    """A line if networks were hardly trained: between two of them there is no barrier to find."""
+    # Runs from before there was a chance column are not judged.
+    ends = trials.reindex(columns=["test_error_a", "test_error_b", "test_error_chance"])
+    count = int((ends.iloc[:, :2].max(axis=1) > CHANCE * ends["test_error_chance"]).sum())
+    if not count:
+        return []
+    return [
+        f"{count} trials have an end that is near chance (test error above {CHANCE:.0%} of that of"
+        " always naming one class): a low barrier says nothing there."
+    ]
 
 
 def _code_warnings(trials: pd.DataFrame) -> list[str]:

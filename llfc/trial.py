@@ -260,6 +260,7 @@ def _connection(
         **summarise(on_test.layers, alpha),
         "llfc_zero_features": float(on_test.zeros),
         "lemma1_slack": lemma1_slack(on_test.error),
+        "test_error_chance": on_test.logits.chance(),
         **logit_scalars(decomposition, ensemble, on_test.logits.disagreement()),
     }
     for each in measured:

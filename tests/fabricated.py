@@ -82,6 +82,7 @@ def connection(of: Trial, layers: Sequence[str] = MLP_LAYERS) -> Connection:
         "test_loss_a": ends["test"][0],
         "test_loss_b": ends["test"][1],
         "test_error_a": float(curve["test_error"][0]),
+        "test_error_chance": 0.9,
         "test_error_b": float(curve["test_error"][-1]),
         "llfc_error_mean": float(errors.mean()),
         "llfc_error_max": float(errors.max()),

@@ -171,6 +171,16 @@ def test_numbers_of_several_or_uncommitted_codes_are_said_to_be():
     assert f"{len(commits) - 1} trials were run by code with changes" in said
 
 
+def test_ends_at_chance_are_said_to_be():
+    runs = sweep("one width")
+    assert not any("chance" in line for line in warnings(runs))
+    errors = [0.89, *[0.2] * (len(runs.trials) - 1)]
+    poor = dataclasses.replace(runs, trials=runs.trials.assign(test_error_b=errors))
+    assert "1 trials have an end that is near chance" in " ".join(warnings(poor))
+    old = dataclasses.replace(poor, trials=poor.trials.drop(columns="test_error_chance"))
+    assert not any("chance" in line for line in warnings(old))
+
+
 def test_text_from_runs_cannot_become_markup():
     runs = runs_of([trial()], failed=[trial(seed=1)])
     bad = "<script>alert(1)</script>"

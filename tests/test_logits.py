@@ -110,3 +110,5 @@ def test_a_connection_has_them_and_its_identity_holds(make, shape):
     assert found.tables["ensemble"]["loss"][2] == pytest.approx(loss_and_error(half, labels)[0])
     disagreed = (a(images).argmax(1) != b(images).argmax(1)).double().mean()
     assert found.summaries["disagreement"] == pytest.approx(float(disagreed))
+    commonest = max(float((labels == kind).double().mean()) for kind in labels.unique())
+    assert found.summaries["test_error_chance"] == pytest.approx(1 - commonest)

@@ -38,6 +38,7 @@ class LogitSums:
         bins: of NETWORKS and each bin of confidence: the sum of confidences less the number of
             hits, shape [4, B].
         disagreed: number of images that A and B put into different classes.
+        labels: number of images of each class, shape [C].
 
     Reference:
         Bae 2026, for the identity; re-derived here.
@@ -49,6 +50,7 @@ class LogitSums:
     wrong: Tensor
     bins: Tensor
     disagreed: Tensor
+    labels: Tensor
 
     @staticmethod
     def of(alpha_P: Tensor, logits_PNC: Tensor, labels_N: Tensor) -> "LogitSums":
@@ -76,6 +78,7 @@ class LogitSums:
             wrong=(~hits).sum(-1),
             bins=gaps.scatter_add_(1, bins, confidence - hits.double()),
             disagreed=(a.argmax(-1) != b.argmax(-1)).sum(),
+            labels=torch.bincount(labels_N.long(), minlength=z.shape[-1]),
         )
 
     def merged(self, other: "LogitSums") -> "LogitSums":
@@ -87,6 +90,7 @@ class LogitSums:
             self.wrong + other.wrong,
             self.bins + other.bins,
             self.disagreed + other.disagreed,
+            self.labels + other.labels,
         )
 
     def decomposition(self, alpha: Array, loss: Array) -> Table:
@@ -116,6 +120,10 @@ class LogitSums:
     def disagreement(self) -> float:
         """Share of images that A and B put into different classes."""
         return float(self.disagreed) / self.count
+
+    def chance(self) -> float:
+        """Error rate of always naming the class that most images have."""
+        return 1 - float(self.labels.max()) / self.count
 
 
 def logit_scalars(decomposition: Table, ensemble: Table, disagreement: float) -> dict[str, float]:
