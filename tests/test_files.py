@@ -60,6 +60,13 @@ def test_a_file_moves_once(files):
         files.move("k/x", "k/z")
 
 
+def test_what_is_removed_is_gone(files):
+    files.write("k/x", b"one")
+    files.remove("k/x")
+    assert files.read("k/x") is None
+    files.remove("k/x")  # once is enough
+
+
 def test_a_store_anywhere_sees_damage(root, files):
     store = Store(root)
     store.check_writable()

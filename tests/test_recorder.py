@@ -8,6 +8,7 @@ from llfc.results import CURVE, Connection, connection_to_json
 from llfc.specs import fingerprint
 from sweeps import recorder
 from sweeps.grid import trials_of
+from sweeps.pictures import PICTURES as PICTURES_ROOM
 from sweeps.pictures import keep
 from sweeps.recorder import Recorder
 from sweeps.smoke import SMOKE
@@ -56,6 +57,7 @@ def test_everything_is_logged_once_and_in_order(store):
     found = recorded(tracker, store)
     assert tracker.logged == TRIALS
     assert (found.logged, found.failed, tracker.calls) == (3, {}, 3)
+    assert store.names(PICTURES_ROOM) == []  # they are in the tracking store now
 
 
 def test_a_store_that_comes_back_gets_everything_and_the_user_is_told_once(store, capsys):

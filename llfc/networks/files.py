@@ -53,6 +53,9 @@ class Files(Protocol):
             FileNotFoundError: if it is not there, or no more.
         """
 
+    def remove(self, path: str) -> None:
+        """Take a file away, if it is there."""
+
     def names(self, folder: str) -> list[str]:
         """Names of what is in a folder; none if there is no folder."""
 
@@ -118,6 +121,9 @@ class LocalFiles:
 
     def move(self, path: str, to: str) -> None:
         (self.root / path).rename(self.root / to)
+
+    def remove(self, path: str) -> None:
+        (self.root / path).unlink(missing_ok=True)
 
     def names(self, folder: str) -> list[str]:
         place = self.root / folder
@@ -194,6 +200,10 @@ class RemoteFiles:
     def move(self, path: str, to: str) -> None:
         with _as_os_error():
             self.system.mv(self._at(path), self._at(to), recursive=self.is_folder(path))
+
+    def remove(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError), _as_os_error():
+            self.system.rm_file(self._at(path))
 
     def names(self, folder: str) -> list[str]:
         self.system.invalidate_cache()

@@ -5,6 +5,7 @@ so a reader never takes a damaged one for a whole. Two workers that make the sam
 never truth.
 """
 
+import contextlib
 import hashlib
 import json
 import warnings
@@ -134,6 +135,11 @@ class Store:
             self.set_aside(path, "its checksum does not match its content")
             return None
         return content.decode()
+
+    def remove_text(self, kind: str, name: str) -> None:
+        """Take away what `put_text` left, if it is there and can be."""
+        with contextlib.suppress(OSError):
+            self._files.remove(_path(kind, name, "txt"))
 
     def names(self, kind: str) -> list[str]:
         """What is kept under `kind`, sorted; not checked."""
