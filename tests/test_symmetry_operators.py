@@ -69,13 +69,15 @@ def mixer(m, x):
     return m.head(x.mean(1))
 
 
-def recurrent(layer):
-    return Net(lambda m, x: m.head(m.layer(x)[0]), layer=layer, head=lin(4, 2)), [tokens]
+def recurrent(layer, outputs=4, x=tokens):
+    return Net(lambda m, x: m.head(m.layer(x)[0]), layer=layer, head=lin(outputs, 2)), [x]
 
 
 def standardised(m, x):
     w = m.w - m.w.mean((1, 2, 3), keepdim=True)
-    return m.head(F.relu(F.conv2d(x, w / (m.w.std((1, 2, 3), keepdim=True) + 1e-5))))
+    w = w / (m.w.std((1, 2, 3), keepdim=True) + 1e-5)
+    x = m.stem(x)
+    return m.head(F.relu(F.conv2d(x, w, groups=x.shape[1] // w.shape[1])))
 
 
 norms = nn.utils.parametrizations
@@ -100,6 +102,11 @@ CASES = {
         [2, 3],
     ),
     # What a unit is in one half may not be taken for what it is in the other.
+    # Units i and i + 3 move together, but neither may be taken for the other.
+    "a product of halves": lambda: (
+        *between(lambda h: torch.cat([h[:, :3] * h[:, 3:], h], 1), 6, 9),
+        [3],
+    ),
     "both signs, shuffled": lambda: (
         *between(lambda h: F.relu(torch.cat([h, -h], 1)[:, [0, 4, 1, 3, 2, 5]]), 3, 6),
         [3],
@@ -139,9 +146,14 @@ CASES = {
         [5],
     ),
     "weight standardisation": lambda: (
-        Net(standardised, w=P(5, 3, 3, 3), head=conv(5, 2, 1)),
+        Net(standardised, stem=conv(3, 6, 1), w=P(5, 6, 3, 3), head=conv(5, 2, 1)),
         [image()],
-        [5],
+        [6, 5],
+    ),
+    "weight standardisation in groups": lambda: (
+        Net(standardised, stem=conv(3, 6, 1), w=P(4, 3, 3, 3), head=conv(4, 2, 1)),
+        [image()],
+        [2, 3, 3, 2, 2],
     ),
     "low rank": lambda: (
         Net(
@@ -155,6 +167,27 @@ CASES = {
         [5, 2],
     ),
     "lstm": lambda: (*recurrent(nn.LSTM(5, 4, batch_first=True)), [4]),
+    "lstm, two layers both ways": lambda: (
+        *recurrent(nn.LSTM(5, 4, 2, batch_first=True, bidirectional=True), 8),
+        [4, 4, 4, 4],
+    ),
+    "the last state of two layers": lambda: (
+        Net(lambda m, x: m.head(m.layer(x)[1][-1]), layer=nn.GRU(5, 4, 2), head=lin(4, 2)),
+        [tokens],
+        [4, 4],
+    ),
+    "stacked and flattened": lambda: (
+        *between(lambda h: torch.stack([h[:, :4], h[:, 4:].relu()], 2).flatten(1), 8),
+        [4, 4],
+    ),
+    "stacked and summed": lambda: (
+        *between(lambda h: torch.stack([h[:, :4], h[:, 4:].relu()]).sum(0), 8, 4),
+        [4],
+    ),
+    "lstm over many steps": lambda: (
+        *recurrent(nn.LSTM(5, 4, batch_first=True), x=torch.randn(2, 400, 5)),
+        [4],
+    ),
     "gru": lambda: (*recurrent(nn.GRU(5, 4, batch_first=True)), [4]),
     "bilinear": lambda: (
         Net(

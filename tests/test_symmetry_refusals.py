@@ -30,6 +30,25 @@ def test_not_strict_freezes_and_says_so():
     assert "frozen: " in str(spec)
 
 
+def test_units_that_move_in_no_product_of_groups_are_frozen_and_said_to_be():
+    def product(m, x):
+        h = m.first(x)
+        return m.last((h.view(-1, 2, 3) @ h.view(-1, 3, 2)).flatten(1))
+
+    model = Net(product, first=nn.Linear(3, 6), last=nn.Linear(4, 2))
+    spec = permutation_spec(model, torch.randn(2, 3))
+    assert not spec.groups
+    assert [line for line in spec.frozen if "no product of groups says how they move" in line]
+
+
+def test_a_tensor_that_overlaps_another_is_frozen_and_said_to_be():
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    model[0].bias = nn.Parameter(model[0].weight.data.view(-1)[:5])
+    spec = permutation_spec(model, torch.randn(2, 3))
+    assert not spec.groups
+    assert {line.partition(":")[0] for line in spec.frozen} == {"0.weight", "0.bias"}
+
+
 def test_what_cannot_be_exported_is_refused_in_one_line():
     def forward(m, x):
         return m.a(x) if x.sum() > 0 else m.b(x)

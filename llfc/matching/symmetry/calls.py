@@ -138,6 +138,16 @@ def operator_name(node: fx.Node) -> str:
     return getattr(target, "__name__", str(target))
 
 
+def arguments(node: fx.Node) -> dict[str, Any]:
+    """An operator's arguments by name, with its defaults."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return {str(i): value for i, value in enumerate(node.args)}
+    values = {a.name: a.default_value if a.has_default_value() else None for a in schema.arguments}
+    values |= dict(zip((a.name for a in schema.arguments), node.args, strict=False))
+    return values | node.kwargs
+
+
 def is_pointwise(node: fx.Node) -> bool:
     """Whether PyTorch declares an operator, or its twin that writes elsewhere, elementwise."""
     target = node.target

@@ -22,8 +22,9 @@ from llfc.matching.symmetry.export import (
     owner_of,
 )
 from llfc.matching.symmetry.families import Families, Implied, Irregular, families
+from llfc.matching.symmetry.kernels import shape_kernels
 from llfc.matching.symmetry.layout import Layout, constant, pin, plain, settle
-from llfc.matching.symmetry.naming import forward_order, group_names
+from llfc.matching.symmetry.naming import forward_order, group_names, owner_at
 from llfc.matching.symmetry.outputs import module_outputs
 from llfc.matching.symmetry.placing import Placing
 from llfc.matching.symmetry.quotient import quotient
@@ -55,8 +56,7 @@ class Derivation:
             if self.first[name] == name
         }
         for name in overlapping(self.state):
-            layout = self.layouts[name]
-            pin(layout, layout.slots())
+            self.freeze(name, "it shares a part of its memory with another tensor")
 
     def walk(self, graph: Graph) -> Walk:
         """Gather the facts of one graph.
@@ -76,6 +76,8 @@ class Derivation:
                 walk.values[node] = plain(self.units, tuple(value.shape), "fixed")
             else:
                 walk.values[node] = value
+        held = {n: v for n, v in walk.values.items() if n.name in graph.held}
+        shape_kernels(graph.graph, held)
         walk.run(graph.graph)
         self.frozen += walk.frozen
         return walk
@@ -88,30 +90,41 @@ class Derivation:
             if layout.raw and set(layout.slots()) & layout.space.free
         ]
 
-    def freeze_unused(self) -> None:
-        """What no graph uses stays as it is."""
-        for name in self.unused():
-            pin(self.layouts[name], self.layouts[name].slots())
+    def freeze(self, name: str, reason: str) -> None:
+        """A tensor stays as it is."""
+        pin(self.layouts[name], self.layouts[name].slots())
+        self.frozen.append(f"{name}: {reason}")
 
     def groups(self) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
         """Groups, names and axes; what fits no axis is held in place, and it begins again."""
         frozen: list[Nodes] = []
         for _ in range(MAX_FREEZES):
             whole = quotient(self.units, frozen)
-            found = None
+            first = np.unique(whole.of, return_index=True)[1]
             try:
                 found = families(whole)
                 placing = Placing(found, group_names(self.units, found))
-                axes = {name: placing.axes(layout) for name, layout in self.layouts.items()}
-                return found, placing, axes
+                axes, stuck = placing.all_axes(self.layouts)
             except Implied as implied:
-                first = np.unique(whole.of, return_index=True)[1]
                 for children, parents in implied.pairs:
                     self.units.relate(first[children], first[parents])
+                continue
             except Irregular as irregular:
-                if found is None or not self.hold_inner(found, irregular.classes):
-                    frozen.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
+                frozen.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
+                self.tell(first[irregular.classes], "no product of groups says how they move")
+                continue
+            if not stuck:
+                return found, placing, axes
+            for name, classes in stuck.items():
+                self.tell(first[classes], f"no axis says how they lie on {name}")
+                if not self.hold_inner(found, classes):
+                    frozen.append(np.flatnonzero(np.isin(whole.of, classes)))
         raise AssertionError("freezing does not end")
+
+    def tell(self, nodes: Nodes, reason: str) -> None:
+        """Say of some units that they were frozen, or the innermost of them, and why."""
+        owners = dict.fromkeys(owner_at(self.units, node) for node in nodes.tolist())
+        self.frozen.append(f"units of {', '.join(owners)}: {reason}")
 
     def hold_inner(self, found: Families, classes: Nodes) -> bool:
         """Let units inside others only follow them: heads still move, what is in them does not.
@@ -168,7 +181,8 @@ def derive(
     if derivation.unused():
         with contextlib.suppress(ValueError):  # there may be no graph in train mode
             derivation.walk(exported(model, example_inputs, training=True))
-    derivation.freeze_unused()
+    for name in derivation.unused():
+        derivation.freeze(name, "no graph uses it")
     found, placing, axes = derivation.groups()
     held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
     order = [g for g in forward_order(found) if placing.names[g] in held]

@@ -11,6 +11,7 @@ from llfc.matching.symmetry.calls import (
     RULES,
     Call,
     Value,
+    arguments,
     fallback,
     is_still,
     is_view,
@@ -19,9 +20,10 @@ from llfc.matching.symmetry.calls import (
     stilled,
     written,
 )
-from llfc.matching.symmetry.inside import inside
+from llfc.matching.symmetry.inside import STEPS, inside, time_of
 from llfc.matching.symmetry.layout import Refusal, constant, pin, settle
 from llfc.matching.symmetry.units import Units
+from llfc.matching.symmetry.views import resized, take
 from llfc.matching.symmetry.writing import put
 
 # What a rule raises where a call is not as it was written for.
@@ -48,6 +50,7 @@ class Walk:
         roots: for each view the node that it is a view of.
         frozen: a line for each call that was frozen.
         depth: how many operators' insides the walk is in.
+        insides: those looked into so far, by the signature of the call.
     """
 
     units: Units
@@ -56,6 +59,7 @@ class Walk:
     roots: dict[fx.Node, fx.Node] = field(default_factory=dict)
     frozen: list[str] = field(default_factory=list)
     depth: int = 0
+    insides: dict[str, fx.GraphModule | None] = field(default_factory=dict)
 
     def run(self, graph: fx.Graph) -> None:
         """Derive the layout of every node; placeholders must have theirs.
@@ -100,12 +104,8 @@ class Walk:
         name = operator_name(node)
         try:
             found = RULES.get(name) or fallback(node, call)
-            if found is None and (module := inside(node)) is not None:
-                self.depth += 1
-                try:
-                    return self.inline(module, node.all_input_nodes)
-                finally:
-                    self.depth -= 1
+            if found is None and (module := inside(node, self.insides)) is not None:
+                return self.opened(node, module)
             if found is None:
                 raise Refusal("no rule says how this operator treats hidden units")
             result = found(call)
@@ -149,18 +149,27 @@ class Walk:
         (outputs,) = self.through(module.graph)
         return outputs
 
+    def opened(self, node: fx.Node, module: fx.GraphModule) -> Value:
+        """An operator by its inside; a recurrent layer by its first steps."""
+        inputs = [self.lookup(source) for source in node.all_input_nodes]
+        time = time_of(node)
+        if time is not None:
+            x = settle(inputs[0])
+            pin(x, x.dims[time])
+            inputs[0] = take(x, time, range(min(STEPS, x.shape[time])))
+        self.depth += 1
+        try:
+            result = self.inline(module, inputs)
+        finally:
+            self.depth -= 1
+        if time is not None:
+            steps = int(node.meta["val"][0].shape[time])
+            result = [resized(result[0], time, steps), *result[1:]]
+        return result
+
     def call(self, node: fx.Node) -> Call:
         """The arguments by name, with the operator's defaults."""
-        args = self.lookup(node.args)
-        schema = getattr(node.target, "_schema", None)
-        if schema is None:
-            values = {str(i): value for i, value in enumerate(args)}
-        else:
-            values = {
-                a.name: a.default_value if a.has_default_value() else None for a in schema.arguments
-            }
-            values |= dict(zip((a.name for a in schema.arguments), args, strict=False))
-            values |= {name: self.lookup(value) for name, value in node.kwargs.items()}
+        values = {name: self.lookup(value) for name, value in arguments(node).items()}
         return Call(self.units, node, values, module_path(node))
 
     def follow(self, node: fx.Node, result: Value) -> None:

@@ -3,8 +3,9 @@
 import numpy as np
 
 from llfc.matching.symmetry.calls import Call, operator_name
+from llfc.matching.symmetry.joining import join
 from llfc.matching.symmetry.layout import Layout, Refusal, settle
-from llfc.matching.symmetry.views import insert, join, reshape, take
+from llfc.matching.symmetry.views import insert, reshape, take
 
 SAME = ("alias", "detach", "to", "contiguous", "dropout", "lift_fresh")
 RESHAPED = ("view", "reshape", "flatten", "unflatten", "view_as", "squeeze", "unsqueeze")
