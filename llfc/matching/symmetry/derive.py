@@ -16,6 +16,7 @@ from llfc.matching.symmetry import (
     rules_products,
     rules_views,
 )
+from llfc.matching.symmetry.draws import chooses
 from llfc.matching.symmetry.export import (
     Graph,
     exported,
@@ -30,7 +31,7 @@ from llfc.matching.symmetry.placing import Placing
 from llfc.matching.symmetry.quotient import quotient
 from llfc.matching.symmetry.sharing import overlapping, shared_names
 from llfc.matching.symmetry.units import Nodes, Units
-from llfc.matching.symmetry.walk import Walk
+from llfc.matching.symmetry.walk import Walk, where
 from llfc.modules import check_inputs, check_network
 
 # Importing them registers the rules.
@@ -58,13 +59,13 @@ class Derivation:
         for name in overlapping(self.state):
             self.freeze(name, "it shares a part of its memory with another tensor")
 
-    def walk(self, graph: Graph) -> Walk:
+    def walk(self, graph: Graph, training: bool = False) -> Walk:
         """Gather the facts of one graph.
 
         Raises:
             ValueError: an operator that no rule covers, unless strict is False.
         """
-        walk = Walk(self.units, self.strict)
+        walk = Walk(self.units, self.strict, training)
         for node in graph.graph.nodes:
             if node.op != "placeholder":
                 continue
@@ -94,6 +95,30 @@ class Derivation:
         """A tensor stays as it is."""
         pin(self.layouts[name], self.layouts[name].slots())
         self.frozen.append(f"{name}: {reason}")
+
+    def settled(self, walk: Walk) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
+        """As `groups`, once no unit moves for which the network draws at random in eval mode.
+
+        Raises:
+            ValueError: there is one, and the walk is strict.
+        """
+        while True:
+            found, placing, axes = self.groups()
+            held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
+            drawn = {line: placing.groups_of(layout) & held for line, layout in walk.drawn}
+            lines = [
+                f"{line}: it draws at random for each unit of {min(groups)}, in eval mode too"
+                for line, groups in drawn.items()
+                if groups
+            ]
+            if not lines:
+                return found, placing, axes
+            if self.strict:
+                raise ValueError(f"permutation spec: {lines[0]}")
+            self.frozen += lines
+            for line, layout in walk.drawn:
+                if drawn[line]:
+                    pin(layout, layout.slots())
 
     def groups(self) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
         """Groups, names and axes; what fits no axis is held in place, and it begins again."""
@@ -168,8 +193,21 @@ def permutation_spec(
     check_network("model", model)
     check_inputs("example inputs", model, example_inputs)
     spec = derive(model, example_inputs, strict)
-    spec.check(model, *example_inputs)
+    try:
+        spec.check(model, *example_inputs)
+    except ValueError as error:
+        lines = random_calls(model, example_inputs)
+        raise ValueError(f"{error}; drawn at random: {lines[0]}") if lines else error from None
     return spec
+
+
+def random_calls(model: nn.Module, example_inputs: Sequence[Tensor]) -> list[str]:
+    """The calls of train mode that draw an order or a choice, which no check can draw alike."""
+    try:
+        graph = exported(model, example_inputs, training=True).graph
+    except ValueError:
+        return []
+    return [where(node) for node in graph.nodes if chooses(node)]
 
 
 def derive(
@@ -180,10 +218,10 @@ def derive(
     walk = derivation.walk(graph or exported(model, example_inputs, training=False))
     if derivation.unused():
         with contextlib.suppress(ValueError):  # there may be no graph in train mode
-            derivation.walk(exported(model, example_inputs, training=True))
+            derivation.walk(exported(model, example_inputs, training=True), training=True)
     for name in derivation.unused():
         derivation.freeze(name, "no graph uses it")
-    found, placing, axes = derivation.groups()
+    found, placing, axes = derivation.settled(walk)
     held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
     order = [g for g in forward_order(found) if placing.names[g] in held]
     return PermutationSpec(

@@ -104,6 +104,11 @@ class Placing:
             np.stack(kinds),
         )
 
+    def groups_of(self, layout: Layout) -> set[str]:
+        """The groups that move a tensor."""
+        groups, _, _ = self.coordinates(layout, layout.slots())
+        return {self.names[group] for group in np.unique(groups).tolist() if group >= 0}
+
     def classes(self, layout: Layout, dims: Sequence[int]) -> Nodes:
         """All classes of units on some dimensions."""
         slots = {s for d in dims for s in layout.dims[d]}

@@ -7,7 +7,7 @@ from llfc.matching.symmetry.rules_order import is_used
 from llfc.matching.symmetry.views import reshape
 
 
-@rule("pointwise", "add", "sub", "mul", "div", "where", "masked_fill", "bernoulli")
+@rule("pointwise", "add", "sub", "mul", "div", "where", "masked_fill")
 def elementwise(call: Call) -> Value:
     """Broadcasting aligns dimensions from the right; aligned units are tied."""
     return pointwise(call.units, call.tensors(), call.shape, call.owner)
@@ -33,10 +33,10 @@ def unary(call: Call) -> Value:
 @rule(
     *("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty"),
     *("zeros_like", "ones_like", "full_like", "empty_like", "scalar_tensor"),
-    *("rand", "randn", "rand_like", "randn_like", "new_empty_strided"),
+    "new_empty_strided",
 )
 def uniform(call: Call) -> Value:
-    """A tensor whose entries are all alike, or drawn alike."""
+    """A tensor whose entries are all alike."""
     return plain(call.units, call.shape, "neutral")
 
 

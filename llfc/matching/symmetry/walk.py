@@ -20,8 +20,9 @@ from llfc.matching.symmetry.calls import (
     stilled,
     written,
 )
+from llfc.matching.symmetry.draws import draws
 from llfc.matching.symmetry.inside import STEPS, inside, time_of
-from llfc.matching.symmetry.layout import Refusal, constant, pin, settle
+from llfc.matching.symmetry.layout import Layout, Refusal, constant, pin, settle
 from llfc.matching.symmetry.units import Units
 from llfc.matching.symmetry.views import resized, take
 from llfc.matching.symmetry.writing import put
@@ -39,6 +40,12 @@ def module_path(node: fx.Node) -> str:
     return str(paths[-1]).split("@")[0] if paths else ""
 
 
+def where(node: fx.Node) -> str:
+    """An operator's call in words: the operator, the node and the module."""
+    path = module_path(node) or "(the model itself)"
+    return f"{node.target} at node {node.name} in module {path}"
+
+
 @dataclass
 class Walk:
     """The layouts of a graph's values, and what had to be frozen on the way.
@@ -48,6 +55,8 @@ class Walk:
         strict: refuse what no rule covers; else freeze it.
         values: the layout of each node, or its list of them, or a plain value.
         roots: for each view the node that it is a view of.
+        training: whether the graph is that of train mode.
+        drawn: what was drawn at random, and by which call.
         frozen: a line for each call that was frozen.
         depth: how many operators' insides the walk is in.
         insides: those looked into so far, by the signature of the call.
@@ -55,6 +64,8 @@ class Walk:
 
     units: Units
     strict: bool
+    training: bool = False
+    drawn: list[tuple[str, Layout]] = field(default_factory=list)
     values: dict[fx.Node, Value] = field(default_factory=dict)
     roots: dict[fx.Node, fx.Node] = field(default_factory=dict)
     frozen: list[str] = field(default_factory=list)
@@ -109,6 +120,8 @@ class Walk:
             if found is None:
                 raise Refusal("no rule says how this operator treats hidden units")
             result = found(call)
+            if draws(node):
+                self.drawn.append((where(node), layouts_in(result)[0]))
             self.follow(node, result)
             return result
         except Refusal as refusal:
@@ -126,8 +139,7 @@ class Walk:
         if not all(is_still(layout) for layout in call.tensors()):
             if self.depth:
                 raise Refusal(f"inside it, {node.target}: {reason}")
-            path = module_path(node) or "(the model itself)"
-            line = f"{node.target} at node {node.name} in module {path}: {reason}"
+            line = f"{where(node)}: {reason}"
             if self.strict:
                 raise ValueError(f"permutation spec: {line}") from None
             self.frozen.append(line)
@@ -170,7 +182,7 @@ class Walk:
     def call(self, node: fx.Node) -> Call:
         """The arguments by name, with the operator's defaults."""
         values = {name: self.lookup(value) for name, value in arguments(node).items()}
-        return Call(self.units, node, values, module_path(node))
+        return Call(self.units, node, values, module_path(node), self.training)
 
     def follow(self, node: fx.Node, result: Value) -> None:
         """Note what a node is a view of, and what it overwrites."""
