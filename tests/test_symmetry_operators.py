@@ -69,6 +69,11 @@ def mixer(m, x):
     return m.head(x.mean(1))
 
 
+def turned(h):
+    pairs = torch.view_as_complex(h.view(2, 3, 2))
+    return torch.view_as_real(pairs * torch.polar(torch.ones(3), torch.arange(3.0))).flatten(1)
+
+
 def recurrent(layer, outputs=4, x=tokens):
     return Net(lambda m, x: m.head(m.layer(x)[0]), layer=layer, head=lin(outputs, 2)), [x]
 
@@ -80,6 +85,7 @@ def standardised(m, x):
     return m.head(F.relu(F.conv2d(x, w, groups=x.shape[1] // w.shape[1])))
 
 
+EDGES = torch.tensor([[0, 1, 2], [1, 2, 2]])  # from, to
 norms = nn.utils.parametrizations
 
 # name -> (model, inputs, the sizes of its groups)
@@ -278,6 +284,46 @@ CASES = {
         ),
         [torch.randn(2, 3)],
         [6, 4],
+    ),
+    # A graph network: what comes along each edge is summed up at its end.
+    "messages along edges": lambda: (
+        *between(lambda h: torch.zeros(3, 5).index_add(0, EDGES[1], h[EDGES[0]]), x=P(3, 3)),
+        [5],
+    ),
+    "messages scattered": lambda: (
+        *between(
+            lambda h: h.scatter_add(0, EDGES[1][:, None].expand(-1, 5), h[EDGES[0]]),
+            x=P(3, 3),
+        ),
+        [5],
+    ),
+    "scattered over units": lambda: (
+        *between(lambda h: torch.zeros(2, 5).scatter(1, torch.tensor([[0, 2], [1, 0]]), h), 2, 5),
+        [],
+    ),
+    # Pairs of units are complex numbers, each turned by an angle of its own.
+    "complex rotary": lambda: (*between(turned, 6), []),
+    "complex magnitudes": lambda: (
+        *between(lambda h: torch.complex(h[:, :4], h[:, 4:].relu()).abs(), 8, 4),
+        [4],
+    ),
+    "gru cell": lambda: (
+        Net(
+            lambda m, x: m.head(m.cell(x[:, 1], m.cell(x[:, 0]))),
+            cell=nn.GRUCell(5, 4),
+            head=lin(4, 2),
+        ),
+        [tokens],
+        [4],
+    ),
+    "lstm cell": lambda: (
+        Net(
+            lambda m, x: m.head(m.cell(x[:, 1], m.cell(x[:, 0]))[0]),
+            cell=nn.LSTMCell(5, 4),
+            head=lin(4, 2),
+        ),
+        [tokens],
+        [4],
     ),
     "entries by place": lambda: (
         *between(

@@ -13,6 +13,10 @@ from llfc.matching.symmetry.units import Units
 Value = Any  # a Layout, a list of them, or a plain argument
 Rule = Callable[["Call"], Value]
 RULES: dict[str, Rule] = {}
+SPLITS = (  # operators that return consecutive runs of one dimension
+    *("chunk", "split", "split_with_sizes", "tensor_split"),
+    *("unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes"),
+)
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:

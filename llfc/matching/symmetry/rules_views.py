@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from llfc.matching.symmetry.calls import Call, Value, rule
+from llfc.matching.symmetry.calls import SPLITS, Call, Value, rule
 from llfc.matching.symmetry.combine import pointwise
 from llfc.matching.symmetry.joining import join, stacked
 from llfc.matching.symmetry.layout import (
@@ -150,7 +150,7 @@ def unbind(call: Call) -> Value:
     return [select(x, dim, i) for i in range(x.shape[dim])]
 
 
-@rule("chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split")
+@rule(*SPLITS)
 def chunk(call: Call) -> Value:
     """Consecutive runs of one dimension."""
     x, dim = settle(call.first), call.dim(call["dim"])
