@@ -171,6 +171,15 @@ def test_table_names_every_group_once():
     assert "4 groups, 12 units, 5 tensors" in text
 
 
+def test_table_names_every_axis_and_the_printed_one_says_how_many_more():
+    axes = {f"w{k}": (((Factor(2, ("g",)),),),) for k in range(5)}
+    spec = PermutationSpec({"g": 2}, axes)
+    assert all(f"{name}:0" in spec.table() for name in axes)
+    assert "w0:0, w1:0, w2:0 and 2 more" in str(spec)
+    assert "w3" not in str(spec)
+    assert repr(spec) == "PermutationSpec(1 groups, 2 units, 5 tensors)"
+
+
 @pytest.mark.parametrize(
     ("indices", "match"),
     [([0, 0], "must be a permutation"), ([1, 2], "must be a permutation")],

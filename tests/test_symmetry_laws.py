@@ -8,6 +8,8 @@ from torch import nn
 
 from llfc.matching.permutation import Factor, PermutationSpec
 from llfc.matching.symmetry import permutation_spec
+from llfc.matching.symmetry.derive import Derivation
+from llfc.matching.symmetry.export import exported
 from llfc.matching.symmetry.selfcheck import randomised, relative_gap
 from tests.wired import Net, chain, lin
 
@@ -187,6 +189,22 @@ def test_unused_and_tied_parameters():
     assert list(spec.groups.values()) == [5]
     assert spec.axes["unused.weight"] == (((Factor(4),),), ((Factor(4),),))
     assert spec.axes["twin"] == spec.axes["first.weight"]
+    assert spec.frozen == tuple(f"unused.{end}: no graph uses it" for end in ("weight", "bias"))
+
+
+def test_units_of_weights_made_of_parameters_are_as_few_as_of_parameters():
+    """One for each entry of a weight would be four times as many at twice the width."""
+
+    def standardised(m, x):
+        return m.head(torch.nn.functional.linear(x, m.stem.weight / m.stem.weight.norm()))
+
+    def nodes(width):
+        model = Net(standardised, stem=lin(width, width), head=lin(width, 2))
+        derivation = Derivation(model, strict=True)
+        derivation.walk(exported(model, [torch.randn(2, width)], training=False))
+        return derivation.units.count
+
+    assert nodes(32) < 2.5 * nodes(16)
 
 
 def test_heads_used_in_train_mode_alone_move_too():

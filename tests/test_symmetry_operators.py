@@ -69,15 +69,23 @@ def mixer(m, x):
     return m.head(x.mean(1))
 
 
-def recurrent(layer):
-    return Net(lambda m, x: m.head(m.layer(x)[0]), layer=layer, head=lin(4, 2)), [tokens]
+def turned(h):
+    pairs = torch.view_as_complex(h.view(2, 3, 2))
+    return torch.view_as_real(pairs * torch.polar(torch.ones(3), torch.arange(3.0))).flatten(1)
+
+
+def recurrent(layer, outputs=4, x=tokens):
+    return Net(lambda m, x: m.head(m.layer(x)[0]), layer=layer, head=lin(outputs, 2)), [x]
 
 
 def standardised(m, x):
     w = m.w - m.w.mean((1, 2, 3), keepdim=True)
-    return m.head(F.relu(F.conv2d(x, w / (m.w.std((1, 2, 3), keepdim=True) + 1e-5))))
+    w = w / (m.w.std((1, 2, 3), keepdim=True) + 1e-5)
+    x = m.stem(x)
+    return m.head(F.relu(F.conv2d(x, w, groups=x.shape[1] // w.shape[1])))
 
 
+EDGES = torch.tensor([[0, 1, 2], [1, 2, 2]])  # from, to
 norms = nn.utils.parametrizations
 
 # name -> (model, inputs, the sizes of its groups)
@@ -100,6 +108,11 @@ CASES = {
         [2, 3],
     ),
     # What a unit is in one half may not be taken for what it is in the other.
+    # Units i and i + 3 move together, but neither may be taken for the other.
+    "a product of halves": lambda: (
+        *between(lambda h: torch.cat([h[:, :3] * h[:, 3:], h], 1), 6, 9),
+        [3],
+    ),
     "both signs, shuffled": lambda: (
         *between(lambda h: F.relu(torch.cat([h, -h], 1)[:, [0, 4, 1, 3, 2, 5]]), 3, 6),
         [3],
@@ -139,9 +152,14 @@ CASES = {
         [5],
     ),
     "weight standardisation": lambda: (
-        Net(standardised, w=P(5, 3, 3, 3), head=conv(5, 2, 1)),
+        Net(standardised, stem=conv(3, 6, 1), w=P(5, 6, 3, 3), head=conv(5, 2, 1)),
         [image()],
-        [5],
+        [6, 5],
+    ),
+    "weight standardisation in groups": lambda: (
+        Net(standardised, stem=conv(3, 6, 1), w=P(4, 3, 3, 3), head=conv(4, 2, 1)),
+        [image()],
+        [2, 3, 3, 2, 2],
     ),
     "low rank": lambda: (
         Net(
@@ -155,6 +173,27 @@ CASES = {
         [5, 2],
     ),
     "lstm": lambda: (*recurrent(nn.LSTM(5, 4, batch_first=True)), [4]),
+    "lstm, two layers both ways": lambda: (
+        *recurrent(nn.LSTM(5, 4, 2, batch_first=True, bidirectional=True), 8),
+        [4, 4, 4, 4],
+    ),
+    "the last state of two layers": lambda: (
+        Net(lambda m, x: m.head(m.layer(x)[1][-1]), layer=nn.GRU(5, 4, 2), head=lin(4, 2)),
+        [tokens],
+        [4, 4],
+    ),
+    "stacked and flattened": lambda: (
+        *between(lambda h: torch.stack([h[:, :4], h[:, 4:].relu()], 2).flatten(1), 8),
+        [4, 4],
+    ),
+    "stacked and summed": lambda: (
+        *between(lambda h: torch.stack([h[:, :4], h[:, 4:].relu()]).sum(0), 8, 4),
+        [4],
+    ),
+    "lstm over many steps": lambda: (
+        *recurrent(nn.LSTM(5, 4, batch_first=True), x=torch.randn(2, 400, 5)),
+        [4],
+    ),
     "gru": lambda: (*recurrent(nn.GRU(5, 4, batch_first=True)), [4]),
     "bilinear": lambda: (
         Net(
@@ -245,6 +284,46 @@ CASES = {
         ),
         [torch.randn(2, 3)],
         [6, 4],
+    ),
+    # A graph network: what comes along each edge is summed up at its end.
+    "messages along edges": lambda: (
+        *between(lambda h: torch.zeros(3, 5).index_add(0, EDGES[1], h[EDGES[0]]), x=P(3, 3)),
+        [5],
+    ),
+    "messages scattered": lambda: (
+        *between(
+            lambda h: h.scatter_add(0, EDGES[1][:, None].expand(-1, 5), h[EDGES[0]]),
+            x=P(3, 3),
+        ),
+        [5],
+    ),
+    "scattered over units": lambda: (
+        *between(lambda h: torch.zeros(2, 5).scatter(1, torch.tensor([[0, 2], [1, 0]]), h), 2, 5),
+        [],
+    ),
+    # Pairs of units are complex numbers, each turned by an angle of its own.
+    "complex rotary": lambda: (*between(turned, 6), []),
+    "complex magnitudes": lambda: (
+        *between(lambda h: torch.complex(h[:, :4], h[:, 4:].relu()).abs(), 8, 4),
+        [4],
+    ),
+    "gru cell": lambda: (
+        Net(
+            lambda m, x: m.head(m.cell(x[:, 1], m.cell(x[:, 0]))),
+            cell=nn.GRUCell(5, 4),
+            head=lin(4, 2),
+        ),
+        [tokens],
+        [4],
+    ),
+    "lstm cell": lambda: (
+        Net(
+            lambda m, x: m.head(m.cell(x[:, 1], m.cell(x[:, 0]))[0]),
+            cell=nn.LSTMCell(5, 4),
+            head=lin(4, 2),
+        ),
+        [tokens],
+        [4],
     ),
     "entries by place": lambda: (
         *between(

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from llfc.matching.symmetry import permutation_spec
-from tests.wired import Net, between
+from tests.wired import Net, between, chain, lin
 
 
 def sorting(m, x):
@@ -28,6 +29,25 @@ def test_not_strict_freezes_and_says_so():
     assert not spec.groups
     assert any("linalg_qr" in line for line in spec.frozen)
     assert "frozen: " in str(spec)
+
+
+def test_units_that_move_in_no_product_of_groups_are_frozen_and_said_to_be():
+    def product(m, x):
+        h = m.first(x)
+        return m.last((h.view(-1, 2, 3) @ h.view(-1, 3, 2)).flatten(1))
+
+    model = Net(product, first=nn.Linear(3, 6), last=nn.Linear(4, 2))
+    spec = permutation_spec(model, torch.randn(2, 3))
+    assert not spec.groups
+    assert [line for line in spec.frozen if "no product of groups says how they move" in line]
+
+
+def test_a_tensor_that_overlaps_another_is_frozen_and_said_to_be():
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    model[0].bias = nn.Parameter(model[0].weight.data.view(-1)[:5])
+    spec = permutation_spec(model, torch.randn(2, 3))
+    assert not spec.groups
+    assert {line.partition(":")[0] for line in spec.frozen} == {"0.weight", "0.bias"}
 
 
 def test_what_cannot_be_exported_is_refused_in_one_line():
@@ -61,7 +81,7 @@ def test_units_that_are_told_apart_are_frozen(forward):
     [
         (lambda h: torch.fft.fft(h).real, "fft_fft"),
         (lambda h: torch.linalg.inv(h.transpose(1, 2) @ h)[:, :4], "linalg_inv"),
-        (lambda h: torch.zeros(2, 4, 5).scatter_add(2, torch.zeros(2, 4, 5).long(), h), "scatter"),
+        (lambda h: h.masked_scatter(h > 0, h.flip(-1)), "masked_scatter"),
     ],
     ids=["fft", "inverse", "scatter"],
 )
@@ -74,3 +94,66 @@ def test_what_no_rule_covers_is_refused_with_operator_node_and_module(function, 
     assert "\n" not in str(caught.value)
     spec = permutation_spec(model, *inputs, strict=False)
     assert any(operator in line for line in spec.frozen)
+
+
+@pytest.mark.parametrize(
+    ("function", "operator"),
+    [
+        (lambda h: h + torch.randn_like(h), "randn_like"),
+        (lambda h: h * torch.bernoulli(torch.full_like(h, 0.5)), "bernoulli"),
+        (lambda h: h + torch.empty_like(h).uniform_(), "uniform_"),
+        (F.gumbel_softmax, "exponential_"),
+        (F.dropout, "dropout"),
+    ],
+    ids=["noise", "mask", "noise in place", "gumbel", "dropout"],
+)
+def test_draws_for_each_unit_in_eval_mode_are_refused_by_name(function, operator):
+    model, inputs = between(function)
+    line = (
+        rf"aten\.{operator}\..* at node \w+ in module .+: it draws at random for each unit of first"
+    )
+    with pytest.raises(ValueError, match=line) as caught:
+        permutation_spec(model, *inputs)
+    assert "\n" not in str(caught.value)
+    spec = permutation_spec(model, *inputs, strict=False)
+    assert not spec.groups
+    assert any(operator in line for line in spec.frozen)
+
+
+def test_draws_that_no_unit_has_for_itself_are_kept():
+    model, inputs = between(lambda h: h * torch.rand(len(h), 1))
+    assert permutation_spec(model, *inputs).groups == {"first": 5}
+
+
+class InTraining(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x) if self.training else x
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda h: h + torch.randn_like(h),
+        lambda h: h * (torch.rand_like(h) < 0.7),
+        lambda h: h + torch.normal(h, h.abs()),
+        lambda h: h * torch.bernoulli(h.sigmoid()),
+        lambda h: F.rrelu(h, training=True),
+        F.gumbel_softmax,
+        F.alpha_dropout,
+        nn.Dropout(0.5),
+    ],
+    ids=["noise", "mask", "normal", "bernoulli", "rrelu", "gumbel", "alpha", "dropout"],
+)
+def test_draws_for_each_unit_in_train_mode_are_no_hindrance(function):
+    model = chain(lin(3, 5), InTraining(function), nn.ReLU(), lin(5, 2))
+    assert list(permutation_spec(model, torch.randn(2, 3)).groups.values()) == [5]
+
+
+def test_a_choice_of_units_in_train_mode_is_refused_by_name():
+    model = chain(lin(3, 5), InTraining(lambda h: h[:, torch.randperm(5)]), lin(5, 2))
+    with pytest.raises(ValueError, match=r"train mode .*aten\.randperm.* in module 1"):
+        permutation_spec(model, torch.randn(2, 3))

@@ -84,9 +84,11 @@ class Permutation(Mapping[str, Tensor]):
         return sum(int((p != torch.arange(len(p))).sum()) for p in self._indices.values())
 
 
-@dataclass
+@dataclass(repr=False)
 class PermutationSpec:
     """Which units of a network may change places, and what moves with them.
+
+    Printed, it is a table that names the first axes of every group; `table()` names them all.
 
     Attributes:
         groups: group name -> number of units, in forward order.
@@ -94,7 +96,9 @@ class PermutationSpec:
             dimension are nested in another's (grouped convolution), neighbouring dimensions are
             folded into one axis: read such a tensor through `fold`.
         features: group -> the modules whose output carries it, in forward order.
-        frozen: with strict=False, a line for each thing that was frozen, and why.
+        frozen: a line for each thing that does not move though nothing shows that it must not:
+            what no graph uses, units that no product of groups moves; with strict=False also what
+            is not understood.
     """
 
     groups: dict[str, int]
@@ -217,10 +221,24 @@ class PermutationSpec:
 
         return function_gap(self, model, example_inputs, seed)
 
-    def __str__(self) -> str:
+    def table(self, most: int | None = None) -> str:
+        """A line for each group: its name, its units, and every axis of a tensor that it moves.
+
+        Args:
+            most: axes named in a line, which then says how many more there are; None: all.
+        """
         from llfc.matching.symmetry.table import table
 
-        return table(self)
+        return table(self, most)
+
+    def __str__(self) -> str:
+        return self.table(most=3)
+
+    def __repr__(self) -> str:
+        units = sum(self.groups.values())
+        return (
+            f"PermutationSpec({len(self.groups)} groups, {units} units, {len(self.axes)} tensors)"
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the spec as JSON."""

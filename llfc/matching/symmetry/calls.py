@@ -13,6 +13,10 @@ from llfc.matching.symmetry.units import Units
 Value = Any  # a Layout, a list of them, or a plain argument
 Rule = Callable[["Call"], Value]
 RULES: dict[str, Rule] = {}
+SPLITS = (  # operators that return consecutive runs of one dimension
+    *("chunk", "split", "split_with_sizes", "tensor_split"),
+    *("unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes"),
+)
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
@@ -136,6 +140,16 @@ def operator_name(node: fx.Node) -> str:
             name = name.rstrip("_")
         return name if space == "aten" else f"{space}::{name}"
     return getattr(target, "__name__", str(target))
+
+
+def arguments(node: fx.Node) -> dict[str, Any]:
+    """An operator's arguments by name, with its defaults."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return {str(i): value for i, value in enumerate(node.args)}
+    values = {a.name: a.default_value if a.has_default_value() else None for a in schema.arguments}
+    values |= dict(zip((a.name for a in schema.arguments), node.args, strict=False))
+    return values | node.kwargs
 
 
 def is_pointwise(node: fx.Node) -> bool:

@@ -16,20 +16,22 @@ from llfc.matching.symmetry import (
     rules_products,
     rules_views,
 )
+from llfc.matching.symmetry.draws import chooses
 from llfc.matching.symmetry.export import (
     Graph,
     exported,
     owner_of,
 )
 from llfc.matching.symmetry.families import Families, Implied, Irregular, families
+from llfc.matching.symmetry.kernels import shape_kernels
 from llfc.matching.symmetry.layout import Layout, constant, pin, plain, settle
-from llfc.matching.symmetry.naming import forward_order, group_names
+from llfc.matching.symmetry.naming import forward_order, group_names, owner_at
 from llfc.matching.symmetry.outputs import module_outputs
 from llfc.matching.symmetry.placing import Placing
 from llfc.matching.symmetry.quotient import quotient
 from llfc.matching.symmetry.sharing import overlapping, shared_names
 from llfc.matching.symmetry.units import Nodes, Units
-from llfc.matching.symmetry.walk import Walk
+from llfc.matching.symmetry.walk import Walk, where
 from llfc.modules import check_inputs, check_network
 
 # Importing them registers the rules.
@@ -55,16 +57,15 @@ class Derivation:
             if self.first[name] == name
         }
         for name in overlapping(self.state):
-            layout = self.layouts[name]
-            pin(layout, layout.slots())
+            self.freeze(name, "it shares a part of its memory with another tensor")
 
-    def walk(self, graph: Graph) -> Walk:
+    def walk(self, graph: Graph, training: bool = False) -> Walk:
         """Gather the facts of one graph.
 
         Raises:
             ValueError: an operator that no rule covers, unless strict is False.
         """
-        walk = Walk(self.units, self.strict)
+        walk = Walk(self.units, self.strict, training)
         for node in graph.graph.nodes:
             if node.op != "placeholder":
                 continue
@@ -76,6 +77,8 @@ class Derivation:
                 walk.values[node] = plain(self.units, tuple(value.shape), "fixed")
             else:
                 walk.values[node] = value
+        held = {n: v for n, v in walk.values.items() if n.name in graph.held}
+        shape_kernels(graph.graph, held)
         walk.run(graph.graph)
         self.frozen += walk.frozen
         return walk
@@ -88,30 +91,65 @@ class Derivation:
             if layout.raw and set(layout.slots()) & layout.space.free
         ]
 
-    def freeze_unused(self) -> None:
-        """What no graph uses stays as it is."""
-        for name in self.unused():
-            pin(self.layouts[name], self.layouts[name].slots())
+    def freeze(self, name: str, reason: str) -> None:
+        """A tensor stays as it is."""
+        pin(self.layouts[name], self.layouts[name].slots())
+        self.frozen.append(f"{name}: {reason}")
+
+    def settled(self, walk: Walk) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
+        """As `groups`, once no unit moves for which the network draws at random in eval mode.
+
+        Raises:
+            ValueError: there is one, and the walk is strict.
+        """
+        while True:
+            found, placing, axes = self.groups()
+            held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
+            drawn = {line: placing.groups_of(layout) & held for line, layout in walk.drawn}
+            lines = [
+                f"{line}: it draws at random for each unit of {min(groups)}, in eval mode too"
+                for line, groups in drawn.items()
+                if groups
+            ]
+            if not lines:
+                return found, placing, axes
+            if self.strict:
+                raise ValueError(f"permutation spec: {lines[0]}")
+            self.frozen += lines
+            for line, layout in walk.drawn:
+                if drawn[line]:
+                    pin(layout, layout.slots())
 
     def groups(self) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
         """Groups, names and axes; what fits no axis is held in place, and it begins again."""
         frozen: list[Nodes] = []
         for _ in range(MAX_FREEZES):
             whole = quotient(self.units, frozen)
-            found = None
+            first = np.unique(whole.of, return_index=True)[1]
             try:
                 found = families(whole)
                 placing = Placing(found, group_names(self.units, found))
-                axes = {name: placing.axes(layout) for name, layout in self.layouts.items()}
-                return found, placing, axes
+                axes, stuck = placing.all_axes(self.layouts)
             except Implied as implied:
-                first = np.unique(whole.of, return_index=True)[1]
                 for children, parents in implied.pairs:
                     self.units.relate(first[children], first[parents])
+                continue
             except Irregular as irregular:
-                if found is None or not self.hold_inner(found, irregular.classes):
-                    frozen.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
+                frozen.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
+                self.tell(first[irregular.classes], "no product of groups says how they move")
+                continue
+            if not stuck:
+                return found, placing, axes
+            for name, classes in stuck.items():
+                self.tell(first[classes], f"no axis says how they lie on {name}")
+                if not self.hold_inner(found, classes):
+                    frozen.append(np.flatnonzero(np.isin(whole.of, classes)))
         raise AssertionError("freezing does not end")
+
+    def tell(self, nodes: Nodes, reason: str) -> None:
+        """Say of some units that they were frozen, or the innermost of them, and why."""
+        owners = dict.fromkeys(owner_at(self.units, node) for node in nodes.tolist())
+        self.frozen.append(f"units of {', '.join(owners)}: {reason}")
 
     def hold_inner(self, found: Families, classes: Nodes) -> bool:
         """Let units inside others only follow them: heads still move, what is in them does not.
@@ -155,8 +193,21 @@ def permutation_spec(
     check_network("model", model)
     check_inputs("example inputs", model, example_inputs)
     spec = derive(model, example_inputs, strict)
-    spec.check(model, *example_inputs)
+    try:
+        spec.check(model, *example_inputs)
+    except ValueError as error:
+        lines = random_calls(model, example_inputs)
+        raise ValueError(f"{error}; drawn at random: {lines[0]}") if lines else error from None
     return spec
+
+
+def random_calls(model: nn.Module, example_inputs: Sequence[Tensor]) -> list[str]:
+    """The calls of train mode that draw an order or a choice, which no check can draw alike."""
+    try:
+        graph = exported(model, example_inputs, training=True).graph
+    except ValueError:
+        return []
+    return [where(node) for node in graph.nodes if chooses(node)]
 
 
 def derive(
@@ -167,9 +218,10 @@ def derive(
     walk = derivation.walk(graph or exported(model, example_inputs, training=False))
     if derivation.unused():
         with contextlib.suppress(ValueError):  # there may be no graph in train mode
-            derivation.walk(exported(model, example_inputs, training=True))
-    derivation.freeze_unused()
-    found, placing, axes = derivation.groups()
+            derivation.walk(exported(model, example_inputs, training=True), training=True)
+    for name in derivation.unused():
+        derivation.freeze(name, "no graph uses it")
+    found, placing, axes = derivation.settled(walk)
     held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
     order = [g for g in forward_order(found) if placing.names[g] in held]
     return PermutationSpec(

@@ -99,9 +99,19 @@ def families(quotient: Quotient) -> Families:
     moving = np.flatnonzero(counts > 1)
     columns = parent_columns(quotient, counts, result.rank)
     look_for_implied(quotient, columns, result.rank)
+    irregular: list[Nodes] = []
+    skipped: set[int] = set()
     for colour in in_order(moving.tolist(), columns, quotient):
-        members = order[starts[colour] : starts[colour + 1]]
-        place_family(result, colour, members, columns.get(colour, []))
+        own = columns.get(colour, [])
+        if skipped.isdisjoint(int(quotient.colour[column[0]]) for column in own):
+            try:
+                place_family(result, colour, order[starts[colour] : starts[colour + 1]], own)
+                continue
+            except Irregular as found:
+                irregular.append(found.classes)
+        skipped.add(colour)
+    if irregular:
+        raise Irregular(np.unique(np.concatenate(irregular)))
     return result
 
 

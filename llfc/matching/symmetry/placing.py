@@ -1,7 +1,7 @@
 """From the layout of a tensor to its axes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,26 @@ class Placing:
 
     families: Families
     names: list[str]
+
+    def all_axes(
+        self, layouts: Mapping[str, Layout]
+    ) -> tuple[dict[str, tuple[Axis, ...]], dict[str, Nodes]]:
+        """The axes of all tensors; and tensors that have none, with the classes to freeze.
+
+        Of the latter only some: no two of them with common groups, as one may be why the other is.
+        """
+        axes: dict[str, tuple[Axis, ...]] = {}
+        stuck: dict[str, Nodes] = {}
+        touched: set[int] = set()
+        for name, layout in layouts.items():
+            try:
+                axes[name] = self.axes(layout)
+            except Irregular as irregular:
+                roots = set(self.families.coordinates(irregular.classes)[0][0].tolist()) - {-1}
+                if not roots & touched:
+                    stuck[name] = irregular.classes
+                touched |= roots
+        return axes, stuck
 
     def axes(self, layout: Layout) -> tuple[Axis, ...]:
         """An axis for each dimension; dimensions that depend on one another share one.
@@ -83,6 +103,11 @@ class Placing:
             np.stack([u for _, u in found.values()]),
             np.stack(kinds),
         )
+
+    def groups_of(self, layout: Layout) -> set[str]:
+        """The groups that move a tensor."""
+        groups, _, _ = self.coordinates(layout, layout.slots())
+        return {self.names[group] for group in np.unique(groups).tolist() if group >= 0}
 
     def classes(self, layout: Layout, dims: Sequence[int]) -> Nodes:
         """All classes of units on some dimensions."""

@@ -81,8 +81,11 @@ def quotient(units: Units, frozen: list[Nodes]) -> Quotient:
     relation = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
     child_node = flat([children for children, _ in units.relations])
     parent_node = flat([parents for _, parents in units.relations])
+    pairs, pair = np.unique(relation * units.count + parent_node, return_inverse=True)
     while True:
-        rows = distinct(count, relation, of[child_node], of[parent_node])
+        twin = twins(pairs // units.count, of[pairs % units.count], count)[pair.reshape(-1)]
+        kind = relation + twin * len(sizes)
+        rows = distinct(count, kind, of[child_node], of[parent_node])
         one, other = congruent(count, *rows)
         apart = ~(still[one] & still[other])
         if not apart.any():
@@ -92,6 +95,19 @@ def quotient(units: Units, frozen: list[Nodes]) -> Quotient:
     relation, child, parent = rows
     colour = coloured(units, of, still, relation, child, parent)
     return Quotient(of, count, relation, child, parent, colour)
+
+
+def twins(relation: Nodes, parent: Nodes, count: int) -> Nodes:
+    """Of pairs sorted by relation: how many of the same relation and class come before each.
+
+    Nodes of one class move together, but what belongs to one does not belong to the other.
+    """
+    keys = relation * count + parent
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    found = np.empty_like(keys)
+    found[order] = np.arange(len(keys)) - np.repeat(starts, np.diff([*starts, len(keys)]))
+    return found
 
 
 def dissolved(
@@ -115,7 +131,7 @@ def distinct(
     count: int, relation: Nodes, child: Nodes, parent: Nodes
 ) -> tuple[Nodes, Nodes, Nodes]:
     """The rows without doubles, sorted by relation, child and parent."""
-    rows = int(relation[-1]) + 1 if len(relation) else 0
+    rows = int(relation.max(initial=-1)) + 1
     assert rows * count * count < 1 << 63  # a key in one number sorts ten times faster than three
     keys = (relation * count + child) * count + parent
     keys.sort()  # np.unique hashes first, which takes longer

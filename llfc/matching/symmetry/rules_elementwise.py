@@ -2,12 +2,12 @@
 
 from llfc.matching.symmetry.calls import Call, Value, rule, stilled
 from llfc.matching.symmetry.combine import combine, fibres, pointwise
-from llfc.matching.symmetry.layout import Layout, pin, plain, settle
+from llfc.matching.symmetry.layout import Layout, pin, plain, settle, with_fixed
 from llfc.matching.symmetry.rules_order import is_used
 from llfc.matching.symmetry.views import reshape
 
 
-@rule("pointwise", "add", "sub", "mul", "div", "where", "masked_fill", "bernoulli")
+@rule("pointwise", "add", "sub", "mul", "div", "where", "masked_fill")
 def elementwise(call: Call) -> Value:
     """Broadcasting aligns dimensions from the right; aligned units are tied."""
     return pointwise(call.units, call.tensors(), call.shape, call.owner)
@@ -16,7 +16,18 @@ def elementwise(call: Call) -> Value:
 @rule(
     *("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "clone", "alias"),
     *("contiguous", "detach", "to", "_to_copy", "type_as", "lift_fresh_copy", "lift_fresh"),
-    *("lift", "detach_copy", "positive", "nan_to_num", "_assert_tensor_metadata", "requires_grad"),
+    *(
+        "lift",
+        "detach_copy",
+        "positive",
+        "nan_to_num",
+        "real",
+        "imag",
+        "_conj",
+        "resolve_conj",
+        "_assert_tensor_metadata",
+        "requires_grad",
+    ),
 )
 def same(call: Call) -> Value:
     """The tensor itself."""
@@ -33,10 +44,10 @@ def unary(call: Call) -> Value:
 @rule(
     *("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty"),
     *("zeros_like", "ones_like", "full_like", "empty_like", "scalar_tensor"),
-    *("rand", "randn", "rand_like", "randn_like", "new_empty_strided"),
+    "new_empty_strided",
 )
 def uniform(call: Call) -> Value:
-    """A tensor whose entries are all alike, or drawn alike."""
+    """A tensor whose entries are all alike."""
     return plain(call.units, call.shape, "neutral")
 
 
@@ -58,6 +69,28 @@ def between(call: Call) -> Value:
 def copy(call: Call) -> Value:
     """Overwritten with another tensor."""
     return pointwise(call.units, [call.tensor("src")], call.shape, call.owner)
+
+
+@rule("complex", "polar")
+def complex_numbers(call: Call) -> Value:
+    """Numbers of two parts, entry by entry."""
+    return elementwise(call)
+
+
+@rule("view_as_real")
+def parts(call: Call) -> Value:
+    """The two parts of each number along a new last dimension."""
+    x = settle(call.first)
+    return with_fixed(x, len(x.raw), [2])
+
+
+@rule("view_as_complex")
+def whole(call: Call) -> Value:
+    """The last dimension is the two parts of each number."""
+    x = settle(call.first)
+    pin(x, x.dims[-1])
+    names = [str(d) for d in range(len(x.raw))]
+    return combine(call.units, [(x, names)], names[:-1], call.owner)
 
 
 @rule("_prelu_kernel", "prelu")

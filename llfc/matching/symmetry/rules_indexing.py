@@ -100,8 +100,47 @@ def triangle(call: Call) -> Value:
     return x
 
 
-@rule("index_put", "_unsafe_index_put", "slice_scatter", "select_scatter", "scatter", "scatter_add")
-@rule("index_copy", "index_add", "index_fill", "masked_scatter")
+@rule("index_add", "index_copy", "index_reduce")
+def index_add(call: Call) -> Value:
+    """Rows written, or added, to the rows that an index names."""
+    x, index, rows = (settle(call.tensor(name)) for name in ("self", "index", "source"))
+    dim = call.dim(call["dim"], x)
+    pin(index, index.slots())
+    return written_into(call, x, [(index, ["asked"])], rows, dim)
+
+
+@rule("scatter", "scatter_add", "scatter_reduce")
+def scatter(call: Call) -> Value:
+    """Entries written, or added, to where an index says along one dimension."""
+    x, index = settle(call.tensor("self")), settle(call.tensor("index"))
+    dim, entries = call.dim(call["dim"], x), call.values.get("src")
+    sources = [index] if entries is None else [index, settle(entries)]
+    for d, size in enumerate(x.shape):
+        if d != dim and any(source.shape[d] != size for source in sources):
+            raise Refusal("an index of another size than the tensor")
+    names = row_names(x, dim)
+    pin(index, index.dims[dim])
+    return written_into(call, x, [(index, names)], sources[-1], dim)
+
+
+def written_into(
+    call: Call, x: Layout, indices: list[tuple[Layout, list[str]]], rows: Layout, dim: int
+) -> Layout:
+    """Positions of one dimension overwritten: it is fixed, and the others are tied."""
+    pin(x, x.dims[dim])
+    pin(rows, rows.dims[dim])
+    names = [str(d) for d in range(len(x.raw))]
+    inputs = [(x, names), (rows, row_names(x, dim)), *indices]
+    return combine(call.units, inputs, names, call.owner)
+
+
+def row_names(x: Layout, dim: int) -> list[str]:
+    """The letters of a tensor's dimensions, of which one is asked for by an index."""
+    return ["asked" if d == dim else str(d) for d in range(len(x.raw))]
+
+
+@rule("index_put", "_unsafe_index_put", "slice_scatter", "select_scatter")
+@rule("index_fill", "masked_scatter")
 def scattered(call: Call) -> Value:
     """Written into."""
     if not any(layout.space.labels for layout in map(settle, call.tensors())):

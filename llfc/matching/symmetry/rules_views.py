@@ -4,20 +4,27 @@ import math
 
 import numpy as np
 
-from llfc.matching.symmetry.calls import Call, Value, rule
-from llfc.matching.symmetry.combine import combine, pointwise
+from llfc.matching.symmetry.calls import SPLITS, Call, Value, rule
+from llfc.matching.symmetry.combine import pointwise
+from llfc.matching.symmetry.joining import join, stacked
 from llfc.matching.symmetry.layout import (
     Label,
     Layout,
     Refusal,
-    merged,
     pin,
     plain,
     settle,
-    with_fixed,
 )
 from llfc.matching.symmetry.units import Nodes
-from llfc.matching.symmetry.views import drop, expand, insert, join, reshape, select, take
+from llfc.matching.symmetry.views import (
+    drop,
+    expand,
+    insert,
+    reshape,
+    resized,
+    select,
+    take,
+)
 
 
 @rule("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as")
@@ -143,7 +150,7 @@ def unbind(call: Call) -> Value:
     return [select(x, dim, i) for i in range(x.shape[dim])]
 
 
-@rule("chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split")
+@rule(*SPLITS)
 def chunk(call: Call) -> Value:
     """Consecutive runs of one dimension."""
     x, dim = settle(call.first), call.dim(call["dim"])
@@ -172,6 +179,9 @@ def cat(call: Call) -> Value:
 def stack(call: Call) -> Value:
     """Along a new dimension: each position keeps its own kind."""
     dim = call["dim"] % len(call.shape)
+    whole = stacked(call.units, call["tensors"], dim)
+    if whole is not None:
+        return whole
     return join(call.units, [insert(x, dim) for x in call["tensors"]], dim, call.owner)
 
 
@@ -220,20 +230,6 @@ def filler(call: Call, x: Layout, dim: int, nodes: Nodes) -> Layout:
     layout.space.labels.append(Label((slot,), nodes))
     raw = tuple((slot,) if d == dim else own for d, own in enumerate(layout.raw))
     return Layout(layout.space, raw)
-
-
-def resized(x: Layout, dim: int, size: int) -> Layout:
-    """A fixed dimension with another size."""
-    slots = x.dims[dim]
-    if len(slots) > 1:
-        x = merged(x, dim)
-    reduced = combine(
-        x.space.units,
-        [(x, [str(d) for d in range(len(x.raw))])],
-        [str(d) for d in range(len(x.raw)) if d != dim],
-        x.space.owner,
-    )
-    return with_fixed(reduced, dim, [size])
 
 
 @rule("roll")

@@ -4,16 +4,14 @@ import contextlib
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from llfc.matching.permutation import PermutationSpec
+from llfc.matching.symmetry.draws import OneDraw
 from llfc.matching.symmetry.sharing import shared_names
 from llfc.seeds import stream
 
@@ -24,30 +22,6 @@ DOUBLE_TOLERANCE = 1e-8
 # A false symmetry of small weights may stay below the tolerance; float64 does not shrink it.
 SUSPICIOUS = 1e-5
 LARGE = 1 << 27  # entries of a state from which float64 is asked only when float32 fails: memory
-
-DROPOUTS: tuple[Any, ...] = (
-    *(torch.dropout, torch.dropout_, torch.alpha_dropout, torch.feature_dropout),
-    *(torch.feature_alpha_dropout, torch.alpha_dropout_, torch.feature_dropout_),
-    *(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout),
-)
-
-
-class WithoutDropout(TorchFunctionMode):
-    """Every dropout passes its input on, whichever way a model calls it."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = dict(kwargs or {})
-        if func in DROPOUTS:
-            return args[0] if args else kwargs["input"]
-        if func is F.multi_head_attention_forward:  # which hides what it calls from a mode
-            kwargs["training"] = False
-            args = args[:13]
-        if func is F.scaled_dot_product_attention:
-            args = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args
-            kwargs |= {"dropout_p": 0.0} if len(args) <= 4 else {}
-        return func(*args, **kwargs)
 
 
 @contextlib.contextmanager
@@ -110,7 +84,12 @@ def outputs(
     model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Tensor], seed: int
 ) -> list[Tensor]:
     """The floating tensors that the model returns with this state; its own state is untouched."""
-    with drawn_alike(seed), torch.no_grad(), WithoutDropout():
+    draws = (
+        OneDraw()  # type: ignore[no-untyped-call]
+        if model.training
+        else contextlib.nullcontext()
+    )
+    with drawn_alike(seed), torch.no_grad(), draws:
         copies = {name: tensor.clone() for name, tensor in state.items()}
         result = torch.func.functional_call(
             model, copies, tuple(x.clone() for x in inputs), tie_weights=False
@@ -136,7 +115,7 @@ def gap_in_mode(
     seed: int,
     training: bool,
 ) -> float:
-    """The function gap in eval or in train mode (dropout off, equal random draws)."""
+    """The function gap in eval mode, or in train mode with draws that are one number."""
     found = []
     for entries in (state, spec.apply(spec.random(seed), state)):
         with mode(model, training):

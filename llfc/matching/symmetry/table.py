@@ -5,8 +5,6 @@ import re
 from llfc.matching.axes import axis_groups
 from llfc.matching.permutation import PermutationSpec
 
-SHOWN = 3  # tensors named for a group before "and n more"
-
 
 def family(group: str) -> str:
     """The name that nested sisters share: their own without the place.
@@ -17,8 +15,13 @@ def family(group: str) -> str:
     return re.sub(r"\[[\d,]+\]$", "[*]", group)
 
 
-def table(spec: PermutationSpec) -> str:
-    """A line for each group: its units and the axes it moves; nested sisters share a line."""
+def table(spec: PermutationSpec, most: int | None = None) -> str:
+    """A line for each group: its units and the axes it moves; nested sisters share a line.
+
+    Args:
+        spec: the spec.
+        most: axes named in a line, which then says how many more there are; None: all.
+    """
     where: dict[str, list[str]] = {}
     for name, axes in spec.axes.items():
         for dim, axis in enumerate(axes):
@@ -30,9 +33,10 @@ def table(spec: PermutationSpec) -> str:
     rows = [("group", "units", "moves (tensor:axis)")]
     for (stem, units), count in counts.items():
         places = where.get(stem, [])
-        more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+        left = len(places) - len(places[:most])
+        more = f" and {left} more" if left else ""
         shown = f"{count} x {units}" if count > 1 else f"{units}"
-        rows.append((stem, shown, ", ".join(places[:SHOWN]) + more))
+        rows.append((stem, shown, ", ".join(places[:most]) + more))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c}".rstrip() for a, b, c in rows]
     total = sum(spec.groups.values())

@@ -11,6 +11,7 @@ from llfc.matching.symmetry.calls import (
     RULES,
     Call,
     Value,
+    arguments,
     fallback,
     is_still,
     is_view,
@@ -19,9 +20,11 @@ from llfc.matching.symmetry.calls import (
     stilled,
     written,
 )
-from llfc.matching.symmetry.inside import inside
-from llfc.matching.symmetry.layout import Refusal, constant, pin, settle
+from llfc.matching.symmetry.draws import draws
+from llfc.matching.symmetry.inside import STEPS, inside, time_of
+from llfc.matching.symmetry.layout import Layout, Refusal, constant, pin, settle
 from llfc.matching.symmetry.units import Units
+from llfc.matching.symmetry.views import resized, take
 from llfc.matching.symmetry.writing import put
 
 # What a rule raises where a call is not as it was written for.
@@ -37,6 +40,12 @@ def module_path(node: fx.Node) -> str:
     return str(paths[-1]).split("@")[0] if paths else ""
 
 
+def where(node: fx.Node) -> str:
+    """An operator's call in words: the operator, the node and the module."""
+    path = module_path(node) or "(the model itself)"
+    return f"{node.target} at node {node.name} in module {path}"
+
+
 @dataclass
 class Walk:
     """The layouts of a graph's values, and what had to be frozen on the way.
@@ -46,16 +55,22 @@ class Walk:
         strict: refuse what no rule covers; else freeze it.
         values: the layout of each node, or its list of them, or a plain value.
         roots: for each view the node that it is a view of.
+        training: whether the graph is that of train mode.
+        drawn: what was drawn at random, and by which call.
         frozen: a line for each call that was frozen.
         depth: how many operators' insides the walk is in.
+        insides: those looked into so far, by the signature of the call.
     """
 
     units: Units
     strict: bool
+    training: bool = False
+    drawn: list[tuple[str, Layout]] = field(default_factory=list)
     values: dict[fx.Node, Value] = field(default_factory=dict)
     roots: dict[fx.Node, fx.Node] = field(default_factory=dict)
     frozen: list[str] = field(default_factory=list)
     depth: int = 0
+    insides: dict[str, fx.GraphModule | None] = field(default_factory=dict)
 
     def run(self, graph: fx.Graph) -> None:
         """Derive the layout of every node; placeholders must have theirs.
@@ -100,15 +115,13 @@ class Walk:
         name = operator_name(node)
         try:
             found = RULES.get(name) or fallback(node, call)
-            if found is None and (module := inside(node)) is not None:
-                self.depth += 1
-                try:
-                    return self.inline(module, node.all_input_nodes)
-                finally:
-                    self.depth -= 1
+            if found is None and (module := inside(node, self.insides)) is not None:
+                return self.opened(node, module)
             if found is None:
                 raise Refusal("no rule says how this operator treats hidden units")
             result = found(call)
+            if draws(node):
+                self.drawn.append((where(node), layouts_in(result)[0]))
             self.follow(node, result)
             return result
         except Refusal as refusal:
@@ -126,8 +139,7 @@ class Walk:
         if not all(is_still(layout) for layout in call.tensors()):
             if self.depth:
                 raise Refusal(f"inside it, {node.target}: {reason}")
-            path = module_path(node) or "(the model itself)"
-            line = f"{node.target} at node {node.name} in module {path}: {reason}"
+            line = f"{where(node)}: {reason}"
             if self.strict:
                 raise ValueError(f"permutation spec: {line}") from None
             self.frozen.append(line)
@@ -149,19 +161,28 @@ class Walk:
         (outputs,) = self.through(module.graph)
         return outputs
 
+    def opened(self, node: fx.Node, module: fx.GraphModule) -> Value:
+        """An operator by its inside; a recurrent layer by its first steps."""
+        inputs = [self.lookup(source) for source in node.all_input_nodes]
+        time = time_of(node)
+        if time is not None:
+            x = settle(inputs[0])
+            pin(x, x.dims[time])
+            inputs[0] = take(x, time, range(min(STEPS, x.shape[time])))
+        self.depth += 1
+        try:
+            result = self.inline(module, inputs)
+        finally:
+            self.depth -= 1
+        if time is not None:
+            steps = int(node.meta["val"][0].shape[time])
+            result = [resized(result[0], time, steps), *result[1:]]
+        return result
+
     def call(self, node: fx.Node) -> Call:
         """The arguments by name, with the operator's defaults."""
-        args = self.lookup(node.args)
-        schema = getattr(node.target, "_schema", None)
-        if schema is None:
-            values = {str(i): value for i, value in enumerate(args)}
-        else:
-            values = {
-                a.name: a.default_value if a.has_default_value() else None for a in schema.arguments
-            }
-            values |= dict(zip((a.name for a in schema.arguments), args, strict=False))
-            values |= {name: self.lookup(value) for name, value in node.kwargs.items()}
-        return Call(self.units, node, values, module_path(node))
+        values = {name: self.lookup(value) for name, value in arguments(node).items()}
+        return Call(self.units, node, values, module_path(node), self.training)
 
     def follow(self, node: fx.Node, result: Value) -> None:
         """Note what a node is a view of, and what it overwrites."""

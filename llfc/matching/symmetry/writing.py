@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from llfc.matching.symmetry.calls import Call, operator_name
+from llfc.matching.symmetry.calls import SPLITS, Call, operator_name
+from llfc.matching.symmetry.joining import join
 from llfc.matching.symmetry.layout import Layout, Refusal, settle
-from llfc.matching.symmetry.views import insert, join, reshape, take
+from llfc.matching.symmetry.views import insert, reshape, take
 
 SAME = ("alias", "detach", "to", "contiguous", "dropout", "lift_fresh")
 RESHAPED = ("view", "reshape", "flatten", "unflatten", "view_as", "squeeze", "unsqueeze")
@@ -41,7 +42,7 @@ def put(view: Call, part: int, new: Layout) -> Layout:
         dim = view.dim(view["dim"])
         where = range(whole.shape[dim])[view["start"] : view["end"] : view["step"]]
         return put_range(whole, new, dim, where)
-    if name in ("chunk", "split", "split_with_sizes", "tensor_split"):
+    if name in SPLITS:
         dim = view.dim(view["dim"])
         ends = np.cumsum([0, *(int(piece.shape[dim]) for piece in view.result)])
         return put_range(whole, new, dim, range(ends[part], ends[part + 1]))
