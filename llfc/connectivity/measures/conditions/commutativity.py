@@ -11,6 +11,7 @@ from llfc.connectivity.measures.conditions.sums import (
     Sums,
     distance,
     parts,
+    product,
     square,
     wide,
 )
@@ -99,9 +100,9 @@ def commutativity(
         gap = wide(layer.apply(step.to(h_a.dtype), weights.gap))
         b_sum += square(wide(h_b))
         inputs_sum += square(step)
-        gap_sum += square(gap)
-        x -= gap  # now y
-        y_sum += square(x)
+        gap_part = square(gap)
+        gap_sum += gap_part
+        y_sum += x_part - 2 * product(x, gap) + gap_part
     return Commutativity(gap_sum, x_sum, y_sum, inputs_sum, a_sum, b_sum)
 
 

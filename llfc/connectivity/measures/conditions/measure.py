@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from typing import cast
 
 import numpy as np
@@ -19,9 +18,10 @@ from llfc.connectivity.measures.conditions.operations import (
     Activation,
     LinearMap,
     Operation,
+    hear_operations,
     operations,
 )
-from llfc.connectivity.measures.conditions.sums import Four, S
+from llfc.connectivity.measures.conditions.sums import Four, S, as_they_lie
 from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.results import TABLES, Table
 
@@ -80,11 +80,39 @@ def conditions(subject: Subject) -> Measured:
         of_a = operations(line.a, images)
         found.check_repeats(of_a, axes)
         for pair, other in others.items():
-            of_b = operations(other, images)
-            check_same(of_a, of_b)
-            for index, (a, b) in enumerate(zip(of_a, of_b, strict=True)):
-                found.add((pair, index), a, b, axes[index], len(images))
+            step = _InStep(found, pair, of_a, axes, len(images))
+            hear_operations(other, images, step.receive)
+            step.check_ended()
     return found.measured()
+
+
+class _InStep:
+    """Another network's forward pass on a batch, beside what A did on it."""
+
+    def __init__(
+        self,
+        found: "_Found",
+        pair: str,
+        of_a: Sequence[Operation],
+        axes: Sequence[ImageAxis | None],
+        count: int,
+    ) -> None:
+        self.found, self.pair, self.of_a, self.axes, self.count = found, pair, of_a, axes, count
+        self.index = 0
+
+    def receive(self, b: Operation) -> None:
+        """Add A's next operation and `b`, which must be the same one."""
+        a = self.of_a[self.index] if self.index < len(self.of_a) else None
+        if a is None or _said(a) != _said(b):
+            raise ValueError(f"A and B run different operations: {_said(a)} and {_said(b)}")
+        self.found.add((self.pair, self.index), a, b, self.axes[self.index], self.count)
+        self.index += 1
+
+    def check_ended(self) -> None:
+        """See that A ran no more than the other."""
+        if self.index < len(self.of_a):
+            more = _said(self.of_a[self.index])
+            raise ValueError(f"A and B run different operations: {more} and {_said(None)}")
 
 
 class _Found:
@@ -133,7 +161,11 @@ class _Found:
         count: int,
     ) -> None:
         if isinstance(a, Activation):
-            rows = [x.reshape(1, -1) if axis is None else axis.rows(x, count) for x in four]
+            if axis is None:
+                rows = [x.reshape(1, -1) for x in four]
+            else:
+                alike = four if axis.dim else as_they_lie(*four)
+                rows = [axis.rows(x, count) for x in alike]
             _sum(self.additive, at, additivity(cast("Four", tuple(rows)), a.apply))
         elif isinstance(a, LinearMap) and isinstance(b, LinearMap):
             key = _unshuffled(at)
@@ -192,17 +224,6 @@ def _scalars(name: str, table: Table) -> dict[str, float]:
             ratio = total / control if control else float("inf")
             found[f"{name}_ratio_{pair}"] = ratio if total else 0.0
     return found
-
-
-def check_same(of_a: Sequence[Operation], of_b: Sequence[Operation]) -> None:
-    """Refuse two forward passes whose operations do not pair up one to one.
-
-    Raises:
-        ValueError: if they do not; says the first that differs.
-    """
-    for a, b in zip_longest(of_a, of_b):
-        if _said(a) != _said(b):
-            raise ValueError(f"A and B run different operations: {_said(a)} and {_said(b)}")
 
 
 def _said(operation: Operation | None) -> str:

@@ -79,7 +79,6 @@ class LinearMap(Operation):
     constant: bool
 
 
-@torch.no_grad()
 def operations(model: nn.Module, images: Tensor) -> list[Operation]:
     """The activations and linear maps of one forward pass of `model`, in the order they ran.
 
@@ -91,18 +90,44 @@ def operations(model: nn.Module, images: Tensor) -> list[Operation]:
     (PReLU) or made of several operations (softsign), products of two features, nn.Bilinear, and
     what PyTorch runs as one, such as nn.LSTM; nn.MultiheadAttention is kept from being so.
     """
-    watch = _Watch(model)
+    kept: list[Operation] = []
+    _run(model, images, kept.append, kept)
+    return kept
+
+
+def hear_operations(model: nn.Module, images: Tensor, receive: Callable[[Operation], None]) -> None:
+    """Hand each of the `operations` of one forward pass to `receive`, as soon as it ran.
+
+    Its tensors are as they were only until `receive` returns. Nothing is kept, so memory is that of
+    the forward pass, and what is received is still in the cache.
+    """
+    _run(model, images, receive, [])
+
+
+@torch.no_grad()
+def _run(
+    model: nn.Module,
+    images: Tensor,
+    receive: Callable[[Operation], None],
+    kept: Sequence[Operation],
+) -> None:
+    watch = _Watch(model, receive, kept)
     with _telling(watch, model), _in_parts(), watch:
         model(images)
-    return watch.found
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the operations that run."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        receive: Callable[[Operation], None],
+        kept: Sequence[Operation],
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.found: list[Operation] = []
+        self._receive = receive
+        self._kept = kept  # what must stay as it was
         self.running: list[tuple[str, nn.Module]] = [("", model)]  # innermost last
         self._owners: dict[int, list[str]] = {}  # of each weight's memory
         self._counts: Counter[tuple[type[Operation], str]] = Counter()
@@ -136,7 +161,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Copy what was noted and is about to be overwritten; pairs of original and copy."""
         copies: list[tuple[Tensor, Tensor]] = []
         memory = {_memory(tensor) for tensor in overwritten}
-        for noted in self.found:
+        for noted in self._kept:
             for name in ("input", "output"):
                 tensor = getattr(noted, name)
                 if _memory(tensor) in memory:
@@ -156,7 +181,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         named: Mapping[str, Any],
     ) -> None:
         packet = getattr(torch.ops.aten, function)
-        self.found.append(
+        self._receive(
             Activation(
                 self._unique(Activation, self.running[-1][0]),
                 function,
@@ -204,7 +229,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = running if isinstance(module, LINEAR) or running in owners else owners[0]
         name = self._unique(LinearMap, name)
         constant = bool(owners)
-        self.found.append(LinearMap(name, function, feature, output, weight, bias, apply, constant))
+        self._receive(LinearMap(name, function, feature, output, weight, bias, apply, constant))
 
     def _is_own(self, tensor: Tensor) -> bool:
         return _memory(tensor) in self._owners
