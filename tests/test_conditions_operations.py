@@ -1,6 +1,8 @@
 """What is heard of a network: every way to write an activation or a linear layer."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -213,3 +215,16 @@ def test_no_hook_is_left_behind():
         operations(nn.Sequential(nn.Linear(6, 6), Fails()), samples(5, (6,))[0].float())
     assert (len(before._global_forward_hooks), len(before._global_forward_pre_hooks)) == hooks
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_no_compiler_is_loaded_for_it():
+    """What torch.compile is made of takes seconds to import."""
+    code = """
+import sys, torch
+from torch import nn
+from llfc.connectivity.measures.conditions.operations import operations
+assert len(operations(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), torch.zeros(2, 3))) == 2
+print("torch._dynamo" in sys.modules)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"

@@ -135,6 +135,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
                 self._owners.setdefault(_memory(tensor), []).append(name)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Not to import torch._dynamo, which takes seconds, only to keep it off this class."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         kwargs = kwargs or {}
