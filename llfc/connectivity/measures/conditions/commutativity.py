@@ -84,7 +84,7 @@ def commutativity(
     gap_sum = x_sum = y_sum = inputs_sum = a_sum = b_sum = 0.0
     alike = _are_one(*features[:2])  # as of the first layer, whose inputs are the images
     # A convolution packs its weights anew at each call, so these must not outweigh the features.
-    most = max(PART, 4 * weights.gap.numel())
+    most = max(2 * PART, 4 * weights.gap.numel())
     for h_a, h_b, f_a, f_b in parts(features, dim, most):
         a_part = square(wide(h_a))
         a_sum += a_part
