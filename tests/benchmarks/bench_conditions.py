@@ -25,7 +25,8 @@ from torch import nn
 from llfc.connectivity.blend import Line, frozen_copy, positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.conditions import conditions
-from llfc.connectivity.measures.conditions.operations import LinearMap, Operation, operations
+from llfc.connectivity.measures.conditions.operation import LinearMap, Operation
+from llfc.connectivity.measures.conditions.operations import operations
 from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.samples import Batches
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from llfc.connectivity.measures.conditions.operations import LinearMap
+from llfc.connectivity.measures.conditions.operation import LinearMap
 from llfc.connectivity.measures.conditions.sums import (
     PART,
     Four,

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from llfc.connectivity.measures.conditions.additivity import Additivity, additivity
 from llfc.connectivity.measures.conditions.commutativity import (
@@ -14,13 +16,8 @@ from llfc.connectivity.measures.conditions.commutativity import (
     commutativity,
 )
 from llfc.connectivity.measures.conditions.imageaxis import ImageAxis, image_axes
-from llfc.connectivity.measures.conditions.operations import (
-    Activation,
-    LinearMap,
-    Operation,
-    hear_operations,
-    operations,
-)
+from llfc.connectivity.measures.conditions.operation import Activation, LinearMap, Operation
+from llfc.connectivity.measures.conditions.operations import hear_operations, operations
 from llfc.connectivity.measures.conditions.sums import Four, S, as_they_lie
 from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.results import TABLES, Table
@@ -77,28 +74,36 @@ def conditions(subject: Subject) -> Measured:
     axes = image_axes(line.a, example, ran)
     found = _Found()
     for images, _ in subject.test:
-        of_a = operations(line.a, images)
-        found.check_repeats(of_a, axes)
-        for pair, other in others.items():
-            step = _InStep(found, pair, of_a, axes, len(images))
-            hear_operations(other, images, step.receive)
-            step.check_ended()
+        _add_batch(found, line.a, others, images, axes)
     return found.measured()
 
 
+def _add_batch(
+    found: "_Found",
+    model: nn.Module,
+    others: Mapping[str, nn.Module],
+    images: Tensor,
+    axes: Sequence[ImageAxis | None],
+) -> None:
+    """A function of its own, so that a batch's features are let go of before the next ones come."""
+    of_a = operations(model, images)
+    found.check_repeats(of_a, axes)
+    for pair, other in others.items():
+        step = _InStep(found, pair, of_a, axes, len(images))
+        hear_operations(other, images, step.receive)
+        step.check_ended()
+
+
+@dataclass(eq=False)
 class _InStep:
     """Another network's forward pass on a batch, beside what A did on it."""
 
-    def __init__(
-        self,
-        found: "_Found",
-        pair: str,
-        of_a: Sequence[Operation],
-        axes: Sequence[ImageAxis | None],
-        count: int,
-    ) -> None:
-        self.found, self.pair, self.of_a, self.axes, self.count = found, pair, of_a, axes, count
-        self.index = 0
+    found: "_Found"
+    pair: str
+    of_a: Sequence[Operation]
+    axes: Sequence[ImageAxis | None]
+    count: int
+    index: int = 0
 
     def receive(self, b: Operation) -> None:
         """Add A's next operation and `b`, which must be the same one."""

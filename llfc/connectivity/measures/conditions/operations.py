@@ -9,7 +9,6 @@ module's. From the second one of a kind on, `#2` and so on follow the name.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch.nn.modules import module as every_module
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from llfc.connectivity.measures.conditions.operation import Activation, LinearMap, Operation
 from llfc.connectivity.probes import LINEAR
 
 # Elementwise, with no weight of their own; a clamp where it is a ReLU, with or without a ceiling.
@@ -32,51 +32,6 @@ PRODUCTS: Mapping[str, tuple[int, int, int | None]] = {
     "addmm": (1, 2, 0),
     "baddbmm": (1, 2, 0),
 }
-
-
-@dataclass(eq=False)
-class Operation:
-    """One operation that ran.
-
-    Attributes:
-        layer: its name, unique among those of its kind in a forward pass.
-        function: PyTorch's name of it.
-        input: what went in, as it was.
-        output: what came out, as it was.
-    """
-
-    layer: str
-    function: str
-    input: Tensor
-    output: Tensor
-
-
-@dataclass(eq=False)
-class Activation(Operation):
-    """An elementwise function.
-
-    Attributes:
-        apply: the function.
-    """
-
-    apply: Callable[[Tensor], Tensor]
-
-
-@dataclass(eq=False)
-class LinearMap(Operation):
-    """A product with a weight, or a convolution; its output is that of `apply`, and `bias`.
-
-    Attributes:
-        weight: as the operation takes it.
-        bias: what is added for every image alike, in a shape that broadcasts; None for nothing.
-        apply: from an input and a weight to the output without the bias.
-        constant: whether the weight is the network's own, and not computed on the way.
-    """
-
-    weight: Tensor
-    bias: Tensor | None
-    apply: Callable[[Tensor, Tensor], Tensor]
-    constant: bool
 
 
 def operations(model: nn.Module, images: Tensor) -> list[Operation]:
