@@ -18,13 +18,18 @@ from analysis.figures import (
 from analysis.style import MARKERS, PALETTE, new_figure, styled
 from llfc.results import Connection, Table
 
-# Below it, a cosine in single precision is rounding.
-ROUNDING = 1e-7
+# The same colours for every trial, so that two heat maps can be laid side by side.
+LLFC_LIMITS = 1e-4, 1.0
+PAIRS = {
+    "matched": "A and B",
+    "shuffled": "A and B on different images",
+    "unmatched": "A and B before matching",
+}
 
 
 @styled
 def heatmap_figure(found: Connection, title: str) -> Figure:
-    """LLFC error of every layer at every position on the line, over four decades from its largest.
+    """LLFC error of every layer at every position on the line, in colours from 1e-4 to 1.
 
     What is smaller, as at both ends, where the error is zero, has the darkest colour.
     """
@@ -32,8 +37,7 @@ def heatmap_figure(found: Connection, title: str) -> Figure:
     error = np.array([layer.cos_error for layer in found.layers])
     figure = new_figure(7.2, 1.4 + 0.17 * len(names))
     axes = figure.add_subplot()
-    high = max(float(error.max()), 10 * ROUNDING)
-    low = max(high / 1e4, ROUNDING)
+    low, high = LLFC_LIMITS
     alpha = found.curve["alpha"]
     mesh = axes.pcolormesh(
         alpha,
@@ -47,7 +51,7 @@ def heatmap_figure(found: Connection, title: str) -> Figure:
     axes.set_yticks(range(0, len(names), step), names[::step])
     axes.invert_yaxis()  # the input on top, as one reads
     axes.set_xlabel(ALPHA_LABEL)
-    figure.colorbar(mesh, label="LLFC error: 1 − cosine")
+    figure.colorbar(mesh, label="LLFC error: 1 − cosine", extend="both")
     figure.suptitle(title)
     return figure
 
@@ -58,9 +62,9 @@ def conditions_figure(found: Connection, title: str) -> Figure:
     additivity, commutativity = found.tables["additivity"], found.tables["commutativity"]
     figure = new_figure(8.4, 4.0)
     left, right = figure.subplots(1, 2)
-    _draw_kinds(left, additivity, "dist", "pair")
+    _draw_kinds(left, additivity, "dist", "pair", PAIRS)
     left.set_ylabel("weak additivity: Dist σ")
-    _draw_kinds(right, commutativity, "dist_com", "pair")
+    _draw_kinds(right, commutativity, "dist_com", "pair", PAIRS)
     rows = [i for i, kind in enumerate(commutativity["pair"]) if kind == "matched"]
     for offset, (column, label) in enumerate({"dist_w": "Dist W", "dist_h": "Dist H"}.items()):
         values = np.asarray(commutativity[column])[rows]
@@ -82,8 +86,13 @@ def stitching_figure(found: Connection, title: str) -> Figure:
     labels = {"b": "A's feature, B's rest", "a": "B's feature, A's rest"}
     _draw_kinds(axes, table, "error", "into", labels, scale=100)
     error = 100 * found.curve["test_error"]
-    for value, end, colour in ((error[0], "A", PALETTE[3]), (error[-1], "B", PALETTE[4])):
-        axes.axhline(value, linestyle="--", color=colour, linewidth=1, label=f"{end} itself")
+    # Dashes in each other's gaps: often the two are one height.
+    for value, end, gap, colour in (
+        (error[0], "A", 0, PALETTE[3]),
+        (error[-1], "B", 5, PALETTE[4]),
+    ):
+        dashes = (gap, (5, 5))
+        axes.axhline(value, linestyle=dashes, color=colour, linewidth=1.2, label=f"{end} itself")
     axes.set_ylabel("test error rate (%)")
     axes.set_ylim(bottom=0)
     legend_above(axes)
@@ -114,7 +123,7 @@ def _draw_kinds(
     table: Table,
     column: str,
     kind: str,
-    labels: dict[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     scale: float = 1.0,
 ) -> None:
     """`column` over the layers, a line for each word in `kind`."""

@@ -10,11 +10,28 @@ from torch.nn import functional as F
 CROP = 4  # pixels of padding on each side, as for CIFAR in He et al. 2016
 
 
-def normalised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """`images` (uint8, [n, C, H, W]) as float, scaled to [0, 1], less `mean`, over `std` ([C])."""
-    scale = (1 / (255 * std)).view(-1, 1, 1)
-    shift = (mean / std).view(-1, 1, 1)
-    return (images * scale).sub_(shift)
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """From uint8 images to float: scaled to [0, 1], less the mean, over the standard deviation.
+
+    Made once for all batches: it takes two fifths of the time of a hundred grey images.
+
+    Attributes:
+        scale: what a pixel is multiplied by, shape [C, 1, 1].
+        shift: what is then subtracted, shape [C, 1, 1].
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    @staticmethod
+    def of(mean: Tensor, std: Tensor) -> "Scaling":
+        """That of channels with these means and deviations, of images scaled to [0, 1]; [C]."""
+        return Scaling((1 / (255 * std)).view(-1, 1, 1), (mean / std).view(-1, 1, 1))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """`images`, uint8 [n, C, H, W], as float."""
+        return (images * self.scale).sub_(self.shift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +107,13 @@ class Batches:
         device = self.labels.device
         order = None if self.order is None else self.order.to(device)
         jitter = None if self.jitter is None else self.jitter.to(device)
+        scaling = Scaling.of(self.mean, self.std)
         for start in range(0, self.count, self.batch_size):
             part = slice(start, start + self.batch_size)
             images, labels = self._gathered(part, order)
             if jitter is not None:
                 images = jitter[part].apply(images)
-            yield normalised(images, self.mean, self.std), labels
+            yield scaling(images), labels
 
     def _gathered(self, part: slice, order: Tensor | None) -> tuple[Tensor, Tensor]:
         if order is None:

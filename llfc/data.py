@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llfc.batches import Batches, Jitter, normalised
+from llfc.batches import Batches, Jitter, Scaling
 from llfc.imagefolder import PREFIX, load_folder, resolve_folder
 from llfc.names import lookup
 from llfc.seeds import stream
@@ -91,7 +91,7 @@ class Dataset:
 
     def normalised(self, images: Tensor) -> Tensor:
         """`images` (uint8, [n, C, H, W]) as float; over training, mean 0 and std 1."""
-        return normalised(images, self.mean, self.std)
+        return Scaling.of(self.mean, self.std)(images)
 
     def batches(
         self,

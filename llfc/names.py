@@ -1,8 +1,8 @@
 """Look a name up in a table, with an error that helps."""
 
 import difflib
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -20,3 +20,21 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     close = difflib.get_close_matches(str(name), table, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"unknown {kind} {name!r}: choose from {', '.join(sorted(table))}{hint}")
+
+
+def names(what: str, given: Any) -> Sequence[str]:
+    """`given` as names, each once, in their order; a single one need be in no list.
+
+    Raises:
+        ValueError: if they are no names.
+
+    >>> names("measures", "stitching"), names("probes", ["head", "relu*", "head"])
+    (['stitching'], ['head', 'relu*'])
+    """
+    listed = [given] if isinstance(given, str) else given
+    if not isinstance(listed, list | tuple | set | frozenset):
+        raise ValueError(f"{what} must be a list of names, got {given!r}")
+    for name in listed:
+        if not isinstance(name, str):
+            raise ValueError(f"{what} must be a list of names, got {name!r} among them")
+    return list(dict.fromkeys(listed))

@@ -30,7 +30,7 @@ from llfc.matching.matchers import match
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.symmetry import permutation_spec
 from llfc.modules import check_inputs, check_network
-from llfc.names import lookup
+from llfc.names import lookup, names
 from llfc.networks.architectures import build
 from llfc.networks.spawning import load_network
 from llfc.networks.store import Store
@@ -51,8 +51,8 @@ def connect(
     matching: str | Permutation | None = "weights",
     correction: str = "reset",
     alphas: int | Sequence[float] | Array = 25,
-    probes: Sequence[str] | None = None,
-    measures: Sequence[str] = DEFAULT_MEASURES,
+    probes: str | Sequence[str] | None = None,
+    measures: str | Sequence[str] = DEFAULT_MEASURES,
     spec: PermutationSpec | None = None,
     seed: int = 0,
     batch_size: int = BATCH,
@@ -73,8 +73,8 @@ def connect(
             None to leave B as it is.
         correction: a name in CORRECTIONS.
         alphas: an odd number of positions, or the positions themselves.
-        probes: names of modules, or patterns; None for those that `choose_probes` finds.
-        measures: names in MEASURES: what else is measured, at a cost that each one says.
+        probes: names of modules, or patterns, or one; None for those `choose_probes` finds.
+        measures: names in MEASURES, or one: what else is measured, at a cost that each one says.
         spec: the symmetry of both; derived from A if None and there is something to permute.
         seed: of the matcher's random choices.
         batch_size: at most so many images a batch, where images are in memory.
@@ -86,7 +86,8 @@ def connect(
     """
     alpha = positions(alphas)
     correct = lookup("correction", correction, CORRECTIONS)
-    wanted = [lookup("measure", name, MEASURES) for name in measures]
+    wanted = [lookup("measure", name, MEASURES) for name in names("measures", measures)]
+    layers = None if probes is None else names("probes", probes)
     check_network("model_a", model_a)
     check_network("model_b", model_b)
     check_same_architecture(model_a, model_b)
@@ -96,7 +97,7 @@ def connect(
     check_inputs("test images", model_a, [seen.example()])
     b, record = _into_one_basis(model_a, model_b, matching, spec, seen, trained_on, seed)
     line = Line(model_a, b, alpha)
-    chosen = choose_probes(line.a, seen.example(), probes)
+    chosen = choose_probes(line.a, seen.example(), layers)
     line.correct(correct(line, trained_on))
     on_train = None if trained_on is None else walk(line, trained_on)
     on_test = walk(line, seen, chosen)

@@ -45,17 +45,16 @@ def reset(model, batches):
 
 def calls(model, images):
     """Input and output of every module that runs once, and the logits."""
-    inputs, outputs = {}, {}
+    inputs, outputs, handles = {}, {}, []
+    for name, module in model.named_modules():
 
-    def keep(name):
-        def hear(module, args, output):
-            inputs[name], outputs[name] = args[0].clone(), output.clone()
+        def enter(module, args, name=name):
+            inputs[name] = args[0].clone()
 
-        return hear
+        def leave(module, args, output, name=name):
+            outputs[name] = output.clone()
 
-    handles = [
-        module.register_forward_hook(keep(name)) for name, module in model.named_modules() if name
-    ]
+        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
     with torch.no_grad():
         logits = model(images)
     for handle in handles:
@@ -74,31 +73,37 @@ def distance(x, y):
 
 
 def additivity(a, b, images_a, images_b):
-    """Rows of the columns dist, cos, coef and signs, a row a ReLU."""
+    """The columns of each ReLU, by its name."""
     (inputs_a, *_), (inputs_b, *_) = calls(a, images_a), calls(b, images_b)
-    rows = []
+    found = {}
     for name in (name for name, module in a.named_modules() if isinstance(module, nn.ReLU)):
         h_a, h_b = inputs_a[name].flatten(1), inputs_b[name].flatten(1)
         u, v = (h_a.relu() + h_b.relu()) / 2, ((h_a + h_b) / 2).relu()
-        coef = (u * v).sum(1) / u.square().sum(1)
-        signs = ((h_a > 0) == (h_b > 0)).double()
-        cos = torch.cosine_similarity(u, v)
-        rows.append([distance(u, v), float(cos.mean()), float(coef.mean()), float(signs.mean())])
-    return rows
+        found[name] = {
+            "dist": distance(u, v),
+            "cos": float(torch.cosine_similarity(u, v).mean()),
+            "coef": float(((u * v).sum(1) / u.square().sum(1)).mean()),
+            "signs": float(((h_a > 0) == (h_b > 0)).double().mean()),
+        }
+    return found
 
 
 def commutativity(a, b, images_a, images_b):
-    """Rows of the columns dist_com, dist_w and dist_h, a row a linear layer."""
+    """The columns of each linear layer, by its name."""
     (inputs_a, *_), (inputs_b, *_) = calls(a, images_a), calls(b, images_b)
-    rows = []
+    found = {}
     for name in (name for name, module in a.named_modules() if isinstance(module, LINEAR)):
         w_a, w_b = (copy.deepcopy(model.get_submodule(name)) for model in (a, b))
         w_a.bias = w_b.bias = None
         h_a, h_b = inputs_a[name], inputs_b[name]
         with torch.no_grad():
             com = distance(w_a(h_a) + w_b(h_b), w_a(h_b) + w_b(h_a))
-        rows.append([com, distance(w_a.weight, w_b.weight), distance(h_a, h_b)])
-    return rows
+        found[name] = {
+            "dist_com": com,
+            "dist_w": distance(w_a.weight, w_b.weight),
+            "dist_h": distance(h_a, h_b),
+        }
+    return found
 
 
 def stitching(a, b, images, labels, names):

@@ -135,6 +135,12 @@ def test_positions_may_be_given():
 def test_probes_may_be_given():
     found = connected(probes=("linear1", "relu*"))
     assert [layer.name for layer in found.layers] == ["relu0", "linear1", "relu1"]
+    assert [layer.name for layer in connected(probes="linear1").layers] == ["linear1"]
+
+
+def test_one_measure_may_be_named_and_none_is_taken_twice():
+    one, twice = (connected(measures=names) for names in ("stitching", ["stitching"] * 2))
+    assert list(one.tables) == list(twice.tables) == ["logits", "ensemble", "stitching"]
 
 
 SCRIPT = """
@@ -181,6 +187,12 @@ def test_options_that_are_none_are_refused():
         " did you mean 'reset'?"
     )
     assert line_of(*pair, matching="weight").startswith("unknown matching 'weight': choose from ")
+    assert line_of(*pair, measures=["stiching"]).endswith("; did you mean 'stitching'?")
+    for what in ("measures", "probes"):
+        assert line_of(*pair, **{what: 3}) == f"{what} must be a list of names, got 3"
+        assert line_of(*pair, **{what: ["relu0", 3]}) == (
+            f"{what} must be a list of names, got 3 among them"
+        )
     assert line_of(*pair, probes=["linear9"]).startswith("unknown probe 'linear9': choose from ")
     for alphas in (4, 1, -3):
         assert line_of(*pair, alphas=alphas) == f"alphas must be odd and at least 3, got {alphas}"

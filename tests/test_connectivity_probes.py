@@ -135,6 +135,13 @@ def test_a_container_beside_its_last_layer_is_refused():
     assert names(model, VECTORS) == [f"0.{name}" for name in names(mlp(0), VECTORS)]
 
 
+@pytest.mark.parametrize("pattern", ["*", "0*"])
+def test_a_pattern_finds_the_layer_and_not_its_container(pattern):
+    model = nn.Sequential(mlp(0)).eval()
+    assert names(model, VECTORS, [pattern]) == [f"0.{name}" for name in names(mlp(0), VECTORS)]
+    assert names(model, VECTORS, ["0", "*.relu?"]) == ["0.relu0", "0.relu1", "0"]
+
+
 def test_in_place_activation_is_not_the_layer_before_it():
     """They give one and the same tensor, but not at the same time."""
     assert names(mlp(0), VECTORS, ["linear0", "relu0"]) == ["linear0", "relu0"]

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.measure_figures import trial_figures
+from analysis.measure_figures import LLFC_LIMITS, PAIRS, trial_figures
 from tests.fabricated import MLP_LAYERS, connection, trial
 
 KINDS = ("matched", "shuffled", "unmatched")
@@ -57,7 +57,7 @@ def test_lines_are_the_tables_rows(found):
             (right, "commutativity", "dist_com"),
         ):
             np.testing.assert_array_equal(
-                lines_of(axes)[kind], found.tables[table][column][index::3]
+                lines_of(axes)[PAIRS[kind]], found.tables[table][column][index::3]
             )
     for label, column in {"Dist W": "dist_w", "Dist H": "dist_h"}.items():
         np.testing.assert_array_equal(
@@ -79,4 +79,5 @@ def test_the_heat_map_has_a_row_a_layer_and_a_column_a_position(found):
     inside = errors >= mesh.norm.vmin
     np.testing.assert_array_equal(shown[inside], errors[inside])
     assert (shown[~inside] == mesh.norm.vmin).all()
+    assert (mesh.norm.vmin, mesh.norm.vmax) == LLFC_LIMITS  # the same for all trials
     assert [label.get_text() for label in axes.get_yticklabels()] == list(MLP_LAYERS)

@@ -90,8 +90,6 @@ class Line:
     def __init__(self, a: nn.Module, b: nn.Module, alpha: Array) -> None:
         self.alpha = alpha
         self.a, self.b, self._scratch = frozen_copy(a), frozen_copy(b), frozen_copy(a)
-        for model in (self.a, self.b, self._scratch):
-            model.to(memory_format=fastest_layout(a, device_of(a)))  # type: ignore[call-overload]
         # Whole numbers, such as a norm's count of batches, stay as they are in A.
         self._ends = [
             (of_a, of_b, into)
@@ -151,8 +149,10 @@ class Line:
 
 
 def frozen_copy(model: nn.Module) -> nn.Module:
-    """A copy of `model` in eval mode, whose parameters want no gradient."""
-    return copy.deepcopy(model).eval().requires_grad_(False)
+    """A copy of `model` in eval mode and its fastest layout, whose parameters want no gradient."""
+    copied = copy.deepcopy(model).eval().requires_grad_(False)
+    layout = fastest_layout(copied, device_of(copied))
+    return copied.to(memory_format=layout)  # type: ignore[call-overload, no-any-return]
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -86,7 +86,8 @@ def choose_probes(
         model: the network, in eval mode.
         example: a batch of its inputs.
         names: names of modules (each call is a probe), of calls (`relu#2`), or patterns with
-            `*` and `?`; in forward order whatever theirs.
+            `*` and `?`, which never find a container beside its last layer; in forward order
+            whatever theirs.
 
     Raises:
         ValueError: if a name matches no module that runs and gives one tensor with a row for each
@@ -270,14 +271,22 @@ def _named(calls: Sequence[Call], names: Sequence[str]) -> list[Call]:
     if not names:
         raise ValueError("probes must name at least one module, got none")
     known = {call.probe.name: call for call in calls if call.probe.module or call.leaf}
+    exact: set[str] = set()
     wanted: set[str] = set()
     for name in names:
-        matched = fnmatch.filter(known, name)
-        matched += [key for key, call in known.items() if name in (call.probe.module, key)]
+        named = [key for key, call in known.items() if name in (call.probe.module, key)]
+        matched = named + fnmatch.filter(known, name)
         if not matched:
             lookup("probe", name, known)
+        exact.update(named)
         wanted.update(matched)
-    return [call for name, call in known.items() if name in wanted]
+    chosen: dict[str, Call] = {}
+    for name in (name for name in known if name in wanted):
+        # A pattern that finds a container and its last layer means the layer, which ended first.
+        read = {call.output for call in chosen.values()}
+        if name in exact or known[name].output not in read:
+            chosen[name] = known[name]
+    return list(chosen.values())
 
 
 def _refuse_twice(calls: Sequence[Call]) -> None:

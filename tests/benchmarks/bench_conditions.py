@@ -8,45 +8,44 @@ seconds of processor time (run it with OMP_NUM_THREADS=1, so that these are seco
 - two: the conditions of A and B with the shuffled control, over two bare passes;
 - three: those of A, B and the unmatched B, over three.
 
-By operations alone, two is at least (2 + 1 + 1/8) / 2 = 1.56 where all is linear maps, and three
-(3 + 2 + 1/8) / 3 = 1.71: each network's pass, each pair's product of differences, and the control.
+The floor before each is what its products alone take: a pass of each network, and for each pair the
+product of every layer but the first with the difference of its inputs, on whole batches; of the
+shuffled control an eighth. What is summed of the features comes on top.
 
 Run: python tests/benchmarks/bench_conditions.py [--images N] [--batch N] [--rounds N] [network ...]
 """
 
 import argparse
-import time
 from collections.abc import Callable
 
 import torch
+from pairs import NETWORKS, least, network, samples
 from torch import nn
 
 from llfc.connectivity.blend import Line, frozen_copy, positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.conditions import conditions
+from llfc.connectivity.measures.conditions.operation import LinearMap, Operation
 from llfc.connectivity.measures.conditions.operations import operations
 from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.samples import Batches
-from llfc.networks.architectures import build
-from llfc.seeds import stream
 
-NETWORKS = {"mlp": (1, 28, 28), "resnet20": (3, 32, 32), "vgg16": (3, 32, 32)}
 IMAGES = {"mlp": 4000, "resnet20": 250, "vgg16": 125}
 
 
-def network(name: str, seed: int) -> nn.Module:
-    """A network as it begins."""
-    shape = NETWORKS[name]
-    model = build(name, input_shape=shape, num_classes=10, generator=stream(seed, "init"))
-    return frozen_copy(model)
+@torch.no_grad()
+def products(ran: list[list[Operation]]) -> None:
+    """Each layer's product with the difference of two inputs, but the first's, which are equal."""
+    for operations_of_batch in ran:
+        for each in [op for op in operations_of_batch if isinstance(op, LinearMap)][1:]:
+            each.apply(each.input, each.weight)
 
 
 def row(name: str, options: argparse.Namespace) -> None:
     """Measure and print one network."""
-    a, b, before = (network(name, seed) for seed in (0, 1, 2))
+    a, b, before = (frozen_copy(network(name, seed)) for seed in (0, 1, 2))
     count = options.images or IMAGES[name]
-    images = torch.randn(count, *NETWORKS[name], generator=stream(0, "images"))
-    labels = torch.zeros(count, dtype=torch.int64)
+    images, labels = samples(name, count)
     line = Line(a, b, positions(3))
 
     def subject(unmatched: nn.Module | None) -> Subject:
@@ -65,22 +64,21 @@ def row(name: str, options: argparse.Namespace) -> None:
             for part in images.split(options.batch):
                 run(line.a, part)
 
-    work: list[Callable[[], object]] = [
-        lambda: passes(lambda model, part: model(part)),
-        lambda: passes(operations),
-        lambda: conditions(subject(None)),
-        lambda: conditions(subject(before)),
-    ]
-    least = [float("inf")] * len(work)
-    for _ in range(options.rounds):
-        for index, each in enumerate(work):
-            begun = time.process_time()
-            each()
-            least[index] = min(least[index], time.process_time() - begun)
-    bare, record, two, three = least
+    ran = [operations(line.a, part) for part in images.split(options.batch)]
+    bare, record, product, two, three = least(
+        [
+            lambda: passes(lambda model, part: model(part)),
+            lambda: passes(operations),
+            lambda: products(ran),
+            lambda: conditions(subject(None)),
+            lambda: conditions(subject(before)),
+        ],
+        options.rounds,
+    )
     print(
         f"{name:10} {count:7} {bare:7.3f}s {record / bare:7.2f}"
-        f" {two / bare / 2:7.2f} {three / bare / 3:7.2f}",
+        f" {(2 * bare + 9 / 8 * product) / bare / 2:7.2f} {two / bare / 2:7.2f}"
+        f" {(3 * bare + 17 / 8 * product) / bare / 3:7.2f} {three / bare / 3:7.2f}",
         flush=True,
     )
 
@@ -94,7 +92,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     options = parser.parse_args()
     print(f"batches of {options.batch}, {torch.get_num_threads()} threads; over bare passes:")
-    print(f"{'network':10} {'images':>7} {'bare':>8} {'record':>7} {'two':>7} {'three':>7}")
+    print(
+        f"{'network':10} {'images':>7} {'bare':>8} {'record':>7} {'floor':>7} {'two':>7}"
+        f" {'floor':>7} {'three':>7}"
+    )
     for name in options.networks:
         row(name, options)
 

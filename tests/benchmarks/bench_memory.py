@@ -1,13 +1,15 @@
-"""Memory of the walk, and of the usual way that keeps all features, each in a fresh process.
+"""Memory of the walk, of stitching, and of the usual way that keeps all features.
 
     python tests/benchmarks/bench_memory.py
 
-What is said is the peak of the resident set above what it was with the networks built and one
-batch walked, so that imports do not count. Images are made batch by batch, so they do not count
-either.
+What is said is the peak of the resident set of a fresh process, above what it was with the
+networks built and one batch walked, so that imports do not count. Images are made batch by batch,
+so they do not count either.
 
 - walk, N images: all layers, three positions of a ResNet-20 of width 1/4 and 25 of an MLP: should
   not grow with N;
+- stitching, N images: every probe and both directions; more than the walk, as all features of a
+  batch are kept to go on from, but it should not grow with N either (VGG-16 of width 1/4);
 - stored, N images: all features of A, B and one blend, then the same numbers.
 """
 
@@ -22,6 +24,9 @@ import torch
 from torch import Tensor
 
 from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.corrections import no_correction
+from llfc.connectivity.measures.stitching import stitching
+from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.path import walk
 from llfc.connectivity.probes import Probe, choose_probes, tapped
 from llfc.connectivity.samples import Batches
@@ -30,7 +35,12 @@ from llfc.seeds import stream
 
 BATCH = 125
 # Network, its width, its images, positions.
-CASES = {"mlp": (1.0, (1, 28, 28), 25), "resnet20": (0.25, (3, 32, 32), 3)}
+CASES = {
+    "mlp": (1.0, (1, 28, 28), 25),
+    "resnet20": (0.25, (3, 32, 32), 3),
+    "vgg16": (0.25, (3, 32, 32), 3),
+}
+COUNTS = {"mlp": (1000, 10_000, 60_000), "resnet20": (1000, 10_000)}
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,18 @@ def measure(way: str, name: str, count: int) -> float:
     source = Batches("test", Made(count, shape), BATCH, device)
     if way == "walk":
         walk(line, source, probes)
+    elif way == "stitching":
+        stitching(
+            Subject(
+                line=line,
+                unmatched=None,
+                test=source,
+                train=None,
+                probes=probes,
+                correction=no_correction,
+                seed=0,
+            )
+        )
     else:
         stored(line, source, probes)
     return (_peak() - before) / 1024
@@ -95,7 +117,7 @@ def in_fresh_process(way: str, name: str, count: int) -> float:
 
 def main() -> None:
     """Print a row a case."""
-    parser = argparse.ArgumentParser(description="Memory of the walk.")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--one", nargs=3, metavar=("WAY", "NETWORK", "IMAGES"))
     one = parser.parse_args().one
     if one:
@@ -103,12 +125,16 @@ def main() -> None:
         return
     print(f"batch {BATCH}; megabytes above a process that has walked one batch")
     print(f"{'network':>9} {'images':>7} {'walk':>8} {'stored':>8} {'stored / walk':>14}")
-    for name, counts in {"mlp": (1000, 10_000, 60_000), "resnet20": (1000, 10_000)}.items():
+    for name, counts in COUNTS.items():
         for count in counts:
             ours = in_fresh_process("walk", name, count)
             theirs = in_fresh_process("stored", name, count) if count <= 10_000 else float("nan")
             ratio = theirs / max(ours, 1.0)
             print(f"{name:>9} {count:7} {ours:8.1f} {theirs:8.1f} {ratio:14.0f}", flush=True)
+    print(f"{'network':>9} {'images':>7} {'stitching':>10}")
+    for count in (250, 1000, 2000):
+        ours = in_fresh_process("stitching", "vgg16", count)
+        print(f"{'vgg16':>9} {count:7} {ours:10.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,9 @@ Run: python tests/benchmarks/bench_stitching.py [--images N] [--batches N] [netw
 """
 
 import argparse
-import time
-from collections.abc import Callable
 
 import torch
+from pairs import NETWORKS, least, network, samples
 from torch import Tensor, nn
 
 from llfc.connectivity.blend import Line, positions
@@ -26,35 +25,19 @@ from llfc.connectivity.measures.stitching import stitching
 from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.probes import Probe, choose_probes
 from llfc.connectivity.samples import Batches
-from llfc.networks.architectures import build
-from llfc.seeds import stream
 
-NETWORKS = {"mlp": (1, 28, 28), "resnet20": (3, 32, 32), "vgg16": (3, 32, 32)}
 # Images and rounds: seconds a round where it is long, many rounds where it is short.
 WORK = {"mlp": (1000, 25), "resnet20": (100, 6), "vgg16": (40, 3)}
 
 
-def network(name: str, width: float, seed: int, *, in_place: bool) -> nn.Module:
-    """A network as it begins."""
-    model = build(
-        name,
-        width=width,
-        input_shape=NETWORKS[name],
-        num_classes=10,
-        generator=stream(seed, "init"),
-    )
-    for module in model.modules():
-        if isinstance(module, nn.ReLU):
-            module.inplace = in_place
-    return model
-
-
 def subject(name: str, options: argparse.Namespace, *, in_place: bool) -> Subject:
     """A pair of networks and random images."""
-    a, b = (network(name, options.width, seed, in_place=in_place) for seed in (0, 1))
+    a, b = (network(name, seed, options.width) for seed in (0, 1))
+    for module in (*a.modules(), *b.modules()):
+        if isinstance(module, nn.ReLU):
+            module.inplace = in_place
     count = options.images or WORK[name][0]
-    images = torch.randn(count, *NETWORKS[name], generator=stream(0, "images"))
-    labels = torch.zeros(count, dtype=torch.int64)
+    images, labels = samples(name, count)
     line = Line(a, b, positions(3))
     test = Batches("test", (images, labels), -(-count // options.batches), images.device)
     return Subject(
@@ -117,17 +100,6 @@ def passes(model: nn.Module, images: tuple[Tensor, ...], count: int) -> None:
     for _ in range(count):
         for part in images:
             model(part)
-
-
-def least(works: list[Callable[[], object]], rounds: int) -> list[float]:
-    """The least processor time of each in `rounds`, taken by turns."""
-    times: list[list[float]] = [[] for _ in works]
-    for _ in range(rounds):
-        for work, taken in zip(works, times, strict=True):
-            begun = time.process_time()
-            work()
-            taken.append(time.process_time() - begun)
-    return [min(taken) for taken in times]
 
 
 def main() -> None:

@@ -17,42 +17,17 @@ Run: python tests/benchmarks/bench_walk.py [--images N] [--batch N] [--rounds N]
 
 import argparse
 import copy
-import time
-from collections.abc import Callable
 
 import torch
+from pairs import NETWORKS, least, network, samples
 from torch import nn
 
 from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.path import walk
 from llfc.connectivity.probes import Probe, choose_probes
 from llfc.connectivity.samples import Batches
-from llfc.networks.architectures import build
-from llfc.seeds import stream
 
 P = 25
-NETWORKS = {"mlp": (1, 28, 28), "resnet20": (3, 32, 32), "vgg16": (3, 32, 32)}
-
-
-def network(name: str, width: float, seed: int) -> nn.Module:
-    """A network as it begins."""
-    return build(
-        name,
-        width=width,
-        input_shape=NETWORKS[name],
-        num_classes=10,
-        generator=stream(seed, "init"),
-    )
-
-
-def seconds(work: Callable[[], object], rounds: int) -> float:
-    """The least processor time of `rounds`: other programs on the machine do not count."""
-    times = []
-    for _ in range(rounds):
-        begun = time.process_time()
-        work()
-        times.append(time.process_time() - begun)
-    return min(times)
 
 
 @torch.no_grad()
@@ -123,14 +98,13 @@ def main() -> None:
 
 def row(name: str, options: argparse.Namespace) -> None:
     """Measure and print one network."""
-    a, b = (network(name, options.width, seed) for seed in (0, 1))
-    images = torch.randn(options.images, *NETWORKS[name], generator=stream(0, "images"))
-    labels = torch.zeros(options.images, dtype=torch.int64)
+    a, b = (network(name, seed, options.width) for seed in (0, 1))
+    images, labels = samples(name, options.images)
     line = Line(a, b, positions(P))
     source = Batches("test", (images, labels), options.batch, images.device)
     probes = choose_probes(line.a, source.example())
-    floor = seconds(lambda: bare(line.a, images, options.batch), options.rounds)
-    ours = seconds(lambda: walk(line, source, probes), options.rounds)
+    works = [lambda: bare(line.a, images, options.batch), lambda: walk(line, source, probes)]
+    floor, ours = least(works, options.rounds)
     text = f"{name:10} {len(probes):6} {ours:7.2f}s {floor:7.2f}s {ours / floor:11.2f}"
     if options.stored:
         usual: list[float] = []
@@ -138,7 +112,7 @@ def row(name: str, options: argparse.Namespace) -> None:
         def keep() -> None:
             usual[:] = stored(a, b, images, options.batch, probes, options.stored)
 
-        theirs = seconds(keep, 1) * P / options.stored
+        theirs = least([keep], 1)[0] * P / options.stored
         errors = [layer.cos_error[P // 2] for layer in walk(line, source, probes).layers]
         gap = max(abs(x - y) for x, y in zip(usual, errors, strict=True))
         text += f" {theirs:7.2f}s {theirs / ours:14.1f} {gap:8.0e}"

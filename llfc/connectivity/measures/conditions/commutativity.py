@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from llfc.connectivity.measures.conditions.operations import LinearMap
+from llfc.connectivity.measures.conditions.operation import LinearMap
 from llfc.connectivity.measures.conditions.sums import (
     PART,
     Four,
     Sums,
     distance,
     parts,
+    product,
     square,
     wide,
 )
@@ -83,7 +84,7 @@ def commutativity(
     gap_sum = x_sum = y_sum = inputs_sum = a_sum = b_sum = 0.0
     alike = _are_one(*features[:2])  # as of the first layer, whose inputs are the images
     # A convolution packs its weights anew at each call, so these must not outweigh the features.
-    most = max(PART, 4 * weights.gap.numel())
+    most = max(2 * PART, 4 * weights.gap.numel())
     for h_a, h_b, f_a, f_b in parts(features, dim, most):
         a_part = square(wide(h_a))
         a_sum += a_part
@@ -99,9 +100,9 @@ def commutativity(
         gap = wide(layer.apply(step.to(h_a.dtype), weights.gap))
         b_sum += square(wide(h_b))
         inputs_sum += square(step)
-        gap_sum += square(gap)
-        x -= gap  # now y
-        y_sum += square(x)
+        gap_part = square(gap)
+        gap_sum += gap_part
+        y_sum += x_part - 2 * product(x, gap) + gap_part
     return Commutativity(gap_sum, x_sum, y_sum, inputs_sum, a_sum, b_sum)
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from llfc.connectivity.measures.conditions.operations import Operation, operations
+from llfc.connectivity.measures.conditions.operation import Operation
+from llfc.connectivity.measures.conditions.operations import operations
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from llfc.connectivity.measures.conditions.additivity import Additivity, additivity
 from llfc.connectivity.measures.conditions.commutativity import (
@@ -15,13 +16,9 @@ from llfc.connectivity.measures.conditions.commutativity import (
     commutativity,
 )
 from llfc.connectivity.measures.conditions.imageaxis import ImageAxis, image_axes
-from llfc.connectivity.measures.conditions.operations import (
-    Activation,
-    LinearMap,
-    Operation,
-    operations,
-)
-from llfc.connectivity.measures.conditions.sums import Four, S
+from llfc.connectivity.measures.conditions.operation import Activation, LinearMap, Operation
+from llfc.connectivity.measures.conditions.operations import hear_operations, operations
+from llfc.connectivity.measures.conditions.sums import Four, S, as_they_lie
 from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.results import TABLES, Table
 
@@ -77,14 +74,50 @@ def conditions(subject: Subject) -> Measured:
     axes = image_axes(line.a, example, ran)
     found = _Found()
     for images, _ in subject.test:
-        of_a = operations(line.a, images)
-        found.check_repeats(of_a, axes)
-        for pair, other in others.items():
-            of_b = operations(other, images)
-            check_same(of_a, of_b)
-            for index, (a, b) in enumerate(zip(of_a, of_b, strict=True)):
-                found.add((pair, index), a, b, axes[index], len(images))
+        _add_batch(found, line.a, others, images, axes)
     return found.measured()
+
+
+def _add_batch(
+    found: "_Found",
+    model: nn.Module,
+    others: Mapping[str, nn.Module],
+    images: Tensor,
+    axes: Sequence[ImageAxis | None],
+) -> None:
+    """A function of its own, so that a batch's features are let go of before the next ones come."""
+    of_a = operations(model, images)
+    found.check_repeats(of_a, axes)
+    for pair, other in others.items():
+        step = _InStep(found, pair, of_a, axes, len(images))
+        hear_operations(other, images, step.receive)
+        step.check_ended()
+
+
+@dataclass(eq=False)
+class _InStep:
+    """Another network's forward pass on a batch, beside what A did on it."""
+
+    found: "_Found"
+    pair: str
+    of_a: Sequence[Operation]
+    axes: Sequence[ImageAxis | None]
+    count: int
+    index: int = 0
+
+    def receive(self, b: Operation) -> None:
+        """Add A's next operation and `b`, which must be the same one."""
+        a = self.of_a[self.index] if self.index < len(self.of_a) else None
+        if a is None or _said(a) != _said(b):
+            raise ValueError(f"A and B run different operations: {_said(a)} and {_said(b)}")
+        self.found.add((self.pair, self.index), a, b, self.axes[self.index], self.count)
+        self.index += 1
+
+    def check_ended(self) -> None:
+        """See that A ran no more than the other."""
+        if self.index < len(self.of_a):
+            more = _said(self.of_a[self.index])
+            raise ValueError(f"A and B run different operations: {more} and {_said(None)}")
 
 
 class _Found:
@@ -133,7 +166,11 @@ class _Found:
         count: int,
     ) -> None:
         if isinstance(a, Activation):
-            rows = [x.reshape(1, -1) if axis is None else axis.rows(x, count) for x in four]
+            if axis is None:
+                rows = [x.reshape(1, -1) for x in four]
+            else:
+                alike = four if axis.dim else as_they_lie(*four)
+                rows = [axis.rows(x, count) for x in alike]
             _sum(self.additive, at, additivity(cast("Four", tuple(rows)), a.apply))
         elif isinstance(a, LinearMap) and isinstance(b, LinearMap):
             key = _unshuffled(at)
@@ -192,17 +229,6 @@ def _scalars(name: str, table: Table) -> dict[str, float]:
             ratio = total / control if control else float("inf")
             found[f"{name}_ratio_{pair}"] = ratio if total else 0.0
     return found
-
-
-def check_same(of_a: Sequence[Operation], of_b: Sequence[Operation]) -> None:
-    """Refuse two forward passes whose operations do not pair up one to one.
-
-    Raises:
-        ValueError: if they do not; says the first that differs.
-    """
-    for a, b in zip_longest(of_a, of_b):
-        if _said(a) != _said(b):
-            raise ValueError(f"A and B run different operations: {_said(a)} and {_said(b)}")
 
 
 def _said(operation: Operation | None) -> str:

@@ -9,7 +9,6 @@ module's. From the second one of a kind on, `#2` and so on follow the name.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch.nn.modules import module as every_module
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from llfc.connectivity.measures.conditions.operation import Activation, LinearMap, Operation
 from llfc.connectivity.probes import LINEAR
 
 # Elementwise, with no weight of their own; a clamp where it is a ReLU, with or without a ceiling.
@@ -34,52 +34,6 @@ PRODUCTS: Mapping[str, tuple[int, int, int | None]] = {
 }
 
 
-@dataclass(eq=False)
-class Operation:
-    """One operation that ran.
-
-    Attributes:
-        layer: its name, unique among those of its kind in a forward pass.
-        function: PyTorch's name of it.
-        input: what went in, as it was.
-        output: what came out, as it was.
-    """
-
-    layer: str
-    function: str
-    input: Tensor
-    output: Tensor
-
-
-@dataclass(eq=False)
-class Activation(Operation):
-    """An elementwise function.
-
-    Attributes:
-        apply: the function.
-    """
-
-    apply: Callable[[Tensor], Tensor]
-
-
-@dataclass(eq=False)
-class LinearMap(Operation):
-    """A product with a weight, or a convolution; its output is that of `apply`, and `bias`.
-
-    Attributes:
-        weight: as the operation takes it.
-        bias: what is added for every image alike, in a shape that broadcasts; None for nothing.
-        apply: from an input and a weight to the output without the bias.
-        constant: whether the weight is the network's own, and not computed on the way.
-    """
-
-    weight: Tensor
-    bias: Tensor | None
-    apply: Callable[[Tensor, Tensor], Tensor]
-    constant: bool
-
-
-@torch.no_grad()
 def operations(model: nn.Module, images: Tensor) -> list[Operation]:
     """The activations and linear maps of one forward pass of `model`, in the order they ran.
 
@@ -91,24 +45,55 @@ def operations(model: nn.Module, images: Tensor) -> list[Operation]:
     (PReLU) or made of several operations (softsign), products of two features, nn.Bilinear, and
     what PyTorch runs as one, such as nn.LSTM; nn.MultiheadAttention is kept from being so.
     """
-    watch = _Watch(model)
+    kept: list[Operation] = []
+    _run(model, images, kept.append, kept)
+    return kept
+
+
+def hear_operations(model: nn.Module, images: Tensor, receive: Callable[[Operation], None]) -> None:
+    """Hand each of the `operations` of one forward pass to `receive`, as soon as it ran.
+
+    Its tensors are as they were only until `receive` returns. Nothing is kept, so memory is that of
+    the forward pass, and what is received is still in the cache.
+    """
+    _run(model, images, receive, [])
+
+
+@torch.no_grad()
+def _run(
+    model: nn.Module,
+    images: Tensor,
+    receive: Callable[[Operation], None],
+    kept: Sequence[Operation],
+) -> None:
+    watch = _Watch(model, receive, kept)
     with _telling(watch, model), _in_parts(), watch:
         model(images)
-    return watch.found
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the operations that run."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        receive: Callable[[Operation], None],
+        kept: Sequence[Operation],
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.found: list[Operation] = []
+        self._receive = receive
+        self._kept = kept  # what must stay as it was
         self.running: list[tuple[str, nn.Module]] = [("", model)]  # innermost last
         self._owners: dict[int, list[str]] = {}  # of each weight's memory
         self._counts: Counter[tuple[type[Operation], str]] = Counter()
         for name, module in model.named_modules():
             for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
                 self._owners.setdefault(_memory(tensor), []).append(name)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Not to import torch._dynamo, which takes seconds, only to keep it off this class."""
+        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
@@ -136,7 +121,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Copy what was noted and is about to be overwritten; pairs of original and copy."""
         copies: list[tuple[Tensor, Tensor]] = []
         memory = {_memory(tensor) for tensor in overwritten}
-        for noted in self.found:
+        for noted in self._kept:
             for name in ("input", "output"):
                 tensor = getattr(noted, name)
                 if _memory(tensor) in memory:
@@ -156,7 +141,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         named: Mapping[str, Any],
     ) -> None:
         packet = getattr(torch.ops.aten, function)
-        self.found.append(
+        self._receive(
             Activation(
                 self._unique(Activation, self.running[-1][0]),
                 function,
@@ -204,7 +189,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = running if isinstance(module, LINEAR) or running in owners else owners[0]
         name = self._unique(LinearMap, name)
         constant = bool(owners)
-        self.found.append(LinearMap(name, function, feature, output, weight, bias, apply, constant))
+        self._receive(LinearMap(name, function, feature, output, weight, bias, apply, constant))
 
     def _is_own(self, tensor: Tensor) -> bool:
         return _memory(tensor) in self._owners

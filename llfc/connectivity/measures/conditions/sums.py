@@ -45,8 +45,20 @@ def distance(gap: float, x: float, y: float) -> float:
 
 def square(tensor: Tensor) -> float:
     """The sum of squares of a part."""
-    flat = tensor.reshape(-1)
-    return float(torch.dot(flat, flat))
+    return product(tensor, tensor)
+
+
+def product(tensor: Tensor, other: Tensor) -> float:
+    """The inner product of two parts."""
+    return float(torch.dot(*(x.reshape(-1) for x in as_they_lie(tensor, other))))
+
+
+def as_they_lie(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Views in the order of their memory, if all lie channels last: flattened without a copy."""
+    last = torch.channels_last
+    if all(tensor.ndim == 4 and tensor.is_contiguous(memory_format=last) for tensor in tensors):
+        return tuple(tensor.permute(0, 2, 3, 1) for tensor in tensors)
+    return tensors
 
 
 def wide(tensor: Tensor) -> Tensor:

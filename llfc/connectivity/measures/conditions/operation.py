@@ -1,0 +1,51 @@
+"""What is known of one operation of a forward pass: what went in, what came out, its function."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(eq=False)
+class Operation:
+    """One operation that ran.
+
+    Attributes:
+        layer: its name, unique among those of its kind in a forward pass.
+        function: PyTorch's name of it.
+        input: what went in, as it was.
+        output: what came out, as it was.
+    """
+
+    layer: str
+    function: str
+    input: Tensor
+    output: Tensor
+
+
+@dataclass(eq=False)
+class Activation(Operation):
+    """An elementwise function.
+
+    Attributes:
+        apply: the function.
+    """
+
+    apply: Callable[[Tensor], Tensor]
+
+
+@dataclass(eq=False)
+class LinearMap(Operation):
+    """A product with a weight, or a convolution; its output is that of `apply`, and `bias`.
+
+    Attributes:
+        weight: as the operation takes it.
+        bias: what is added for every image alike, in a shape that broadcasts; None for nothing.
+        apply: from an input and a weight to the output without the bias.
+        constant: whether the weight is the network's own, and not computed on the way.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    apply: Callable[[Tensor, Tensor], Tensor]
+    constant: bool

@@ -1,0 +1,44 @@
+"""What several benchmarks measure, and how: pairs of networks as they begin, and least times."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from llfc.networks.architectures import build
+from llfc.seeds import stream
+
+# Networks and the shape of their images.
+NETWORKS = {"mlp": (1, 28, 28), "resnet20": (3, 32, 32), "vgg16": (3, 32, 32)}
+
+
+def network(name: str, seed: int, width: float = 1.0) -> nn.Module:
+    """A network as it begins."""
+    return build(
+        name,
+        width=width,
+        input_shape=NETWORKS[name],
+        num_classes=10,
+        generator=stream(seed, "init"),
+    )
+
+
+def samples(name: str, count: int) -> tuple[Tensor, Tensor]:
+    """Random images for a network, and labels that are all 0."""
+    images = torch.randn(count, *NETWORKS[name], generator=stream(0, "images"))
+    return images, torch.zeros(count, dtype=torch.int64)
+
+
+def least(works: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """The least processor time of each in `rounds`, taken by turns.
+
+    Processor time, as other programs on the machine then do not count.
+    """
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(rounds):
+        for work, taken in zip(works, times, strict=True):
+            begun = time.process_time()
+            work()
+            taken.append(time.process_time() - begun)
+    return [min(taken) for taken in times]
