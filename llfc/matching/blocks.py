@@ -181,7 +181,8 @@ def _factor(part: _Part, dim: int) -> Factor:
     return Factor(part.positions.shape[dim], tuple(names.ravel().tolist()))
 
 
-def too_deep(axis: Axis) -> set[str]:
+@lru_cache(maxsize=4096)
+def too_deep(axis: Axis) -> frozenset[str]:
     """The groups on an axis that no cluster holds; they must stay in place."""
     named = {name for segment in axis for factor in segment for name in factor.groups} - {""}
     held = {
@@ -191,4 +192,4 @@ def too_deep(axis: Axis) -> set[str]:
         for factor in cluster
         for name in factor.groups
     }
-    return named - held
+    return frozenset(named - held)
