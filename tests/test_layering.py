@@ -15,6 +15,7 @@ LAYERS = [
     ["llfc.imagefolder", "llfc.batches"],
     ["llfc.data"],
     ["llfc.networks", "llfc.matching", "llfc.connectivity"],
+    ["llfc.matched"],
     ["llfc.trial"],
     ["llfc"],
     ["analysis"],
