@@ -18,7 +18,7 @@ SCHEDULES = ("constant", "cosine", "step")
 NORMS = ("batch", "layer", "none")
 
 # Counts the changes of method that move numbers; old networks and results are then not reused.
-METHOD = 2
+METHOD = 3
 
 DEFAULT_MEASURES: tuple[str, ...] = ("conditions",)
 

@@ -21,11 +21,12 @@ from llfc.connectivity.distances import weight_distance
 from llfc.connectivity.layerwise import summarise
 from llfc.connectivity.logits import logit_scalars
 from llfc.connectivity.measures.registry import MEASURES
-from llfc.connectivity.measures.subject import Measured, Subject
+from llfc.connectivity.measures.subject import Measure, Subject
 from llfc.connectivity.path import Walk, walk
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Batches, Samples
 from llfc.data import Dataset
+from llfc.matched import kept_permutation
 from llfc.matching.matchers import match
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.symmetry import permutation_spec
@@ -60,8 +61,8 @@ def connect(
     """What lies on the line between two networks, from A (alpha = 0) to B, permuted (alpha = 1).
 
     B's units are brought into A's basis, the line is walked once on each split, and every position
-    gives loss and error, and on the test split each probed layer's LLFC numbers. The models are
-    never modified; all runs in eval mode, where the models are.
+    gives loss and error, on the test split each probed layer's LLFC numbers too. The models are
+    never modified; all runs in eval mode, where they are.
 
     Args:
         model_a: a classifier; gives logits of shape [images, classes].
@@ -88,19 +89,11 @@ def connect(
     correct = lookup("correction", correction, CORRECTIONS)
     wanted = [lookup("measure", name, MEASURES) for name in names("measures", measures)]
     layers = None if probes is None else names("probes", probes)
-    check_network("model_a", model_a)
-    check_network("model_b", model_b)
-    check_same_architecture(model_a, model_b)
-    device = device_of(model_a)
-    seen = Batches("test", test, batch_size, device)
-    trained_on = None if train is None else Batches("train", train, batch_size, device)
-    check_inputs("test images", model_a, [seen.example()])
+    seen, trained_on = _checked(model_a, model_b, test, train, batch_size)
     b, record = _into_one_basis(model_a, model_b, matching, spec, seen, trained_on, seed)
     line = Line(model_a, b, alpha)
     chosen = choose_probes(line.a, seen.example(), layers)
     line.correct(correct(line, trained_on))
-    on_train = None if trained_on is None else walk(line, trained_on)
-    on_test = walk(line, seen, chosen)
     subject = Subject(
         line=line,
         unmatched=None if b is model_b else frozen_copy(model_b),
@@ -110,8 +103,21 @@ def connect(
         correction=correct,
         seed=seed,
     )
-    measured = [Measured(scalars=_distances(line, model_b)), *(take(subject) for take in wanted)]
-    return _connection(alpha, on_train, on_test, record, measured)
+    return _connection(subject, wanted, record)
+
+
+def _checked(
+    a: nn.Module, b: nn.Module, test: Samples, train: Samples | None, batch_size: int
+) -> tuple[Batches, Batches | None]:
+    """The test and the train samples in batches, if the models are alike and take them."""
+    check_network("model_a", a)
+    check_network("model_b", b)
+    check_same_architecture(a, b)
+    device = device_of(a)
+    seen = Batches("test", test, batch_size, device)
+    trained_on = None if train is None else Batches("train", train, batch_size, device)
+    check_inputs("test images", a, [seen.example()])
+    return seen, trained_on
 
 
 def run_trial(
@@ -119,9 +125,11 @@ def run_trial(
 ) -> Connection:
     """What `trial` finds, with the networks that are in `store`.
 
+    The permutation is left there too, for the trials that differ in what comes after it.
+
     Args:
         trial: which pair, brought into one basis how, measured how.
-        store: where the pair's two networks are.
+        store: where the pair's two networks are, and permutations are kept.
         dataset: the data set that the pair names, limited as pair and trial say.
         device: where to compute.
 
@@ -134,18 +142,20 @@ def run_trial(
         for network in (trial.pair.a, trial.pair.b)
     )
     dataset = dataset.to(device)
+    spec = _spec_of(trial.pair.a, dataset.input_shape, dataset.num_classes)
+    train = Batches("train", dataset.batches("train", BATCH), BATCH, device_of(a))
     try:
         return connect(
             a,
             b,
             test=dataset.batches("test", BATCH),
-            train=dataset.batches("train", BATCH),
-            matching=trial.matching,
+            train=train,
+            matching=kept_permutation(trial, a, b, spec, train.images(), store),
             correction=trial.correction,
             alphas=trial.alphas,
             probes=trial.probes,
             measures=trial.measures,
-            spec=_spec_of(trial.pair.a, dataset.input_shape, dataset.num_classes),
+            spec=spec,
             seed=trial.pair.seed,
         )
     except ValueError as error:
@@ -226,33 +236,14 @@ def _into_one_basis(
     return permuted, matching.record
 
 
-def _distances(line: Line, before: nn.Module) -> dict[str, float]:
-    """Between A and B, and between A and B as it was before it was matched."""
-    distance, cosine = weight_distance(line.a, line.b)
-    distance_before, cosine_before = weight_distance(line.a, before)
-    return {
-        "weight_distance": distance,
-        "weight_distance_before": distance_before,
-        "weight_cos": cosine,
-        "weight_cos_before": cosine_before,
-    }
-
-
 def _connection(
-    alpha: Array,
-    on_train: Walk | None,
-    on_test: Walk,
-    record: Mapping[str, float],
-    measured: Sequence[Measured],
+    subject: Subject, measures: Sequence[Measure], record: Mapping[str, float]
 ) -> Connection:
-    missing = np.full(len(alpha), np.nan)
-    curve = {
-        "alpha": alpha,
-        "train_loss": missing if on_train is None else on_train.loss,
-        "train_error": missing if on_train is None else on_train.error,
-        "test_loss": on_test.loss,
-        "test_error": on_test.error,
-    }
+    """What both walks and all measures find, under its names."""
+    line, alpha = subject.line, subject.line.alpha
+    on_train = None if subject.train is None else walk(line, subject.train)
+    on_test = walk(line, subject.test, subject.probes)
+    curve = _curve(alpha, on_train, on_test)
     decomposition = on_test.logits.decomposition(alpha, on_test.loss)
     ensemble = on_test.logits.ensemble()
     tables = {"logits": decomposition, "ensemble": ensemble}
@@ -263,10 +254,12 @@ def _connection(
         "lemma1_slack": lemma1_slack(on_test.error),
         "test_error_chance": on_test.logits.chance(),
         **logit_scalars(decomposition, ensemble, on_test.logits.disagreement()),
+        **_distances(subject),
     }
-    for each in measured:
-        tables |= each.tables
-        summaries |= each.scalars
+    for take in measures:
+        measured = take(subject)
+        tables |= measured.tables
+        summaries |= measured.scalars
     return Connection(
         curve=curve,
         barriers=barriers(curve),
@@ -275,3 +268,28 @@ def _connection(
         matching=dict(record),
         tables=tables,
     )
+
+
+def _curve(alpha: Array, on_train: Walk | None, on_test: Walk) -> dict[str, Array]:
+    missing = np.full(len(alpha), np.nan)
+    return {
+        "alpha": alpha,
+        "train_loss": missing if on_train is None else on_train.loss,
+        "train_error": missing if on_train is None else on_train.error,
+        "test_loss": on_test.loss,
+        "test_error": on_test.error,
+    }
+
+
+def _distances(subject: Subject) -> dict[str, float]:
+    """Between A and B, and between A and B as it was before it was matched."""
+    line = subject.line
+    before = line.b if subject.unmatched is None else subject.unmatched
+    distance, cosine = weight_distance(line.a, line.b)
+    distance_before, cosine_before = weight_distance(line.a, before)
+    return {
+        "weight_distance": distance,
+        "weight_distance_before": distance_before,
+        "weight_cos": cosine,
+        "weight_cos_before": cosine_before,
+    }

@@ -26,6 +26,7 @@ LAYERS = [
     ],
     ["llfc.connectivity.measures.stitching"],
     ["llfc.connectivity.measures"],
+    ["llfc.matched"],
     ["llfc.trial"],
     ["llfc"],
     ["analysis"],

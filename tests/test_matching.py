@@ -307,11 +307,11 @@ def test_tied_parameters_count_once():
     assert overlap.value(spec.identity()) == pytest.approx(square, rel=1e-5)
 
 
-def test_more_starts_never_score_lower(pair):
+def test_more_effort_never_scores_lower(pair):
     a, b, spec = pair
     found = [
-        match_weights(a, b, spec, None, seed=0, starts=starts).record["objective"]
-        for starts in (1, 2, 8)
+        match_weights(a, b, spec, None, seed=0, effort=effort).record["objective"]
+        for effort in (1, 1.5, 12)
     ]
     assert found == sorted(found)
 
@@ -391,8 +391,8 @@ def test_parameters_that_are_not_finite(name, side):
 
 
 def test_too_few(pair):
-    with pytest.raises(ValueError, match=r"^starts must be at least 1, got 0$"):
-        match_weights(*pair, None, seed=0, starts=0)
+    with pytest.raises(ValueError, match=r"^effort must be a number >= 1, got 0$"):
+        match_weights(*pair, None, seed=0, effort=0)
     with pytest.raises(ValueError, match=r"^match_many needs at least two models, got 1$"):
         match_many([pair[0]], pair[2])
 

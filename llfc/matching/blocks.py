@@ -163,7 +163,8 @@ def _factor(part: _Part, dim: int) -> Factor:
     return Factor(part.positions.shape[dim], tuple(names.ravel().tolist()))
 
 
-def too_deep(axis: Axis) -> set[str]:
+@lru_cache(maxsize=4096)
+def too_deep(axis: Axis) -> frozenset[str]:
     """The groups on an axis that no cluster holds; they must stay in place."""
     held = {
         name
@@ -172,4 +173,4 @@ def too_deep(axis: Axis) -> set[str]:
         for factor in cluster
         for name in factor.groups
     }
-    return {*axis_groups(axis)} - held
+    return frozenset(axis_groups(axis)) - held

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from llfc.matching.ascent import ascend, better
 from llfc.matching.overlap import Overlap
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
 from llfc.matching.relaxation import relaxed
 from llfc.matching.taps import Inputs
-from llfc.matching.weights import ascend, better
 from llfc.seeds import stream
 
 
@@ -28,7 +28,7 @@ def match_frank_wolfe(
     problem, one assignment a group, for all groups at once, and goes towards its solution as far as
     the overlap rises. The mixture at the end is rounded to its nearest permutation, from which
     coordinate ascent climbs to the top of the hill; the better of that and of coordinate ascent
-    from the identity is returned. `iterations` in the record counts steps and passes.
+    from the identity is returned. `iterations` in the record counts steps and visits.
 
     Raises:
         ValueError: if the models differ in architecture or hold a number that is not finite.
@@ -41,8 +41,8 @@ def match_frank_wolfe(
     began = time.perf_counter()
     overlap = Overlap.of(a, b, spec)
     generator = stream(seed, "matching/frank-wolfe")
-    start, passes = ascend(overlap, dict(spec.identity()), generator)
+    start, visits = ascend(overlap, dict(spec.identity()), generator)
     rounded, steps = relaxed(overlap)
     found, more = ascend(overlap, rounded, generator)
     best = better(overlap, start, found)
-    return with_record(overlap, best, began=began, iterations=steps + passes + more)
+    return with_record(overlap, best, began=began, iterations=steps + visits + more)

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from llfc.matching.overlap import Index, Overlap, check_alike, finite_parameters
+from llfc.matching.ascent import ascend, better
+from llfc.matching.basis import moved
+from llfc.matching.overlap import Index, Overlap
+from llfc.matching.parameters import check_alike, finite_parameters
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.relaxation import relaxed
-from llfc.matching.weights import ascend, better
 from llfc.seeds import stream
 
 ROUNDS = 20  # a bound: the ascent ends when no network moves, usually after two or three
@@ -46,19 +48,19 @@ def match_many(
     states = [finite_parameters(model, f"{i}") for i, model in enumerate(models)]
     generator = stream(seed, "matching/many")
     found: list[Index] = [dict(spec.identity()) for _ in models]
-    moved = [_moved(spec, index, state) for index, state in zip(found, states, strict=True)]
+    placed = [_moved(spec, index, state) for index, state in zip(found, states, strict=True)]
     for round_ in range(ROUNDS):
         still = True
         for p in range(1, len(models)):
             # In the first round a network sees only those that have found their place.
-            others = [moved[q] for q in range(p if round_ == 0 else len(models)) if q != p]
+            others = [placed[q] for q in range(p if round_ == 0 else len(models)) if q != p]
             overlap = Overlap(_sum(others), states[p], spec)
             best, _ = ascend(overlap, found[p], generator)
             if round_ == 0:
                 best = better(overlap, best, ascend(overlap, relaxed(overlap)[0], generator)[0])
             if better(overlap, found[p], best) is best:
                 found[p], still = best, False
-                moved[p] = _moved(spec, best, states[p])
+                placed[p] = _moved(spec, best, states[p])
         if still and round_ > 0:
             break
     return tuple(Permutation(index) for index in found)
@@ -69,11 +71,4 @@ def _sum(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _moved(spec: PermutationSpec, index: Index, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters in another basis; `spec.apply` wants buffers too."""
-    moved = {}
-    for name, tensor in state.items():
-        folded = spec.fold(name, tensor)
-        for dim, axis in enumerate(spec.axes[name]):
-            folded = folded.index_select(dim, spec.index(index, axis).to(folded.device))
-        moved[name] = folded.reshape(tensor.shape)
-    return moved
+    return {name: moved(spec, index, name, tensor) for name, tensor in state.items()}

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from llfc.matching.assignment import total_score
 from llfc.matching.blocks import Cluster, blocks, place, root, too_deep
+from llfc.matching.parameters import check_alike, finite_parameters
 from llfc.matching.permutation import PermutationSpec
-from llfc.matching.terms import Term, inner_product
+from llfc.matching.terms import PIECE, Term, inner_product
 
 Index = dict[str, Tensor]
 State = Mapping[str, Tensor]
@@ -192,9 +193,16 @@ class Overlap:
 
     def bends(self, group: str) -> bool:
         """Whether the overlap is not linear in `group`, or in what is nested in it."""
-        terms = {id(term) for term, _ in self._at[group]}
-        deep = any(len(term.clusters[dim]) > 2 for term, dim in self._at[group])
-        return deep or len(terms) < len(self._at[group])
+        return group in self._bent
+
+    @cached_property
+    def _bent(self) -> set[str]:
+        return {
+            group
+            for group, at in self._at.items()
+            if len({id(term) for term, _ in at}) < len(at)
+            or any(len(term.clusters[dim]) > 2 for term, dim in at)
+        }
 
     def squares(self, group: str) -> list[Term] | None:
         """The terms that are quadratic in the plain `group`; None where they also hold others."""
@@ -211,9 +219,15 @@ class Overlap:
 
     def neighbours(self, group: str) -> set[str]:
         """The roots whose scores change when `group` moves."""
-        terms = {id(term): term for term, _ in self._at[group]}
-        found = {root(c) for term in terms.values() for c in term.clusters}
-        return found if self.bends(group) else found - {group}
+        return self._neighbours[group]
+
+    @cached_property
+    def _neighbours(self) -> dict[str, set[str]]:
+        found = {
+            group: {root(cluster) for term, _ in at for cluster in term.clusters}
+            for group, at in self._at.items()
+        }
+        return {g: near if self.bends(g) else near - {g} for g, near in found.items()}
 
     def value(self, index: Mapping[str, Tensor]) -> float:
         """The sum over parameters of <W_A, P(W_B)>, summed in float64."""
@@ -256,34 +270,13 @@ def _pair(a: Tensor, b: Tensor, cluster: Cluster, unit: int, other: int) -> Tens
 
 def singular_values(tensor: Tensor) -> Tensor:
     """The singular values of `tensor` as the matrix [first axis, rest], descending, on the CPU."""
-    matrix = tensor.double().flatten(1) if tensor.ndim > 1 else tensor.double().reshape(-1, 1)
+    matrix = tensor.flatten(1) if tensor.ndim > 1 else tensor.reshape(-1, 1)
     if len(matrix) > matrix.shape[1]:
         matrix = matrix.T
-    squares = torch.linalg.eigvalsh(matrix @ matrix.T)
+    gram = matrix.new_zeros(len(matrix), len(matrix), dtype=torch.float64)
+    for part in torch.split(matrix, max(1, PIECE // max(1, len(matrix))), dim=1):
+        part = part.double()
+        gram.addmm_(part, part.T)
+    squares = torch.linalg.eigvalsh(gram)
     values: Tensor = squares.clamp(min=0).sqrt().flip(0).cpu()
     return values
-
-
-def finite_parameters(model: nn.Module, called: str) -> dict[str, Tensor]:
-    """A model's parameters by name; a ValueError names the first that is not finite."""
-    parameters = {name: tensor.detach() for name, tensor in model.named_parameters()}
-    for name, tensor in parameters.items():
-        if not tensor.isfinite().all():
-            raise ValueError(f"{name} of model {called} must be finite, got nan or infinity")
-    return parameters
-
-
-def check_alike(a: nn.Module, b: nn.Module, spec: PermutationSpec) -> None:
-    """Raise a ValueError that names the first tensor in which the models, or the spec, differ."""
-    a_state, b_state = a.state_dict(), b.state_dict()
-    for name in [*a_state, *(name for name in b_state if name not in a_state)]:
-        a_shape, b_shape = (
-            tuple(state[name].shape) if name in state else "missing" for state in (a_state, b_state)
-        )
-        if a_shape != b_shape:
-            raise ValueError(
-                f"the models must have one architecture: {name} is {a_shape} in a, {b_shape} in b"
-            )
-        if name not in spec.axes:
-            raise ValueError(f"the spec must name every tensor of the models, {name} is missing")
-        spec.fold(name, a_state[name])

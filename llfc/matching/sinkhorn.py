@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from llfc.matching.ascent import ascend, better
 from llfc.matching.assignment import best_assignment
 from llfc.matching.blocks import Cluster
 from llfc.matching.overlap import Index, Overlap
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs
-from llfc.matching.weights import ascend, better
 from llfc.seeds import stream
 
 STEPS = 60
@@ -34,7 +35,7 @@ def match_sinkhorn(
     The overlap of a with the softly permuted b is climbed by Adam through the unrolled scaling. The
     logits' own best assignment is where coordinate ascent sets out; the better of its end and that
     of coordinate ascent from the identity is returned. `iterations` in the record counts steps and
-    passes.
+    visits.
 
     Raises:
         ValueError: if the models differ in architecture or hold a number that is not finite.
@@ -47,10 +48,10 @@ def match_sinkhorn(
     began = time.perf_counter()
     overlap = Overlap.of(a, b, spec)
     generator = stream(seed, "matching/sinkhorn")
-    start, passes = ascend(overlap, dict(spec.identity()), generator)
+    start, visits = ascend(overlap, dict(spec.identity()), generator)
     found, more = ascend(overlap, hardened(overlap, climbed(overlap)), generator)
     best = better(overlap, start, found)
-    return with_record(overlap, best, began=began, iterations=STEPS + passes + more)
+    return with_record(overlap, best, began=began, iterations=STEPS + visits + more)
 
 
 def doubly_stochastic(logits: Tensor) -> Tensor:
@@ -60,10 +61,35 @@ def doubly_stochastic(logits: Tensor) -> Tensor:
         Sinkhorn, A Relationship Between Arbitrary Positive Matrices and Doubly Stochastic Matrices,
         Annals of Mathematical Statistics 35(2), 1964.
     """
-    for _ in range(ROUNDS):
-        logits = logits - logits.logsumexp(-1, keepdim=True)
-        logits = logits - logits.logsumexp(-2, keepdim=True)
-    return logits.exp()
+    scaled: Tensor = _Scaling.apply(logits)  # type: ignore[no-untyped-call]
+    return scaled
+
+
+class _Scaling(torch.autograd.Function):
+    """The scaling and its derivative, which keep two vectors a round in place of two matrices."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        rows = [torch.zeros_like(logits[..., :1])]
+        columns = [torch.zeros_like(logits[..., :1, :])]
+        for _ in range(ROUNDS):
+            rows.append((logits - columns[-1]).logsumexp(-1, keepdim=True))
+            columns.append((logits - rows[-1]).logsumexp(-2, keepdim=True))
+        ctx.save_for_backward(logits, *rows, *columns)
+        return (logits - rows[-1] - columns[-1]).exp()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        logits, *scales = ctx.saved_tensors
+        rows, columns = scales[: ROUNDS + 1], scales[ROUNDS + 1 :]
+        slope = slope * (logits - rows[-1] - columns[-1]).exp()
+        for round_ in range(ROUNDS, 0, -1):
+            # The derivative of logsumexp is what the scaling by it leaves.
+            after = (logits - rows[round_] - columns[round_]).exp()
+            slope -= after * slope.sum(-2, keepdim=True)
+            after = (logits - rows[round_] - columns[round_ - 1]).exp()
+            slope -= after * slope.sum(-1, keepdim=True)
+        return slope
 
 
 def climbed(overlap: Overlap) -> dict[str, Tensor]:

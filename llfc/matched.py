@@ -1,0 +1,73 @@
+"""Each pair is matched once by each matcher, whatever the trials that measure it afterwards."""
+
+import hashlib
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from llfc.matching.matchers import match
+from llfc.matching.permutation import Permutation, PermutationSpec
+from llfc.networks.store import Store
+from llfc.specs import Trial, fingerprint, to_plain
+
+PERMUTATIONS = "permutations"
+
+
+def kept_permutation(
+    trial: Trial,
+    a: nn.Module,
+    b: nn.Module,
+    spec: PermutationSpec,
+    images: Iterable[Tensor],
+    store: Store,
+) -> Permutation:
+    """The permutation that `trial` asks for, and its record; from `store` if it is there.
+
+    It is kept under the names of the pair and the matcher and a digest of both networks' weights:
+    networks that were trained again, elsewhere, are matched again.
+
+    Args:
+        trial: which pair and which matcher; the pair's seed is the matcher's.
+        a: the pair's first network.
+        b: the pair's second network, whose units are permuted.
+        spec: the symmetry of both.
+        images: the pair's training images in batches, for matchers that look at features.
+        store: where permutations are kept; one that is damaged is found again.
+
+    Raises:
+        ValueError: as `match` does, or if the store cannot be written.
+    """
+    name = f"{fingerprint(trial.pair)}-{trial.matching}-{_digest(a, b)}"
+    kept = store.get_tensors(PERMUTATIONS, name)
+    if kept is not None:
+        return _from_tensors(kept)
+    found = match(trial.matching, a, b, spec, images, trial.pair.seed)
+    record = {"matching": trial.matching, "pair": to_plain(trial)["pair"]}
+    store.put_tensors(PERMUTATIONS, name, _to_tensors(found), record)
+    return found
+
+
+def _to_tensors(permutation: Permutation) -> dict[str, Tensor]:
+    record = {
+        f"record/{name}": torch.tensor(value, dtype=torch.float64)
+        for name, value in permutation.record.items()
+    }
+    return {f"group/{name}": units for name, units in permutation.items()} | record
+
+
+def _from_tensors(tensors: dict[str, Tensor]) -> Permutation:
+    kinds: dict[str, dict[str, Tensor]] = {"group": {}, "record": {}}
+    for key, tensor in tensors.items():
+        kind, _, name = key.partition("/")
+        kinds[kind][name] = tensor
+    return Permutation(kinds["group"], {name: float(x) for name, x in kinds["record"].items()})
+
+
+def _digest(*models: nn.Module) -> str:
+    """Eight bytes in hexadecimal that change with any number in the models."""
+    digest = hashlib.blake2b(digest_size=8)
+    for model in models:
+        for tensor in model.state_dict().values():
+            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

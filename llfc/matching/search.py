@@ -1,0 +1,69 @@
+"""Search for the permutation of largest overlap, within a budget of work."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from llfc.matching.ascent import TIE, ascend
+from llfc.matching.overlap import Index, Overlap
+from llfc.matching.relaxation import STEPS, relaxed
+
+# The work of a dozen ascents is a fraction of a network's training. Measured on networks trained
+# and not: the first ascent gains most, the relaxation next, then the kicks, without an end in view.
+EFFORT = 12.0
+KICKED = 0.05, 0.3  # the least and the largest share of a group's units that a kick moves
+
+
+def best_within(
+    overlap: Overlap, generator: Generator, effort: float = EFFORT
+) -> tuple[Index, int]:
+    """The best permutation found with `effort` times the work of one ascent, and the work.
+
+    The first ascent is from the identity. The second, if there is work for it, is from where
+    Frank-Wolfe's relaxation stands after as many steps as leave one ascent's work; all others are
+    from the best so far with some units of one group kicked out of place, its neighbours first. A
+    last ascent that exceeds the budget is cut short. Work is counted in visits of a group, each a
+    linear assignment; a step of the relaxation has one for every group.
+
+    Args:
+        overlap: of the two networks.
+        generator: of the order of visits and of the kicks.
+        effort: the budget, in multiples of the first ascent's visits, at least 1.
+    """
+    best, first = ascend(overlap, dict(overlap.spec.identity()), generator)
+    joined = [group for group in overlap.roots if overlap.neighbours(group)]
+    if not joined:  # then the first ascent's top is the highest
+        return best, first
+    value, budget, work = overlap.value(best), math.floor(effort * first), first
+    steps = min(STEPS, (budget - 2 * first) // len(overlap.roots))
+    while work < budget:
+        if steps > 0:
+            start, taken = relaxed(overlap, steps)
+            waiting: Collection[str] = overlap.roots
+            work, steps = work + taken * len(overlap.roots), 0
+        else:
+            start, waiting = kicked(overlap, best, joined, generator)
+        found, visits = ascend(overlap, start, generator, waiting=waiting, most=budget - work)
+        work += visits
+        reached = overlap.value(found)
+        if reached > value + TIE * abs(value):
+            best, value = found, reached
+    return best, work
+
+
+def kicked(
+    overlap: Overlap, index: Mapping[str, Tensor], groups: Sequence[str], generator: Generator
+) -> tuple[Index, Collection[str]]:
+    """The permutation with some units of one of `groups` moved round, and that group's neighbours.
+
+    The neighbours have to move first: the group itself would only go back to where it was.
+    """
+    group = groups[int(torch.randint(len(groups), (), generator=generator))]
+    least, largest = KICKED
+    share = least + (largest - least) * float(torch.rand((), generator=generator))
+    units = index[group].clone()
+    picked = torch.randperm(len(units), generator=generator)[: math.ceil(share * len(units)) + 1]
+    units[picked] = units[picked.roll(1)]
+    return {**index, group: units}, overlap.neighbours(group)
