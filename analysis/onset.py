@@ -48,12 +48,16 @@ def onsets(
         the others alone.
 
     Raises:
-        ValueError: if the axis has fewer than two numbers, or there is no such barrier.
+        ValueError: if the axis has fewer than two numbers or other values, or there is no such
+            barrier.
     """
     if barrier not in trials:
         raise ValueError(f"barrier must be a column of the trials, got {barrier!r}")
     groups = [name for name in layout(trials, "", axis).keys if name != axis and name in trials]
-    placed = trials[trials[axis].notna()].astype({axis: float})
+    placed = trials[trials[axis].notna()]
+    if not all(isinstance(value, int | float) for value in placed[axis].tolist()):
+        raise ValueError(f"{axis} must be an axis of numbers, got {placed[axis].iloc[0]!r}")
+    placed = placed.astype({axis: float})
     if placed[axis].nunique() < 2:
         raise ValueError(f"{axis} must have at least 2 numbers, got {placed[axis].nunique()}")
     scale = "log" if (placed[axis] > 0).all() else "log1p"
