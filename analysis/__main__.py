@@ -1,16 +1,28 @@
-"""`python -m analysis`: a sweep's summary, report or notebook, from the shell."""
+"""`python -m analysis`: what sweeps have found, as summary, report, tables and notebooks."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import NoReturn
 
 from nbclient.exceptions import CellExecutionError
 
 from analysis.execute import NOTEBOOKS, execute
-from analysis.report import summary_text, write_report
-from analysis.runs import DEFAULT_URI, load_runs
+from analysis.exports import EXPORTS, Wishes, export, write
+from analysis.frames import Runs
+from analysis.report import summary_text, warnings, write_report
+from analysis.runs import DEFAULT_URI, load_sweeps, sweep_names
+from analysis.tables import to_text
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,20 +36,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _load(options: argparse.Namespace) -> Runs:
+    return load_sweeps(options.tracking_uri, options.sweep)
+
+
 def _summary(options: argparse.Namespace) -> None:
-    print(summary_text(load_runs(options.tracking_uri, options.sweep), options.x))
+    print(summary_text(_load(options), options.x))
 
 
 def _report(options: argparse.Namespace) -> None:
-    runs = load_runs(options.tracking_uri, options.sweep)
-    page = write_report(runs, options.out or Path(f"runs/reports/{options.sweep}.html"), options.x)
+    runs = _load(options)
+    page = write_report(runs, options.out or Path(f"runs/reports/{runs.sweep}.html"), options.x)
     print(f"{summary_text(runs, options.x)}\n\nreport: {page}")
 
 
+def _table(options: argparse.Namespace) -> None:
+    runs = _load(options)
+    asked = {field.name: getattr(options, field.name) for field in fields(Wishes)}
+    wishes = Wishes(**asked | {"by": tuple(options.by), "given": tuple(options.given)})
+    frame = export(runs, options.name, wishes)
+    if options.out:
+        print(f"{len(frame)} rows: {write(frame, options.out)}")
+    else:
+        print(to_text(frame.map(_short)))
+    print(*warnings(runs), sep="\n", file=sys.stderr, end="\n" * bool(warnings(runs)))
+
+
+def _short(value: object) -> object:
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
 def _notebooks(options: argparse.Namespace) -> None:
+    known = sweep_names(options.tracking_uri)
     os.environ["MLFLOW_TRACKING_URI"] = options.tracking_uri
-    load_runs(options.tracking_uri, "width")  # says in one line what a notebook would in forty
     for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
+        # One that is named after a sweep reads that sweep; the others read all there are.
+        if notebook.stem not in known and notebook.stem not in ACROSS:
+            print(f"{notebook.name}: no sweep {notebook.stem} in {options.tracking_uri}")
+            continue
         try:
             print(execute(notebook, options.out))
         except CellExecutionError as error:
@@ -46,32 +82,60 @@ def _notebooks(options: argparse.Namespace) -> None:
             ) from error
 
 
+# Notebooks over all sweeps.
+ACROSS = ("correlations", "layers")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+    parser = _Parser(prog="python -m analysis", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    store = argparse.ArgumentParser(add_help=False)
-    store.add_argument(
-        "--tracking-uri",
-        default=os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI,
-        help="MLflow's store (default: MLFLOW_TRACKING_URI, then %(default)s)",
+    usual = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    where = "MLflow's store (default: MLFLOW_TRACKING_URI, then %(default)s)"
+    sweep = _Parser(add_help=False)
+    sweep.add_argument(
+        "--tracking-uri", nargs="+", default=[usual], help=where.replace("store", "stores")
     )
-    sweep = argparse.ArgumentParser(add_help=False)
-    sweep.add_argument("--sweep", required=True, help="the sweep's name, such as width")
-    sweep.add_argument("--x", metavar="AXIS", help="x axis of the figures (default: the sweep's)")
+    names = "the sweeps' names, such as width; several are joined, each trial counting once"
+    sweep.add_argument("--sweep", required=True, nargs="+", help=names)
+    sweep.add_argument(
+        "--x", metavar="AXIS", help="x axis, or axis of onsets (default: the sweep's)"
+    )
     what = "print the answer and its tables"
-    command = commands.add_parser("summary", parents=[store, sweep], help=what, description=what)
+    command = commands.add_parser("summary", parents=[sweep], help=what, description=what)
     command.set_defaults(run=_summary)
     what = "print them and write one self-contained HTML page"
-    command = commands.add_parser("report", parents=[store, sweep], help=what, description=what)
+    command = commands.add_parser("report", parents=[sweep], help=what, description=what)
     command.add_argument(
         "--out", type=Path, metavar="FILE", help="(default: runs/reports/SWEEP.html)"
     )
     command.set_defaults(run=_report)
-    what = "run the notebooks and keep what they show"
-    command = commands.add_parser("notebooks", parents=[store], help=what, description=what)
+    what = "print one table of numbers, or write it as CSV or Parquet"
+    command = commands.add_parser("table", parents=[sweep], help=what, description=what)
+    _add_wishes(command)
+    command.set_defaults(run=_table)
+    what = "run the notebooks of the store's sweeps and keep what they show"
+    command = commands.add_parser("notebooks", help=what, description=what)
+    command.add_argument("--tracking-uri", default=usual, help=where)
     command.add_argument("--out", type=Path, metavar="FOLDER", default=Path("runs/notebooks"))
     command.set_defaults(run=_notebooks)
     return parser
+
+
+def _add_wishes(command: argparse.ArgumentParser) -> None:
+    usual = Wishes()
+    command.add_argument("name", metavar="TABLE", help=f"one of: {', '.join(EXPORTS)}")
+    command.add_argument("--out", type=Path, metavar="FILE", help="ends in .csv or .parquet")
+    command.add_argument(
+        "--by", nargs="+", default=usual.by, metavar="AXIS", help="groups; a,b for combinations"
+    )
+    command.add_argument("--barrier", metavar="COLUMN", help="(default: the table's usual one)")
+    command.add_argument("--error", metavar="COLUMN", default=usual.error, help="LLFC summary")
+    command.add_argument("--given", nargs="+", default=usual.given, metavar="COLUMN")
+    command.add_argument("--hold-out", default=usual.hold_out, metavar="AXIS")
+    command.add_argument("--threshold", type=float, default=usual.threshold, help="LMC holds below")
+    command.add_argument(
+        "--permutations", type=int, default=usual.permutations, metavar="N", help="0 for none"
+    )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def associations(
     *,
     errors: Sequence[str] = SUMMARIES,
     barriers: Sequence[str] = BARRIERS,
-    by: Sequence[str] = (),
+    by: Sequence[str | tuple[str, ...]] = (),
     methods: Sequence[str] = USUAL,
     permutations: int = 0,
     seed: int = 0,

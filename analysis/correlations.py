@@ -75,7 +75,7 @@ def correlations(
     x: str,
     y: str,
     *,
-    by: Sequence[str] = (),
+    by: Sequence[str | tuple[str, ...]] = (),
     methods: Sequence[str] = USUAL,
     permutations: int = 0,
     seed: int = 0,
@@ -103,10 +103,15 @@ def correlations(
         - the numbers of `trials`, `pairs` and `seeds`; `left_out`, the trials that the method
           cannot use (not finite, or not positive under a logarithm); `note`, why a number is not
           there.
+
+    Raises:
+        ValueError: if one of `by` is no column.
     """
     groups = [("all", trials)]
     for axis in by:
-        axes = (axis,) if isinstance(axis, str) else tuple(axis)
+        axes = (axis,) if isinstance(axis, str) else axis
+        for unknown in [each for each in axes if each not in trials]:
+            raise ValueError(f"by must be axes of the trials, got {unknown!r}")
         groups += [(title or name(axes[0]), rows) for title, rows in panels(trials, axes)]
     return pd.DataFrame(
         [

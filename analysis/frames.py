@@ -152,8 +152,8 @@ def join_runs(parts: Sequence[Runs], sweep: str = "all") -> Runs:
     """
     if not parts:
         raise ValueError("runs to join must be at least one, got none")
-    trials, doubles = _newest(part.trials for part in parts)
-    unfinished, _ = _newest(part.unfinished for part in parts)
+    trials, doubles = _newest([part.trials for part in parts])
+    unfinished, _ = _newest([part.unfinished for part in parts])
     unfinished = unfinished[~unfinished["fingerprint"].isin(trials["fingerprint"])]
     places = {run_id: part for part in parts for run_id in part.trials["run_id"]}
 
@@ -188,8 +188,10 @@ def frame_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _newest(frames: Iterable[pd.DataFrame]) -> tuple[pd.DataFrame, int]:
+def _newest(frames: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, int]:
     """The newest row of each trial, and how many rows that leaves out."""
+    if all(frame.empty for frame in frames):
+        return frames[0], 0
     rows = [row for frame in frames for row in _records(frame)]
     newest: dict[str, dict[str, Any]] = {}
     for row in sorted(rows, key=lambda row: row["start"], reverse=True):
@@ -203,8 +205,9 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _joined(parts: Sequence[Any]) -> Any:
     """One column's values of all trials; words as categories."""
+    parts = [part for part in parts if len(part)]  # which has no type
     if not parts:
-        return []
+        return np.array([], dtype=float)
     joined = np.concatenate([np.asarray(part, _kind(part)) for part in parts])
     return pd.Categorical(joined) if joined.dtype == object else joined
 

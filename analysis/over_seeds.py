@@ -54,7 +54,8 @@ class Scale:
 SCALES: Mapping[str, Scale] = {
     "plain": Scale(there=lambda x: x, back=lambda x: x),
     "fisher": Scale(there=np.arctanh, back=np.tanh),  # correlations
-    "log": Scale(there=np.log, back=np.exp),  # ratios, and axes that double
+    "log": Scale(there=np.log, back=np.exp),  # axes that double, as width
+    "log1p": Scale(there=np.log1p, back=np.expm1),  # those that begin at 0, as spawn epoch
 }
 
 

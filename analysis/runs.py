@@ -6,8 +6,9 @@ or of the method; its numbers are not comparable, so it is left out and counted 
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
-from analysis.frames import PROVENANCE, UNFINISHED, Runs, frame_of
+from analysis.frames import PROVENANCE, UNFINISHED, Runs, frame_of, join_runs
 from analysis.params import PARAMS, params_of, trial_from_params
 from analysis.server import check_server, shown
 from llfc.names import lookup
@@ -58,17 +60,14 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
     """The trials of the sweep that was logged as `experiment`.
 
     Raises:
-        ValueError: if there is no store, or no such experiment in it.
+        ValueError: if the store cannot be read, or there is no such experiment in it.
     """
-    _check_store(tracking_uri)
-    client = MlflowClient(tracking_uri)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        known = {e.name: e for e in client.search_experiments() if e.name != "Default"}
-        if not known:
-            raise ValueError(f"unknown sweep {experiment!r}: {tracking_uri} has none yet")
-        found = lookup(f"sweep of {tracking_uri}", experiment, known)
-    runs = [_read(run) for run in _search(client, found.experiment_id)]
+    names = sweep_names(tracking_uri)
+    if not names:
+        raise ValueError(f"unknown sweep {experiment!r}: {tracking_uri} has none yet")
+    experiment_id = lookup(f"sweep of {tracking_uri}", experiment, names)
+    with _named(tracking_uri):
+        runs = [_read(run) for run in _search(MlflowClient(tracking_uri), experiment_id)]
     uris = {run.run_id: run.artifact for run in runs}
 
     def read(run_ids: Iterable[str]) -> dict[str, Connection]:
@@ -84,6 +83,43 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
         outdated=sum(run.status == "FINISHED" and run.row is None for run in runs),
         read=read,
     )
+
+
+def load_sweeps(tracking_uris: Sequence[str], experiments: Sequence[str]) -> Runs:
+    """Several sweeps, from several stores, joined; each trial once.
+
+    Raises:
+        ValueError: if a store cannot be read, or a sweep is in none of them.
+    """
+    known = {uri: sweep_names(uri) for uri in dict.fromkeys(tracking_uris)}
+    parts = []
+    for experiment in dict.fromkeys(experiments):
+        found = [uri for uri, names in known.items() if experiment in names]
+        # Where it is nowhere, the first store says what it has instead.
+        parts += [load_runs(uri, experiment) for uri in found or list(known)[:1]]
+    return parts[0] if len(parts) == 1 else join_runs(parts, "+".join(dict.fromkeys(experiments)))
+
+
+def sweep_names(tracking_uri: str) -> dict[str, str]:
+    """The store's sweeps: the ids of their experiments by name.
+
+    Raises:
+        ValueError: if the store cannot be read.
+    """
+    _check_store(tracking_uri)
+    with _named(tracking_uri):
+        found = MlflowClient(tracking_uri).search_experiments()
+    return {e.name: str(e.experiment_id) for e in found if e.name != "Default"}
+
+
+@contextmanager
+def _named(tracking_uri: str) -> Iterator[None]:
+    """MLflow's errors as ValueError, in one line that names the store."""
+    try:
+        yield
+    except MlflowException as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"tracking store {tracking_uri} cannot be read: {first}") from error
 
 
 def _check_store(tracking_uri: str) -> None:

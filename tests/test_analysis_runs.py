@@ -4,6 +4,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -141,6 +142,7 @@ def test_a_trial_of_two_sweeps_counts_once_and_the_newer_run_is_used():
     layers = joined.layers
     assert len(layers) == 3 * len(first.layers) / 2
     assert set(layers["run_id"]) == set(joined.trials["run_id"])
+    assert join_runs([first, first]).unfinished["status"].empty
     other = join_runs([second, first])
     assert set(other.trials["run_id"]) == set(joined.trials["run_id"])
 
@@ -153,6 +155,26 @@ def late_reader(runs):
         return {f"late-{run_id}": what for run_id, what in found.items()}
 
     return read
+
+
+def test_a_table_that_some_trials_lack_keeps_its_types():
+    runs = runs_of(grid(seed=[0, 1, 2]))
+    columns = {"layer": ["a", "b"], "pair": ["matched"] * 2}
+    columns |= {name: np.array([0.5, 0.25]) for name in ("dist_com", "dist_w", "dist_h")}
+
+    def read(run_ids):
+        found = dict(runs.read(run_ids))
+        last = max(found)
+        tables = {"commutativity": columns}
+        return found | {last: dataclasses.replace(found[last], tables=tables)}
+
+    some = dataclasses.replace(runs, read=read).table("commutativity")
+    assert some["dist_com"].tolist() == [0.5, 0.25]
+    assert some["dist_com"].dtype == some["dist_h"].dtype == float
+    assert some["layer"].tolist() == ["a", "b"]
+    none = runs.table("commutativity")
+    assert list(none) == list(some)
+    assert none.groupby("layer", observed=True)["dist_com"].mean().empty
 
 
 def test_nothing_to_join_is_refused():

@@ -1,0 +1,178 @@
+"""Every frame of the study under a name, for the shell and the notebooks; and frames as files."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.agreement import agreements, roc, roc_area
+from analysis.associations import associations
+from analysis.columns import BARRIER, LLFC
+from analysis.correlations import METHODS, correlations
+from analysis.explanation import explanations, mediation
+from analysis.frames import Runs
+from analysis.layer_prediction import layer_predictions
+from analysis.onset import INSTABILITY, STABLE, onsets
+from analysis.partial import GIVEN, partial_correlations
+from analysis.summaries import with_summaries
+from llfc.names import lookup
+from llfc.results import TABLES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What a frame may be asked for; each frame heeds those that it has a use for.
+
+    Attributes:
+        x: an axis, of onsets; by default the sweep's own.
+        by: axes; a group for each value, or for each combination of values that a "," joins.
+        barrier: a column of the trials; None for the frame's usual one.
+        error: a column, the LLFC summary.
+        given: covariates of partial correlations.
+        hold_out: the axis whose values are held out.
+        threshold: below which LMC holds.
+        permutations: how many to draw for permutation tests; 0 for none.
+    """
+
+    x: str | None = None
+    by: tuple[str, ...] = ()
+    barrier: str | None = None
+    error: str = LLFC
+    given: tuple[str, ...] = GIVEN
+    hold_out: str = "architecture"
+    threshold: float = STABLE
+    permutations: int = 0
+
+
+Export = Callable[[Runs, Wishes], pd.DataFrame]
+
+
+def _correlations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return correlations(
+        with_summaries(runs),
+        wishes.error,
+        wishes.barrier or BARRIER,
+        by=[_axes(name) for name in wishes.by],
+        methods=tuple(METHODS),
+        permutations=wishes.permutations,
+    )
+
+
+def _associations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    by = [_axes(name) for name in wishes.by]
+    return associations(with_summaries(runs), by=by, permutations=wishes.permutations)
+
+
+def _partial(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    trials, barrier = with_summaries(runs), wishes.barrier or BARRIER
+    return partial_correlations(trials, wishes.error, barrier, given=wishes.given)
+
+
+def _mediation(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return mediation(with_summaries(runs), mediator=wishes.error, outcome=wishes.barrier or BARRIER)
+
+
+def _layers(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return layer_predictions(runs, wishes.barrier or BARRIER, hold_out=wishes.hold_out)
+
+
+def _onsets(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    barrier = wishes.barrier or INSTABILITY
+    return onsets(runs.trials, wishes.x or runs.sweep, barrier=barrier, threshold=wishes.threshold)
+
+
+def _agreements(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    barrier = wishes.barrier or INSTABILITY
+    return agreements(with_summaries(runs), barrier=barrier, error=wishes.error)
+
+
+def _roc(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return _receiver(roc, runs, wishes)
+
+
+def _roc_area(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return _receiver(roc_area, runs, wishes)
+
+
+def _receiver(measure: Callable[..., pd.DataFrame], runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return measure(
+        with_summaries(runs),
+        barrier=wishes.barrier or INSTABILITY,
+        error=wishes.error,
+        lmc=wishes.threshold,
+    )
+
+
+def _table(name: str, runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    del wishes
+    return runs.table(name)
+
+
+EXPORTS: Mapping[str, Export] = {
+    "trials": lambda runs, _: with_summaries(runs),
+    "every": lambda runs, _: runs.every,
+    "unfinished": lambda runs, _: runs.unfinished,
+    "status": lambda runs, _: runs.status(),
+    "layers": lambda runs, _: runs.layers,
+    "curves": lambda runs, _: runs.curves,
+    "correlations": _correlations,
+    "associations": _associations,
+    "partial": _partial,
+    "explanations": lambda runs, _: explanations(with_summaries(runs)),
+    "mediation": _mediation,
+    "layer-predictions": _layers,
+    "onsets": _onsets,
+    "agreements": _agreements,
+    "roc": _roc,
+    "roc-area": _roc_area,
+    **{name: partial(_table, name) for name in TABLES},
+}
+# What needs no finished trial.
+ALWAYS = ("every", "unfinished", "status")
+
+
+def export(runs: Runs, name: str, wishes: Wishes | None = None) -> pd.DataFrame:
+    """The frame called `name`, as its function's docstring says.
+
+    Raises:
+        ValueError: if there is no such frame, no finished trial, or what it is asked for is wrong.
+    """
+    found = lookup("table", name, EXPORTS)
+    wishes = wishes or Wishes()
+    if runs.trials.empty and name not in ALWAYS:
+        raise ValueError(f"table {name} needs a finished trial, {runs.sweep} has none")
+    for column in (wishes.barrier, wishes.error):
+        if column is not None and runs.trials.size:
+            _check_column(runs, column)
+    return found(runs, wishes)
+
+
+def write(frame: pd.DataFrame, path: Path) -> Path:
+    """Write `frame` to `path`, whole or not at all; as CSV or Parquet, as its ending says.
+
+    Raises:
+        ValueError: if it ends otherwise.
+    """
+    if path.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"file must end in .csv or .parquet, got {str(path)!r}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    if path.suffix == ".csv":
+        frame.to_csv(beside, index=False)
+    else:
+        frame.to_parquet(beside, index=False)
+    beside.replace(path)
+    return path
+
+
+def _axes(names: str) -> str | tuple[str, ...]:
+    parts = tuple(names.split(","))
+    return parts if len(parts) > 1 else names
+
+
+def _check_column(runs: Runs, column: str) -> None:
+    numbers = with_summaries(runs).select_dtypes("number")
+    lookup("column", column, dict.fromkeys(map(str, numbers)))

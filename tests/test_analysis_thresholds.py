@@ -1,0 +1,145 @@
+"""Onsets, agreement of two criteria, and how well one tells where the other holds."""
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.agreement import agreements, roc, roc_area
+from analysis.onset import crossing, onsets
+from tests.fabricated import grid, runs_of, trial, width_grid
+
+WIDTHS = [0.25, 0.5, 1.0, 2.0]
+
+
+def sweep(axis, values, barriers):
+    """Trials whose instability is `barriers[seed][i]` at `values[i]`."""
+    trials = runs_of(grid(**{axis: values, "seed": range(len(barriers))})).trials
+    known = {
+        (seed, value): barriers[seed][i]
+        for seed, (i, value) in itertools.product(range(len(barriers)), enumerate(values))
+    }
+    at = [(seed, value) for seed, value in zip(trials["seed"], trials[axis], strict=True)]
+    return trials.assign(test_error_mean=[known[place] for place in at])
+
+
+def test_an_onset_is_where_the_barrier_falls_below_for_good():
+    places = np.array([0.0, 1.0, 2.0, 3.0])
+    assert crossing(places, np.array([0.4, 0.0, 0.3, 0.1]), 0.2) == pytest.approx(2.5)
+    assert crossing(places, np.array([0.1, 0.1, 0.1, 0.1]), 0.2) == -math.inf
+    assert crossing(places, np.array([0.1, 0.1, 0.1, 0.2]), 0.2) == math.inf
+    assert crossing(places, np.array([0.4, math.nan, 0.1, 0.1]), 0.2) != crossing(
+        places, np.array([0.4, 0.1, 0.1, 0.1]), 0.2
+    )  # what was not measured is not connected
+
+
+def test_onsets_are_averaged_on_a_logarithmic_axis():
+    steep = [[0.5, 0.03, 0.01, 0.0], [0.5, 0.5, 0.03, 0.01], [0.03, 0.01, 0.0, 0.0]]
+    row = onsets(sweep("width", WIDTHS, steep), "width").iloc[0]
+    own = np.sqrt([0.5 * 1.0, 1.0 * 2.0, 0.25 * 0.5])  # half-way, from 0.03 to 0.01
+    assert row["onset"] == pytest.approx(np.exp(np.log(own).mean()))
+    assert row["low"] < row["onset"] < row["high"]
+    assert (row["seeds"], row["never"], row["from_start"]) == (3, 0, 0)
+
+
+def test_an_epoch_of_zero_has_a_place_and_strangers_have_none():
+    trials = sweep("spawn_epoch", [0, 1, 3, None], [[0.03, 0.01, 0.0, 0.9]] * 3)
+    row = onsets(trials, "spawn_epoch").iloc[0]
+    assert row["onset"] == pytest.approx(math.sqrt(2) - 1)  # half-way from 1 + 0 to 1 + 1
+    assert row["note"] == "no interval: the seeds do not differ"
+
+
+def test_seeds_outside_the_grid_are_counted_and_leave_no_interval():
+    barriers = [[0.5, 0.5, 0.5, 0.5], [0.0, 0.0, 0.0, 0.0], [0.5, 0.0, 0.0, 0.0], [0.5, 0.4, 0, 0]]
+    row = onsets(sweep("width", WIDTHS, barriers), "width").iloc[0]
+    assert (row["seeds"], row["never"], row["from_start"]) == (2, 1, 1)
+    assert math.isnan(row["low"])
+    assert row["note"] == "no interval: of 4 seeds 1 never connected, 1 from the start"
+
+
+def test_there_is_an_onset_a_combination_of_the_other_axes():
+    found = onsets(runs_of(width_grid()).trials, "width", threshold=0.2)
+    assert found["group"].tolist() == [
+        "matching none", "matching weights", "matching activations",
+    ]  # fmt: skip
+    assert found["never"].tolist()[0] == 3
+
+
+def test_the_stricter_the_threshold_the_later_the_onset():
+    trials = runs_of(width_grid()).trials
+    found = [onsets(trials, "width", threshold=t)["onset"].iloc[1] for t in (0.25, 0.2, 0.15)]
+    assert found == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"axis": "width"}, r"^width must have at least 2 numbers, got 1$"),
+        ({"axis": "depth"}, r"^x must be an axis of the trials"),
+        ({"axis": "width", "barrier": "b"}, r"^barrier must be a column of the trials, got 'b'$"),
+    ],
+)
+def test_what_has_no_onset_is_one_line(change, message):
+    with pytest.raises(ValueError, match=message):
+        onsets(runs_of([trial()]).trials, **change)
+
+
+@pytest.fixture
+def drawn():
+    rng = np.random.default_rng(0)
+    error = rng.uniform(0, 0.3, 60)
+    barrier = 0.3 * error + rng.normal(0, 0.02, 60)
+    return pd.DataFrame(
+        {"seed": np.repeat([0, 1, 2], 20), "llfc_error_mean": error, "test_error_mean": barrier}
+    )
+
+
+def test_tables_count_every_trial(drawn):
+    found = agreements(drawn)
+    counts = found[["both", "lmc_only", "llfc_only", "neither"]]
+    assert (counts.sum(axis=1) == 60).all()
+    row = found[(found["lmc"] == 0.02) & (found["llfc"] == 0.05)].iloc[0]
+    lmc, llfc = drawn["test_error_mean"] < 0.02, drawn["llfc_error_mean"] < 0.05
+    assert row["both"] == (lmc & llfc).sum()
+    assert row["lmc_only"] == (lmc & ~llfc).sum()
+    assert row["agree"] == pytest.approx((lmc == llfc).mean())  # seeds are of one size
+    by_chance = lmc.mean() * llfc.mean() + (1 - lmc.mean()) * (1 - llfc.mean())
+    assert row["kappa"] == pytest.approx((row["agree"] - by_chance) / (1 - by_chance))
+
+
+def test_what_always_holds_has_no_kappa(drawn):
+    row = agreements(drawn, lmc=[9.0], llfc=[9.0]).iloc[0]
+    assert (row["both"], row["agree"]) == (60, 1.0)
+    assert math.isnan(row["kappa"])
+
+
+def test_a_roc_goes_from_corner_to_corner_and_meets_the_table(drawn):
+    curve = roc(drawn)
+    assert curve.iloc[0, 1:].tolist() == [0, 0]
+    assert curve.iloc[-1, 1:].tolist() == [1, 1]
+    assert curve["true_positives"].is_monotonic_increasing
+    holds = drawn["test_error_mean"] < 0.02
+    at = curve.iloc[7]
+    small = drawn["llfc_error_mean"] <= at["llfc"]
+    assert at["true_positives"] == pytest.approx(small[holds].mean())
+    assert at["false_positives"] == pytest.approx(small[~holds].mean())
+
+
+def test_the_area_is_how_often_the_connected_trial_has_the_smaller_error(drawn):
+    areas = []
+    for _, rows in drawn.groupby("seed"):
+        holds = rows["test_error_mean"] < 0.02
+        pairs = itertools.product(rows[holds]["llfc_error_mean"], rows[~holds]["llfc_error_mean"])
+        areas.append(np.mean([a < b for a, b in pairs]))
+    row = roc_area(drawn).iloc[0]
+    assert row["area"] == pytest.approx(np.mean(areas))
+    assert row["low"] < row["area"] < row["high"]
+
+
+def test_without_both_kinds_of_trials_there_is_no_roc(drawn):
+    assert roc(drawn, lmc=9.0).empty
+    row = roc_area(drawn, lmc=9.0).iloc[0]
+    assert math.isnan(row["area"])
+    assert row["note"] == "no seed has an estimate"
