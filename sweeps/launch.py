@@ -7,6 +7,8 @@ made in the store under its fingerprint, so whatever stops a sweep, the same com
 import logging
 import os
 import shutil
+import socket
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,16 +20,18 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
+import grpc
 import ray
 from ray import tune
 from ray.tune.search import Searcher
 
 from sweeps.plan import Job, Queue
 from sweeps.progress import Progress
+from sweeps.resources import Resources, refusal, share_of, workers_on
 from sweeps.settings import Settings
 from sweeps.worker import work
 
-GPU_SHARE = 0.25  # of a GPU for a worker: the networks of most sweeps are far too small for one
+PATIENCE = 10.0  # seconds for a cluster to answer at all
 # Jobs that are handed to Tune ahead of a free worker; with none ahead, a worker that becomes free
 # is ended, and its successor spends seconds on imports.
 AHEAD = 2
@@ -54,12 +58,14 @@ class Outcome:
 
 
 def start(settings: Settings) -> int:
-    """Start Ray here, or connect to a cluster; the number of workers that it can hold.
+    """Start Ray here, or connect to a cluster; the number of workers that its nodes hold now.
 
     Raises:
-        ValueError: if Ray does not start, or no worker of the asked size fits.
+        ValueError: if Ray does not start or answer, or no worker of the asked size fits a node.
     """
     local = settings.address is None
+    if not local:
+        _check_answer(str(settings.address))
     try:
         ray.init(
             address="local" if local else settings.address,
@@ -71,18 +77,43 @@ def start(settings: Settings) -> int:
     except Exception as error:  # Ray raises a bare Exception where a node does not come up
         where = "here" if local else f"at {settings.address}"
         raise ValueError(f"Ray cannot be started {where}: {error}") from error
-    there = _cluster()
-    if settings.device == "cuda" and not there.get("GPU", 0):
-        raise ValueError("device must be auto or cpu where Ray has no GPU, got 'cuda'")
-    share = worker_share(settings, there)
-    count = min(int(there.get(name.upper(), 0) / size) for name, size in share.items() if size)
-    if count < 1:
-        asked = ", ".join(f"{size:g} {name}" for name, size in share.items())
-        has = ", ".join(f"{there.get(name.upper(), 0):g} {name}" for name in share)
-        raise ValueError(
-            f"a worker must fit the cluster: it asks for {asked}, the cluster has {has}"
-        )
-    return count
+    return _await_room(settings, 0 if local else settings.node_timeout)
+
+
+def _check_answer(address: str) -> None:
+    """Ask once for an answer at `address`: Ray itself would try for minutes, with many warnings."""
+    if address == "auto":  # Ray looks for it among its own processes, and says at once
+        return
+    with grpc.insecure_channel(address) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=PATIENCE)
+        except grpc.FutureTimeoutError:
+            raise ValueError(
+                f"address must be that of a running Ray cluster, got {address}, where none"
+                f" answers within {PATIENCE:g} s"
+            ) from None
+
+
+def _await_room(settings: Settings, seconds: float) -> int:
+    """How many workers the nodes hold; waits `seconds` for a node that holds one.
+
+    Raises:
+        ValueError: if there is still none; it says what a worker asks for and what the nodes have.
+    """
+    end = time.monotonic() + seconds
+    told = False
+    while True:
+        nodes = _nodes()
+        share = share_of(settings, nodes)
+        count = sum(workers_on(node, share) for node in nodes)
+        if count:
+            return count
+        if time.monotonic() >= end:
+            raise ValueError(refusal(share, nodes))
+        if not told:
+            print(f"waiting up to {seconds:g} s: {refusal(share, nodes)}", file=sys.stderr)
+            told = True
+        time.sleep(0.5)
 
 
 def _cores() -> int:
@@ -92,17 +123,10 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _cluster() -> dict[str, float]:
-    """What all nodes have together, by resource."""
-    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
-
-
-def worker_share(settings: Settings, there: Mapping[str, float]) -> dict[str, float]:
-    """What Ray sets aside for a worker."""
-    gpus = settings.gpus_per_trial
-    if gpus is None:
-        gpus = GPU_SHARE if there.get("GPU", 0) and settings.device != "cpu" else 0.0
-    return {"cpu": settings.cpus_per_trial, "gpu": gpus}
+def _nodes() -> list[Resources]:
+    """What each node has that is up now."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
 
 
 def run_jobs(
@@ -122,12 +146,13 @@ def run_jobs(
         provenance: what is kept beside each result of where it is from.
         on_done: called in this process with each job that was done.
     """
+    share = share_of(settings, _nodes())
     place = {
         "store": settings.store,
         "data_root": None if settings.data_root is None else str(settings.data_root.absolute()),
         "cache": str(settings.cache.absolute()),
         # A worker sees the machine's GPUs even if it has no share of them.
-        "device": settings.device if worker_share(settings, _cluster())["gpu"] else "cpu",
+        "device": settings.device if share["GPU"] else "cpu",
         "threads": settings.cpus_per_trial,
         "provenance": dict(provenance),
     }
@@ -139,11 +164,11 @@ def run_jobs(
         dispatcher = _Dispatcher(jobs, progress, on_done)
         try:
             tune.run(
-                lambda config: work(config["job"], config["place"]),
+                _work_here,
                 config={"place": place},
                 search_alg=dispatcher,
                 num_samples=len(jobs),
-                resources_per_trial=worker_share(settings, _cluster()),
+                resources_per_trial=share,
                 callbacks=[_Listener(dispatcher)],
                 storage_path=str(folder),
                 name=name,
@@ -160,6 +185,14 @@ def run_jobs(
     outcome.there = workers * (time.monotonic() - (dispatcher.first or time.monotonic()))
     outcome.interrupted |= len(outcome.done) + len(outcome.failed) < len(jobs)
     return outcome
+
+
+def _work_here(config: dict[str, Any]) -> dict[str, Any]:
+    """Do a job on the node that Ray chose, and have the result say which."""
+    place = config["place"]
+    address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    node = f"{socket.gethostname()} ({address})"
+    return work(config["job"], {**place, "provenance": {**place["provenance"], "llfc.node": node}})
 
 
 class _Dispatcher(Searcher):

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -79,14 +80,18 @@ def _parser(sweep: Sweep) -> argparse.ArgumentParser:
     measuring = parser.add_argument_group("measuring")
     for name in MEASURING:
         _add(measuring, name, hints[name], HELP[name], several=False)
-    settings = parser.add_argument_group("settings")
+    settings = parser.add_argument_group(
+        "settings; [VARIABLE]: of the environment, in place of the option"
+    )
     for field in dataclasses.fields(Settings):
+        text, variable = field.metadata["help"], field.metadata["environment"]
         _add(
             settings,
             field.name,
             _hints(Settings)[field.name],
-            field.metadata["help"],
+            f"{text} [{variable}]" if variable else text,
             several=False,
+            default=os.environ.get(variable) or None,  # argparse reads it as it reads the option
         )
     return parser
 
@@ -98,6 +103,7 @@ def _add(
     text: str,
     *,
     several: bool,
+    default: str | None = None,
 ) -> None:
     """Add the option for a field of type `hint`; a tuple takes several words as one value."""
     inner = _without_none(hint)
@@ -110,6 +116,7 @@ def _add(
         f"--{name.replace('_', '-')}",
         type=reader,
         metavar=name.upper(),
+        default=default,
         help=text.replace("%", "%%"),
         **action,
     )

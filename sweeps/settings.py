@@ -5,20 +5,25 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+GPU_SHARE = 0.25  # of a GPU for a worker: the networks of most sweeps are far too small for one
 
-def _described(text: str) -> dict[str, str]:
-    return {"help": text}
+
+def _described(text: str, environment: str = "") -> dict[str, str]:
+    """What a command line needs: the help, and the variable that stands in for the option."""
+    return {"help": text, "environment": environment}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where a sweep keeps things and what share of the machine a worker gets."""
+    """Where a sweep keeps things and what share of a machine a worker gets."""
 
     storage: str = field(
         default="runs",
         metadata=_described(
-            "folder of trained networks, results, MLflow's database and reports; a URI, such as"
-            " s3://bucket/folder, holds networks and results, and the rest is in ./runs"
+            "folder of trained networks, results, MLflow's database and reports; on a cluster one"
+            " that all nodes see, or a URI such as s3://bucket/folder for networks and results,"
+            " the rest being in ./runs",
+            environment="LLFC_STORAGE",
         ),
     )
     tracking_uri: str | None = field(
@@ -41,11 +46,31 @@ class Settings:
     )
     gpus_per_trial: float | None = field(
         default=None,
-        metadata=_described("share of a GPU of a worker; by default 1/4 if there is a GPU"),
+        metadata=_described(
+            f"GPUs of a worker, or its share of one; {GPU_SHARE:g} if there is a GPU",
+            environment="LLFC_GPUS_PER_TRIAL",
+        ),
+    )
+    memory_per_trial: float | None = field(
+        default=None,
+        metadata=_described(
+            "main memory in GiB that is set aside for a worker; not counted by default",
+            environment="LLFC_MEMORY_PER_TRIAL",
+        ),
     )
     address: str | None = field(
         default=None,
-        metadata=_described("address of a running Ray cluster; by default this machine alone"),
+        metadata=_described(
+            "address of a running Ray cluster, HOST:PORT or auto; by default this machine alone",
+            environment="RAY_ADDRESS",
+        ),
+    )
+    node_timeout: float = field(
+        default=20.0,
+        metadata=_described(
+            "seconds to wait for the first node of a cluster that a worker fits on",
+            environment="LLFC_NODE_TIMEOUT",
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -53,9 +78,29 @@ class Settings:
             raise ValueError(f"device must be auto, cpu or cuda, got {self.device!r}")
         if self.cpus_per_trial < 1:
             raise ValueError(f"cpus_per_trial must be at least 1, got {self.cpus_per_trial}")
+        self._check_gpus()
+        memory = self.memory_per_trial
+        if memory is not None and not (math.isfinite(memory) and memory > 0):
+            raise ValueError(f"memory_per_trial must be a positive number of GiB, got {memory}")
+        if not (math.isfinite(self.node_timeout) and self.node_timeout >= 0):
+            raise ValueError(f"node_timeout must be a number >= 0, got {self.node_timeout}")
+        if "://" in (self.address or ""):
+            raise ValueError(
+                f"address must be HOST:PORT or auto, got {self.address!r}: such an address takes"
+                " jobs (`ray job submit`), it cannot be joined"
+            )
+
+    def _check_gpus(self) -> None:
         gpus = self.gpus_per_trial
-        if gpus is not None and not (math.isfinite(gpus) and gpus >= 0):
-            raise ValueError(f"gpus_per_trial must be a number >= 0, got {gpus}")
+        if gpus is None:
+            return
+        # Ray knows shares down to a ten-thousandth, and gives more than one GPU as whole ones.
+        if not (gpus == 0 or 1e-4 <= gpus <= 1 or (gpus > 1 and float(gpus).is_integer())):
+            raise ValueError(
+                f"gpus_per_trial must be 0, a share of a GPU or whole GPUs, got {gpus}"
+            )
+        if gpus == 0 and self.device == "cuda":
+            raise ValueError("gpus_per_trial must be more than 0 where device is cuda, got 0")
 
     @property
     def folder(self) -> Path:

@@ -47,6 +47,21 @@ def test_options_replace_axes_and_settings():
     assert {trial.pair.norm for trial in trials} == {"batch"}  # the architecture's usual one
 
 
+def test_the_environment_stands_in_for_an_option(monkeypatch, capsys):
+    monkeypatch.setenv("LLFC_STORAGE", "/shared")
+    monkeypatch.setenv("LLFC_GPUS_PER_TRIAL", "0.5")
+    monkeypatch.setenv("RAY_ADDRESS", "")  # as good as not there
+    settings, _, _ = parse(WIDTH, ["--storage", "/mine"])
+    assert (str(settings.storage), settings.gpus_per_trial, settings.address) == (
+        "/mine",
+        0.5,
+        None,
+    )
+    assert str(parse(WIDTH, [])[0].storage) == "/shared"
+    monkeypatch.setenv("LLFC_GPUS_PER_TRIAL", "half")
+    assert "argument --gpus-per-trial: invalid number value: 'half'" in refused(capsys)
+
+
 def test_norm_none_is_no_norm_and_not_the_usual_one():
     _, sweep, _ = parse(WIDTH, "--architecture resnet20 --norm none batch".split())
     assert {trial.pair.norm for trial in trials_of(sweep)} == {"none", "batch"}
@@ -99,7 +114,21 @@ def test_every_axis_is_an_option(name, capsys):
         ("--alphas 4", "error: alphas must be odd and at least 3, got 4"),
         ("--device gpu", "error: device must be auto, cpu or cuda, got 'gpu'"),
         ("--cpus-per-trial 0", "error: cpus_per_trial must be at least 1, got 0"),
-        ("--gpus-per-trial nan", "error: gpus_per_trial must be a number >= 0, got nan"),
+        (
+            "--gpus-per-trial nan",
+            "error: gpus_per_trial must be 0, a share of a GPU or whole GPUs, got nan",
+        ),
+        (
+            "--gpus-per-trial 1.5",
+            "gpus_per_trial must be 0, a share of a GPU or whole GPUs, got 1.5",
+        ),
+        (
+            "--gpus-per-trial 0 --device cuda",
+            "gpus_per_trial must be more than 0 where device is cuda",
+        ),
+        ("--memory-per-trial 0", "memory_per_trial must be a positive number of GiB, got 0.0"),
+        ("--node-timeout -1", "node_timeout must be a number >= 0, got -1.0"),
+        ("--address http://127.0.0.1:8265", "error: address must be HOST:PORT or auto, got 'http"),
         ("--lr 0", "error: lr must be a positive number, got 0.0"),
     ],
 )

@@ -35,6 +35,7 @@ LAYERS = [
 # A heavy or stateful dependency is imported in one place.
 DOORS = {
     "ray": {"sweeps.launch"},
+    "grpc": {"sweeps.launch"},
     "mlflow": {"sweeps.tracking", "analysis.runs"},
     "torchvision": {"llfc.data", "llfc.matching.symmetry.coverage"},
     "pandas": {"analysis"},

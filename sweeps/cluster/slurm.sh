@@ -1,0 +1,36 @@
+#!/bin/bash
+# A Slurm job of several machines:
+#   sbatch --nodes=4 --gpus-per-node=2 sweeps/cluster/slurm.sh sweeps/width.py --width 1 2 4
+# from the repository's folder, which all machines see, as they do in most Slurm clusters.
+#SBATCH --job-name=llfc
+#SBATCH --ntasks-per-node=1
+#SBATCH --exclusive
+#SBATCH --time=24:00:00
+set -euo pipefail
+
+# EDIT THESE TWO: a folder that all machines see at the same path; where MLflow listens.
+export LLFC_STORAGE=/shared/llfc
+export MLFLOW_TRACKING_URI=http://tracking.example:5000
+# The share of a GPU that a trial has; 0 on machines without GPUs.
+export LLFC_GPUS_PER_TRIAL=0.25
+
+cd "$SLURM_SUBMIT_DIR"
+make setup
+export PATH="$PWD/.venv/bin:$PATH" RAY_USAGE_STATS_ENABLED=0
+cores=${SLURM_CPUS_ON_NODE:-1}
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+address=$(getent ahostsv4 "$head" | awk '{ print $1; exit }')
+# Two jobs of one machine must not take one another's cluster for theirs.
+port=$((20000 + SLURM_JOB_ID % 10000))
+
+srun --nodes=1 --ntasks=1 --nodelist="$head" \
+    ray start --block --head --node-ip-address="$address" --port="$port" --num-cpus="$cores" &
+if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
+    # A machine that is up before the head tries again until the head is.
+    srun --nodes=$((SLURM_JOB_NUM_NODES - 1)) --ntasks=$((SLURM_JOB_NUM_NODES - 1)) \
+        --exclude="$head" ray start --block --address="$address:$port" --num-cpus="$cores" &
+fi
+until ray health-check --address "$address:$port" 2>/dev/null; do sleep 2; done
+
+# The batch script runs on the head; when it ends, Slurm ends Ray.
+RAY_ADDRESS="$address:$port" LLFC_NODE_TIMEOUT=300 python "$@"

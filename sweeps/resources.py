@@ -1,0 +1,51 @@
+"""What a worker asks of a node, and how many workers the nodes hold. No Ray here."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from sweeps.settings import GPU_SHARE, Settings
+
+# What a node has, or a worker asks for, by Ray's names: CPU and GPU in pieces, memory in bytes.
+Resources = Mapping[str, float]
+
+KINDS = ("CPU", "GPU", "memory")
+GIB = 2**30
+
+
+def share_of(settings: Settings, nodes: Iterable[Resources]) -> dict[str, float]:
+    """What Ray sets aside for a worker; a GPU unasked only where a node has one."""
+    gpus = settings.gpus_per_trial
+    if gpus is None:
+        wanted = settings.device == "cuda" or any(node.get("GPU", 0) for node in nodes)
+        gpus = GPU_SHARE if wanted and settings.device != "cpu" else 0.0
+    memory = settings.memory_per_trial or 0.0
+    return {"CPU": settings.cpus_per_trial, "GPU": gpus, "memory": int(memory * GIB)}
+
+
+def workers_on(node: Resources, share: Resources) -> int:
+    """How many workers of `share` fit on one node at once."""
+    return min(_times(kind, node.get(kind, 0), share[kind]) for kind in KINDS if share[kind])
+
+
+def _times(kind: str, there: float, size: float) -> int:
+    # Ray counts in ten-thousandths, so that three thirds are one. A share of a GPU is of one GPU:
+    # two of 0.6 do not fit on one and a bit.
+    if kind == "GPU" and size < 1:
+        return int(there) * (10_000 // round(size * 10_000))
+    return round(there * 10_000) // round(size * 10_000)
+
+
+def refusal(share: Resources, nodes: Sequence[Resources]) -> str:
+    """The line that says why no worker of `share` can run on any of `nodes`."""
+    has = Counter(_described(node, KINDS) for node in nodes)
+    listed = "; ".join(f"{count} of {node}" for node, count in has.items())
+    asked = _described(share, [kind for kind in KINDS if share[kind]])
+    return f"a worker must fit one node: it asks for {asked}, the nodes are {listed or 'none'}"
+
+
+def _described(resources: Resources, kinds: Iterable[str]) -> str:
+    amounts = {kind: resources.get(kind, 0) for kind in kinds}
+    return " + ".join(
+        f"{amount / GIB:.3g} GiB" if kind == "memory" else f"{amount:g} {kind}"
+        for kind, amount in amounts.items()
+    )
