@@ -13,16 +13,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 # Before the first import of mlflow: nothing is sent to anybody about its use.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.params import params_of
 from analysis.server import check_server, shown
@@ -78,8 +81,9 @@ class Tracker:
             if uri.startswith(SQLITE):
                 _check_writable(Path(uri.removeprefix(SQLITE)).parent)
             check_server(uri)
-            self._client = MlflowClient(tracking_uri=uri)
-            self.experiment_id = self._experiment(experiment, folder)
+            with _alone(uri):
+                self._client = MlflowClient(tracking_uri=uri)
+                self.experiment_id = self._experiment(experiment, folder)
             note = f"{question}\n{GUIDE.format(sweep=experiment)}".strip()
             self._client.set_experiment_tag(self.experiment_id, NOTE, note)
         self._tags = {
@@ -274,9 +278,16 @@ def _named(uri: str) -> Iterator[None]:
     """Errors of the tracking store as ValueError, in one line that names its address."""
     try:
         yield
-    except (OSError, MlflowException) as error:
+    except (OSError, MlflowException, SQLAlchemyError) as error:
         line = f"tracking address {uri} cannot be used: {_first_line(error)}"
         raise ValueError(shown(line)) from error
+
+
+def _alone(uri: str) -> AbstractContextManager[Any]:
+    """Two drivers that make the tables of one new database at once would trip over each other."""
+    if not uri.startswith(SQLITE):
+        return nullcontext()
+    return FileLock(f"{uri.removeprefix(SQLITE)}.lock")
 
 
 def _check_writable(folder: Path) -> None:

@@ -25,6 +25,7 @@ SUMMARIES = {
     *(f"llfc_{kind}" for kind in ("error_mean", "error_max", "error_last", "baseline_mean")),
     *(f"llfc_{kind}" for kind in ("ratio_mean", "coef_mean", "residual_mean", "zero_features")),
     "lemma1_slack",
+    "test_error_chance",
     *("logit_identity_residual", "logit_d_mid", "logit_j_mid", "logit_e_mid"),
     *(f"{network}_ece" for network in ("a", "b", "blend", "ensemble")),
     *("ensemble_loss", "ensemble_error", "disagreement"),

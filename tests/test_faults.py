@@ -1,7 +1,8 @@
 """Nothing lost: whatever dies while a sweep runs, the same command ends with what it would have.
 
 Every fault is provoked for real. Then the networks are byte for byte those of an undisturbed sweep,
-and so are the scalars of every trial; each trial has one run, complete.
+and so are the scalars of every trial; each trial has one run, complete. The exhaustive ones take a
+sweep or two each: `pytest -m exhaustive tests/test_faults.py`.
 """
 
 import os
@@ -153,6 +154,7 @@ def test_a_driver_killed_in_each_stage_and_while_it_logs(place, undisturbed):
     assert f"{NETWORKS - len(trained)} networks trained" in said
 
 
+@pytest.mark.exhaustive
 def test_a_killed_worker_is_replaced(place, undisturbed):
     run = place.start()
     wait_until(run, lambda: place.kept("networks"))
@@ -167,6 +169,7 @@ def test_a_killed_worker_is_replaced(place, undisturbed):
     assert f"{NETWORKS} networks trained, {TRIALS} trials measured" in out
 
 
+@pytest.mark.exhaustive
 def test_two_drivers_at_once(place, undisturbed):
     both = [place.start(), place.start()]
     said = [run.communicate(timeout=PATIENCE) for run in both]
@@ -174,6 +177,7 @@ def test_two_drivers_at_once(place, undisturbed):
     assert_as_undisturbed(place, undisturbed)
 
 
+@pytest.mark.exhaustive
 def test_a_database_locked_by_another_process(place, undisturbed):
     run = place.start()
     wait_until(run, lambda: place.kept("networks"))
@@ -189,6 +193,7 @@ def test_a_database_locked_by_another_process(place, undisturbed):
     assert_as_undisturbed(place, undisturbed)
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_twice(place, undisturbed):
     run = place.start()
     wait_until(run, lambda: place.kept("networks"))
@@ -203,6 +208,7 @@ def test_ctrl_c_twice(place, undisturbed):
     assert_as_undisturbed(place, undisturbed)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("harm", ["emptied", "flipped", "a folder", "a pipe"])
 def test_a_store_harmed_between_two_runs(place, undisturbed, harm):
     """All at once, of networks and of results; nothing was logged before."""
