@@ -160,8 +160,10 @@ def run_jobs(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     folder = settings.folder / "ray"
     name = f"{os.getpid()}-{time.time_ns()}"
+    # Where several workers were lost at once, Tune may give a job to each of the dead in turn.
+    retries = RETRIES + workers
     with Progress(jobs, workers) as progress:
-        dispatcher = _Dispatcher(jobs, progress, on_done)
+        dispatcher = _Dispatcher(jobs, progress, on_done, retries)
         try:
             tune.run(
                 _work_here,
@@ -174,7 +176,7 @@ def run_jobs(
                 name=name,
                 trial_dirname_creator=lambda trial: trial.config["job"]["name"],
                 reuse_actors=True,
-                max_failures=RETRIES,
+                max_failures=retries,
                 raise_on_failed_trial=False,
                 verbose=0,
             )
@@ -203,8 +205,10 @@ class _Dispatcher(Searcher):
         jobs: Sequence[Job],
         progress: Progress,
         on_done: Callable[[Job], None],
+        retries: int,
     ) -> None:
         super().__init__()
+        self._retries = retries
         self.outcome = Outcome()
         self.first: float | None = None  # when the first job was begun
         self._queue = Queue(jobs)
@@ -235,7 +239,7 @@ class _Dispatcher(Searcher):
         self.outcome.worked += (result or {}).get("seconds", 0.0)
         for warning in (result or {}).get("warnings", ()):
             self._progress.say(f"warning: {warning}")
-        lost = f"its worker was lost {RETRIES + 1} times"
+        lost = f"its worker was lost {self._retries + 1} times"
         reason = lost if error or result is None else result["failed"]
         if reason:
             self._fail(job, reason)

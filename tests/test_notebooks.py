@@ -31,12 +31,10 @@ COUNTS = {
 def uri(tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebooks")
     address = f"sqlite:///{folder}/mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sweeps.tracking.trial_figures", lambda found, title: {})  # none is shown
-        for name, trials in SWEEPS.items():
-            tracker = Tracker(address, name, folder)
-            for one in trials:
-                tracker.log(one, connection(one), {"llfc.device": "cpu"})
+    for name, trials in SWEEPS.items():
+        tracker = Tracker(address, name, folder)
+        for one in trials:
+            tracker.log(one, connection(one), {"llfc.device": "cpu"})
     return address
 
 
