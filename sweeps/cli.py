@@ -24,6 +24,7 @@ def main(sweep: Sweep, arguments: Sequence[str] | None = None) -> None:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
-        print("interrupted: run the same command again to finish the rest", file=sys.stderr)
         status = 130
+    if status == 130:
+        print("interrupted: run the same command again to finish the rest", file=sys.stderr)
     raise SystemExit(status)

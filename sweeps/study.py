@@ -174,7 +174,6 @@ def _close(
     busy = f", workers busy {outcome.worked / outcome.there:.0%} of the time" if measured else ""
     print(f"{sweep.name}: {trained} networks trained, {measured} trials measured{busy}", flush=True)
     if outcome.interrupted:
-        print("interrupted: run the same command again to finish the rest", file=sys.stderr)
         return 130
     for record, reason in failures.items():
         kind = "trial" if isinstance(record, Trial) else "network"

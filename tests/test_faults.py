@@ -202,7 +202,7 @@ def test_ctrl_c_twice(place, undisturbed):
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=PATIENCE)
     assert run.returncode == 130
-    assert "interrupted: run the same command again to finish the rest" in err
+    assert err.count("interrupted: run the same command again to finish the rest") == 1
     assert "Traceback" not in err
     place.finish()
     assert_as_undisturbed(place, undisturbed)
