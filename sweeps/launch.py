@@ -24,6 +24,7 @@ import grpc
 import ray
 from ray import tune
 from ray.tune.search import Searcher
+from tenacity import Retrying, stop_after_attempt
 
 from sweeps.plan import Job, Queue
 from sweeps.progress import Progress
@@ -32,6 +33,7 @@ from sweeps.settings import Settings
 from sweeps.worker import work
 
 PATIENCE = 10.0  # seconds for a cluster to answer at all
+STARTS = 3  # tries to start Ray on this machine
 # Jobs that are handed to Tune ahead of a free worker; with none ahead, a worker that becomes free
 # is ended, and its successor spends seconds on imports.
 AHEAD = 2
@@ -66,8 +68,15 @@ def start(settings: Settings) -> int:
     local = settings.address is None
     if not local:
         _check_answer(str(settings.address))
+    # Ray gives its own processes 30 s to come up, which on a busy machine they can miss.
+    retrying = Retrying(
+        stop=stop_after_attempt(STARTS if local else 1),
+        before_sleep=lambda state: ray.shutdown(),
+        reraise=True,
+    )
     try:
-        ray.init(
+        retrying(
+            ray.init,
             address="local" if local else settings.address,
             num_cpus=_cores() if local else None,
             include_dashboard=False if local else None,
@@ -166,7 +175,7 @@ def run_jobs(
         dispatcher = _Dispatcher(jobs, progress, on_done, retries)
         try:
             tune.run(
-                _work_here,
+                _Worker,
                 config={"place": place},
                 search_alg=dispatcher,
                 num_samples=len(jobs),
@@ -189,12 +198,25 @@ def run_jobs(
     return outcome
 
 
-def _work_here(config: dict[str, Any]) -> dict[str, Any]:
-    """Do a job on the node that Ray chose, and have the result say which."""
-    place = config["place"]
-    address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    node = f"{socket.gethostname()} ({address})"
-    return work(config["job"], {**place, "provenance": {**place["provenance"], "llfc.node": node}})
+class _Worker(tune.Trainable):
+    """Does one job after another, on the node that Ray chose, and has each result say which.
+
+    A class, not a function: Tune would run a function in a thread of its own and ask twice.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._config = config
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._config = new_config
+        return True
+
+    def step(self) -> dict[str, Any]:
+        place = self._config["place"]
+        address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        node = f"{socket.gethostname()} ({address})"
+        provenance = {**place["provenance"], "llfc.node": node}
+        return {**work(self._config["job"], {**place, "provenance": provenance}), "done": True}
 
 
 class _Dispatcher(Searcher):
