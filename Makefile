@@ -55,7 +55,7 @@ sweep-matching: $(READY)  ## which matching, with which correction, flattens the
 	$(BIN)/python sweeps/matching.py $(ARGS)
 
 ui: $(READY)  ## browse the runs with MLflow on http://127.0.0.1:5000 (PORT=...)
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri "$(TRACKING)" --host 127.0.0.1 --port $(PORT)
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "$(TRACKING)" --host 127.0.0.1 --port $(PORT) --workers 1
 
 report: $(READY)  ## a sweep's table and its page, from the runs (SWEEP=width)
 	$(BIN)/python -m analysis report --sweep $(SWEEP) --tracking-uri "$(TRACKING)" --out runs/reports/$(SWEEP).html $(ARGS)
