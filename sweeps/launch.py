@@ -268,7 +268,7 @@ class _Dispatcher(Searcher):
         else:
             self.outcome.done.append(job)
             self._queue.done(job)
-            self._progress.finished(job, failed=False)
+            self._progress.finished(job, failed=False, barrier=(result or {}).get("barrier"))
             self._on_done(job)
 
     def _fail(self, job: Job, reason: str) -> None:

@@ -9,18 +9,9 @@ from analysis.style import to_png
 from llfc.networks.store import Store
 from llfc.results import Connection
 from llfc.specs import Trial, fingerprint
+from sweeps.titles import title_of
 
 PICTURES = "pictures"  # the store's room for them
-
-
-def title_of(trial: Trial) -> str:
-    """A trial in one line, for people."""
-    pair = trial.pair
-    trunk = "independent" if pair.spawn_epoch is None else f"spawned at epoch {pair.spawn_epoch}"
-    return (
-        f"{pair.architecture} × {pair.width:g}, {pair.dataset}, {trunk}, seed {pair.seed},"
-        f" matching {trial.matching}"
-    )
 
 
 def draw(trial: Trial, found: Connection) -> dict[str, bytes]:

@@ -3,20 +3,23 @@
 import sys
 import time
 from collections.abc import Iterable
+from operator import itemgetter
 from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from llfc.specs import Trial
 from sweeps.plan import Job
+from sweeps.titles import title_of
 
 STAGES = ("networks", "trials")
 QUIET_SECONDS = 10.0  # between lines where the output is no terminal
 
 
 class Progress:
-    """Counts the jobs of a sweep and shows the counts: one live line, or a line now and then."""
+    """Counts the jobs of a sweep and shows the counts: live lines, or a line now and then."""
 
     def __init__(self, jobs: Iterable[Job], workers: int) -> None:
         self._left = {job.name: job for job in jobs}
@@ -27,6 +30,8 @@ class Progress:
         self._running: dict[str, float] = {}
         # Seconds and cost of what was done, by stage: what the estimate is made from.
         self._spent = {stage: [0.0, 0.0] for stage in STAGES}
+        # Barriers of the trials that were measured, in nats, with the trial of each.
+        self._barriers: list[tuple[float, Trial]] = []
         self._workers = workers
         self._failed = 0
         self._start = self._last = time.monotonic()
@@ -52,8 +57,8 @@ class Progress:
         """Say that a worker has `job` in hand."""
         self._running[job.name] = time.monotonic()
 
-    def finished(self, job: Job, *, failed: bool) -> None:
-        """Say that `job` is done, or has failed."""
+    def finished(self, job: Job, *, failed: bool, barrier: float | None = None) -> None:
+        """Say that `job` is done, or has failed; of a measured trial, its barrier in nats."""
         begun = self._running.pop(job.name, None)
         self._left.pop(job.name, None)
         self._failed += failed
@@ -61,6 +66,8 @@ class Progress:
             self._spent[job.stage][0] += time.monotonic() - begun
             self._spent[job.stage][1] += job.cost
             self._done[job.stage] += 1
+        if barrier is not None and isinstance(job.record, Trial):
+            self._barriers.append((barrier, job.record))
 
     def line(self) -> str:
         """The state of the sweep in one line."""
@@ -68,6 +75,17 @@ class Progress:
         counts += [f"running {len(self._running)}", f"failed {self._failed}"]
         elapsed = _clock(time.monotonic() - self._start)
         return " · ".join([*counts, f"{elapsed} elapsed", self._estimate()])
+
+    def extremes(self) -> str:
+        """The lowest and the highest barrier so far, a line each; empty before there is one."""
+        if not self._barriers:
+            return ""
+        ends = {"lowest": min, "highest": max}
+        found = {name: end(self._barriers, key=itemgetter(0)) for name, end in ends.items()}
+        return "\n".join(
+            f"{name} barrier {barrier:.3g} nats: {title_of(trial)}"
+            for name, (barrier, trial) in found.items()
+        )
 
     def say(self, text: str) -> None:
         """Print `text` above the state."""
@@ -101,7 +119,7 @@ class Progress:
     def _show(self, *, last: bool = False) -> None:
         now = time.monotonic()
         if self._live is not None:
-            self._live.update(Text(self.line()))
+            self._live.update(Text("\n".join(filter(None, [self.line(), self.extremes()]))))
         elif last or now - self._last >= QUIET_SECONDS:
             self._last = now
             print(self.line(), file=sys.stderr, flush=True)

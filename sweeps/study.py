@@ -17,6 +17,7 @@ from sweeps.plan import Job, plan
 from sweeps.recorder import Recorder
 from sweeps.settings import Settings
 from sweeps.sweep import Sweep
+from sweeps.titles import title_of
 from sweeps.worker import RESULTS
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _close(
     for record, reason in failures.items():
         kind = "trial" if isinstance(record, Trial) else "network"
         print(
-            f"failed: {kind} {fingerprint(record)} ({_described(record)}): {reason}",
+            f"failed: {kind} {fingerprint(record)} ({title_of(record)}): {reason}",
             file=sys.stderr,
         )
     if failures:
@@ -189,11 +190,3 @@ def _close(
             file=sys.stderr,
         )
     return 1 if failures else 0
-
-
-def _described(record: Network | Trial) -> str:
-    network = record.pair.a if isinstance(record, Trial) else record
-    words = [network.architecture, f"width {network.width:g}", f"seed {network.seed}"]
-    if isinstance(record, Trial):
-        words += [f"spawn epoch {record.pair.spawn_epoch}", f"matching {record.matching}"]
-    return ", ".join(words)

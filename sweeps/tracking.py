@@ -32,7 +32,7 @@ from analysis.server import check_server, shown
 from llfc.results import Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
 from sweeps.flattening import metrics_of, tables_of
-from sweeps.pictures import title_of
+from sweeps.titles import title_of
 
 # Tables being made is no news to a user; what a store refuses is raised, and said in one line.
 for _name in ("alembic", "mlflow"):

@@ -32,16 +32,17 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
             (what is kept beside a result of where it is from).
 
     Returns:
-        `failed` (the reason, or an empty string), `warnings`, and `seconds` that it took.
+        `failed` (the reason, or an empty string), `warnings`, `seconds` that it took, and of a
+        trial `barrier` (the chord barrier of the test loss, in nats).
     """
     begun = time.monotonic()
     torch.set_num_threads(place["threads"])
-    failed = ""
+    failed, barrier = "", None
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", StoreWarning)
         try:
-            _do(job, place, choose_device(place["device"]))
+            barrier = _do(job, place, choose_device(place["device"]))
         except Exception as error:
             # An error must not end the worker, which other jobs wait for; the driver reports it.
             failed = f"{type(error).__name__}: {error}"
@@ -50,6 +51,7 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
         "failed": failed,
         "warnings": [str(warning.message) for warning in heard],
         "seconds": time.monotonic() - begun,
+        "barrier": barrier,
     }
 
 
@@ -58,13 +60,13 @@ def _keep_trace(name: str, store: str) -> None:
         Store(store).put_text("failures", name, traceback.format_exc())
 
 
-def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) -> None:
+def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) -> float | None:
     store = Store(place["store"])
     if job["stage"] == "networks":
         network = network_from_plain(job["record"])
         dataset = _dataset_of(network, None, place, device)
         train_network(network, store, dataset, device=device, keep_epochs=tuple(job["keep_epochs"]))
-        return
+        return None
     trial = trial_from_plain(job["record"])
     for network in (trial.pair.a, trial.pair.b):
         if not store.has(network):  # it was there when the sweep was planned: damaged since
@@ -79,6 +81,7 @@ def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) 
     tags = {**place["provenance"], "llfc.device": describe(device)}
     store.put_text(PROVENANCE, fingerprint(trial), json.dumps(tags))
     store.put_text(RESULTS, fingerprint(trial), connection_to_json(found))
+    return found.barriers["test_loss_chord"]
 
 
 def _dataset_of(

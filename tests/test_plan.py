@@ -8,6 +8,7 @@ import pytest
 from llfc.specs import Network, Pair, Recipe, Trial, fingerprint
 from sweeps.plan import Queue, plan
 from sweeps.progress import Progress
+from sweeps.titles import title_of
 
 RECIPE = Recipe(epochs=8, batch_size=10, optimizer="sgd", lr=0.1)
 
@@ -149,6 +150,18 @@ def test_time_left_is_bounded_by_the_networks_until_a_trial_is_done(monkeypatch)
     assert progress.line().endswith(f"more than {_clock(10 * left['networks'])} left")
     do(next(job for job in jobs if job.stage == "trials"))
     assert progress.line().endswith(f"about {_clock(10 * sum(left.values()))} left")
+
+
+def test_the_lowest_and_the_highest_barrier_so_far_are_shown_with_their_trials():
+    jobs = plan(TRIALS[:8], trained=lambda network: True, kept=no_state, cost=by_width)
+    progress = Progress(jobs, 1)
+    assert progress.extremes() == ""
+    for job, barrier in zip(jobs, (0.5, 0.25, 2.0, 1.0), strict=False):
+        progress.started(job)
+        progress.finished(job, failed=False, barrier=barrier)
+    lowest, highest = progress.extremes().splitlines()
+    assert lowest == f"lowest barrier 0.25 nats: {title_of(jobs[1].record)}"
+    assert highest == f"highest barrier 2 nats: {title_of(jobs[2].record)}"
 
 
 def _clock(seconds):

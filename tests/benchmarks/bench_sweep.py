@@ -1,15 +1,18 @@
 """What a sweep costs beyond its trials: a stub trains and measures, all else is the product.
 
-    python tests/benchmarks/bench_sweep.py [--trials 100 300]
+    python tests/benchmarks/bench_sweep.py [--trials 100 300] [--measured]
 
 Two workers. The stub leaves in the store what one real trial, of an MLP of width 1/16, left there,
 so that as much is logged as of a real one. For each number of trials, in a process of its own:
 
-- first: seconds from the command to the first result in the store;
+- begun: seconds from the command to the first job's being begun by a worker;
 - a trial: seconds from the first result to the last run's being logged, over the other trials;
 - memory: the driver's peak above what it was at the first result, in MB;
 - again: seconds of the same command once everything is there;
 - report: seconds of `python -m analysis report` on all runs.
+
+With `--measured` all results are in the store before the command, which then only logs them: Ray
+is not started, and a trial is what logging costs.
 """
 
 import argparse
@@ -30,12 +33,11 @@ from llfc.networks.store import NETWORKS, Store
 from llfc.results import connection_to_json
 from llfc.specs import fingerprint
 from llfc.trial import run_trial
-from sweeps import launch
+from sweeps import launch, study
 from sweeps.grid import trials_of
 from sweeps.pictures import PICTURES, draw, keep
 from sweeps.settings import Settings
 from sweeps.smoke import SMOKE
-from sweeps.study import run_sweep
 from sweeps.sweep import Sweep
 from sweeps.worker import PROVENANCE, RESULTS
 
@@ -81,38 +83,52 @@ def peak() -> float:
 
 
 class Watch(threading.Thread):
-    """Notes when the first result is there, and how large this process was then."""
+    """Notes when something first lies in each of `folders`, and how large this process was then."""
 
-    def __init__(self, results: Path) -> None:
+    def __init__(self, *folders: Path) -> None:
         super().__init__(daemon=True)
-        self.results, self.first, self.memory = results, 0.0, 0.0
+        self.folders = folders
+        self.times: list[float] = []
+        self.memory = 0.0
 
     def run(self) -> None:
-        while not any(self.results.glob("[!.]*")):
-            time.sleep(0.05)
-        self.first, self.memory = time.monotonic(), peak()
+        for folder in self.folders:
+            while not any(folder.glob("[!.]*")):
+                time.sleep(0.05)
+            self.times.append(time.monotonic())
+        self.memory = peak()
 
 
 def measure(count: int, folder: Path, pattern: Path, begun: float) -> None:
     """Run the sweep of `count` trials in `folder` and print its figures as JSON."""
-    settings = Settings(storage=str(folder), data_root=pattern)
     launch.work = stub
-    watch = Watch(folder / "store" / RESULTS)
+    store = folder / "store"
+    watch = Watch(store / NETWORKS, store / RESULTS, folder / "artifacts" / SMOKE.name)
     watch.start()
-    status = run_sweep(sweep_of(count), {}, settings)
-    assert status == 0
-    end = time.monotonic()
+    report, ends = study._report, []
+    study._report = lambda *given: (ends.append(time.monotonic()), report(*given))
+    settings = Settings(storage=str(folder), data_root=pattern)
+    assert study.run_sweep(sweep_of(count), {}, settings) == 0
     figures = {
-        "first": watch.first - begun,
-        "a trial": (end - watch.first) / (count - 1),
+        "begun": watch.times[0] - begun,
+        "a trial": (ends[0] - max(watch.times[1:])) / (count - 1),
         "memory": peak() - watch.memory,
     }
     print(json.dumps(figures))
 
 
+def fill(count: int, folder: Path, pattern: Path) -> None:
+    """Leave in `folder` what the workers of the sweep would."""
+    place = {"data_root": pattern, "store": str(folder / "store"), "provenance": {}}
+    for trial in trials_of(sweep_of(count)):
+        stub({"stage": "trials", "name": fingerprint(trial)}, place)
+    stub({"stage": "networks", "name": "0"}, place)
+
+
 def again(count: int, folder: Path, pattern: Path) -> None:
     """Run the finished sweep once more."""
-    assert run_sweep(sweep_of(count), {}, Settings(storage=str(folder), data_root=pattern)) == 0
+    settings = Settings(storage=str(folder), data_root=pattern)
+    assert study.run_sweep(sweep_of(count), {}, settings) == 0
 
 
 def timed(command: list[str]) -> tuple[float, str]:
@@ -127,6 +143,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 300])
+    parser.add_argument("--measured", action="store_true", help="only log; the results are there")
     parser.add_argument("--part", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
@@ -134,7 +151,7 @@ def main() -> None:
         if part == "again":
             return again(int(count), Path(folder), Path(pattern))
         return measure(int(count), Path(folder), Path(pattern), float(begun))
-    columns = ("first", "a trial", "memory", "again", "report")
+    columns = ("begun", "a trial", "memory", "again", "report")
     print("trials", *(f"{name:>8}" for name in columns))
     with tempfile.TemporaryDirectory() as name:
         pattern = Path(name) / "pattern"
@@ -143,6 +160,8 @@ def main() -> None:
             folder = Path(name) / str(count)
             part = [sys.executable, __file__, "--part"]
             where = [str(count), str(folder), str(pattern), "{begun}"]
+            if options.measured:
+                fill(count, folder, pattern)
             _, line = timed([*part, "measure", *where])
             figures = json.loads(line)
             figures["again"], _ = timed([*part, "again", *where])

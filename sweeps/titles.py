@@ -1,0 +1,27 @@
+"""What a network or a trial is, in one line for people; its fingerprint says which."""
+
+from llfc.specs import Network, Pair, Trial
+
+
+def title_of(record: Network | Trial) -> str:
+    """`record` in one line.
+
+    A correction is named where there is one, a branch by the epoch at which it leaves its trunk.
+    """
+    if isinstance(record, Network):
+        return ", ".join([_kind(record), _trunk(record, "a root"), f"seed {record.seed}"])
+    pair = record.pair
+    words = [_kind(pair), _trunk(pair, "independent"), f"seed {pair.seed}"]
+    words.append(f"matching {record.matching}")
+    if record.correction != "none":
+        words.append(f"correction {record.correction}")
+    return ", ".join(words)
+
+
+def _kind(record: Network | Pair) -> str:
+    return f"{record.architecture} × {record.width:g}, {record.dataset}"
+
+
+def _trunk(record: Network | Pair, without: str) -> str:
+    epoch = record.spawn_epoch
+    return without if epoch is None else f"spawned at epoch {epoch}"
