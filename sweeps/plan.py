@@ -1,7 +1,9 @@
 """What there is to do, in which order: a graph of jobs. No Ray here."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from llfc.specs import Network, Trial, fingerprint, to_plain
@@ -23,7 +25,7 @@ class Job:
     cost: float
     keep_epochs: tuple[int, ...] = ()
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The fingerprint of what it makes."""
         return fingerprint(self.record)
@@ -63,26 +65,29 @@ def plan(
     networks = list(dict.fromkeys(n for t in trials for n in (t.pair.a, t.pair.b)))
     missing = {network for network in networks if not trained(network)}
     missing |= {n.root for n in missing if n.spawn_epoch and not kept(n.root, n.spawn_epoch)}
-    jobs = [_training(network, networks, missing, cost(network)) for network in missing]
+    leaves: defaultdict[Network, set[int]] = defaultdict(set)  # of each root, where branches leave
+    for network in networks:
+        if network.spawn_epoch is not None:
+            leaves[network.root].add(network.spawn_epoch)
+    jobs = [
+        _training(network, sorted(leaves[network]), missing, cost(network)) for network in missing
+    ]
     jobs += [_measuring(trial, missing, cost(trial.pair.a)) for trial in trials]
     return sorted(jobs, key=_rank)
 
 
-def _training(
-    network: Network, networks: Iterable[Network], missing: Collection[Network], cost: float
-) -> Job:
-    branches = [n for n in networks if n.root == network and n.spawn_epoch is not None]
-    needs = {network.root} & set(missing) - {network}
+def _training(network: Network, leaves: Sequence[int], missing: Set[Network], cost: float) -> Job:
+    needs = ({network.root} - {network}) & missing
     return Job(
         record=network,
         needs=frozenset(map(fingerprint, needs)),
         cost=cost,
-        keep_epochs=tuple(sorted({n.spawn_epoch for n in branches if n.spawn_epoch is not None})),
+        keep_epochs=tuple(leaves),
     )
 
 
-def _measuring(trial: Trial, missing: Collection[Network], cost: float) -> Job:
-    needs = {trial.pair.a, trial.pair.b} & set(missing)
+def _measuring(trial: Trial, missing: Set[Network], cost: float) -> Job:
+    needs = {trial.pair.a, trial.pair.b} & missing
     # The walk is a fixed number of passes, so a network's cost an epoch is its trials' cost.
     share = cost / trial.pair.recipe.epochs
     return Job(record=trial, needs=frozenset(map(fingerprint, needs)), cost=share)

@@ -22,10 +22,12 @@ class Progress:
     """Counts the jobs of a sweep and shows the counts: live lines, or a line now and then."""
 
     def __init__(self, jobs: Iterable[Job], workers: int) -> None:
-        self._left = {job.name: job for job in jobs}
-        self._total = {
-            stage: sum(job.stage == stage for job in self._left.values()) for stage in STAGES
-        }
+        self._total = dict.fromkeys(STAGES, 0)
+        self._cost = dict.fromkeys(STAGES, 0.0)  # of what is left
+        for job in jobs:
+            self._total[job.stage] += 1
+            self._cost[job.stage] += job.cost
+        self._left = dict(self._total)
         self._done = dict.fromkeys(STAGES, 0)
         self._running: dict[str, float] = {}
         # Seconds and cost of what was done, by stage: what the estimate is made from.
@@ -60,7 +62,9 @@ class Progress:
     def finished(self, job: Job, *, failed: bool, barrier: float | None = None) -> None:
         """Say that `job` is done, or has failed; of a measured trial, its barrier in nats."""
         begun = self._running.pop(job.name, None)
-        self._left.pop(job.name, None)
+        self._left[job.stage] -= 1
+        # Zero at the end, whatever rounding leaves of the differences.
+        self._cost[job.stage] = self._left[job.stage] and self._cost[job.stage] - job.cost
         self._failed += failed
         if begun is not None and not failed:
             self._spent[job.stage][0] += time.monotonic() - begun
@@ -104,11 +108,11 @@ class Progress:
         Trials begin when most networks are trained, so for long only the time of the networks is
         known; a bound is then more use than nothing.
         """
-        if not self._left:
+        if not any(self._left.values()):
             return "done"
         left, known = 0.0, True
         for stage in STAGES:
-            cost = sum(job.cost for job in self._left.values() if job.stage == stage)
+            cost = self._cost[stage]
             seconds, done = self._spent[stage]
             known &= bool(done or not cost)
             left += cost * seconds / done if done else 0.0
