@@ -1,6 +1,7 @@
 """One sweep's answers as one self-contained HTML page."""
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +13,7 @@ from analysis import answer
 from analysis.columns import DEFINITIONS
 from analysis.frames import Runs
 from analysis.grid import name
+from analysis.marks import Mark, marks_of, resolve
 from analysis.provenance import nothing, provenance, unfinished_table, warnings
 from analysis.sections.part import Part, find
 from analysis.sections.registry import parts
@@ -38,11 +40,11 @@ def render(runs: Runs, x: str | None = None) -> str:
     """The page as text."""
     content: dict[str, Any] = {"answer": nothing(runs), "trends": [], "parts": []}
     if not runs.trials.empty:
-        findings = find(runs, x)
+        findings, marks = find(runs, x), marks_of(runs.trials)
         content = {
             "answer": answer.answer(runs.trials, findings.found),
             "trends": answer.trends(runs.trials, findings.plan),
-            "parts": [(part, _drawn(part)) for part in parts(findings)],
+            "parts": [(part, _drawn(part, marks)) for part in parts(findings)],
         }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string((files("analysis") / "report.html").read_text("utf-8"))
@@ -57,8 +59,8 @@ def render(runs: Runs, x: str | None = None) -> str:
     )
 
 
-def _drawn(part: Part) -> str:
+def _drawn(part: Part, marks: Mapping[str, Mark]) -> str:
     """The figure of `part` as an element of the page; empty without one."""
     if part.figure is None:
         return ""
-    return to_svg(part.figure, part.key, part.alt or part.caption)
+    return resolve(to_svg(part.figure, part.key, part.alt or part.caption), marks)

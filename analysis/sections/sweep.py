@@ -3,6 +3,7 @@
 from analysis import answer, sweep_figures, tables
 from analysis.columns import BARRIER, LLFC, heading, label
 from analysis.grid import name
+from analysis.marks import hint
 from analysis.sections.part import Findings, Part
 
 
@@ -15,7 +16,7 @@ def barriers(findings: Findings) -> Part:
         figure=sweep_figures.barrier_figure(trials, BARRIER, plan),
         caption=(
             f"{heading(BARRIER)} against {name(plan.x)}, by {name(plan.series)}. Full markers are"
-            " means over seeds; a faint point is one trial."
+            f" means over seeds; a faint point is one trial.{hint(trials)}"
         ),
         table=tables.cell_table(trials, BARRIER, plan),
         table_caption=f"{heading(BARRIER)}, {tables.SPREAD}.",
@@ -32,7 +33,7 @@ def scatter(findings: Findings) -> Part:
         key="scatter",
         title="Barrier against LLFC error",
         figure=sweep_figures.scatter_figure(trials, LLFC, BARRIER, series, title),
-        caption=caption,
+        caption=caption + hint(trials),
         alt=f"{caption} {title}.",
         table=tables.correlation_table(findings.found),
         table_caption="Correlation of the two, over all trials and within groups; 95 % intervals.",
