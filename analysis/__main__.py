@@ -13,8 +13,10 @@ from nbclient.exceptions import CellExecutionError
 from analysis.execute import NOTEBOOKS, execute
 from analysis.exports import EXPORTS, Wishes, export, write
 from analysis.frames import Runs
-from analysis.report import summary_text, warnings, write_report
+from analysis.provenance import warnings
+from analysis.report import write_report
 from analysis.runs import DEFAULT_URI, load_sweeps, sweep_names
+from analysis.summary import summary_text
 from analysis.tables import to_text
 
 

@@ -21,7 +21,7 @@ Columns = Mapping[str, Any]  # columns of one length, by name
 
 # Tags of a run that tell where its numbers come from, as columns of `Runs.trials`.
 PROVENANCE = ("commit", "device", "versions", "command")
-ABOUT = ("run_id", "fingerprint", "sweep", "source", "start")
+ABOUT = ("run_id", "fingerprint", "sweep", "source", "url", "start")
 UNFINISHED = (
     "fingerprint", "status", "reason", "start", "run_id", "attempts", "sweep", "source", *PARAMS
 )  # fmt: skip
@@ -35,9 +35,10 @@ class Runs:
     Attributes:
         sweep: the sweep's name.
         source: where it was read, for people.
-        trials: a row a finished trial: run_id, fingerprint, sweep, source, start, the provenance
-            tags, every parameter under its name and with its type (None is None, not NaN), every
-            scalar under its name.
+        trials: a row a finished trial: run_id, fingerprint, sweep, source, url (of the run's page
+            on its tracking server; empty if the store is none), start, the provenance tags, every
+            parameter under its name and with its type (None is None, not NaN), every scalar under
+            its name.
         unfinished: a row a trial that was begun and has no finished run: fingerprint, status
             (FAILED; RUNNING is in flight or abandoned), reason, start, run_id, attempts, and the
             parameters, None in a run that does not say them.

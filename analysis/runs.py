@@ -44,6 +44,7 @@ class _Read:
     """What one run says, as plain values: MLflow's own are many times as large.
 
     Attributes:
+        url: of its page; empty if the store has no pages.
         row: its row of `Runs.trials`; None if it is of another version, or was begun only.
     """
 
@@ -51,6 +52,7 @@ class _Read:
     run_id: str
     status: str
     reason: str
+    url: str
     start: pd.Timestamp
     artifact: str
     row: Mapping[str, Any] | None
@@ -67,7 +69,8 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
         raise ValueError(f"unknown sweep {experiment!r}: {tracking_uri} has none yet")
     experiment_id = lookup(f"sweep of {tracking_uri}", experiment, names)
     with _named(tracking_uri):
-        runs = [_read(run) for run in _search(MlflowClient(tracking_uri), experiment_id)]
+        found = _search(MlflowClient(tracking_uri), experiment_id)
+        runs = [_read(run, tracking_uri) for run in found]
     uris = {run.run_id: run.artifact for run in runs}
 
     def read(run_ids: Iterable[str]) -> dict[str, Connection]:
@@ -146,16 +149,32 @@ def _search(client: MlflowClient, experiment_id: str) -> Iterable[Run]:
             return
 
 
-def _read(run: Run) -> _Read:
+def _read(run: Run, tracking_uri: str) -> _Read:
     return _Read(
         name=str(run.data.tags.get("llfc.fingerprint", run.info.run_name)),
         run_id=run.info.run_id,
         status=run.info.status,
         reason=run.data.tags.get("llfc.reason", ""),
+        url=page_of(tracking_uri, run.info.experiment_id, run.info.run_id),
         start=pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         artifact=f"{run.info.artifact_uri}/{ARTIFACT}",
         row=_row(run),
     )
+
+
+def page_of(tracking_uri: str, experiment_id: str, run_id: str) -> str:
+    """The address of a run's page on the server at `tracking_uri`, without a password in it.
+
+    >>> page_of("https://me:secret@host/mlflow/", "1", "ab")
+    'https://host/mlflow/#/experiments/1/runs/ab'
+    >>> page_of("sqlite:///runs/mlflow.db", "1", "ab")
+    ''
+    """
+    at = urlsplit(tracking_uri)
+    if at.scheme not in ("http", "https"):
+        return ""
+    host = at.netloc.rpartition("@")[2]
+    return f"{at.scheme}://{host}{at.path.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
 def _row(run: Run) -> dict[str, Any] | None:
@@ -183,7 +202,8 @@ def _finished(
     complete = [run for run in runs if run.status == "FINISHED" and run.row is not None]
     rows: dict[str, dict[str, Any]] = {}
     for run in complete:
-        about = {"run_id": run.run_id, "fingerprint": run.name, **places, "start": run.start}
+        about: dict[str, Any] = {"run_id": run.run_id, "fingerprint": run.name, **places}
+        about |= {"url": run.url, "start": run.start}
         rows.setdefault(run.name, {**about, **(run.row or {})})
     return rows, len(complete) - len(rows)
 

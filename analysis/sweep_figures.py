@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from analysis.columns import heading
 from analysis.figures import name_layers
 from analysis.grid import LOGARITHMIC, Layout, name, panels, select, show, values
+from analysis.marks import mark
 from analysis.style import looks, new_figure, plain_number, styled
 from analysis.tables import layer_keys, layer_means
 
@@ -34,7 +35,7 @@ def barrier_figure(trials: pd.DataFrame, column: str, plan: Layout) -> Figure:
             part = select(rows, plan.series, series)
             text = show(plan.series, series)
             points: Any = {"color": colour, "marker": marker}
-            axes.scatter(
+            dots = axes.scatter(
                 _places(trials, part, plan.x),
                 part[column],
                 alpha=0.35,
@@ -42,6 +43,7 @@ def barrier_figure(trials: pd.DataFrame, column: str, plan: Layout) -> Figure:
                 linewidths=0,
                 **points,
             )
+            mark(dots, part["run_id"])
             means = part.groupby(plan.x, dropna=False, sort=False)[column].mean().reset_index()
             means = means.assign(place=_places(trials, means, plan.x)).sort_values("place")
             axes.plot(means["place"], means[column], **points, linestyle="none", label=text)
@@ -88,7 +90,7 @@ def scatter_figure(trials: pd.DataFrame, x: str, y: str, series: str, title: str
     axes = figure.add_subplot()
     for value, (colour, marker) in _looks(trials, series):
         part = select(trials, series, value)
-        axes.scatter(
+        dots = axes.scatter(
             part[x],
             part[y],
             s=24,
@@ -98,6 +100,7 @@ def scatter_figure(trials: pd.DataFrame, x: str, y: str, series: str, title: str
             linewidths=0,
             label=show(series, value),
         )
+        mark(dots, part["run_id"])
     axes.set_xlabel(f"{heading(x)}, α = 1/2" if x.startswith("llfc_") else heading(x))
     axes.set_ylabel(heading(y))
     axes.set_title(title)

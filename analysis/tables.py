@@ -10,6 +10,9 @@ from analysis.columns import mean_sd, number
 from analysis.grid import Layout, name, select, show, values
 
 TERMINAL = 100
+# What the numbers of `cell_table` and of `layer_table` are.
+SPREAD = "mean ± standard deviation over seeds"
+LAYERS = "LLFC error / baseline at α = 1/2 by layer, means over trials"
 
 
 def across(trials: pd.DataFrame, column: str, plan: Layout) -> pd.DataFrame:

@@ -152,8 +152,9 @@ def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Seq
 
 def _report(sweep: Sweep, trials: Sequence[Trial], tracker: "Tracker", settings: Settings) -> None:
     """Print and write the answer that these trials give, whatever else the experiment holds."""
-    from analysis.report import summary_text, write_report
+    from analysis.report import write_report
     from analysis.runs import load_runs
+    from analysis.summary import summary_text
 
     runs = load_runs(settings.tracking, sweep.name).only({fingerprint(trial) for trial in trials})
     if not len(runs.trials):

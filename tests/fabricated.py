@@ -139,6 +139,7 @@ def runs_of(trials: Iterable[Trial], sweep: str = "width", failed: Iterable[Tria
             "fingerprint": fingerprint(one),
             "sweep": sweep,
             "source": "memory",
+            "url": "",
             "start": pd.Timestamp("2026-11-24T08:00:00", tz="UTC"),
             "commit": "0123456789abcdef",
             "device": "cpu, 2 cores",

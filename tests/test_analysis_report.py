@@ -12,8 +12,10 @@ from analysis.answer import trends
 from analysis.columns import BARRIER, LLFC
 from analysis.figures import curve_figure, layers_figure
 from analysis.grid import layout
-from analysis.report import render, summary_text, warnings, write_report
+from analysis.provenance import warnings
+from analysis.report import render, write_report
 from analysis.style import to_png
+from analysis.summary import summary_text
 from analysis.sweep_figures import barrier_figure, profile_figure, scatter_figure
 from analysis.tables import across, cell_table, layer_means, to_text
 from tests.fabricated import connection, grid, recipe, runs_of, trial, width_grid

@@ -1,0 +1,102 @@
+"""What stands behind a page's numbers, and what is not in them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis import answer
+from analysis.frames import Runs
+from analysis.grid import values
+
+CHANCE = 0.9  # a network that errs as often as this share of chance is hardly trained
+
+
+def nothing(runs: Runs) -> str:
+    """The line that a sweep without a finished trial gets."""
+    return f"Sweep {runs.sweep} has no finished trial in {runs.source}."
+
+
+def warnings(runs: Runs) -> list[str]:
+    """A line for each kind of run that is not in the numbers."""
+    states = runs.unfinished["status"].value_counts().sort_index()
+    lines = [
+        f"{count} trial{'s' if count != 1 else ''} {state}, not in these numbers"
+        + (" (in flight or abandoned)." if state == "RUNNING" else ".")
+        for state, count in states.items()
+    ]
+    if runs.superseded:
+        lines.append(f"{runs.superseded} runs left out: a newer run of the same trial is used.")
+    if runs.outdated:
+        lines.append(f"{runs.outdated} runs left out: made by another version of the method.")
+    return [*lines, *_chance_warnings(runs.trials), *_code_warnings(runs.trials)]
+
+
+def _chance_warnings(trials: pd.DataFrame) -> list[str]:
+    """A line if networks were hardly trained: between two of them there is no barrier to find."""
+    # Runs from before there was a chance column are not judged.
+    ends = trials.reindex(columns=["test_error_a", "test_error_b", "test_error_chance"])
+    count = int((ends.iloc[:, :2].max(axis=1) > CHANCE * ends["test_error_chance"]).sum())
+    if not count:
+        return []
+    return [
+        f"{count} trials have an end that is near chance (test error above {CHANCE:.0%} of that of"
+        " always naming one class): a low barrier says nothing there."
+    ]
+
+
+def _code_warnings(trials: pd.DataFrame) -> list[str]:
+    """A line if the numbers come from different code, or from code that no commit has."""
+    commits = sorted(trials["commit"].unique())
+    lines = []
+    if len(commits) > 1:
+        names = ", ".join(name[:12] + name[40:] for name in commits)
+        lines.append(f"These numbers come from {len(commits)} versions of the code: {names}.")
+    edited = int(trials["commit"].str.endswith("+changes").sum())
+    if edited:
+        lines.append(f"{edited} trials were run by code with changes that were not committed.")
+    return lines
+
+
+def unfinished_table(runs: Runs) -> pd.DataFrame:
+    """The trials without a finished run, for people."""
+    frame = runs.unfinished[["fingerprint", "status", "reason", "start", "attempts"]]
+    return frame.assign(start=frame["start"].dt.strftime("%Y-%m-%d %H:%M"))
+
+
+def provenance(runs: Runs) -> Mapping[str, str]:
+    """Data, numbers of networks and seeds, commit, versions, device and command."""
+    if runs.trials.empty:
+        return {"tracking store": runs.source}
+    trials = runs.trials
+    lines = {
+        "data": "; ".join(map(_data, values(trials, "dataset"))),
+        "networks": answer.counts(trials),
+        "seeds": ", ".join(map(str, values(trials, "seed"))),
+        "logged": "{:%Y-%m-%d %H:%M} to {:%Y-%m-%d %H:%M} UTC".format(*_ends(trials["start"])),
+        "tracking store": runs.source,
+    }
+    for column in ("commit", "device", "versions", "command"):
+        lines[column] = "; ".join(map(_plain, sorted(trials[column].unique()))) or "not recorded"
+    return lines
+
+
+def _ends(column: "pd.Series[Any]") -> tuple[Any, Any]:
+    return column.min(), column.max()
+
+
+def _data(dataset: str) -> str:
+    if not dataset.startswith("imagefolder:"):
+        return dataset
+    return (
+        f"{dataset} (decoded image files: if they are JPEG, their pixels are not those of the"
+        " original data set, and neither are these numbers)"
+    )
+
+
+def _plain(text: str) -> str:
+    """A tag for people: a JSON object as a list of its entries."""
+    if not text.startswith("{"):
+        return text
+    return ", ".join(f"{key} {value}" for key, value in json.loads(text).items())

@@ -1,0 +1,82 @@
+"""What a section of the page is, and what it is made from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.columns import BARRIER, LLFC
+from analysis.correlations import correlations
+from analysis.frames import Runs
+from analysis.grid import Layout, layout, values
+from analysis.summaries import with_summaries
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """What a section may draw on.
+
+    Attributes:
+        runs: what was read; one trial at least.
+        plan: how the trials are laid out.
+        found: the frame of `correlations`, of barrier and LLFC error.
+    """
+
+    runs: Runs
+    plan: Layout
+    found: pd.DataFrame
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """A row a trial, with every LLFC summary; see `with_summaries`."""
+        return with_summaries(self.runs)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """A section of the page: a figure with its caption, a table with its caption, or both.
+
+    Attributes:
+        key: what no other section is called: the beginning of the ids in its figure.
+        title: its heading.
+        figure: what is drawn.
+        caption: what is drawn there: definition, unit, what a point and an interval are.
+        alt: what a reader who cannot see the figure is told; by default the caption.
+        table: text, for people.
+        table_caption: likewise.
+    """
+
+    key: str
+    title: str
+    figure: Figure | None = None
+    caption: str = ""
+    alt: str = ""
+    table: pd.DataFrame | None = None
+    table_caption: str = ""
+
+
+def find(runs: Runs, x: str | None = None) -> Findings:
+    """What `runs`, which have a trial at least, say of barrier and LLFC error.
+
+    Args:
+        runs: what was read.
+        x: the axis that the question is about; by default the one the sweep is named after.
+
+    Raises:
+        ValueError: if `x` is no axis.
+    """
+    trials, plan = runs.trials, layout(runs.trials, runs.sweep, x)
+    found = correlations(trials, LLFC, BARRIER, by=groups(trials, plan))
+    return Findings(runs=runs, plan=plan, found=found)
+
+
+def groups(trials: pd.DataFrame, plan: Layout) -> list[str]:
+    """The axes within whose values correlations are given as well."""
+    axes = dict.fromkeys([plan.series, "matching", "architecture"])
+    return [axis for axis in axes if len(values(trials, axis)) > 1]
+
+
+# None where the sweep has nothing to say.
+Section = Callable[[Findings], Part | None]

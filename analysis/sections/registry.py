@@ -1,0 +1,17 @@
+"""The sections of the page, in order; a new one is a function and its line here."""
+
+from collections.abc import Sequence
+
+from analysis.sections import sweep
+from analysis.sections.part import Findings, Part, Section
+
+SECTIONS: Sequence[Section] = (
+    sweep.barriers,
+    sweep.scatter,
+    sweep.layers,
+)
+
+
+def parts(findings: Findings, sections: Sequence[Section] = SECTIONS) -> list[Part]:
+    """What `sections` have to say, in their order."""
+    return [part for section in sections if (part := section(findings)) is not None]

@@ -1,0 +1,56 @@
+"""What a sweep shows before any statistics: barriers, the scatter, and LLFC errors by layer."""
+
+from analysis import answer, sweep_figures, tables
+from analysis.columns import BARRIER, LLFC, heading, label
+from analysis.grid import name
+from analysis.marks import hint
+from analysis.sections.part import Findings, Part
+
+
+def barriers(findings: Findings) -> Part:
+    """The barrier against the sweep's own axis."""
+    trials, plan = findings.runs.trials, findings.plan
+    return Part(
+        key="barrier",
+        title=f"Barrier against {name(plan.x)}",
+        figure=sweep_figures.barrier_figure(trials, BARRIER, plan),
+        caption=(
+            f"{heading(BARRIER)} against {name(plan.x)}, by {name(plan.series)}. Full markers are"
+            f" means over seeds; a faint point is one trial.{hint(trials)}"
+        ),
+        table=tables.cell_table(trials, BARRIER, plan),
+        table_caption=f"{heading(BARRIER)}, {tables.SPREAD}.",
+    )
+
+
+def scatter(findings: Findings) -> Part:
+    """Barrier against LLFC error, a point a trial."""
+    trials, series = findings.runs.trials, findings.plan.series
+    row = answer.headline(findings.found)
+    title = f"Spearman's ρ {row['value']:.2f}, {row['trials']} trials, {row['seeds']} seeds"
+    caption = f"A point is one trial: {label(BARRIER)} against {label(LLFC)}, at α = 1/2."
+    return Part(
+        key="scatter",
+        title="Barrier against LLFC error",
+        figure=sweep_figures.scatter_figure(trials, LLFC, BARRIER, series, title),
+        caption=caption + hint(trials),
+        alt=f"{caption} {title}.",
+        table=tables.correlation_table(findings.found),
+        table_caption="Correlation of the two, over all trials and within groups; 95 % intervals.",
+    )
+
+
+def layers(findings: Findings) -> Part:
+    """LLFC error by layer, beside its baseline."""
+    runs, plan = findings.runs, findings.plan
+    return Part(
+        key="layers",
+        title="LLFC error by layer",
+        figure=sweep_figures.profile_figure(runs.trials, runs.layers, plan),
+        caption=(
+            "LLFC error at α = 1/2 by layer (solid), averaged over all trials of a series, with one"
+            " standard deviation over trials, beside its baseline (dashed)."
+        ),
+        table=tables.layer_table(runs.trials, runs.layers, plan),
+        table_caption=f"{tables.LAYERS}.",
+    )

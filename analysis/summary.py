@@ -1,0 +1,48 @@
+"""One sweep's answer for the terminal: the same numbers as the page's, fewer of them."""
+
+from textwrap import fill
+
+import pandas as pd
+
+from analysis import answer, tables
+from analysis.columns import BARRIER, LLFC, heading, label
+from analysis.frames import Runs
+from analysis.grid import name
+from analysis.provenance import nothing, warnings
+from analysis.sections.part import find
+from analysis.tables import LAYERS, SPREAD
+
+# More layers than this, and other measures of correlation, are left to the page.
+SCREEN = 24
+ON_SCREEN = ("Spearman", "Pearson")
+
+
+def summary_text(runs: Runs, x: str | None = None) -> str:
+    """What a sweep says, for a terminal of 100 columns.
+
+    Args:
+        runs: the sweep's trials; any number, none included.
+        x: the axis that the question is about; by default the one the sweep is named after.
+    """
+    if runs.trials.empty:
+        return "\n".join([nothing(runs), *warnings(runs)])
+    findings = find(runs, x)
+    trials, plan, found = runs.trials, findings.plan, findings.found
+    keys, families = len(plan.panels) + 1, len(tables.layer_keys(plan))
+    layers = tables.layer_table(trials, runs.layers, plan)
+    blocks = [
+        fill(answer.answer(trials, found), tables.TERMINAL),
+        _block(f"{heading(BARRIER)}, {SPREAD}", tables.cell_table(trials, BARRIER, plan), keys),
+        _block(f"{heading(LLFC)}, {SPREAD}", tables.cell_table(trials, LLFC, plan), keys),
+    ]
+    if 0 < len(layers) <= SCREEN:
+        blocks.append(_block(f"{LAYERS}, {name(plan.series)} by column", layers, families))
+    shown = found[found["method"].isin(ON_SCREEN)]
+    blocks.append(
+        _block(f"{heading(BARRIER)} with {label(LLFC)}", tables.correlation_table(shown), 2)
+    )
+    return "\n\n".join([*blocks, *warnings(runs)])
+
+
+def _block(title: str, frame: pd.DataFrame, keys: int) -> str:
+    return f"{fill(title, tables.TERMINAL)}\n\n{tables.to_text(frame, keys)}"
