@@ -21,6 +21,7 @@ from sweeps.titles import title_of
 from sweeps.worker import RESULTS
 
 if TYPE_CHECKING:
+    from analysis.frames import Runs
     from sweeps.tracking import Tracker
 
 # A data set's name and how many of its training images are used.
@@ -48,7 +49,9 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
         workers = start(settings) if to_measure else 0
         datasets, tracker = opening.result()
     tracker.remove_abandoned()
-    finished = tracker.finished()
+    # Where nothing is left to measure, what is read of the runs now is what the report is made of.
+    before = None if to_measure else _read(sweep, settings)
+    finished = tracker.finished() if before is None else set(before.trials.get("fingerprint", ()))
     missing = [trial for trial in trials if fingerprint(trial) not in finished]
     measured = [trial for trial in missing if trial not in to_measure]
     jobs = plan(
@@ -67,7 +70,8 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
         for record, reason in failures.items():
             if isinstance(record, Trial):
                 tracker.log_failure(record, reason)
-        _report(sweep, trials, tracker, settings)
+        runs = _read(sweep, settings) if before is None or missing else before
+        _report(sweep, trials, runs, tracker, settings)
     finally:  # what failed is said even if that cannot be written down
         status = _close(sweep, trials, outcome, failures)
     return status
@@ -150,13 +154,24 @@ def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Seq
     )
 
 
-def _report(sweep: Sweep, trials: Sequence[Trial], tracker: "Tracker", settings: Settings) -> None:
+def _read(sweep: Sweep, settings: Settings) -> "Runs":
+    from analysis.runs import load_runs
+
+    return load_runs(settings.tracking, sweep.name)
+
+
+def _report(
+    sweep: Sweep,
+    trials: Sequence[Trial],
+    runs: "Runs",
+    tracker: "Tracker",
+    settings: Settings,
+) -> None:
     """Print and write the answer that these trials give, whatever else the experiment holds."""
     from analysis.report import write_report
-    from analysis.runs import load_runs
     from analysis.summary import summary_text
 
-    runs = load_runs(settings.tracking, sweep.name).only({fingerprint(trial) for trial in trials})
+    runs = runs.only({fingerprint(trial) for trial in trials})
     if not len(runs.trials):
         return
     page = write_report(runs, settings.folder / "reports" / f"{sweep.name}.html", sweep.x)
