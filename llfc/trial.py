@@ -16,7 +16,7 @@ from llfc.connectivity.blend import (
     frozen_copy,
     positions,
 )
-from llfc.connectivity.corrections import CORRECTIONS
+from llfc.connectivity.corrections import CORRECTIONS, Correction
 from llfc.connectivity.distances import weight_distance
 from llfc.connectivity.layerwise import summarise
 from llfc.connectivity.logits import logit_scalars
@@ -41,6 +41,8 @@ from llfc.seeds import stream
 from llfc.specs import DEFAULT_MEASURES, Network, Trial, fingerprint
 
 BATCH = 250  # images a batch; larger ones were no faster on a CPU, and their features take memory
+# Architecture, width, norm, input shape, number of classes.
+Plan = tuple[str, float, str, tuple[int, int, int], int]
 
 
 def connect(
@@ -91,18 +93,9 @@ def connect(
     layers = None if probes is None else names("probes", probes)
     seen, trained_on = _checked(model_a, model_b, test, train, batch_size)
     b, record = _into_one_basis(model_a, model_b, matching, spec, seen, trained_on, seed)
+    unmatched = None if b is model_b else model_b
     line = Line(model_a, b, alpha)
-    chosen = choose_probes(line.a, seen.example(), layers)
-    line.correct(correct(line, trained_on))
-    subject = Subject(
-        line=line,
-        unmatched=None if b is model_b else frozen_copy(model_b),
-        test=seen,
-        train=trained_on,
-        probes=chosen,
-        correction=correct,
-        seed=seed,
-    )
+    subject = _subject(line, unmatched, seen, trained_on, layers, correct, seed)
     return _connection(subject, wanted, record)
 
 
@@ -142,7 +135,7 @@ def run_trial(
         for network in (trial.pair.a, trial.pair.b)
     )
     dataset = dataset.to(device)
-    spec = _spec_of(trial.pair.a, dataset.input_shape, dataset.num_classes)
+    spec = _spec(_plan(trial.pair.a, dataset))
     train = Batches("train", dataset.batches("train", BATCH), BATCH, device_of(a))
     try:
         return connect(
@@ -168,36 +161,21 @@ def check_trial(trial: Trial, dataset: Dataset) -> None:
     Raises:
         ValueError: if a probe's name or pattern matches nothing, or a batch is too small.
     """
-    network = trial.pair.a
-    model = build(
-        network.architecture,
-        width=network.width,
-        norm=network.norm,
-        input_shape=dataset.input_shape,
-        num_classes=dataset.num_classes,
-        generator=stream(0, "init"),
-    )
-    check_batches(model, len(dataset.train_labels), network.recipe.batch_size)
+    model = _untrained(_plan(trial.pair.a, dataset))
+    check_batches(model, len(dataset.train_labels), trial.pair.a.recipe.batch_size)
     images, _ = next(iter(dataset.batches("test", 2)))
     choose_probes(model.eval(), images, trial.probes)
 
 
-def _spec_of(
-    network: Network, input_shape: tuple[int, int, int], num_classes: int
-) -> PermutationSpec:
-    """The symmetry of `network`'s architecture, derived once in a process."""
-    return _spec(network.architecture, network.width, network.norm, input_shape, num_classes)
+def _plan(network: Network, dataset: Dataset) -> Plan:
+    """All that a network is built from, but for its weights."""
+    shape, classes = dataset.input_shape, dataset.num_classes
+    return network.architecture, network.width, network.norm, shape, classes
 
 
-@functools.lru_cache(maxsize=32)
-def _spec(
-    architecture: str,
-    width: float,
-    norm: str,
-    input_shape: tuple[int, int, int],
-    num_classes: int,
-) -> PermutationSpec:
-    model = build(
+def _untrained(plan: Plan) -> nn.Module:
+    architecture, width, norm, input_shape, num_classes = plan
+    return build(
         architecture,
         width=width,
         norm=norm,
@@ -205,7 +183,13 @@ def _spec(
         num_classes=num_classes,
         generator=stream(0, "init"),
     )
-    return permutation_spec(model, torch.zeros(2, *input_shape))
+
+
+@functools.lru_cache(maxsize=32)
+def _spec(plan: Plan) -> PermutationSpec:
+    """The symmetry of all networks of one plan, derived once in a process."""
+    *_, input_shape, _ = plan
+    return permutation_spec(_untrained(plan), torch.zeros(2, *input_shape))
 
 
 def _into_one_basis(
@@ -234,6 +218,29 @@ def _into_one_basis(
     permuted = copy.deepcopy(b)
     permuted.load_state_dict(spec.apply(matching, b.state_dict()))
     return permuted, matching.record
+
+
+def _subject(
+    line: Line,
+    unmatched: nn.Module | None,
+    test: Batches,
+    train: Batches | None,
+    layers: Sequence[str] | None,
+    correct: Correction,
+    seed: int,
+) -> Subject:
+    """What is measured: the line, corrected, its probed layers, and B as it was if it was moved."""
+    probes = choose_probes(line.a, test.example(), layers)
+    line.correct(correct(line, train))
+    return Subject(
+        line=line,
+        unmatched=None if unmatched is None else frozen_copy(unmatched),
+        test=test,
+        train=train,
+        probes=probes,
+        correction=correct,
+        seed=seed,
+    )
 
 
 def _connection(
