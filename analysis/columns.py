@@ -11,6 +11,10 @@ from llfc.results import BARRIERS
 BARRIER = "test_loss_chord"
 LLFC = "llfc_error_mean"
 
+# Where a profile is read, between the first layer at 0 and the last at 1. Not at 0: a first layer
+# without an activation is linear, and its error is rounding. At 1 it is `last`.
+DEPTHS = (0.25, 0.5, 0.75)
+
 # What is nearer to 0 is shown as 0: features are float32 numbers.
 ROUNDING = 1e-7
 
@@ -23,8 +27,14 @@ LABELS: Mapping[str, str] = {
     "llfc_error_mean": "LLFC error (mean over layers)",
     "llfc_error_max": "LLFC error (worst layer)",
     "llfc_error_last": "LLFC error (last layer)",
+    **{f"llfc_error_depth_{depth}": f"LLFC error (at depth {depth})" for depth in DEPTHS},
     "llfc_baseline_mean": "baseline (mean over layers)",
     "llfc_ratio_mean": "LLFC error / baseline (sums over layers)",
+    "llfc_ratio_max": "LLFC error / baseline (worst layer)",
+    "llfc_ratio_last": "LLFC error / baseline (last layer)",
+    **{
+        f"llfc_ratio_depth_{depth}": f"LLFC error / baseline (at depth {depth})" for depth in DEPTHS
+    },
 }
 DEFINITIONS: Mapping[str, str] = {
     "chord barrier": (

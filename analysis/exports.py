@@ -1,5 +1,6 @@
 """Every frame of the study under a name, for the shell and the notebooks; and frames as files."""
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from analysis.columns import BARRIER, LLFC
 from analysis.correlations import METHODS, correlations
 from analysis.explanation import explanations, mediation
 from analysis.frames import Runs
+from analysis.layer_correlations import layer_correlations
 from analysis.layer_prediction import layer_predictions
 from analysis.onset import INSTABILITY, STABLE, onsets
 from analysis.partial import GIVEN, partial_correlations
@@ -79,6 +81,11 @@ def _layers(runs: Runs, wishes: Wishes) -> pd.DataFrame:
     return layer_predictions(runs, wishes.barrier or BARRIER, hold_out=wishes.hold_out)
 
 
+def _layer_correlations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    by = [_axes(name) for name in wishes.by]
+    return layer_correlations(runs, wishes.barrier or BARRIER, by=by)
+
+
 def _onsets(runs: Runs, wishes: Wishes) -> pd.DataFrame:
     barrier = wishes.barrier or INSTABILITY
     return onsets(runs.trials, wishes.x or runs.sweep, barrier=barrier, threshold=wishes.threshold)
@@ -123,6 +130,7 @@ EXPORTS: Mapping[str, Export] = {
     "partial": _partial,
     "explanations": lambda runs, _: explanations(with_summaries(runs)),
     "mediation": _mediation,
+    "layer-correlations": _layer_correlations,
     "layer-predictions": _layers,
     "onsets": _onsets,
     "agreements": _agreements,
@@ -158,12 +166,19 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
     """
     if path.suffix not in (".csv", ".parquet"):
         raise ValueError(f"file must end in .csv or .parquet, got {str(path)!r}")
+    buffer = io.BytesIO()
+    if path.suffix == ".csv":
+        frame.to_csv(buffer, index=False)
+    else:
+        frame.to_parquet(buffer, index=False)
+    return write_bytes(buffer.getvalue(), path)
+
+
+def write_bytes(content: bytes, path: Path) -> Path:
+    """Write `content` to `path`, whole or not at all; its folder is made if it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    if path.suffix == ".csv":
-        frame.to_csv(beside, index=False)
-    else:
-        frame.to_parquet(beside, index=False)
+    beside.write_bytes(content)
     beside.replace(path)
     return path
 

@@ -7,9 +7,7 @@ from analysis.columns import BARRIER
 from analysis.frames import Runs
 from analysis.grid import AXES
 from analysis.held_out import predict, ranks, share
-from analysis.summaries import middle, ratio
-
-DEPTHS = tuple(i / 10 for i in range(1, 11))
+from analysis.summaries import at_depths
 
 
 def layer_predictions(
@@ -28,7 +26,7 @@ def layer_predictions(
         over: whether to take the error over its baseline instead.
 
     Returns:
-        A row a depth of DEPTHS, the best first, and `mean` as depth for the mean over layers:
+        A row a depth of `at_depths`, the best first, and `mean` as depth for the mean over layers:
         `share`, the share of the barrier's variance that was predicted (1 perfect, 0 no better than
         the mean), with its 95 % interval over seeds `low` and `high`, `p`, `seeds`, `note`;
         `held_out`, how many values were held out; `trials`.
@@ -46,7 +44,7 @@ def layer_predictions(
         raise ValueError(
             f"{hold_out} must have at least 2 values to hold out, got {len(set(groups))}"
         )
-    profiles = _profiles(runs, over).reindex(trials["run_id"]).reset_index(drop=True)
+    profiles = at_depths(runs, over=over).reindex(trials["run_id"]).reset_index(drop=True)
     target = ranks(trials, [barrier])[:, 0]
     rows = []
     for depth in map(str, profiles):
@@ -54,15 +52,3 @@ def layer_predictions(
         rows.append({"depth": depth, **share(target, predicted, seeds).columns("share")})
     found = pd.DataFrame(rows).assign(held_out=len(set(groups)), trials=len(trials))
     return found.sort_values("share", ascending=False, ignore_index=True)
-
-
-def _profiles(runs: Runs, over: bool) -> pd.DataFrame:
-    """The LLFC error of each trial at each of DEPTHS and averaged; a row a run."""
-    rows = middle(runs.layers)
-    error = ratio(rows["cos_error"], rows["baseline"]) if over else rows["cos_error"]
-    found = {}
-    for run_id, part in rows.assign(error=error).groupby("run_id", observed=True):
-        values = part["error"].to_numpy(dtype=float)
-        at = dict(zip(map(str, DEPTHS), np.interp(DEPTHS, part["depth"], values), strict=True))
-        found[run_id] = {**at, "mean": values.mean()}
-    return pd.DataFrame.from_dict(found, orient="index")

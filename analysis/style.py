@@ -17,6 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 INK = "#1a1b1e"
+# Inches: one column and both of a paper's page, at which its text keeps its size.
+NARROW, WIDE = 3.3, 6.9
 # Okabe & Ito, "Color Universal Design" (2008): told apart with any colour vision. Yellow and black
 # are left out: the one is lost on light ground, the other on dark.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -115,4 +117,7 @@ def to_svg(figure: Figure, name: str, alt: str) -> str:
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", svg, count=1, flags=re.DOTALL)
     svg = re.sub(r'<svg ([^>]*?)height="[^"]*"', r"<svg \1", svg, count=1, flags=re.DOTALL)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)
+    # As wide as it is, times what reads well on a screen; a narrow screen shrinks or scrolls it.
+    inches = figure.get_figwidth()
+    size = f'style="max-width: {7.5 * inches:.4g}rem; min-width: {4.3 * inches:.4g}rem"'
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" {size} ', 1)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.columns import DEPTHS
 from analysis.frames import Runs
 
-# Where a profile is read, between the first layer at 0 and the last at 1. Not at 0: a first layer
-# without an activation is linear, and its error is rounding. At 1 it is `last`.
-DEPTHS = (0.25, 0.5, 0.75)
+# Where a whole profile is read.
+PLACES = tuple(i / 10 for i in range(1, 11))
 ERRORS: Sequence[str] = (
     *("llfc_error_mean", "llfc_error_max", "llfc_error_last"),
     *(f"llfc_error_depth_{depth}" for depth in DEPTHS),
@@ -47,6 +47,26 @@ def with_summaries(runs: Runs) -> pd.DataFrame:
     joined = pd.concat([trials, new], axis=1)
     ends = [name for name in ("test_error_a", "test_error_b") if name in joined]
     return joined.assign(endpoint_error=joined[ends].mean(axis=1) if len(ends) == 2 else np.nan)
+
+
+def at_depths(runs: Runs, *, over: bool = False) -> pd.DataFrame:
+    """The LLFC error of each trial at each relative depth of PLACES, and `mean`, over its layers.
+
+    Args:
+        runs: what was found.
+        over: whether to take the error over its baseline instead.
+
+    Returns:
+        A row a run, by run id; between layers on the straight line, as in `with_summaries`.
+    """
+    rows = middle(runs.layers)
+    error = ratio(rows["cos_error"], rows["baseline"]) if over else rows["cos_error"]
+    found = {}
+    for run_id, part in rows.assign(error=error).groupby("run_id", observed=True):
+        values = part["error"].to_numpy(dtype=float)
+        at = dict(zip(map(str, PLACES), np.interp(PLACES, part["depth"], values), strict=True))
+        found[run_id] = {**at, "mean": values.mean()}
+    return pd.DataFrame.from_dict(found, orient="index")
 
 
 def middle(layers: pd.DataFrame) -> pd.DataFrame:

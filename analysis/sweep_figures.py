@@ -1,7 +1,7 @@
 """The figures of a sweep: frame in, Figure out."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from analysis.columns import heading
 from analysis.figures import name_layers
 from analysis.grid import LOGARITHMIC, Layout, name, panels, select, show, values
 from analysis.marks import mark
-from analysis.style import looks, new_figure, plain_number, styled
+from analysis.style import WIDE, looks, new_figure, plain_number, styled
 from analysis.tables import layer_keys, layer_means
 
 COLUMNS = 3  # panels beside one another
@@ -84,9 +84,58 @@ def profile_figure(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> 
 
 
 @styled
+def by_layer_figure(
+    measures: Mapping[str, pd.DataFrame], plan: Layout, kinds: Sequence[str]
+) -> Figure:
+    """Means by layer: a column of panels a measure, a row a family of networks, a colour a series.
+
+    Args:
+        measures: frames of `measure_means`, by what their values are.
+        plan: as they were made with.
+        kinds: the values of `kind`, the first drawn solid, the others dashed and dotted.
+    """
+    *families, series = layer_keys(plan)
+    every = pd.concat(list(measures.values()))
+    rows = list(panels(every, tuple(families)))
+    figure = new_figure(WIDE, 0.8 + 2.5 * len(rows))
+    grid = figure.subplots(len(rows), len(measures), squeeze=False)
+    looks_of = _looks(every, series)
+    for column, (title, means) in enumerate(measures.items()):
+        parts = dict(panels(means, tuple(families)))
+        for axes, (family, _) in zip(grid[:, column], rows, strict=True):
+            part = parts.get(family, means.iloc[:0])
+            for value, (colour, marker) in looks_of:
+                _draw_kinds(axes, select(part, series, value), kinds, colour, marker)
+                axes.plot([], [], color=colour, marker=marker, label=show(series, value))
+            names = part.drop_duplicates("index").sort_values("index")["layer"]
+            name_layers(axes, names.tolist())
+            axes.set_ylim(bottom=0)
+            axes.set_ylabel(title)
+            axes.set_title(family)
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, title=name(series), loc="outside upper center", ncols=4)
+    return figure
+
+
+def _draw_kinds(
+    axes: Axes, means: pd.DataFrame, kinds: Sequence[str], colour: str, marker: str
+) -> None:
+    for kind, line in zip(kinds, ("-", "--", ":"), strict=False):
+        part = means[means["kind"] == kind].sort_values("index")
+        first: Any = {"marker": marker} if kind == kinds[0] else {"linewidth": 1}
+        axes.plot(part["index"], part["mean"], line, color=colour, **first)
+        if kind == kinds[0]:
+            sd = part["sd"].fillna(0)
+            low = np.maximum(part["mean"] - sd, 0)
+            axes.fill_between(
+                part["index"], low, part["mean"] + sd, color=colour, alpha=0.15, linewidth=0
+            )
+
+
+@styled
 def scatter_figure(trials: pd.DataFrame, x: str, y: str, series: str, title: str = "") -> Figure:
     """A point a trial: `y` against `x`, a colour and a marker a series."""
-    figure = new_figure(5.6, 4.2)
+    figure = new_figure(WIDE, 3.6)
     axes = figure.add_subplot()
     for value, (colour, marker) in _looks(trials, series):
         part = select(trials, series, value)
@@ -104,15 +153,14 @@ def scatter_figure(trials: pd.DataFrame, x: str, y: str, series: str, title: str
     axes.set_xlabel(f"{heading(x)}, α = 1/2" if x.startswith("llfc_") else heading(x))
     axes.set_ylabel(heading(y))
     axes.set_title(title)
-    axes.legend(title=name(series))
+    figure.legend(title=name(series), loc="outside right upper")
     return figure
 
 
 def _grid_of_axes(count: int, height: float) -> tuple[Figure, list[Axes]]:
     across = min(count, COLUMNS)
     down = -(-count // across)
-    wide = 6.4 if across == 1 else 3.4 * across
-    figure = new_figure(wide, height * down + 0.4)
+    figure = new_figure(WIDE, height * down + 0.4)
     grid = figure.subplots(down, across, squeeze=False, sharey=True).ravel().tolist()
     for spare in grid[count:]:
         spare.remove()

@@ -1,6 +1,8 @@
 """The tables of a sweep: frame in, frame out; and any frame as text for a terminal."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,6 +91,41 @@ def correlation_table(found: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return frame if found["left_out"].any() else frame.drop(columns="left out")
+
+
+def estimate(
+    value: float, low: float = math.nan, high: float = math.nan, p: float = math.nan
+) -> str:
+    """An estimate with its interval and p value, as far as there are any.
+
+    >>> estimate(0.631, 0.24, 0.841), estimate(0.631, p=0.0312), estimate(math.nan)
+    ('0.63 (0.24 to 0.84)', '0.63, p 0.031', '–')
+    """
+    if math.isnan(value):
+        return "–"
+    interval = "" if math.isnan(low) else f" ({plain(low)} to {plain(high)})"
+    return f"{plain(value)}{interval}" + ("" if math.isnan(p) else f", p {p:.2g}")
+
+
+def estimates(found: pd.DataFrame, value: str, p: str | None = None) -> list[str]:
+    """`estimate` of each row: its columns `value`, low and high, and `p` if that is a column."""
+    columns = [found[name] for name in (value, "low", "high", *([p] if p else []))]
+    return [estimate(*row) for row in zip(*columns, strict=True)]
+
+
+def told(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A table for people, without the columns of words that say nothing anywhere."""
+    frame = pd.DataFrame(columns)
+    return frame.loc[:, [not (frame[name] == "").all() for name in frame]]
+
+
+def plain(value: float) -> str:
+    """`value` to two decimals, or two digits if that is more.
+
+    >>> plain(0.631), plain(0.0012), plain(15.234), plain(0)
+    ('0.63', '0.0012', '15.23', '0.00')
+    """
+    return f"{value:.2g}" if 0 < abs(value) < 0.1 else f"{value:.2f}"
 
 
 def _values(column: "pd.Series[float]") -> list[str]:

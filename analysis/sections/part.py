@@ -1,17 +1,21 @@
 """What a section of the page is, and what it is made from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.answer import counts
 from analysis.columns import BARRIER, LLFC
 from analysis.correlations import correlations
 from analysis.frames import Runs
 from analysis.grid import Layout, layout, values
 from analysis.summaries import with_summaries
+
+# What an interval of the page is, for its caption.
+SEEDS = "Intervals are 95 % ones over seeds (Student's t between the seeds' own estimates)."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,8 +39,25 @@ class Findings:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """A table of a section.
+
+    Attributes:
+        key: what no other table of the page is called.
+        frame: text, for people.
+        caption: what its numbers are.
+        numbers: the same for a program; by default `frame`.
+    """
+
+    key: str
+    frame: pd.DataFrame
+    caption: str
+    numbers: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
-    """A section of the page: a figure with its caption, a table with its caption, or both.
+    """A section of the page: a figure, tables, or why there is neither.
 
     Attributes:
         key: what no other section is called: the beginning of the ids in its figure.
@@ -44,8 +65,8 @@ class Part:
         figure: what is drawn.
         caption: what is drawn there: definition, unit, what a point and an interval are.
         alt: what a reader who cannot see the figure is told; by default the caption.
-        table: text, for people.
-        table_caption: likewise.
+        tables: its tables.
+        note: a line in place of what the sweep cannot say, and why.
     """
 
     key: str
@@ -53,8 +74,8 @@ class Part:
     figure: Figure | None = None
     caption: str = ""
     alt: str = ""
-    table: pd.DataFrame | None = None
-    table_caption: str = ""
+    tables: Sequence[Table] = ()
+    note: str = ""
 
 
 def find(runs: Runs, x: str | None = None) -> Findings:
@@ -76,6 +97,11 @@ def groups(trials: pd.DataFrame, plan: Layout) -> list[str]:
     """The axes within whose values correlations are given as well."""
     axes = dict.fromkeys([plan.series, "matching", "architecture"])
     return [axis for axis in axes if len(values(trials, axis)) > 1]
+
+
+def basis(trials: pd.DataFrame) -> str:
+    """The sentence of a caption that says what its numbers rest on."""
+    return f"Over {counts(trials)}."
 
 
 # None where the sweep has nothing to say.

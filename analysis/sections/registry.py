@@ -2,13 +2,21 @@
 
 from collections.abc import Sequence
 
-from analysis.sections import sweep
+from analysis.sections import connected, explained, measured, sweep, together
 from analysis.sections.part import Findings, Part, Section
 
 SECTIONS: Sequence[Section] = (
     sweep.barriers,
     sweep.scatter,
     sweep.layers,
+    together.association,
+    together.depths,
+    together.prediction,
+    explained.explanation,
+    connected.onset,
+    connected.agreement,
+    measured.conditions,
+    measured.stitching,
 )
 
 

@@ -4,7 +4,7 @@ from analysis import answer, sweep_figures, tables
 from analysis.columns import BARRIER, LLFC, heading, label
 from analysis.grid import name
 from analysis.marks import hint
-from analysis.sections.part import Findings, Part
+from analysis.sections.part import Findings, Part, Table
 
 
 def barriers(findings: Findings) -> Part:
@@ -18,8 +18,14 @@ def barriers(findings: Findings) -> Part:
             f"{heading(BARRIER)} against {name(plan.x)}, by {name(plan.series)}. Full markers are"
             f" means over seeds; a faint point is one trial.{hint(trials)}"
         ),
-        table=tables.cell_table(trials, BARRIER, plan),
-        table_caption=f"{heading(BARRIER)}, {tables.SPREAD}.",
+        tables=[
+            Table(
+                key="barrier",
+                frame=tables.cell_table(trials, BARRIER, plan),
+                caption=f"{heading(BARRIER)}, {tables.SPREAD}.",
+                numbers=tables.across(trials, BARRIER, plan),
+            )
+        ],
     )
 
 
@@ -35,8 +41,14 @@ def scatter(findings: Findings) -> Part:
         figure=sweep_figures.scatter_figure(trials, LLFC, BARRIER, series, title),
         caption=caption + hint(trials),
         alt=f"{caption} {title}.",
-        table=tables.correlation_table(findings.found),
-        table_caption="Correlation of the two, over all trials and within groups; 95 % intervals.",
+        tables=[
+            Table(
+                key="correlations",
+                frame=tables.correlation_table(findings.found),
+                caption="Correlation, over all trials and within groups, with 95 % intervals.",
+                numbers=findings.found,
+            )
+        ],
     )
 
 
@@ -51,6 +63,12 @@ def layers(findings: Findings) -> Part:
             "LLFC error at α = 1/2 by layer (solid), averaged over all trials of a series, with one"
             " standard deviation over trials, beside its baseline (dashed)."
         ),
-        table=tables.layer_table(runs.trials, runs.layers, plan),
-        table_caption=f"{tables.LAYERS}.",
+        tables=[
+            Table(
+                key="layers",
+                frame=tables.layer_table(runs.trials, runs.layers, plan),
+                caption=f"{tables.LAYERS}.",
+                numbers=tables.layer_means(runs.trials, runs.layers, plan),
+            )
+        ],
     )

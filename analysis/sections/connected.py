@@ -1,0 +1,130 @@
+"""Where are pairs connected, and does LLFC hold in the same trials?"""
+
+import pandas as pd
+
+from analysis.agreement import LLFC_THRESHOLDS, agreements, roc, roc_area
+from analysis.columns import LLFC, label, phrase
+from analysis.grid import name
+from analysis.onset import INSTABILITY, STABLE, onsets
+from analysis.sections.part import SEEDS, Findings, Part, Table, basis
+from analysis.statistics_figures import agreement_figure, forest_figure
+from analysis.tables import estimate, estimates, told
+
+AXES = ("width", "spawn_epoch")
+HOLDS = f"LMC holds where {phrase(INSTABILITY)} is below {100 * STABLE:g} % (Frankle et al. 2020)"
+
+
+def onset(findings: Findings) -> Part | None:
+    """From which width, or spawn epoch, on pairs are connected."""
+    trials = findings.runs.trials
+    axes = [axis for axis in AXES if trials[axis].dropna().nunique() > 1]
+    if not axes or INSTABILITY not in trials:
+        return None
+    found = pd.concat([onsets(trials, axis).assign(axis=name(axis)) for axis in axes])
+    rows = found.assign(
+        panel=[f"onset in {axis}" for axis in found["axis"]],
+        series="",
+        label=[group or "all trials" for group in found["group"]],
+        value=found["onset"],
+    )
+    title = f"From which {' and which '.join(map(name, axes))} on pairs are connected"
+    scales = {
+        panel: "log" if (trials[axis].dropna() > 0).all() else "symlog"
+        for panel, axis in zip(rows["panel"].unique(), axes, strict=True)
+    }
+    drawn = None
+    if found["onset"].notna().any():
+        drawn = forest_figure(rows, ", ".join(map(name, axes)), zero=None, scales=scales)
+    shown = told(
+        {
+            "axis": found["axis"],
+            "group": rows["label"],
+            "onset (95 % interval)": estimates(found, "onset"),
+            "seeds with an onset": found["seeds"],
+            "never": found["never"],
+            "from the start": found["from_start"],
+            "note": found["note"],
+        }
+    )
+    return Part(
+        key="onset",
+        title=title,
+        figure=drawn,
+        caption=(
+            f"{HOLDS}. The onset of a seed is where it begins to hold for all larger values of the"
+            f" axis, between two values of the grid on the straight line of a logarithmic axis."
+            f" {SEEDS} {basis(trials)}"
+        ),
+        tables=[
+            Table(
+                key="onset",
+                frame=shown,
+                caption=(
+                    "Onset, in the unit of the axis; in how many seeds there is none inside the"
+                    " grid, as pairs are never connected, or from its start on. With such seeds"
+                    f" there is no interval. {HOLDS}."
+                ),
+                numbers=found,
+            )
+        ],
+    )
+
+
+def agreement(findings: Findings) -> Part | None:
+    """The 2×2 table of LMC and LLFC at several thresholds, and the ROC over all of them."""
+    trials = findings.runs.trials
+    if INSTABILITY not in trials:
+        return None
+    found = agreements(trials, lmc=[STABLE])
+    title = "Does LLFC hold where LMC holds?"
+    if found[["both", "lmc_only"]].iloc[0].sum() in (0, found.iloc[0][COUNTS].sum()):
+        word = "no" if found.iloc[0]["both"] + found.iloc[0]["lmc_only"] == 0 else "every"
+        note = f"Left out: {HOLDS}, which is so in {word} trial, so there is nothing to tell apart."
+        return Part(key="agreement", title=title, note=note)
+    best = found.iloc[int(found["kappa"].fillna(-1).argmax())]
+    curve, area = roc(trials), roc_area(trials).iloc[0]
+    linear = f"LLFC error < {best['llfc']:g}"
+    square = pd.DataFrame(
+        [[best["both"], best["lmc_only"]], [best["llfc_only"], best["neither"]]],
+        index=["LMC", "no LMC"],
+        columns=[linear, "not so"],
+    )
+    size = estimate(area["area"], area["low"], area["high"])
+    shown = told(
+        {
+            "LLFC error below": [f"{threshold:g}" for threshold in found["llfc"]],
+            "both": found["both"],
+            "LMC only": found["lmc_only"],
+            "LLFC only": found["llfc_only"],
+            "neither": found["neither"],
+            "agree (95 % interval)": estimates(found, "agree"),
+            "kappa": [estimate(kappa) for kappa in found["kappa"]],
+        }
+    )
+    return Part(
+        key="agreement",
+        title=title,
+        figure=agreement_figure(square, curve, f"trials, κ = {best['kappa']:.2f}", f"area {size}"),
+        caption=(
+            f"{HOLDS}; LLFC holds where {label(LLFC)} is below a threshold, of which nature gives"
+            f" none. Left, the one of {', '.join(map(str, LLFC_THRESHOLDS))} with the highest κ of"
+            " these very trials, so that it flatters; right, every threshold. The area under it is"
+            " how often, of two trials of a seed of which one is connected, that one has the"
+            f" smaller LLFC error; 0.5 is chance. Its interval is over {area['seeds']} seeds"
+            f" (Student's t). {basis(trials)}"
+        ),
+        tables=[
+            Table(
+                key="agreement",
+                frame=shown,
+                caption=(
+                    "Counts of trials at each threshold of LLFC; agree is the share in which both"
+                    " hold or neither, within a seed; κ is Cohen's, 0 by chance alone."
+                ),
+                numbers=found,
+            ),
+        ],
+    )
+
+
+COUNTS = ["both", "lmc_only", "llfc_only", "neither"]

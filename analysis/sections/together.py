@@ -1,0 +1,150 @@
+"""Do barrier and LLFC error go together: whichever barrier, whichever layers?"""
+
+import pandas as pd
+
+from analysis.associations import associations
+from analysis.columns import BARRIER, heading, label, phrase
+from analysis.layer_correlations import layer_correlations
+from analysis.layer_prediction import layer_predictions
+from analysis.sections.part import SEEDS, Findings, Part, Table, basis, groups
+from analysis.statistics_figures import forest_figure, heat_figure
+from analysis.tables import estimates
+from llfc.results import BARRIERS
+
+# The other definition of each, the height above the mean of the ends, is in the table of numbers.
+CHORDS = tuple(name for name in BARRIERS if name.endswith("_chord"))
+METHOD = "Spearman"
+
+
+def association(findings: Findings) -> Part | None:
+    """Every chord barrier with every LLFC summary, their p values corrected for their number."""
+    trials = findings.trials
+    found = associations(
+        trials, barriers=[name for name in CHORDS if name in trials], methods=[METHOD]
+    )
+    title = "Every barrier with every summary of the layers"
+    if found["within"].isna().all():
+        return Part(key="associations", title=title, note=f"Left out: {found['note'].iloc[0]}.")
+    tests = int(found["tests"].iloc[0])
+    rows = found.assign(
+        panel=[f"barrier of the {name.split('_')[1]}" for name in found["barrier"]],
+        series=[name.split("_")[0] for name in found["barrier"]],
+        label=[label(name) for name in found["error"]],
+        value=found["within"],
+    )
+    caption = (
+        f"{METHOD}'s ρ within a seed of each chord barrier (loss in nats, error as a share of"
+        " images; train and test) with each summary of the layers' LLFC errors at α = 1/2; a ratio"
+        f" is an error over its baseline. {SEEDS} {basis(trials)}"
+    )
+    corrected = (
+        f"p is that of the t test over seeds that ρ is 0, corrected for all {tests} tests of this"
+        " table (Benjamini & Yekutieli 2001)."
+        if tests
+        else "There are too few seeds for intervals and tests."
+    )
+    told = rows.assign(
+        cell=estimates(found, "within", "p_adjusted"),
+        barrier=[f"{split} {metric}" for split, metric, _ in found["barrier"].str.split("_")],
+    )
+    return Part(
+        key="associations",
+        title=title,
+        figure=forest_figure(rows, f"{METHOD}'s ρ within a seed", series="split"),
+        caption=caption,
+        tables=[
+            Table(
+                key="associations",
+                frame=_square(told, "label", "barrier", "cell").reset_index(names="LLFC summary"),
+                caption=f"{METHOD}'s ρ within a seed with its 95 % interval, by chord barrier."
+                f" {corrected}",
+                numbers=found,
+            )
+        ],
+    )
+
+
+def depths(findings: Findings) -> Part | None:
+    """The barrier with the LLFC error at each depth, over all trials and within groups."""
+    runs, plan = findings.runs, findings.plan
+    found = layer_correlations(runs, by=groups(runs.trials, plan), method=METHOD)
+    if found["within"].isna().all():
+        return None
+    found = found.assign(depth=[_depth(depth) for depth in found["depth"]])
+    told = found.assign(cell=estimates(found, "within"))
+    return Part(
+        key="depths",
+        title="Which layers go with the barrier",
+        figure=heat_figure(
+            _square(found, "group", "depth", "within"),
+            "relative depth of the layer",
+            "ρ within a seed",
+        ),
+        caption=(
+            f"{METHOD}'s ρ within a seed of {phrase(BARRIER)} with the LLFC error (α = 1/2) of the"
+            " layer at each relative depth, between layers on the straight line: the first layer is"
+            f" at 0, the last at 1; mean is over layers. {basis(runs.trials)}"
+        ),
+        tables=[
+            Table(
+                key="depths",
+                frame=_square(told, "group", "depth", "cell").reset_index(),
+                caption=f"The same with 95 % intervals. {SEEDS}",
+                numbers=found,
+            )
+        ],
+    )
+
+
+def prediction(findings: Findings) -> Part | None:
+    """How well each depth's LLFC error predicts the barrier where no fit has seen it."""
+    runs = findings.runs
+    held = next((a for a in ("architecture", "seed") if runs.trials[a].nunique() > 1), None)
+    title = "Which layer predicts the barrier best"
+    if held is None:
+        return None
+    found = layer_predictions(runs, hold_out=held)
+    if found["share"].isna().all():
+        return None
+    rows = found.assign(
+        panel="", series="", label=[_depth(depth) for depth in found["depth"]], value=found["share"]
+    )
+    ordered = rows.sort_values("depth", kind="stable")
+    best = rows.iloc[0]
+    shown = pd.DataFrame(
+        {
+            "relative depth": rows["label"],
+            "share predicted (95 % interval)": estimates(rows, "share"),
+            "seeds": rows["seeds"],
+        }
+    )
+    return Part(
+        key="prediction",
+        title=title,
+        figure=forest_figure(ordered, f"share of the variance of {phrase(BARRIER)} predicted"),
+        caption=(
+            f"{heading(BARRIER)}, in ranks, predicted from the LLFC error at one relative depth by"
+            f" a line that was fitted without the {held} it is judged on ({best['held_out']} held"
+            " out in turn): 1 is perfect, 0 no better than the mean. Best at"
+            f" {best['label']}. {SEEDS} {basis(runs.trials)}"
+        ),
+        tables=[
+            Table(
+                key="prediction",
+                frame=shown,
+                caption="Share of the variance that was predicted, best depth first.",
+                numbers=found,
+            )
+        ],
+    )
+
+
+def _square(found: pd.DataFrame, rows: str, columns: str, value: str) -> pd.DataFrame:
+    """The column `value` by two others, in the order in which these come."""
+    wide = found.pivot(index=rows, columns=columns, values=value)
+    wide.columns.name = None
+    return wide.reindex(index=found[rows].unique(), columns=found[columns].unique())
+
+
+def _depth(depth: str) -> str:
+    return "mean" if depth == "mean" else f"{float(depth):g}"
