@@ -1,6 +1,5 @@
-"""Data sets: what the batches hold, which images a limit takes, and what a bad folder is called."""
+"""Data sets: what the batches hold, which images a limit takes, and what is refused."""
 
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -10,12 +9,12 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from llfc.assets import build as assets_build
 from llfc.batches import CROP, Jitter
 from llfc.data import DATASETS, Dataset, load_dataset, resolve_dataset
 from llfc.seeds import stream
+from tests.pictures import picture_folder
 
 
 @pytest.fixture(scope="module")
@@ -212,197 +211,6 @@ def test_a_damaged_file_put_there_by_hand_is_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"MNIST is not in .*, or damaged there") as caught:
         load_dataset("mnist", cache=tmp_path, data_root=tmp_path)
     assert "\n" not in str(caught.value)
-
-
-# Image folders.
-
-
-def picture_folder(folder, *, colour=False, test="test", classes=("cat", "dog")):
-    """Two pictures a class and split, PNG, 8 pixels high and 6 wide."""
-    rng = np.random.default_rng(0)
-    for split in ("train", test):
-        for name in classes:
-            (folder / split / name).mkdir(parents=True)
-            for i in range(2):
-                shape = (8, 6, 3) if colour else (8, 6)
-                pixels = rng.integers(0, 256, shape, dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
-    return folder
-
-
-@pytest.mark.parametrize("test", ["test", "val"])
-@pytest.mark.parametrize("colour", [False, True])
-def test_a_folder_is_read_pixel_by_pixel(tmp_path, test, colour):
-    folder = picture_folder(tmp_path / "pets", colour=colour, test=test)
-    dataset = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
-    assert dataset.input_shape == (3 if colour else 1, 8, 6)
-    for split, name in (("train", "train"), ("test", test)):
-        images, labels = dataset.split(split)
-        assert labels.tolist() == [0, 0, 1, 1]
-        files = sorted((folder / name).glob("*/*.png"))
-        for image, file in zip(images, files, strict=True):
-            pixels = np.asarray(Image.open(file))
-            expected = pixels.transpose(2, 0, 1) if colour else pixels[None]
-            assert np.array_equal(image, expected)
-
-
-def test_a_folder_is_named_by_its_content_wherever_it_lies(tmp_path):
-    cache = tmp_path / "cache"
-    folder = picture_folder(tmp_path / "pets")
-    name = resolve_dataset(f"imagefolder:{folder}", cache)
-    assert name.startswith("imagefolder:pets@")
-    assert resolve_dataset(name, cache) == name
-    moved = shutil.copytree(folder, tmp_path / "elsewhere" / "pets")
-    assert resolve_dataset(f"imagefolder:{moved}", tmp_path / "other cache") == name
-
-    shutil.copy(folder / "train" / "cat" / "0.png", folder / "train" / "cat" / "1.png")
-    changed = resolve_dataset(f"imagefolder:{folder}", cache)
-    assert changed != name
-    (folder / "train" / "dog").rename(folder / "train" / "eel")
-    (folder / "test" / "dog").rename(folder / "test" / "eel")
-    assert resolve_dataset(f"imagefolder:{folder}", cache) not in (name, changed)
-
-
-def test_a_resolved_name_needs_the_cache_alone(tmp_path):
-    folder = picture_folder(tmp_path / "pets")
-    name = resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
-    direct = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
-    shutil.rmtree(folder)
-    cached = load_dataset(name, cache=tmp_path / "cache")
-    assert direct.name == cached.name == name
-    assert torch.equal(direct.train_images, cached.train_images)
-
-
-def test_a_decoded_folder_is_not_decoded_again(tmp_path, monkeypatch):
-    folder = picture_folder(tmp_path / "pets")
-    name = resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
-    monkeypatch.setattr(Image, "open", None)
-    assert resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache") == name
-
-
-def test_a_damaged_cache_is_decoded_again_from_the_folder_and_refused_without(tmp_path):
-    folder = picture_folder(tmp_path / "pets")
-    name = resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
-    (cached,) = (tmp_path / "cache").glob("*.npz")
-    cached.write_bytes(cached.read_bytes()[:-40])
-    with pytest.raises(ValueError, match="is damaged"):
-        load_dataset(name, cache=tmp_path / "cache")
-    assert load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache").name == name
-
-
-def test_images_are_brought_to_the_first_size_or_the_stated_one(tmp_path):
-    folder = picture_folder(tmp_path / "pets")
-    Image.new("RGB", (30, 20), (9, 99, 199)).save(folder / "train" / "dog" / "big.png")
-    as_first = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
-    assert as_first.input_shape == (3, 8, 6)  # one image with colours makes all RGB
-    last = as_first.train_images[-1]
-    assert last.amax((1, 2)).tolist() == last.amin((1, 2)).tolist() == [9, 99, 199]
-    stated = load_dataset(f"imagefolder:{folder}#12", cache=tmp_path / "cache")
-    assert stated.input_shape == (3, 12, 12)
-    assert stated.name != as_first.name
-
-
-def test_hidden_files_and_what_is_no_image_are_passed_over(tmp_path):
-    folder = picture_folder(tmp_path / "pets")
-    name = resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
-    (folder / "train" / "cat" / ".hidden.png").write_text("x")
-    (folder / "train" / "cat" / "notes.txt").write_text("x")
-    (folder / "train" / ".cache").mkdir()
-    assert resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache") == name
-
-
-def _no_folder(folder):
-    shutil.rmtree(folder)
-
-
-def _no_test(folder):
-    shutil.rmtree(folder / "test")
-
-
-def _no_classes(folder):
-    for split in ("train", "test"):
-        shutil.rmtree(folder / split)
-        (folder / split).mkdir()
-
-
-def _odd_class(folder):
-    (folder / "test" / "dog").rename(folder / "test" / "dgo")
-
-
-def _empty_class(folder):
-    for path in (folder / "train" / "cat").iterdir():
-        path.unlink()
-
-
-def _not_an_image(folder):
-    (folder / "train" / "cat" / "0.png").write_text("nothing of the kind")
-
-
-def _cut_short(folder):
-    path = folder / "test" / "dog" / "1.png"
-    path.write_bytes(path.read_bytes()[:60])
-
-
-def _deep(folder):
-    Image.fromarray(np.zeros((8, 6), np.uint16)).save(folder / "train" / "cat" / "0.png")
-
-
-def _link_out(folder):
-    outside = folder.parent / "outside.png"
-    Image.new("L", (6, 8)).save(outside)
-    (folder / "train" / "cat" / "link.png").symlink_to(outside)
-
-
-def _split_link_out(folder):
-    (folder / "test").rename(folder.parent / "outside")
-    (folder / "test").symlink_to(folder.parent / "outside")
-
-
-def _dangling(folder):
-    (folder / "train" / "cat" / "link.png").symlink_to(folder / "train" / "gone.png")
-
-
-@pytest.mark.parametrize(
-    ("harm", "line"),
-    [
-        (_no_folder, "pets does not exist or is not a folder"),
-        (_no_test, "must hold a folder test/ or val/, has none"),
-        (_no_classes, "train/ has no class folders"),
-        (_odd_class, "class 'dgo' is in one split only"),
-        (_empty_class, "train/cat has no images"),
-        (_not_an_image, "train/cat/0.png cannot be read: cannot identify image file"),
-        (_cut_short, "test/dog/1.png cannot be read: "),
-        (_deep, "train/cat/0.png cannot be read: must have 8 bits a channel, has mode I"),
-        (_link_out, "train/cat/link.png is a link out of it"),
-        (_split_link_out, "test is a link out of it"),
-        (_dangling, "train/cat/link.png: No such file"),
-    ],
-)
-def test_a_bad_folder_is_one_line_and_leaves_nothing(tmp_path, harm, line):
-    folder = picture_folder(tmp_path / "pets")
-    harm(folder)
-    with pytest.raises(ValueError, match=r".*") as caught:
-        resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
-    assert line in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not list(tmp_path.glob("cache/*"))
-
-
-def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
-    folder = picture_folder(tmp_path / "pets")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"file.*(Not a directory|File exists)"):
-        resolve_dataset(f"imagefolder:{folder}", tmp_path / "file")
-
-
-def test_a_folder_without_a_name_is_not_the_current_one(tmp_path):
-    with pytest.raises(ValueError, match=r"^dataset must be imagefolder:PATH, got no path"):
-        resolve_dataset("imagefolder:", tmp_path)
-
-
-def test_an_unknown_resolved_name_is_one_line(tmp_path):
-    with pytest.raises(ValueError, match=r"pets@01234567 does not exist"):
-        load_dataset("imagefolder:pets@01234567", cache=tmp_path)
 
 
 def test_torchvision_is_loaded_for_its_own_sets_only(tmp_path):

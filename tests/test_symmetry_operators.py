@@ -15,7 +15,6 @@ from tests.wired import (
     image,
     lin,
     on_images,
-    tokens,
 )
 
 
@@ -49,44 +48,12 @@ def without_gradients(h):
         return h.relu() * 2
 
 
-def experts(m, x):
-    x = m.embed(x)
-    y = torch.einsum("bd,edh->beh", x, m.up).relu()
-    return m.head(torch.einsum("be,beh,ehd->bd", m.gate(x).softmax(-1), y, m.down))
-
-
-def routed(m, x):
-    x = m.embed(x)
-    gate = m.gate(x)
-    values, places = gate.topk(2, -1)
-    weight = torch.zeros_like(gate).scatter(-1, places, values.softmax(-1))
-    return m.head((torch.stack([m.a(x), m.b(x), m.c(x)], 1) * weight[..., None]).sum(1))
-
-
-def mixer(m, x):
-    x = m.embed(x)
-    x = x + m.wide(F.gelu(m.mix(m.norm(x).transpose(1, 2)))).transpose(1, 2)
-    return m.head(x.mean(1))
-
-
 def turned(h):
     pairs = torch.view_as_complex(h.view(2, 3, 2))
     return torch.view_as_real(pairs * torch.polar(torch.ones(3), torch.arange(3.0))).flatten(1)
 
 
-def recurrent(layer, outputs=4, x=tokens):
-    return Net(lambda m, x: m.head(m.layer(x)[0]), layer=layer, head=lin(outputs, 2)), [x]
-
-
-def standardised(m, x):
-    w = m.w - m.w.mean((1, 2, 3), keepdim=True)
-    w = w / (m.w.std((1, 2, 3), keepdim=True) + 1e-5)
-    x = m.stem(x)
-    return m.head(F.relu(F.conv2d(x, w, groups=x.shape[1] // w.shape[1])))
-
-
 EDGES = torch.tensor([[0, 1, 2], [1, 2, 2]])  # from, to
-norms = nn.utils.parametrizations
 
 # name -> (model, inputs, the sizes of its groups)
 CASES = {
@@ -141,47 +108,6 @@ CASES = {
     "a slice added to": lambda: (*between(added_to_a_slice), []),
     "a result written": lambda: (*between(a_result_written), [5]),
     "without gradients": lambda: (*between(without_gradients), [5]),
-    "weight norm": lambda: (
-        chain(norms.weight_norm(lin(3, 5)), nn.ReLU(), norms.weight_norm(lin(5, 2))),
-        [torch.randn(2, 3)],
-        [5],
-    ),
-    "spectral norm": lambda: (
-        chain(norms.spectral_norm(lin(3, 5)), nn.ReLU(), norms.spectral_norm(lin(5, 2))),
-        [torch.randn(2, 3)],
-        [5],
-    ),
-    "weight standardisation": lambda: (
-        Net(standardised, stem=conv(3, 6, 1), w=P(5, 6, 3, 3), head=conv(5, 2, 1)),
-        [image()],
-        [6, 5],
-    ),
-    "weight standardisation in groups": lambda: (
-        Net(standardised, stem=conv(3, 6, 1), w=P(4, 3, 3, 3), head=conv(4, 2, 1)),
-        [image()],
-        [2, 3, 3, 2, 2],
-    ),
-    "low rank": lambda: (
-        Net(
-            lambda m, x: m.last(F.relu(F.linear(x, m.w + m.a @ m.b))),
-            w=P(5, 3),
-            a=P(5, 2),
-            b=P(2, 3),
-            last=lin(5, 2),
-        ),
-        [torch.randn(2, 3)],
-        [5, 2],
-    ),
-    "lstm": lambda: (*recurrent(nn.LSTM(5, 4, batch_first=True)), [4]),
-    "lstm, two layers both ways": lambda: (
-        *recurrent(nn.LSTM(5, 4, 2, batch_first=True, bidirectional=True), 8),
-        [4, 4, 4, 4],
-    ),
-    "the last state of two layers": lambda: (
-        Net(lambda m, x: m.head(m.layer(x)[1][-1]), layer=nn.GRU(5, 4, 2), head=lin(4, 2)),
-        [tokens],
-        [4, 4],
-    ),
     "stacked and flattened": lambda: (
         *between(lambda h: torch.stack([h[:, :4], h[:, 4:].relu()], 2).flatten(1), 8),
         [4, 4],
@@ -189,22 +115,6 @@ CASES = {
     "stacked and summed": lambda: (
         *between(lambda h: torch.stack([h[:, :4], h[:, 4:].relu()]).sum(0), 8, 4),
         [4],
-    ),
-    "lstm over many steps": lambda: (
-        *recurrent(nn.LSTM(5, 4, batch_first=True), x=torch.randn(2, 400, 5)),
-        [4],
-    ),
-    "gru": lambda: (*recurrent(nn.GRU(5, 4, batch_first=True)), [4]),
-    "bilinear": lambda: (
-        Net(
-            lambda m, x: m.last(F.relu(m.both(m.a(x), m.b(x)))),
-            a=lin(3, 5),
-            b=lin(3, 4),
-            both=nn.Bilinear(5, 4, 3),
-            last=lin(3, 2),
-        ),
-        [torch.randn(2, 3)],
-        [5, 4, 3],
     ),
     "distances": lambda: (
         Net(lambda m, x: torch.cdist(m.a(x), m.c), a=lin(3, 5), c=P(4, 5)),
@@ -247,44 +157,6 @@ CASES = {
         [image()],
         [5, 2],
     ),
-    # Groups of six, then runs of eight: what lies in both of one pair is a group.
-    "runs across groups": lambda: (
-        chain(conv(3, 12, 1), conv(12, 24, 1, groups=4), nn.GroupNorm(3, 24), conv(24, 2, 1)),
-        [image()],
-        [3, 3, 3, 3, 6, 2, 4, 4, 2, 6],
-    ),
-    "mixer": lambda: (
-        Net(
-            mixer,
-            embed=lin(5, 6),
-            norm=nn.LayerNorm(6),
-            mix=lin(4, 7),
-            wide=lin(7, 4),
-            head=lin(6, 2),
-        ),
-        [tokens],
-        [6, 7],
-    ),
-    "experts": lambda: (
-        Net(
-            experts, embed=lin(3, 6), gate=lin(6, 3), up=P(3, 6, 4), down=P(3, 4, 5), head=lin(5, 2)
-        ),
-        [torch.randn(2, 3)],
-        [6, 5, 3, 4, 4, 4],
-    ),
-    "routed experts": lambda: (
-        Net(
-            routed,
-            embed=lin(3, 6),
-            gate=lin(6, 3),
-            a=lin(6, 4),
-            b=lin(6, 4),
-            c=lin(6, 4),
-            head=lin(4, 2),
-        ),
-        [torch.randn(2, 3)],
-        [6, 4],
-    ),
     # A graph network: what comes along each edge is summed up at its end.
     "messages along edges": lambda: (
         *between(lambda h: torch.zeros(3, 5).index_add(0, EDGES[1], h[EDGES[0]]), x=P(3, 3)),
@@ -307,34 +179,11 @@ CASES = {
         *between(lambda h: torch.complex(h[:, :4], h[:, 4:].relu()).abs(), 8, 4),
         [4],
     ),
-    "gru cell": lambda: (
-        Net(
-            lambda m, x: m.head(m.cell(x[:, 1], m.cell(x[:, 0]))),
-            cell=nn.GRUCell(5, 4),
-            head=lin(4, 2),
-        ),
-        [tokens],
-        [4],
-    ),
-    "lstm cell": lambda: (
-        Net(
-            lambda m, x: m.head(m.cell(x[:, 1], m.cell(x[:, 0]))[0]),
-            cell=nn.LSTMCell(5, 4),
-            head=lin(4, 2),
-        ),
-        [tokens],
-        [4],
-    ),
     "entries by place": lambda: (
         *between(
             lambda h: h.gather(1, torch.tensor([[[0], [2]], [[1], [1]]]).expand(-1, -1, 5)),
             x=torch.randn(2, 4, 3),
         ),
-        [5],
-    ),
-    "bags": lambda: (
-        chain(nn.EmbeddingBag(7, 5), lin(5, 2)),
-        [torch.tensor([[1, 2, 3]])],
         [5],
     ),
 }
