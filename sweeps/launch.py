@@ -32,6 +32,9 @@ from sweeps.settings import Settings
 from sweeps.worker import work
 
 PATIENCE = 10.0  # seconds for a cluster to answer at all
+# Ray gives its own processes 15 seconds to come up, which a busy machine, or one where nothing of
+# Ray was read from disk before, may not hold.
+STARTS = 3
 # Jobs that are handed to Tune ahead of a free worker; with none ahead, a worker that becomes free
 # is ended, and its successor spends seconds on imports.
 AHEAD = 2
@@ -66,17 +69,22 @@ def start(settings: Settings) -> int:
     local = settings.address is None
     if not local:
         _check_answer(str(settings.address))
-    try:
-        ray.init(
-            address="local" if local else settings.address,
-            num_cpus=_cores() if local else None,
-            include_dashboard=False if local else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except Exception as error:  # Ray raises a bare Exception where a node does not come up
-        where = "here" if local else f"at {settings.address}"
-        raise ValueError(f"Ray cannot be started {where}: {error}") from error
+    for left in reversed(range(STARTS if local else 1)):
+        try:
+            ray.init(
+                address="local" if local else settings.address,
+                num_cpus=_cores() if local else None,
+                include_dashboard=False if local else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            break
+        except Exception as error:  # Ray raises a bare Exception where a node does not come up
+            ray.shutdown()
+            if not left:
+                where = "here" if local else f"at {settings.address}"
+                raise ValueError(f"Ray cannot be started {where}: {error}") from error
+            print("warning: Ray did not start in time, trying again", file=sys.stderr)
     return _await_room(settings, 0 if local else settings.node_timeout)
 
 
