@@ -39,7 +39,7 @@ def restore(name: str, text: str) -> Any:
         return None
     try:
         return _parse(kind, text)
-    except (ValueError, SyntaxError, KeyError) as error:
+    except (ValueError, SyntaxError, KeyError, RecursionError, MemoryError) as error:
         raise ValueError(f"parameter {name} must be {kind.__name__}, got {text!r}") from error
 
 

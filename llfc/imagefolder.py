@@ -167,6 +167,7 @@ def _decode(pictures: list[_Picture], size: int | None, *, progress: bool) -> Ar
     """The arrays of `load_folder`, less `num_classes`."""
     first = _pixels(pictures[0].path, None)
     shape = (size, size) if size else first.shape[:2]
+    _check_memory(len(pictures), shape)
     images = np.empty((len(pictures), *shape, 3), np.uint8)
 
     def decode(index: int) -> None:
@@ -190,6 +191,16 @@ def _decode(pictures: list[_Picture], size: int | None, *, progress: bool) -> Ar
         arrays[f"{split}_images"] = np.ascontiguousarray(images[chosen].transpose(0, 3, 1, 2))
         arrays[f"{split}_labels"] = np.array([pictures[i].label for i in chosen], np.int64)
     return arrays
+
+
+def _check_memory(count: int, shape: tuple[int, ...]) -> None:
+    height, width = shape
+    wanted = 3 * count * height * width
+    if hasattr(os, "sysconf") and wanted > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+        raise ValueError(
+            f"{count} images of {height} x {width} pixels are {wanted / 2**30:.0f} GiB, more than"
+            f" there is of memory: give a smaller size N, as {PREFIX}PATH#N"
+        )
 
 
 def _pixels(path: Path, shape: tuple[int, int] | None) -> NDArray[np.uint8]:

@@ -112,24 +112,67 @@ def connection_to_json(found: Connection) -> str:
 
 
 def connection_from_json(text: str) -> Connection:
-    """The connection that `connection_to_json` wrote."""
-    raw: dict[str, Any] = json.loads(text)
+    """The connection that `connection_to_json` wrote.
+
+    Raises:
+        ValueError: in one line, if it is anything else, whoever wrote it: a table or a column that
+            is not one of ours, a value of a wrong type, columns of different lengths.
+    """
+    try:
+        return _connection(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"not a connection ({reason})") from None
+
+
+def _connection(raw: dict[str, Any]) -> Connection:
     layers = tuple(
-        LayerProfile(**layer | {name: np.asarray(layer[name], dtype=float) for name in PROFILE})
+        LayerProfile(
+            **layer
+            | _numbers({name: layer[name] for name in ("baseline", "baseline_std")})
+            | {"name": _word(layer["name"])}
+            | _columns({name: layer[name] for name in PROFILE}, PROFILE)
+        )
         for layer in raw["layers"]
     )
-    curve = {name: np.asarray(raw["curve"][name], dtype=float) for name in CURVE}
-    tables = {name: _table(raw["tables"][name]) for name in raw["tables"]}
-    return Connection(**raw | {"curve": curve, "layers": layers, "tables": tables})
+    curve = _columns({name: raw["curve"][name] for name in CURVE}, CURVE)
+    if any(len(layer.cos_error) != len(curve["alpha"]) for layer in layers):
+        raise ValueError("a layer has another number of positions than the curve")
+    tables = {name: _columns(table, TABLES[name]) for name, table in raw["tables"].items()}
+    if missing := set(BARRIERS) - set(raw["barriers"]):
+        raise ValueError(f"no barrier {min(missing)}")
+    scalars = {name: _numbers(raw[name]) for name in ("barriers", "summaries", "matching")}
+    return Connection(**raw | scalars | {"curve": curve, "layers": layers, "tables": tables})
 
 
-def _table(columns: Mapping[str, list[Any]]) -> Table:
-    return {
-        name: values
-        if values and isinstance(values[0], str)
-        else np.asarray(values, dtype=np.float64)
-        for name, values in columns.items()
-    }
+def _columns(table: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Columns of one length, each of words alone or of numbers alone, called as in `names`."""
+    columns: dict[str, Any] = {}
+    for name, values in table.items():
+        if name not in names:
+            raise ValueError(f"unknown column {name!r}")
+        if values and isinstance(values[0], str):
+            columns[name] = [_word(value) for value in values]
+        else:
+            columns[name] = np.asarray(values, dtype=np.float64)
+            if columns[name].ndim != 1:
+                raise ValueError(f"column {name} must be a list of numbers")
+    if len({len(column) for column in columns.values()}) > 1:
+        raise ValueError("columns of different lengths")
+    return columns
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    for name, value in values.items():
+        if not (isinstance(value, int | float) and name.isidentifier()):
+            raise ValueError(f"{name!r} must be a number, got {type(value).__name__}")
+    return dict(values)
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a name must be a word, got {type(value).__name__}")
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -24,7 +24,7 @@ import grpc
 import ray
 from ray import tune
 from ray.tune.search import Searcher
-from tenacity import Retrying, stop_after_attempt
+from tenacity import RetryCallState, Retrying, stop_after_attempt
 
 from sweeps.plan import Job, Queue
 from sweeps.progress import Progress
@@ -33,7 +33,9 @@ from sweeps.settings import Settings
 from sweeps.worker import work
 
 PATIENCE = 10.0  # seconds for a cluster to answer at all
-STARTS = 3  # tries to start Ray on this machine
+# Tries to start Ray here: it gives its own processes 15 to 30 seconds to come up, which a busy
+# machine may not hold.
+STARTS = 3
 # Jobs that are handed to Tune ahead of a free worker; with none ahead, a worker that becomes free
 # is ended, and its successor spends seconds on imports.
 AHEAD = 2
@@ -68,10 +70,9 @@ def start(settings: Settings) -> int:
     local = settings.address is None
     if not local:
         _check_answer(str(settings.address))
-    # Ray gives its own processes 30 s to come up, which on a busy machine they can miss.
     retrying = Retrying(
         stop=stop_after_attempt(STARTS if local else 1),
-        before_sleep=lambda state: ray.shutdown(),
+        before_sleep=_clear_up,
         reraise=True,
     )
     try:
@@ -87,6 +88,12 @@ def start(settings: Settings) -> int:
         where = "here" if local else f"at {settings.address}"
         raise ValueError(f"Ray cannot be started {where}: {error}") from error
     return _await_room(settings, 0 if local else settings.node_timeout)
+
+
+def _clear_up(state: RetryCallState) -> None:
+    """What came up by half must be gone before the next try."""
+    ray.shutdown()
+    print("warning: Ray did not start in time, trying again", file=sys.stderr)
 
 
 def _check_answer(address: str) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 
 from analysis.measure_figures import trial_figures
@@ -12,6 +13,7 @@ from llfc.specs import Trial, fingerprint
 from sweeps.titles import title_of
 
 PICTURES = "pictures"  # the store's room for them
+NAME = re.compile(r"[\w-]+")
 
 
 def draw(trial: Trial, found: Connection) -> dict[str, bytes]:
@@ -26,8 +28,11 @@ def keep(store: Store, trial: Trial, pictures: Mapping[str, bytes]) -> None:
 
 
 def kept(store: Store, trial: Trial) -> dict[str, bytes] | None:
-    """The pictures of `trial` that `keep` left; None if they are not there."""
-    text = store.get_text(PICTURES, fingerprint(trial))
-    if text is None:
+    """The pictures of `trial` that `keep` left; None if they are not there, or are no such."""
+    try:
+        texts = json.loads(store.get_text(PICTURES, fingerprint(trial)) or "null")
+        if not all(map(NAME.fullmatch, texts)):  # they become names of files
+            return None
+        return {name: base64.b64decode(picture) for name, picture in texts.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return {name: base64.b64decode(picture) for name, picture in json.loads(text).items()}

@@ -16,7 +16,7 @@ from tenacity import (
 )
 
 from llfc.networks.store import Store
-from llfc.results import connection_from_json
+from llfc.results import Connection, connection_from_json
 from llfc.specs import Trial, fingerprint
 from sweeps.pictures import PICTURES, draw, kept
 from sweeps.worker import PROVENANCE, RESULTS
@@ -94,14 +94,32 @@ class Recorder:
             print(f"warning: {reason}; trying for {PATIENCE:g} seconds", file=sys.stderr)
 
     def _log(self, trial: Trial) -> None:
-        tags = json.loads(self._store.get_text(PROVENANCE, fingerprint(trial)) or "{}")
-        text = self._store.get_text(RESULTS, fingerprint(trial))
-        if text is None:
-            raise LookupError("its result is not in the store, run the sweep again")
-        found = connection_from_json(text)
+        found, tags = self._found(trial)
         pictures = kept(self._store, trial)
         self._tracker.log(trial, found, tags, draw(trial, found) if pictures is None else pictures)
         self._store.remove_text(
             PICTURES, fingerprint(trial)
         )  # of no more use; drawn anew if need be
         self.logged += 1
+
+    def _found(self, trial: Trial) -> tuple[Connection, dict[str, str]]:
+        """The result of `trial`, and the tags that say where it is from.
+
+        Raises:
+            LookupError: if the result is not in the store; one that is not such is set aside.
+        """
+        name = fingerprint(trial)
+        text = self._store.get_text(RESULTS, name)
+        try:
+            if text is not None:
+                return connection_from_json(text), self._tags(name)
+        except ValueError as error:
+            self._store.set_aside_text(RESULTS, name, str(error))
+        raise LookupError("its result is not in the store, run the sweep again")
+
+    def _tags(self, name: str) -> dict[str, str]:
+        try:
+            tags = json.loads(self._store.get_text(PROVENANCE, name) or "{}")
+            return {str(key): str(value) for key, value in tags.items()}
+        except (ValueError, AttributeError, RecursionError):
+            return {}

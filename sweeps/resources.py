@@ -46,6 +46,6 @@ def refusal(share: Resources, nodes: Sequence[Resources]) -> str:
 def _described(resources: Resources, kinds: Iterable[str]) -> str:
     amounts = {kind: resources.get(kind, 0) for kind in kinds}
     return " + ".join(
-        f"{amount / GIB:.3g} GiB" if kind == "memory" else f"{amount:g} {kind}"
+        f"{round(amount / GIB, 1):g} GiB" if kind == "memory" else f"{amount:g} {kind}"
         for kind, amount in amounts.items()
     )

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,8 +17,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-# Before the first import of mlflow: nothing is sent to anybody about its use.
+# Before the first import of mlflow: nothing is sent to anybody about its use, and it soon says that
+# its server is out of order; who waits for how long is decided by sweeps.recorder.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 from filelock import FileLock
 from mlflow import MlflowClient
@@ -31,6 +32,7 @@ from analysis.params import params_of
 from analysis.server import check_server, shown
 from llfc.results import Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
+from sweeps.commit import commit
 from sweeps.flattening import metrics_of, tables_of
 from sweeps.titles import title_of
 
@@ -191,7 +193,9 @@ class Tracker:
             with suppress(MlflowException):  # as on a full disk; removed when there is room again
                 self._client.delete_run(run_id)
             raise
-        self._client.set_terminated(run_id, status)
+        # Not before it began, even if the clock was set back meanwhile.
+        end = max(int(time.time() * 1000), run.info.start_time)
+        self._client.set_terminated(run_id, status, end)
 
     def _log_metrics(self, run_id: str, found: Connection) -> None:
         now = int(time.time() * 1000)
@@ -230,8 +234,14 @@ class Tracker:
             self._client.delete_run(run.info.run_id)
 
     def _keep_one(self, name: str) -> None:
-        """Of complete runs of one trial, which two drivers may write at once, keep the first."""
+        """Of complete runs of one trial, which two drivers may write at once, keep the first.
+
+        Halves go too: a server that went away while this driver wrote could not take them back.
+        """
         self._remove_failures(name)
+        for run in self._same(name, "RUNNING"):
+            if run.data.tags.get("llfc.driver") == self._tags["llfc.driver"]:
+                self._client.delete_run(run.info.run_id)
         runs = sorted(
             self._same(name, "FINISHED"), key=lambda r: (r.info.start_time, r.info.run_id)
         )
@@ -254,23 +264,6 @@ def _is_alive(process: int) -> bool:
     except PermissionError:
         return True
     return process != os.getpid()
-
-
-def commit() -> str:
-    """The commit of the code that runs, with `+changes` if it was edited since; or `unknown`."""
-    here = Path(__file__).parent
-    try:
-        head = _git(here, "rev-parse", "HEAD")
-        return head + ("+changes" if _git(here, "status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10
-    )
-    return done.stdout.strip()
 
 
 @contextmanager

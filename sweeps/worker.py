@@ -45,7 +45,7 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
             barrier = _do(job, place, choose_device(place["device"]))
         except Exception as error:
             # An error must not end the worker, which other jobs wait for; the driver reports it.
-            failed = f"{type(error).__name__}: {error}"
+            failed = " ".join(f"{type(error).__name__}: {error}".split())
             _keep_trace(job["name"], place["store"])
     return {
         "failed": failed,

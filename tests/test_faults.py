@@ -1,133 +1,29 @@
 """Nothing lost: whatever dies while a sweep runs, the same command ends with what it would have.
 
-Every fault is provoked for real. Then the networks are byte for byte those of an undisturbed sweep,
-and so are the scalars of every trial; each trial has one run, complete. The exhaustive ones take a
-sweep or two each: `pytest -m exhaustive tests/test_faults.py`.
+Every fault is provoked for real, and `tests/disturbed.py` compares what is left of it. The
+exhaustive ones take a sweep or two each: `pytest -m exhaustive tests/test_faults*.py`.
 """
 
 import os
-import re
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 
-import pandas as pd
 import psutil
 import pytest
 
-from analysis.runs import load_runs
+from tests.disturbed import (
+    NETWORKS,
+    PATIENCE,
+    TRIALS,
+    assert_as_undisturbed,
+    wait_until,
+    workers_of,
+)
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parent.parent
-OPTIONS = "--width 0.0625 --limit-train 500 --epochs 1 --seed 0 1".split()
-NETWORKS = TRIALS = 4
-PATIENCE = 240  # seconds, for what takes 15 on an idle machine
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one sweep keeps everything."""
-
-    folder: Path
-
-    @property
-    def uri(self):
-        return f"sqlite:///{self.folder}/mlflow.db"
-
-    def start(self):
-        """The sweep in a process of its own, in a session of its own as Ctrl-C would find it."""
-        command = [sys.executable, "sweeps/smoke.py", "--storage", str(self.folder), *OPTIONS]
-        return subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def finish(self):
-        """Run the sweep to its end; what it said."""
-        out, err = self.start().communicate(timeout=PATIENCE)
-        return out + err
-
-    def kept(self, kind):
-        """The whole files of a kind in the store, by name."""
-        return {
-            path.name: path.read_bytes()
-            for path in (self.folder / "store" / kind).glob("[!.]*")
-            if "damaged" not in path.name
-        }
-
-    def runs(self):
-        return load_runs(self.uri, "smoke")
-
-    def statuses(self):
-        """How many runs of trials there are of each status; deleted ones do not count."""
-        query = (
-            "select status, count(*) from runs where lifecycle_stage = 'active'"
-            " and name not like 'report%' group by status"
-        )
-        try:
-            with closing(sqlite3.connect(f"file:{self.folder}/mlflow.db?mode=ro", uri=True)) as db:
-                return dict(db.execute(query).fetchall())
-        except sqlite3.OperationalError:  # not there yet, or busy
-            return {}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    place = Place(tmp_path_factory.mktemp("undisturbed"))
-    said = place.finish()
-    assert f"{NETWORKS} networks trained, {TRIALS} trials measured" in said
-    return place
-
-
-@pytest.fixture
-def place(tmp_path):
-    return Place(tmp_path)
-
-
-def scalars(place):
-    """Every scalar of every trial, but for how long the matching took."""
-    frame = place.runs().trials.set_index("fingerprint").sort_index()
-    return frame[sorted(set(frame.select_dtypes("number")) - {"matching_seconds"})]
-
-
-def assert_as_undisturbed(place, undisturbed):
-    pd.testing.assert_frame_equal(scalars(place), scalars(undisturbed), check_exact=True)
-    assert place.kept("networks") == undisturbed.kept("networks")
-    assert place.statuses() == {"FINISHED": TRIALS}
-
-
-def wait_until(run: subprocess.Popen[str], condition: Callable[[], object]) -> None:
-    """Until `condition` holds; the sweep must not end before."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if run.poll() is not None or time.monotonic() > end:
-            run.kill()
-            pytest.fail(f"ended too early: {run.communicate()}")
-        time.sleep(0.02)
-
-
-def workers_of(run):
-    """Ray's processes that do jobs, below the process of the sweep."""
-    found = []
-    for process in psutil.Process(run.pid).children(recursive=True):
-        try:
-            if re.match(r"ray::\w*(Func|lambda|work|Trainable)", " ".join(process.cmdline())):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_a_driver_killed_in_each_stage_and_while_it_logs(place, undisturbed):

@@ -34,7 +34,7 @@ def started(monkeypatch, misses, **settings):
 def test_a_machine_that_is_busy_gets_another_try_to_start_ray(monkeypatch):
     ray, workers = started(monkeypatch, misses=launch.STARTS - 1)
     assert workers == 2
-    assert ray.stops == launch.STARTS - 1  # what came up by half is gone before the next try
+    assert ray.stops == launch.STARTS - 1
 
 
 def test_ray_that_never_comes_up_is_said_in_one_line(monkeypatch):

@@ -41,6 +41,9 @@ DOORS = {
     "pandas": {"analysis"},
 }
 FORBIDDEN = {"pickle", "dill", "joblib"}
+# Calls and switches that run what a file or a word says.
+RUNNING = {"eval", "exec", "torch.load", "os.system", "os.popen", "yaml.load"}
+SWITCHES = {("shell", True), ("allow_pickle", True), ("weights_only", False)}
 
 
 def modules():
@@ -104,6 +107,36 @@ def test_heavy_dependencies_have_one_door(module, path):
             assert any(is_in(module, door) for door in DOORS[top]), f"{module} imports {name}"
         if top == "torchvision":
             assert not at_top, f"{module} imports torchvision when it is itself imported"
+
+
+def risks(path):
+    """What in a file would run what it reads."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        if name in RUNNING or name.split(".")[-1] == "read_pickle":
+            yield name
+        for word in node.keywords:
+            if isinstance(word.value, ast.Constant) and (word.arg, word.value.value) in SWITCHES:
+                yield f"{name}({word.arg}={word.value.value})"
+
+
+@every_module
+def test_nothing_that_is_read_is_run(module, path):
+    assert list(risks(path)) == [], module
+
+
+def test_what_runs_what_it_reads_is_seen(tmp_path):
+    lines = [
+        "torch.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "subprocess.run(words, shell=True)",
+        "exec(text)",
+        "pd.read_pickle(path)",
+    ]
+    (tmp_path / "file.py").write_text("\n".join([*lines, "model.eval()", "np.load(path)"]))
+    assert len(list(risks(tmp_path / "file.py"))) == len(lines)
 
 
 def test_a_notebook_that_imports_llfc_waits_for_nothing_it_does_not_use():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from llfc.networks.store import Store
-from llfc.results import CURVE, Connection, connection_to_json
+from llfc.results import BARRIERS, CURVE, Connection, connection_to_json
 from llfc.specs import fingerprint
 from sweeps import recorder
 from sweeps.grid import trials_of
@@ -37,7 +37,11 @@ class Away:
 def store(tmp_path):
     store = Store(tmp_path)
     text = connection_to_json(
-        Connection(curve=dict.fromkeys(CURVE, np.zeros(1)), barriers={}, layers=())
+        Connection(
+            curve=dict.fromkeys(CURVE, np.zeros(1)),
+            barriers=dict.fromkeys(BARRIERS, 0.0),
+            layers=(),
+        )
     )
     for trial in TRIALS:
         store.put_text(RESULTS, fingerprint(trial), text)

@@ -58,3 +58,8 @@ def test_a_worker_that_fits_the_sum_of_the_nodes_but_none_of_them_is_told_so():
         " 2 of 8 CPU + 0 GPU + 16 GiB; 1 of 4 CPU + 2 GPU + 32 GiB"
     )
     assert refusal(share, []).endswith("the nodes are none")
+
+
+def test_much_memory_is_told_in_full():
+    share = share_of(Settings(memory_per_trial=1000), [CPU_NODE])
+    assert "asks for 1 CPU + 1000 GiB, the nodes" in refusal(share, [CPU_NODE])

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from analysis.params import params_of
 from analysis.runs import load_runs
 from llfc.results import BARRIERS, CURVE, PROFILE, TABLES, Connection, LayerProfile
 from llfc.specs import Pair, Recipe, Trial, fingerprint
-from sweeps import tracking
+from sweeps import commit, tracking
+from sweeps.flattening import metrics_of
 from sweeps.tracking import Tracker
 
 ALPHAS = 5
@@ -210,6 +212,32 @@ def test_what_a_stopped_driver_left_is_removed(tracker):
     assert [run.info.run_id for run in runs_of(tracker)] == [kept.info.run_id]
 
 
+def test_a_half_that_a_server_could_not_take_back_goes_with_the_next_try(tracker):
+    client = tracker._client
+    tags = {"llfc.kind": "trial", "llfc.fingerprint": fingerprint(trial())}
+    own = tags | {"llfc.driver": tracker._tags["llfc.driver"]}
+    client.create_run(tracker.experiment_id, run_name="half", tags=own)
+    others = tags | {"llfc.driver": "elsewhere:1"}
+    kept = client.create_run(tracker.experiment_id, run_name="another driver's", tags=others)
+    tracker.log(trial(), connection(), {})
+    left = {run.info.run_id: run.info.status for run in runs_of(tracker)}
+    assert left.pop(kept.info.run_id) == "RUNNING"
+    assert list(left.values()) == ["FINISHED"]
+
+
+def test_a_run_does_not_end_before_it_began_though_the_clock_is_set_back(tracker, monkeypatch):
+    clock = time.time
+
+    def set_back(found):
+        monkeypatch.setattr(time, "time", lambda: clock() - 3600)
+        return metrics_of(found)
+
+    monkeypatch.setattr(tracking, "metrics_of", set_back)
+    tracker.log(trial(), connection(), {})
+    (run,) = runs_of(tracker)
+    assert run.info.end_time >= run.info.start_time
+
+
 def test_the_report_is_in_the_sweeps_own_run_once(tracker, tmp_path):
     page = tmp_path / "report.html"
     for text in ("first", "second"):
@@ -244,5 +272,5 @@ def test_a_database_that_cannot_be_made_is_one_line_at_once(tmp_path):
 
 
 def test_commit_is_known_or_said_to_be_unknown(monkeypatch, tmp_path):
-    monkeypatch.setattr(tracking, "__file__", str(tmp_path / "tracking.py"))
-    assert tracking.commit() == "unknown"
+    monkeypatch.setattr(commit, "__file__", str(tmp_path / "commit.py"))
+    assert commit.commit() == "unknown"

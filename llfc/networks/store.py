@@ -136,6 +136,14 @@ class Store:
             return None
         return content.decode()
 
+    def set_aside_text(self, kind: str, name: str, reason: str) -> None:
+        """Rename what `put_text` left and what turned out to be of no use, and warn.
+
+        Raises:
+            ValueError: if it cannot be renamed.
+        """
+        self.set_aside(_path(kind, name, "txt"), reason)
+
     def remove_text(self, kind: str, name: str) -> None:
         """Take away what `put_text` left, if it is there and can be."""
         with contextlib.suppress(OSError):
@@ -171,7 +179,9 @@ class Store:
             return self._files.read(path)
         except OSError as error:
             self.set_aside(path, _reason(error))
-            return None
+        except MemoryError:
+            self.set_aside(path, "it is larger than the memory")
+        return None
 
     def _write(self, path: str, content: bytes) -> None:
         try:

@@ -1,0 +1,305 @@
+"""Files that somebody made to do harm: one line or set aside, and nothing is run or written.
+
+What a checksum does not see, for whoever makes a file can make its checksum too.
+"""
+
+import base64
+import hashlib
+import json
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from analysis.params import params_of, trial_from_params
+from llfc.data import resolve_dataset
+from llfc.networks.store import Store, StoreWarning
+from llfc.results import (
+    BARRIERS,
+    CURVE,
+    PROFILE,
+    Connection,
+    connection_from_json,
+    connection_to_json,
+)
+from llfc.specs import fingerprint, to_plain
+from sweeps.grid import trials_of
+from sweeps.pictures import PICTURES, keep, kept
+from sweeps.recorder import Recorder
+from sweeps.smoke import SMOKE
+from sweeps.worker import PROVENANCE, RESULTS, work
+
+TRIAL = trials_of(SMOKE)[0]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def header(text, *, size=None, rest=b""):
+    raw = text.encode()
+    return struct.pack("<Q", len(raw) if size is None else size) + raw + rest
+
+
+def entry(shape, start, end):
+    return {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header("{}", size=2**64 - 1),
+        header("{}", size=2**63),
+        header("[" * 100_000),
+        header(json.dumps({"a": entry([2], 0, 8), "b": entry([2], 4, 12)}), rest=bytes(12)),
+        header(json.dumps({"a": entry([2**62], 0, 2**64)}), rest=bytes(8)),
+        header(json.dumps({"__metadata__": {"llfc": '["x"]'}})),
+        header(json.dumps({"__metadata__": {"llfc": "[null, 3]"}})),
+        header(json.dumps({"__metadata__": []})),
+    ],
+    ids=["endless", "negative", "deep", "overlapping", "huge", "one", "types", "list"],
+)
+def test_a_crafted_header_is_set_aside(store, content):
+    path = store.root / "networks/x.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.warns(StoreWarning, match=r"x\.safetensors set aside as"):
+        assert store.get_tensors("networks", "x") is None
+
+
+def test_a_file_larger_than_the_memory_is_set_aside(store):
+    path = store.root / "networks/x.safetensors"
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(2**43)  # which takes no room
+    with pytest.warns(StoreWarning, match="it is larger than the memory"):
+        assert store.get_tensors("networks", "x") is None
+
+
+def test_names_in_a_network_are_never_paths_and_its_trial_fails_in_one_line(store, tmp_path):
+    for network in (TRIAL.pair.a, TRIAL.pair.b):
+        store.save_network(network, {"../../../escaped": torch.zeros(2)})
+    before = sorted(tmp_path.rglob("*"))
+    place = {
+        "store": str(store.root),
+        "data_root": None,
+        "cache": str(tmp_path),
+        "device": "cpu",
+        "threads": 1,
+        "provenance": {},
+    }
+    job = {"name": "x", "stage": "trials", "record": json.loads(json.dumps(to_plain(TRIAL)))}
+    failed = work(job, place)["failed"]
+    assert "does not fit data set" in failed
+    assert "\n" not in failed
+    new = set(tmp_path.rglob("*")) - set(before)
+    assert {path.relative_to(store.root).parts[0] for path in new} == {"failures"}
+
+
+def whole():
+    """A connection as plain values, to be spoilt."""
+    found = Connection(
+        curve=dict.fromkeys(CURVE, np.zeros(3)),
+        barriers=dict.fromkeys(BARRIERS, 0.5),
+        layers=(),
+        summaries={"llfc_error_mean": 0.1},
+        tables={"similarity": {"layer": ["fc1"], "cka_ab": np.ones(1)}},
+    )
+    layer = {"name": "fc1", "baseline": 1.0, "baseline_std": 0.0}
+    layer |= {name: [0.0, 1.0, 2.0] for name in PROFILE}
+    return {**json.loads(connection_to_json(found)), "layers": [layer]}
+
+
+def spoilt(*keys, value):
+    """`whole()` as text, with `value` at the end of a path of keys."""
+    raw = whole()
+    *inner, last = keys
+    at = raw
+    for key in inner:
+        at = at[key]
+    at[last] = value
+    return json.dumps(raw)
+
+
+SPOILT = [
+    "",
+    "[]",
+    "3",
+    "null",
+    "[" * 100_000,
+    spoilt("curve", value=[]),
+    spoilt("curve", "alpha", value="0"),
+    spoilt("curve", "alpha", value=[[0.0], [0.5], [1.0]]),
+    spoilt("curve", "alpha", value=[0.0, 1.0]),
+    spoilt("curve", "alpha", value={"0": 1}),
+    spoilt("barriers", value=[]),
+    spoilt("barriers", value={"test_loss_chord": 0.5}),
+    spoilt("barriers", "test_loss_chord", value="0.5"),
+    spoilt("barriers", "test_loss_chord", value=None),
+    spoilt("barriers", "../x", value=0.5),
+    spoilt("layers", value=3),
+    spoilt("layers", 0, value="fc1"),
+    spoilt("layers", 0, "name", value=["fc1"]),
+    spoilt("layers", 0, "coef", value=[0.0]),
+    spoilt("layers", 0, "baseline", value=[0.0]),
+    spoilt("layers", 0, "further", value=1),
+    spoilt("tables", value=[]),
+    spoilt("tables", "../../escaped", value={}),
+    spoilt("tables", "similarity", "cka_ab", value=[1.0, 2.0]),
+    spoilt("tables", "similarity", "layer", value=["fc1", 2]),
+    spoilt("tables", "similarity", "further", value=[1.0]),
+    spoilt("further", value=1),
+]
+
+
+def test_what_is_spoilt_below_was_whole():
+    assert connection_from_json(json.dumps(whole())).layers[0].name == "fc1"
+
+
+@pytest.mark.parametrize("text", SPOILT, ids=[text[-40:] for text in SPOILT])
+def test_a_result_of_wrong_types_is_one_line(text):
+    with pytest.raises(ValueError, match="not a connection") as said:
+        connection_from_json(text)
+    assert "\n" not in str(said.value)
+
+
+class Listening:
+    """A tracker that takes everything."""
+
+    def __init__(self):
+        self.logged = []
+
+    def log(self, trial, found, tags, pictures):
+        self.logged.append((trial, tags, pictures))
+
+
+def recorded(store):
+    tracker = Listening()
+    with Recorder(tracker, store) as recorder:
+        recorder.record(TRIAL)
+    return tracker.logged, recorder.failed
+
+
+@pytest.mark.filterwarnings("ignore:store:llfc.networks.store.StoreWarning")
+def test_a_result_that_is_none_is_set_aside_and_so_measured_again(store):
+    store.put_text(RESULTS, fingerprint(TRIAL), spoilt("layers", value=3))
+    logged, failed = recorded(store)
+    assert logged == []
+    assert "run the sweep again" in failed[TRIAL]
+    assert store.get_text(RESULTS, fingerprint(TRIAL)) is None
+
+
+@pytest.mark.parametrize("text", ["[", "[]", "3", "[" * 100_000])
+def test_provenance_and_pictures_that_are_none_are_done_without(store, text):
+    store.put_text(RESULTS, fingerprint(TRIAL), json.dumps(whole()))
+    store.put_text(PROVENANCE, fingerprint(TRIAL), text)
+    store.put_text(PICTURES, fingerprint(TRIAL), text)
+    logged, failed = recorded(store)
+    assert failed == {}
+    ((_, tags, pictures),) = logged
+    assert tags == {}
+    assert set(pictures) >= {"curve"}  # drawn anew
+
+
+def test_a_pictures_name_is_no_path(store):
+    keep(store, TRIAL, {"curve": b"x"})
+    assert kept(store, TRIAL) == {"curve": b"x"}
+    text = json.dumps({"../../escaped": base64.b64encode(b"x").decode()})
+    store.put_text(PICTURES, fingerprint(TRIAL), text)
+    assert kept(store, TRIAL) is None
+
+
+@pytest.mark.parametrize("text", ["(0.5,", "(" * 10_000, "-" * 100_000 + "1", "__import__('os')"])
+def test_a_parameter_that_is_code_is_not_run(text):
+    params = {name: str(value) for name, value in params_of(TRIAL).items()}
+    assert trial_from_params(params) == TRIAL
+    with pytest.raises(ValueError, match=r"recipe\.milestones must be tuple"):
+        trial_from_params({**params, "recipe.milestones": text})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / f"pets/{split}/{name}").mkdir(parents=True)
+            Image.new("L", (6, 8)).save(tmp_path / f"pets/{split}/{name}/0.png")
+    return tmp_path / "pets"
+
+
+def resolved(folder, size=""):
+    return resolve_dataset(f"imagefolder:{folder}{size}", folder.parent / "cache")
+
+
+@pytest.mark.parametrize(
+    ("link", "to", "line"),
+    [
+        ("train/loop", "loop", "train/loop: Too many levels of symbolic links"),
+        ("train/loop", ".", "class 'loop' is in one split only"),
+        ("train/cat/1.png", "1.png", "train/cat/1.png: Too many levels of symbolic links"),
+    ],
+)
+def test_a_loop_of_links_in_an_image_folder_is_one_line(folder, link, to, line):
+    (folder / link).symlink_to(to)
+    with pytest.raises(ValueError, match=line) as said:
+        resolved(folder)
+    assert "\n" not in str(said.value)
+
+
+def test_a_link_to_the_folder_above_is_passed_over(folder):
+    name = resolved(folder)
+    (folder / "train/cat/loop").symlink_to("..")
+    assert resolved(folder) == name
+
+
+def png(width, height, pixels=b""):
+    """A PNG that says that it is that large."""
+
+    def chunk(kind, content):
+        digest = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + digest
+
+    about = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    compressed = zlib.compress(pixels)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [chunk(b"IHDR", about), chunk(b"IDAT", compressed), chunk(b"IEND", b"")]
+    )
+
+
+@pytest.mark.parametrize("size", ["", "#8"])
+def test_an_image_that_unpacks_to_gigabytes_is_one_line(folder, size):
+    (folder / "train/cat/0.png").write_bytes(png(60_000, 60_000))
+    with pytest.raises(
+        ValueError, match=r"cat/0\.png cannot be read: .*decompression bomb"
+    ) as said:
+        resolved(folder, size)
+    assert "\n" not in str(said.value)
+
+
+def test_images_that_do_not_fit_the_memory_are_one_line(folder, monkeypatch):
+    pages = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 3 * 4 * 8 * 6}
+    monkeypatch.setattr("llfc.imagefolder.os.sysconf", pages.get)
+    resolved(folder)  # just so
+    pages["SC_PHYS_PAGES"] -= 1
+    (folder / "train/cat/0.png").touch()
+    with pytest.raises(ValueError, match=r"4 images of 8 x 6 pixels are 0 GiB, more than"):
+        resolved(folder)
+    assert resolved(folder, "#4")
+
+
+def test_a_checksum_that_fits_is_not_trusted_with_pickles(store):
+    """What torch.save writes, under a name and a checksum that fit, is not opened as such."""
+    path = store.root / "networks/x.safetensors"
+    path.parent.mkdir(parents=True)
+    torch.save({"a": torch.zeros(2)}, path)
+    with pytest.warns(StoreWarning):
+        assert store.get_tensors("networks", "x") is None
+    content = b"cposix\nsystem\n(S'touch escaped'\ntR."
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest().encode()
+    (store.root / RESULTS).mkdir()
+    (store.root / RESULTS / f"{fingerprint(TRIAL)}.txt").write_bytes(digest + b"\n" + content)
+    with pytest.raises(ValueError, match="not a connection"):
+        connection_from_json(store.get_text(RESULTS, fingerprint(TRIAL)))
