@@ -14,7 +14,7 @@ from analysis.execute import NOTEBOOKS, execute
 from analysis.exports import EXPORTS, Wishes, export, write
 from analysis.frames import Runs
 from analysis.provenance import warnings
-from analysis.report import write_report
+from analysis.report import page_of, write_report
 from analysis.runs import DEFAULT_URI, load_sweeps, sweep_names
 from analysis.summary import summary_text
 from analysis.tables import to_text
@@ -48,7 +48,8 @@ def _summary(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     runs = _load(options)
-    page = write_report(runs, options.out or Path(f"runs/reports/{runs.sweep}.html"), options.x)
+    path = options.out or Path(f"runs/reports/{runs.sweep}.html")
+    page = write_report(page_of(runs, options.x), path)
     print(f"{summary_text(runs, options.x)}\n\nreport: {page}")
 
 

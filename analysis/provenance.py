@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 
 from analysis import answer
+from analysis.columns import BARRIER, LLFC, label, number
 from analysis.frames import Runs
-from analysis.grid import values
+from analysis.grid import AXES, name, show, values
+from analysis.marks import MOST
 
 CHANCE = 0.9  # a network that errs as often as this share of chance is hardly trained
 
@@ -51,7 +53,7 @@ def _code_warnings(trials: pd.DataFrame) -> list[str]:
     commits = sorted(trials["commit"].unique())
     lines = []
     if len(commits) > 1:
-        names = ", ".join(name[:12] + name[40:] for name in commits)
+        names = ", ".join(one[:12] + one[40:] for one in commits)
         lines.append(f"These numbers come from {len(commits)} versions of the code: {names}.")
     edited = int(trials["commit"].str.endswith("+changes").sum())
     if edited:
@@ -63,6 +65,20 @@ def unfinished_table(runs: Runs) -> pd.DataFrame:
     """The trials without a finished run, for people."""
     frame = runs.unfinished[["fingerprint", "status", "reason", "start", "attempts"]]
     return frame.assign(start=frame["start"].dt.strftime("%Y-%m-%d %H:%M"))
+
+
+def trial_table(runs: Runs) -> pd.DataFrame | None:
+    """The run of every trial, and `url`, where it is; None if there are more than a page holds."""
+    trials = runs.trials
+    if len(trials) > MOST:
+        return None
+    axes = [axis for axis in (*AXES, "seed") if len(values(trials, axis)) > 1]
+    columns = {name(axis): [show(axis, value) for value in trials[axis]] for axis in axes}
+    numbers = {label(column): trials[column].map(number) for column in (BARRIER, LLFC)}
+    return pd.DataFrame(
+        {"run": trials["run_id"], "trial": trials["fingerprint"], **columns, **numbers}
+        | {"url": trials["url"]}
+    )
 
 
 def provenance(runs: Runs) -> Mapping[str, str]:

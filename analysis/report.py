@@ -1,61 +1,110 @@
-"""One sweep's answers as one self-contained HTML page."""
+"""The answers of a sweep, or of several, as one self-contained HTML page and copies beside it."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 
 from analysis import answer
 from analysis.columns import DEFINITIONS
+from analysis.copies import to_latex, write_copies
+from analysis.exports import write_bytes
 from analysis.frames import Runs
 from analysis.grid import name
 from analysis.marks import Mark, marks_of, resolve
-from analysis.provenance import nothing, provenance, unfinished_table, warnings
+from analysis.provenance import nothing, provenance, trial_table, unfinished_table, warnings
 from analysis.sections.part import Part, find
 from analysis.sections.registry import parts
 from analysis.style import to_svg
 
 
-def write_report(runs: Runs, path: Path, x: str | None = None) -> Path:
-    """Write the page to `path`, whole or not at all, and return it.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Page:
+    """What a page says.
+
+    Attributes:
+        title: its heading.
+        answer: the question's answer, in a sentence or two.
+        runs: what its numbers come from.
+        lines: what is worth a line beside the answer.
+        parts: its sections, in order.
+    """
+
+    title: str
+    answer: str
+    runs: Runs
+    lines: Sequence[str] = ()
+    parts: Sequence[Part] = ()
+
+
+def page_of(runs: Runs, x: str | None = None) -> Page:
+    """The page of one sweep.
 
     Args:
         runs: the sweep's trials; any number, none included.
-        path: the HTML file; its folder is made if it is not there.
         x: the axis that the question is about; by default the one the sweep is named after.
     """
-    page = render(runs, x)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(page, encoding="utf-8")
-    beside.replace(path)
-    return path
+    title = f"Sweep {name(runs.sweep)}: LMC barrier and LLFC error"
+    if runs.trials.empty:
+        return Page(title=title, answer=nothing(runs), runs=runs)
+    findings = find(runs, x)
+    return Page(
+        title=title,
+        answer=answer.answer(runs.trials, findings.found),
+        runs=runs,
+        lines=answer.trends(runs.trials, findings.plan),
+        parts=parts(findings),
+    )
 
 
-def render(runs: Runs, x: str | None = None) -> str:
-    """The page as text."""
-    content: dict[str, Any] = {"answer": nothing(runs), "trends": [], "parts": []}
-    if not runs.trials.empty:
-        findings, marks = find(runs, x), marks_of(runs.trials)
-        content = {
-            "answer": answer.answer(runs.trials, findings.found),
-            "trends": answer.trends(runs.trials, findings.plan),
-            "parts": [(part, _drawn(part, marks)) for part in parts(findings)],
-        }
+def write_report(page: Page, path: Path, links: Mapping[str, str] | None = None) -> Path:
+    """Write `page` to `path`, whole or not at all, and return it.
+
+    Its figures and tables are written into the folder beside it that is called as it is, without
+    its ending; see `analysis.copies`.
+
+    Args:
+        page: what it says.
+        path: the HTML file; its folder is made if it is not there.
+        links: addresses of other pages, by what they are called.
+    """
+    folder = path.with_suffix("")
+    write_copies(page.parts, folder, marks_of(page.runs.trials))
+    content = render(page, copies=folder.name if page.parts else "", links=links)
+    return write_bytes(content.encode(), path)
+
+
+def render(page: Page, copies: str = "", links: Mapping[str, str] | None = None) -> str:
+    """The page as text.
+
+    Args:
+        page: what it says.
+        copies: the folder beside it with the figures and tables; empty if there is none.
+        links: addresses of other pages, by what they are called.
+    """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters |= {"latex": to_latex}
     template = environment.from_string((files("analysis") / "report.html").read_text("utf-8"))
+    runs, marks = page.runs, marks_of(page.runs.trials)
+    about: dict[str, Any] = {
+        "warnings": warnings(runs),
+        "definitions": DEFINITIONS,
+        "unfinished": None if runs.unfinished.empty else unfinished_table(runs),
+        "provenance": provenance(runs),
+        "trials": None if runs.trials.empty else trial_table(runs),
+    }
     return template.render(
-        **content,
-        title=f"Sweep {name(runs.sweep)}: LMC barrier and LLFC error",
+        page=page,
+        parts=[(part, _drawn(part, marks)) for part in page.parts],
+        copies=quote(copies),
+        links=links or {},
         subtitle=f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from {runs.source}",
-        warnings=warnings(runs),
-        definitions=DEFINITIONS,
-        unfinished=None if runs.unfinished.empty else unfinished_table(runs),
-        provenance=provenance(runs),
+        **about,
     )
 
 

@@ -168,13 +168,14 @@ def _report(
     settings: Settings,
 ) -> None:
     """Print and write the answer that these trials give, whatever else the experiment holds."""
-    from analysis.report import write_report
+    from analysis.report import page_of, write_report
     from analysis.summary import summary_text
 
     runs = runs.only({fingerprint(trial) for trial in trials})
     if not len(runs.trials):
         return
-    page = write_report(runs, settings.folder / "reports" / f"{sweep.name}.html", sweep.x)
+    path = settings.folder / "reports" / f"{sweep.name}.html"
+    page = write_report(page_of(runs, sweep.x), path)
     tracker.log_report(page)
     print(summary_text(runs, sweep.x))
     print(f"\nreport: {page}\nruns:   MLFLOW_TRACKING_URI={shown(settings.tracking)} make ui")

@@ -54,7 +54,8 @@ A run is a trial: two networks A and B, and the straight line from A to B in the
 - A run's charts: `curve/...` has a step a position on the line, the first A and the last B;
   `layer/...`, `additivity/...` and `commutativity/...` have a step a layer.
 - A run's artifacts: `figures/`, `tables/` and `connection.json`, with everything that was found.
-- The run *report of {sweep}* holds the answer to the question, as a page, among its artifacts.
+- The run *report of {sweep}* holds the answer to the question among its artifacts: a page, and its
+  figures and tables as files.
 """
 ABANDONED_SECONDS = 600.0  # a run still RUNNING after this was left by a driver elsewhere
 
@@ -156,7 +157,7 @@ class Tracker:
                 pass
 
     def log_report(self, report: Path) -> None:
-        """Attach the sweep's report to the sweep's own run."""
+        """Attach the sweep's report, and the folder of its copies, to the sweep's own run."""
         name = f"report of {self._tags['llfc.sweep']}"
         tags = {**self._tags, "llfc.kind": "sweep"}
         with _named(self._uri):
@@ -169,6 +170,9 @@ class Tracker:
             run_id = run.info.run_id
             self._client.log_batch(run_id, tags=[RunTag(*item) for item in tags.items()])
             self._client.log_artifact(run_id, str(report))
+            copies = report.with_suffix("")
+            if copies.is_dir():
+                self._client.log_artifacts(run_id, str(copies), copies.name)
             self._client.set_terminated(run_id)
 
     @contextmanager

@@ -13,7 +13,7 @@ from analysis.columns import BARRIER, LLFC
 from analysis.figures import curve_figure, layers_figure
 from analysis.grid import layout
 from analysis.provenance import warnings
-from analysis.report import render, write_report
+from analysis.report import page_of, render, write_report
 from analysis.style import to_png
 from analysis.summary import summary_text
 from analysis.sweep_figures import barrier_figure, profile_figure, scatter_figure
@@ -132,7 +132,7 @@ def test_a_sweep_without_a_finished_trial_says_so():
         "Sweep width has no finished trial in memory.",
         "1 trial FAILED, not in these numbers.",
     ]
-    assert "loss is nan at alpha 0.5" in render(runs)
+    assert "loss is nan at alpha 0.5" in render(page_of(runs))
 
 
 class Page(HTMLParser):
@@ -151,12 +151,15 @@ class Page(HTMLParser):
 
 @every_sweep
 def test_the_page_is_whole_and_needs_nothing_else(name, tmp_path):
-    path = write_report(sweep(name), tmp_path / "new" / "report.html")
-    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+    path = write_report(page_of(sweep(name)), tmp_path / "new" / "report.html")
     page = Page(path.read_text())
     assert len(page.ids) == len(set(page.ids))
-    assert all(link.startswith("#") for link in page.links)
-    assert {link[1:] for link in page.links} <= set(page.ids)
+    inside = {link[1:] for link in page.links if link.startswith("#")}
+    assert inside <= set(page.ids)
+    beside = {link for link in page.links if not link.startswith("#")}
+    copies = {str(file.relative_to(path.parent)) for file in path.parent.glob("report/*")}
+    assert beside == copies
+    assert {file.name for file in path.parent.iterdir()} <= {"report.html", "report"}
     assert set(re.findall(r"url\(#?([^)]*)\)", path.read_text())) <= set(page.ids)
     pictures = [attrs for tag, attrs in page.tags if tag == "svg"]
     assert len(pictures) >= 3 if SWEEPS[name] else not pictures
@@ -187,9 +190,8 @@ def test_text_from_runs_cannot_become_markup():
     runs = runs_of([trial()], failed=[trial(seed=1)])
     bad = "<script>alert(1)</script>"
     trials = runs.trials.assign(command=bad)
-    page = render(
-        dataclasses.replace(runs, trials=trials, unfinished=runs.unfinished.assign(reason=bad))
-    )
+    unfinished = runs.unfinished.assign(reason=bad)
+    page = render(page_of(dataclasses.replace(runs, trials=trials, unfinished=unfinished)))
     assert bad not in page
     assert page.count("&lt;script&gt;") == 2
 

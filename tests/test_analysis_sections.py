@@ -14,6 +14,7 @@ from analysis.sections.part import find
 from analysis.sections.registry import SECTIONS, parts
 from analysis.statistics_figures import forest_figure
 from analysis.summaries import PLACES, at_depths, with_summaries
+from llfc.results import TABLES
 from tests.fabricated import grid, runs_of, width_grid
 
 
@@ -33,9 +34,14 @@ def with_tables(runs, tables_of):
 def conditions_of(run_id):
     layers, pairs = ["a", "a", "b", "b"], ["matched", "shuffled"] * 2
     value = int(run_id[-2:], 16)
-    columns = {"layer": layers, "pair": pairs, "dist": np.array([1.0, 2.0, 3.0, 4.0]) * value}
-    stitched = {"layer": ["x", "y"], "into": ["a", "b"], "error": np.array([0.2, 0.4]) * value}
-    return {"additivity": columns, "stitching": stitched}
+    given = {
+        "additivity": {"layer": layers, "pair": pairs, "dist": np.array([1.0, 2, 3, 4]) * value},
+        "stitching": {"layer": ["x", "y"], "into": ["a", "b"], "error": np.array([0.2, 0.4])},
+    }
+    return {
+        name: dict.fromkeys(TABLES[name], np.zeros(len(columns["layer"]))) | columns
+        for name, columns in given.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +57,13 @@ def found(runs):
 def test_sections_have_names_of_their_own_and_say_what_they_rest_on(found):
     every = parts(found)
     assert len(every) > 8
-    keys = [part.key for part in every] + [table.key for part in every for table in part.tables]
     assert len({part.key for part in every}) == len(every)
-    assert len(set(keys)) >= len([t for part in every for t in part.tables])
+    tables = [table for part in every for table in part.tables]
+    assert len({table.key for table in tables}) == len(tables)
+    assert all(table.caption for table in tables)
     for part in every:
-        assert part.note or (part.figure is not None and part.caption and part.tables)
+        assert part.note or part.tables
+        assert part.figure is None or part.caption
         if part.figure is not None and part.key not in ("barrier", "scatter", "layers"):
             assert "45 trials of 15 pairs (30 networks, 3 seeds)" in part.caption
 

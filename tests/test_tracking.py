@@ -239,13 +239,19 @@ def test_a_run_does_not_end_before_it_began_though_the_clock_is_set_back(tracker
 
 
 def test_the_report_is_in_the_sweeps_own_run_once(tracker, tmp_path):
-    page = tmp_path / "report.html"
+    page, copies = tmp_path / "report.html", tmp_path / "report"
+    got = tmp_path / "got"
+    for folder in (copies, got):
+        folder.mkdir()
     for text in ("first", "second"):
         page.write_text(text)
+        (copies / "barrier.csv").write_text(text)
         tracker.log_report(page)
     (run,) = runs_of(tracker)
     assert run.data.tags["llfc.kind"] == "sweep"
-    local = tracker._client.download_artifacts(run.info.run_id, "report.html", str(tmp_path))
+    local = tracker._client.download_artifacts(run.info.run_id, "report.html", str(got))
+    assert Path(local).read_text() == "second"
+    local = tracker._client.download_artifacts(run.info.run_id, "report/barrier.csv", str(got))
     assert Path(local).read_text() == "second"
 
 

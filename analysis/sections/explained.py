@@ -97,7 +97,7 @@ def explanation(findings: Findings) -> Part | None:
         title="Beyond what both owe to something else",
         figure=forest_figure(rows, "no unit; what each is, is in the tables"),
         caption=(
-            f"Left, Spearman's ρ of {phrase(BARRIER)} with {phrase(LLFC)} within a seed, without"
+            f"First, Spearman's ρ of {phrase(BARRIER)} with {phrase(LLFC)} within a seed, without"
             " and with covariates held fixed; then the effect of the weight distance, split; then"
             f" the gain in the share of variance predicted. {CAUSAL} {SEEDS} {basis(trials)}"
         ),

@@ -15,7 +15,7 @@ from analysis.grid import Layout, layout, values
 from analysis.summaries import with_summaries
 
 # What an interval of the page is, for its caption.
-SEEDS = "Intervals are 95 % ones over seeds (Student's t between the seeds' own estimates)."
+SEEDS = "Intervals hold 95 %, over seeds (Student's t between the seeds' own estimates)."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
