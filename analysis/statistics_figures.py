@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.style import PALETTE, WIDE, looks, new_figure, plain_number, styled
 
@@ -55,8 +55,10 @@ def forest_figure(
             axes.axvline(zero, color="#808080", linewidth=1)
         if scales and panel in scales:
             axes.set_xscale(scales[panel])
+            if scales[panel] == "log":
+                axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(FuncFormatter(plain_number))
-            axes.xaxis.set_minor_formatter(FuncFormatter(plain_number))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_title(panel)
     figure.supxlabel(x, fontsize="medium")
     if len(styles) > 1:
