@@ -57,8 +57,8 @@ sweep-matching: $(READY)  ## which matching, with which correction, flattens the
 ui: $(READY)  ## browse the runs with MLflow on http://127.0.0.1:5000 (PORT=...)
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "$(TRACKING)" --host 127.0.0.1 --port $(PORT) --workers 1
 
-report: $(READY)  ## a sweep's table and its page, from the runs (SWEEP=width)
-	$(BIN)/python -m analysis report --sweep $(SWEEP) --tracking-uri "$(TRACKING)" --out runs/reports/$(SWEEP).html $(ARGS)
+report: $(READY)  ## a sweep's table and its page, from the runs (SWEEP=width, or all)
+	$(BIN)/python -m analysis report --sweep $(SWEEP) --tracking-uri "$(TRACKING)" $(ARGS)
 
 notebooks: $(READY)  ## execute the notebooks on the runs, into runs/notebooks
 	MLFLOW_TRACKING_URI="$(TRACKING)" $(BIN)/python -m analysis notebooks --out runs/notebooks $(ARGS)

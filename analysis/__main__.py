@@ -10,12 +10,14 @@ from typing import NoReturn
 
 from nbclient.exceptions import CellExecutionError
 
+from analysis.across import page_across
 from analysis.execute import NOTEBOOKS, execute
 from analysis.exports import EXPORTS, Wishes, export, write
 from analysis.frames import Runs
 from analysis.provenance import warnings
 from analysis.report import page_of, write_report
 from analysis.runs import DEFAULT_URI, load_sweeps, sweep_names
+from analysis.server import shown
 from analysis.summary import summary_text
 from analysis.tables import to_text
 
@@ -39,7 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _load(options: argparse.Namespace) -> Runs:
-    return load_sweeps(options.tracking_uri, options.sweep)
+    return load_sweeps(options.tracking_uri, _names(options))
+
+
+def _names(options: argparse.Namespace) -> list[str]:
+    """The sweeps that are asked for, each once."""
+    if options.sweep != [ALL]:
+        return list(dict.fromkeys(options.sweep))
+    known = dict.fromkeys(name for uri in options.tracking_uri for name in sweep_names(uri))
+    if not known:
+        stores = shown(" ".join(options.tracking_uri))
+        raise ValueError(f"sweeps must be at least one, got none in {stores}")
+    return list(known)
 
 
 def _summary(options: argparse.Namespace) -> None:
@@ -47,10 +60,20 @@ def _summary(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    runs = _load(options)
-    path = options.out or Path(f"runs/reports/{runs.sweep}.html")
-    page = write_report(page_of(runs, options.x), path)
-    print(f"{summary_text(runs, options.x)}\n\nreport: {page}")
+    names, called = _names(options), "+".join(dict.fromkeys(options.sweep))
+    out = options.out or Path(f"runs/reports/{called}.html")
+    if len(names) == 1:
+        runs = load_sweeps(options.tracking_uri, names)
+        written = write_report(page_of(runs, options.x), out)
+    elif options.x:
+        raise ValueError(f"--x needs a page of one sweep, got {len(names)} sweeps")
+    else:
+        page = page_across([load_sweeps(options.tracking_uri, [name]) for name in names], called)
+        # Those of the sweeps' own pages that lie beside this one.
+        own = [out.with_name(f"{name}.html") for name in names]
+        written = write_report(page, out, {path.stem: path.name for path in own if path.is_file()})
+        runs = page.runs
+    print(f"{summary_text(runs, options.x)}\n\nreport: {written}")
 
 
 def _table(options: argparse.Namespace) -> None:
@@ -85,6 +108,8 @@ def _notebooks(options: argparse.Namespace) -> None:
             ) from error
 
 
+# What stands for every sweep of the stores.
+ALL = "all"
 # Notebooks over all sweeps.
 ACROSS = ("correlations", "layers")
 
@@ -98,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--tracking-uri", nargs="+", default=[usual], help=where.replace("store", "stores")
     )
-    names = "the sweeps' names, such as width; several are joined, each trial counting once"
+    names = "the sweeps' names, such as width, or all; several are joined, a trial counting once"
     sweep.add_argument("--sweep", required=True, nargs="+", help=names)
     sweep.add_argument(
         "--x", metavar="AXIS", help="x axis, or axis of onsets (default: the sweep's)"
@@ -106,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     what = "print the answer and its tables"
     command = commands.add_parser("summary", parents=[sweep], help=what, description=what)
     command.set_defaults(run=_summary)
-    what = "print them and write one self-contained HTML page"
+    what = "print them and write one self-contained HTML page, and its figures and tables beside it"
     command = commands.add_parser("report", parents=[sweep], help=what, description=what)
     command.add_argument(
         "--out", type=Path, metavar="FILE", help="(default: runs/reports/SWEEP.html)"

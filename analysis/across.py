@@ -1,0 +1,98 @@
+"""One page over several sweeps: the answer over all their trials, by sweep and by family."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis import answer
+from analysis.columns import BARRIER, LLFC, phrase
+from analysis.correlations import correlations
+from analysis.frames import Runs, join_runs
+from analysis.grid import Layout, name, values
+from analysis.provenance import nothing
+from analysis.report import Page
+from analysis.sections import connected, explained, sweep, together
+from analysis.sections.part import SEEDS, Findings, Part, Section, Table, basis
+from analysis.sections.registry import parts
+from analysis.statistics_figures import forest_figure
+from analysis.tables import estimates, told
+
+METHOD = "Spearman"
+# What does not need a grid of its own; the rest is on the sweeps' own pages.
+SECTIONS: Sequence[Section] = (
+    sweep.scatter,
+    together.association,
+    together.depths,
+    together.prediction,
+    explained.explanation,
+    connected.agreement,
+)
+FAMILIES = ("architecture", "dataset", "matching")
+
+
+def page_across(sweeps: Sequence[Runs], called: str = "all") -> Page:
+    """The page over `sweeps`; a trial of several counts once, in the sweep that ran it last.
+
+    Args:
+        sweeps: what was read of each; one at least.
+        called: what to call them together.
+    """
+    runs = join_runs(sweeps, called)
+    title = f"{len(sweeps)} sweeps: LMC barrier and LLFC error"
+    if runs.trials.empty:
+        return Page(title=title, answer=nothing(runs), runs=runs)
+    families = [axis for axis in FAMILIES if len(values(runs.trials, axis)) > 1]
+    series = families[0] if families else "matching"
+    found = correlations(runs.trials, LLFC, BARRIER, by=families)
+    findings = Findings(runs=runs, plan=Layout(x="width", series=series, panels=()), found=found)
+    return Page(
+        title=title,
+        answer=f"Over {', '.join(name(each.sweep) for each in sweeps)}: "
+        + answer.answer(runs.trials, found),
+        runs=runs,
+        parts=[by_sweep(sweeps, findings), *parts(findings, SECTIONS)],
+    )
+
+
+def by_sweep(sweeps: Sequence[Runs], findings: Findings) -> Part:
+    """How closely barrier and LLFC error go together in each sweep, and in each family."""
+    own = [
+        correlations(runs.trials, LLFC, BARRIER, methods=[METHOD]).assign(
+            group=name(runs.sweep), panel="by sweep"
+        )
+        for runs in sweeps
+        if not runs.trials.empty
+    ]
+    of_all = findings.found[findings.found["method"] == METHOD]
+    panels = ["all" if group == "all" else f"by {group.split()[0]}" for group in of_all["group"]]
+    found = pd.concat([of_all.assign(panel=panels), *own], ignore_index=True)
+    rows = found.assign(series="", label=found["group"], value=found["within"])
+    trials = findings.runs.trials
+    return Part(
+        key="sweeps",
+        title="In every sweep and every family",
+        figure=None if rows["value"].isna().all() else forest_figure(rows, f"{METHOD}'s ρ"),
+        caption=(
+            f"{METHOD}'s ρ within a seed of {phrase(BARRIER)} with {phrase(LLFC)}: over all trials,"
+            f" by family, and in each sweep by itself. {SEEDS} {basis(trials)}"
+        ),
+        tables=[
+            Table(
+                key="sweeps",
+                frame=told(
+                    {
+                        "of": found["panel"],
+                        "which": found["group"],
+                        "within a seed": estimates(found, "within"),
+                        "trials": found["trials"],
+                        "pairs": found["pairs"],
+                        "seeds": found["seeds"],
+                        "note": found["note"],
+                    }
+                ),
+                caption=f"{METHOD}'s ρ within a seed, with its 95 % interval over seeds. A trial"
+                " that several sweeps have is in the row of each, and counts once in the others.",
+                numbers=found,
+            )
+        ],
+    )
