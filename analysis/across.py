@@ -67,11 +67,13 @@ def by_sweep(sweeps: Sequence[Runs], findings: Findings) -> Part:
     panels = ["all" if group == "all" else f"by {group.split()[0]}" for group in of_all["group"]]
     found = pd.concat([of_all.assign(panel=panels), *own], ignore_index=True)
     rows = found.assign(series="", label=found["group"], value=found["within"])
-    trials = findings.runs.trials
+    trials, drawn = findings.runs.trials, None
+    if rows["value"].notna().any():
+        drawn = forest_figure(rows, f"{METHOD}'s ρ within a seed", same=True)
     return Part(
         key="sweeps",
         title="In every sweep and every family",
-        figure=None if rows["value"].isna().all() else forest_figure(rows, f"{METHOD}'s ρ"),
+        figure=drawn,
         caption=(
             f"{METHOD}'s ρ within a seed of {phrase(BARRIER)} with {phrase(LLFC)}: over all trials,"
             f" by family, and in each sweep by itself. {SEEDS} {basis(trials)}"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,8 @@ from analysis.frames import Runs
 from analysis.grid import AXES, name, show, values
 from analysis.marks import MOST
 
+# What the numbers of a page are computed and drawn with.
+PACKAGES = ("llfc", "numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "matplotlib")
 CHANCE = 0.9  # a network that errs as often as this share of chance is hardly trained
 
 
@@ -82,7 +85,7 @@ def trial_table(runs: Runs) -> pd.DataFrame | None:
 
 
 def provenance(runs: Runs) -> Mapping[str, str]:
-    """Data, numbers of networks and seeds, commit, versions, device and command."""
+    """Data, numbers of networks and seeds, commit, versions, device, and what wrote it."""
     if runs.trials.empty:
         return {"tracking store": runs.source}
     trials = runs.trials
@@ -95,7 +98,13 @@ def provenance(runs: Runs) -> Mapping[str, str]:
     }
     for column in ("commit", "device", "versions", "command"):
         lines[column] = "; ".join(map(_plain, sorted(trials[column].unique()))) or "not recorded"
-    return lines
+    stores = " ".join(dict.fromkeys(trials["source"]))
+    sweeps = " ".join(dict.fromkeys(trials["sweep"]))
+    analysed = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    return lines | {
+        "analysed with": analysed,
+        "this page again": f"python -m analysis report --sweep {sweeps} --tracking-uri {stores}",
+    }
 
 
 def _ends(column: "pd.Series[Any]") -> tuple[Any, Any]:

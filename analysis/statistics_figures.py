@@ -25,6 +25,7 @@ def forest_figure(
     zero: float | None = 0.0,
     scales: Mapping[str, str] | None = None,
     series: str = "",
+    same: bool = False,
 ) -> Figure:
     """Estimates and their intervals under one another: a row a label, a colour a series.
 
@@ -36,6 +37,7 @@ def forest_figure(
         zero: where there is no effect, drawn as a line; None for none.
         scales: of the x axis of a panel, as matplotlib calls it, where it is not linear.
         series: what the series are; no legend if there is one only.
+        same: whether panels under one another have one x axis.
     """
     rows = rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
     panels, styles = list(dict.fromkeys(rows["panel"])), looks(list(dict.fromkeys(rows["series"])))
@@ -48,7 +50,9 @@ def forest_figure(
     else:
         figure = new_figure(WIDE, 0.6 + 0.6 * len(panels) + height * sum(lengths))
         ratios = [length + 1 for length in lengths]
-        grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=ratios).ravel()
+        grid = figure.subplots(
+            len(panels), 1, squeeze=False, sharex=same, height_ratios=ratios
+        ).ravel()
     for axes, panel in zip(grid, panels, strict=True):
         _draw_forest(axes, rows[rows["panel"] == panel], styles)
         if zero is not None:

@@ -1,6 +1,7 @@
 """Tables, figures and the page: right numbers, any size of sweep, nothing from outside."""
 
 import dataclasses
+import itertools
 import re
 from html.parser import HTMLParser
 
@@ -12,7 +13,7 @@ from analysis.answer import trends
 from analysis.columns import BARRIER, LLFC
 from analysis.figures import curve_figure, layers_figure
 from analysis.grid import layout
-from analysis.provenance import warnings
+from analysis.provenance import provenance, trial_table, warnings
 from analysis.report import page_of, render, write_report
 from analysis.style import to_png
 from analysis.summary import summary_text
@@ -286,3 +287,33 @@ def test_a_trend_names_the_barrier_by_its_definition():
     lines = trends(runs.trials, layout(runs.trials, "width"))
     assert lines
     assert all("the chord barrier of the test loss, averaged over trials, is" in x for x in lines)
+
+
+def test_every_number_leads_to_the_runs_that_it_is_from(monkeypatch):
+    runs = sweep("one width")
+    urls = [f"http://host/#/runs/{run_id}" for run_id in runs.trials["run_id"]]
+    served = dataclasses.replace(runs, trials=runs.trials.assign(url=urls))
+    page = render(page_of(served))
+    (listed,) = re.findall(r"<details>.*?</details>", page, re.DOTALL)
+    for run_id, url in zip(runs.trials["run_id"], urls, strict=True):
+        assert f'<a href="{url}">{run_id}</a>' in listed
+    said = provenance(runs)
+    assert {"commit", "versions", "command", "device", "analysed with"} <= said.keys()
+    assert said["this page again"] == (
+        "python -m analysis report --sweep width --tracking-uri memory"
+    )
+    monkeypatch.setattr("analysis.provenance.MOST", len(runs.trials) - 1)
+    assert trial_table(runs) is None
+
+
+@pytest.mark.parametrize("name", ["width", "spawn_epoch"])
+def test_a_page_is_read_aloud_in_order(name):
+    """Headings go down by one; every figure, table and box that scrolls has a name."""
+    page = Page(render(page_of(sweep(name))))
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+    assert levels.count(1) == 1
+    for tag, attrs in page.tags:
+        if tag == "svg" or attrs.get("role") == "region":
+            assert attrs["aria-label"]
