@@ -1,6 +1,5 @@
 """What every registered measure owes, whatever it measures; and that each law here can fail."""
 
-import copy
 import inspect
 
 import numpy as np
@@ -16,6 +15,7 @@ from llfc.connectivity.probes import features_of
 from llfc.results import TABLES
 from tests.small import CLASSES, convnet, mlp, random_, samples
 from tests.subjects import subject
+from tests.untouched import described
 
 
 def normed_mlp(seed):
@@ -107,19 +107,6 @@ def check_leaves_alone(name, case):
         state_now, attributes_now = described(model)
         assert attributes_now == attributes
         assert all(torch.equal(value, state[key]) for key, value in state_now.items())
-
-
-def described(model):
-    attributes = {
-        name: (
-            module.training,
-            sorted(vars(module)),
-            [len(hooks) for hooks in (module._forward_hooks, module._forward_pre_hooks)],
-            [parameter.requires_grad for parameter in module.parameters(recurse=False)],
-        )
-        for name, module in model.named_modules()
-    }
-    return copy.deepcopy(model.state_dict()), attributes
 
 
 def check_cost(name, case):
