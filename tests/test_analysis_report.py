@@ -13,7 +13,6 @@ from analysis.answer import trends
 from analysis.columns import BARRIER, LLFC
 from analysis.figures import curve_figure, layers_figure
 from analysis.grid import layout
-from analysis.provenance import provenance, trial_table, warnings
 from analysis.report import page_of, render, write_report
 from analysis.style import to_png
 from analysis.summary import summary_text
@@ -167,26 +166,6 @@ def test_the_page_is_whole_and_needs_nothing_else(name, tmp_path):
     assert all(picture["aria-label"] for picture in pictures)
 
 
-def test_numbers_of_several_or_uncommitted_codes_are_said_to_be():
-    runs = sweep("one width")
-    assert not any("code" in line for line in warnings(runs))
-    commits = ["a" * 40, *["b" * 40 + "+changes"] * (len(runs.trials) - 1)]
-    mixed = dataclasses.replace(runs, trials=runs.trials.assign(commit=commits))
-    said = " ".join(warnings(mixed))
-    assert f"2 versions of the code: {'a' * 12}, {'b' * 12}+changes" in said
-    assert f"{len(commits) - 1} trials were run by code with changes" in said
-
-
-def test_ends_at_chance_are_said_to_be():
-    runs = sweep("one width")
-    assert not any("chance" in line for line in warnings(runs))
-    errors = [0.89, *[0.2] * (len(runs.trials) - 1)]
-    poor = dataclasses.replace(runs, trials=runs.trials.assign(test_error_b=errors))
-    assert "1 trials have an end that is near chance" in " ".join(warnings(poor))
-    old = dataclasses.replace(poor, trials=poor.trials.drop(columns="test_error_chance"))
-    assert not any("chance" in line for line in warnings(old))
-
-
 def test_text_from_runs_cannot_become_markup():
     runs = runs_of([trial()], failed=[trial(seed=1)])
     bad = "<script>alert(1)</script>"
@@ -287,23 +266,6 @@ def test_a_trend_names_the_barrier_by_its_definition():
     lines = trends(runs.trials, layout(runs.trials, "width"))
     assert lines
     assert all("the chord barrier of the test loss, averaged over trials, is" in x for x in lines)
-
-
-def test_every_number_leads_to_the_runs_that_it_is_from(monkeypatch):
-    runs = sweep("one width")
-    urls = [f"http://host/#/runs/{run_id}" for run_id in runs.trials["run_id"]]
-    served = dataclasses.replace(runs, trials=runs.trials.assign(url=urls))
-    page = render(page_of(served))
-    (listed,) = re.findall(r"<details>.*?</details>", page, re.DOTALL)
-    for run_id, url in zip(runs.trials["run_id"], urls, strict=True):
-        assert f'<a href="{url}">{run_id}</a>' in listed
-    said = provenance(runs)
-    assert {"commit", "versions", "command", "device", "analysed with"} <= said.keys()
-    assert said["this page again"] == (
-        "python -m analysis report --sweep width --tracking-uri memory"
-    )
-    monkeypatch.setattr("analysis.provenance.MOST", len(runs.trials) - 1)
-    assert trial_table(runs) is None
 
 
 @pytest.mark.parametrize("name", ["width", "spawn_epoch"])
