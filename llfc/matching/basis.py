@@ -1,10 +1,12 @@
 """One tensor in another basis."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import EllipsisType
 
 from torch import Tensor
 
 from llfc.matching.permutation import PermutationSpec
+from llfc.matching.terms import PIECE
 
 
 def moved(spec: PermutationSpec, index: Mapping[str, Tensor], name: str, tensor: Tensor) -> Tensor:
@@ -16,3 +18,24 @@ def moved(spec: PermutationSpec, index: Mapping[str, Tensor], name: str, tensor:
     for dim, axis in enumerate(spec.axes[name]):
         folded = folded.index_select(dim, spec.index(index, axis).to(folded.device))
     return folded.reshape(tensor.shape)
+
+
+def moved_rows(
+    spec: PermutationSpec, index: Mapping[str, Tensor], name: str, tensor: Tensor
+) -> Iterator[tuple[slice | EllipsisType, Tensor]]:
+    """As `moved`, some rows of the folded tensor after others, so that little is copied at a time.
+
+    Yields:
+        which rows, and the rows.
+    """
+    folded = spec.fold(name, tensor)
+    if not folded.ndim:
+        yield ..., folded
+        return
+    first, *rest = (spec.index(index, axis).to(folded.device) for axis in spec.axes[name])
+    size = max(1, PIECE * len(folded) // max(1, folded.numel()))
+    for start in range(0, len(folded), size):
+        part = folded.index_select(0, first[start : start + size])
+        for dim, order in enumerate(rest, start=1):
+            part = part.index_select(dim, order)
+        yield slice(start, start + size), part

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from llfc.matching.ascent import ascend
-from llfc.matching.basis import moved
+from llfc.matching.basis import moved_rows
 from llfc.matching.overlap import Index, Overlap
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
@@ -79,26 +79,36 @@ def _descended(
 ) -> tuple[tuple[float, float], Index]:
     """Minus the midpoint's loss at the identity and at the best permutation, and the latter."""
     index: Index = dict(overlap.spec.identity())
-    best, lowest = index, midpoint.loss(index)
+    best, lowest = index, midpoint.loss()
     before = lowest
     free = {name: tensor.clone() for name, tensor in midpoint.a.items()}
     for step in range(STEPS):
-        projected = overlap.towards(free)
-        if step == 0:
-            found, _ = best_within(projected, generator)
-        else:
-            found, _ = ascend(projected, index, generator)
-        if step == 0 or any(not torch.equal(found[group], index[group]) for group in index):
+        found = _projection(overlap.towards(free), index if step else None, generator)
+        if any(not torch.equal(found[group], index[group]) for group in index):
             index = found
-            loss = midpoint.loss(index)
+            midpoint.move(index)
+            loss = midpoint.loss()
             if loss < lowest - TIE * abs(lowest):
                 best, lowest = index, loss
-        midpoint.descend(index, free, step)
+        midpoint.descend(free, step)
     return (-before, -lowest), best
 
 
+def _projection(towards_free: Overlap, start: Index | None, generator: Generator) -> Index:
+    """The permutation of b nearest to the free weights, from `start` up; None: from far and wide.
+
+    By itself, so that the scores, which are many, are gone before the midpoint runs.
+    """
+    if start is None:
+        return best_within(towards_free, generator)[0]
+    return ascend(towards_free, start, generator)[0]
+
+
 class _Midpoint:
-    """The network half-way between a and a permuted b, and how it differs from the two ends."""
+    """The network half-way between a and a permuted b, and how it differs from the two ends.
+
+    It stands at the identity until it is moved. Beside the two networks it takes one's memory.
+    """
 
     def __init__(
         self, a: nn.Module, b: nn.Module, spec: PermutationSpec, data: list[tuple[Tensor, ...]]
@@ -107,6 +117,11 @@ class _Midpoint:
         self.a = {name: tensor.detach() for name, tensor in a.named_parameters()}
         self.b = {name: tensor.detach() for name, tensor in b.named_parameters()}
         self.device = next(iter(self.a.values())).device
+        self.weights = {
+            name: torch.empty_like(tensor, memory_format=torch.contiguous_format)
+            for name, tensor in self.a.items()
+        }
+        self.move(spec.identity())
         self.model = _sharing(a).train()
         for module in self.model.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):
@@ -121,41 +136,40 @@ class _Midpoint:
     def _there(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tuple(tensor.to(self.device) for tensor in batch)
 
-    def _blend(self, index: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {
-            name: torch.lerp(a, moved(self.spec, index, name, self.b[name]).to(self.device), 0.5)
-            for name, a in self.a.items()
-        }
+    def move(self, index: Mapping[str, Tensor]) -> None:
+        """Stand half-way to the b that `index` gives."""
+        for name, weight in self.weights.items():
+            a, half = (self.spec.fold(name, tensor) for tensor in (self.a[name], weight))
+            for rows, b in moved_rows(self.spec, index, name, self.b[name]):
+                torch.lerp(a[rows], b.to(self.device), 0.5, out=half[rows])
 
     def _batch_loss(self, weights: Mapping[str, Tensor], number: int) -> Tensor:
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         logits = functional_call(self.model, {**weights, **buffers}, self._there(self.data[number]))
         return F.kl_div(logits.log_softmax(-1), self.targets[number], reduction="batchmean")
 
-    def loss(self, index: Mapping[str, Tensor]) -> float:
+    def loss(self) -> float:
         """The divergence of the midpoint from the ends, mean over the images of all batches."""
-        blend = self._blend(index)
         sizes = [len(target) for target in self.targets]
         with torch.no_grad():
-            losses = [float(self._batch_loss(blend, i)) * n for i, n in enumerate(sizes)]
+            losses = [float(self._batch_loss(self.weights, i)) * n for i, n in enumerate(sizes)]
         return sum(losses) / sum(sizes)
 
-    def descend(self, index: Mapping[str, Tensor], free: dict[str, Tensor], step: int) -> None:
+    def descend(self, free: dict[str, Tensor], step: int) -> None:
         """Move the free weights down the midpoint's loss with the projection in their place."""
 
         def take(name: str, projected: Tensor) -> None:
             assert projected.grad is not None
             length = free[name].norm() / projected.grad.norm().clamp(min=TINY)
-            free[name] -= RATE * length * projected.grad
+            free[name] -= projected.grad.mul_(RATE * length)
             projected.grad = None  # at once: all gradients together are as large as a network
 
-        blend = self._blend(index)
-        for name, tensor in blend.items():
+        leaves = {name: weight.detach().requires_grad_() for name, weight in self.weights.items()}
+        for name, leaf in leaves.items():
             hook = functools.partial(take, name)
-            tensor.requires_grad_()
-            tensor.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+            leaf.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
         with torch.enable_grad():
-            loss = self._batch_loss(blend, step % len(self.data))
+            loss = self._batch_loss(leaves, step % len(self.data))
             torch.autograd.backward(loss)
 
 
