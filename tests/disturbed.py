@@ -123,7 +123,7 @@ def workers_below(process):
     found = []
     for child in process.children(recursive=True):
         try:
-            if re.match(r"ray::\w*(Func|lambda|work|Trainable)", " ".join(child.cmdline())):
+            if re.match(r"ray::_Worker\b", " ".join(child.cmdline())):
                 found.append(child)
         except psutil.Error:
             continue
