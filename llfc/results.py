@@ -51,6 +51,17 @@ TABLES: Mapping[str, Sequence[str]] = {
 }
 
 
+# What a text that is no connection makes of its reader.
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerProfile:
     """How linear one layer's features are on the line, averaged over test images.
@@ -120,7 +131,14 @@ def connection_from_json(text: str) -> Connection:
     """
     try:
         return _connection(json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"not a connection ({reason})") from None
 
@@ -131,32 +149,34 @@ def _connection(raw: dict[str, Any]) -> Connection:
             **layer
             | _numbers({name: layer[name] for name in ("baseline", "baseline_std")})
             | {"name": _word(layer["name"])}
-            | _columns({name: layer[name] for name in PROFILE}, PROFILE)
+            | _columns({name: layer[name] for name in PROFILE}, PROFILE, words=False)
         )
         for layer in raw["layers"]
     )
-    curve = _columns({name: raw["curve"][name] for name in CURVE}, CURVE)
+    curve = _columns({name: raw["curve"][name] for name in CURVE}, CURVE, words=False)
     if any(len(layer.cos_error) != len(curve["alpha"]) for layer in layers):
         raise ValueError("a layer has another number of positions than the curve")
-    tables = {name: _columns(table, TABLES[name]) for name, table in raw["tables"].items()}
+    tables = {
+        name: _columns(table, TABLES[name], words=True) for name, table in raw["tables"].items()
+    }
     if missing := set(BARRIERS) - set(raw["barriers"]):
         raise ValueError(f"no barrier {min(missing)}")
     scalars = {name: _numbers(raw[name]) for name in ("barriers", "summaries", "matching")}
     return Connection(**raw | scalars | {"curve": curve, "layers": layers, "tables": tables})
 
 
-def _columns(table: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Columns of one length, each of words alone or of numbers alone, called as in `names`."""
+def _columns(table: Mapping[str, Any], names: Sequence[str], *, words: bool) -> dict[str, Any]:
+    """Columns of one length, each of numbers alone or, with `words`, of words, named in `names`."""
     columns: dict[str, Any] = {}
     for name, values in table.items():
-        if name not in names:
-            raise ValueError(f"unknown column {name!r}")
-        if values and isinstance(values[0], str):
+        if name not in names or not isinstance(values, list):
+            raise ValueError(f"{name!r} is no column here")
+        if words and values and isinstance(values[0], str):
             columns[name] = [_word(value) for value in values]
         else:
-            columns[name] = np.asarray(values, dtype=np.float64)
-            if columns[name].ndim != 1:
+            if not all(isinstance(value, int | float) for value in values):
                 raise ValueError(f"column {name} must be a list of numbers")
+            columns[name] = np.asarray(values, dtype=np.float64)
     if len({len(column) for column in columns.values()}) > 1:
         raise ValueError("columns of different lengths")
     return columns
@@ -166,6 +186,7 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     for name, value in values.items():
         if not (isinstance(value, int | float) and name.isidentifier()):
             raise ValueError(f"{name!r} must be a number, got {type(value).__name__}")
+        float(value)  # a whole number may be too large
     return dict(values)
 
 

@@ -32,7 +32,8 @@ class Place:
     """Where one sweep keeps everything."""
 
     folder: Path
-    tracking: str = ""  # MLflow's address, if it is not the usual one
+    tracking: str = ""  # MLflow's address, if it is not that of the database here
+    database: Path | None = None  # where its database is then
 
     @property
     def uri(self):
@@ -69,22 +70,18 @@ class Place:
     def runs(self):
         return load_runs(self.uri, "smoke")
 
-    def statuses(self):
+    def statuses(self, stage="active"):
         """How many runs of trials there are of each status; deleted ones do not count."""
-        return statuses(self.uri)
-
-
-def statuses(uri):
-    query = (
-        "select status, count(*) from runs where lifecycle_stage = 'active'"
-        " and name not like 'report%' group by status"
-    )
-    path = uri.removeprefix("sqlite:///")
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            return dict(db.execute(query).fetchall())
-    except sqlite3.OperationalError:  # not there yet, or busy
-        return {}
+        query = (
+            f"select status, count(*) from runs where lifecycle_stage = '{stage}'"
+            " and name not like 'report%' group by status"
+        )
+        path = self.database or self.folder / "mlflow.db"
+        try:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+                return dict(db.execute(query).fetchall())
+        except sqlite3.OperationalError:  # not there yet, or busy
+            return {}
 
 
 def undisturbed_in(folder):
@@ -126,7 +123,7 @@ def workers_below(process):
     found = []
     for child in process.children(recursive=True):
         try:
-            if re.match(r"ray::\w*(Func|lambda|work|Trainable)", " ".join(child.cmdline())):
+            if re.match(r"ray::_Worker\b", " ".join(child.cmdline())):
                 found.append(child)
         except psutil.Error:
             continue
