@@ -11,8 +11,8 @@ from statsmodels.stats.mediation import Mediation
 
 from analysis.explanation import QUESTIONS, explanations, mediation
 from analysis.held_out import predict, ranks, shares
-from analysis.layer_prediction import DEPTHS, layer_predictions
-from analysis.summaries import with_summaries
+from analysis.layer_prediction import layer_predictions
+from analysis.summaries import PLACES, with_summaries
 from tests.fabricated import grid, runs_of, trial
 
 FAMILIES = ["mlp", "vgg11", "resnet20"]
@@ -142,7 +142,7 @@ def test_the_layer_that_decides_the_barrier_predicts_it_best(index, depth):
     found = layer_predictions(planted(index))
     assert found["depth"].iloc[0] == depth
     assert found["share"].iloc[0] == pytest.approx(1, abs=0.05)
-    assert len(found) == len(DEPTHS) + 1
+    assert len(found) == len(PLACES) + 1
     assert set(found["held_out"]) == {3}
 
 
