@@ -9,6 +9,8 @@ from analysis.columns import BARRIER, LLFC, number, phrase
 from analysis.grid import Layout, name, panels, select, show, values
 from analysis.pairs import count_networks, count_pairs
 
+MOST = 8  # groups, or series, that sentences tell one by one; tables tell more
+
 
 def headline(found: pd.DataFrame) -> "pd.Series[Any]":
     """The row of `correlations` that the answer is about: ranks, over all trials."""
@@ -32,12 +34,22 @@ def answer(trials: pd.DataFrame, found: pd.DataFrame) -> str:
 
 
 def within(found: pd.DataFrame) -> str:
-    """The same within each group, as what groups share may be all that a pooled number shows."""
+    """The same within each group, as what groups share may be all that a pooled number shows.
+
+    Of more than MOST groups the lowest and the highest. Why there is no interval is said where it
+    is not what was said of all trials.
+    """
+    said = headline(found)["note"]
     rows = found[(found["group"] != "all") & (found["method"] == "Spearman")]
+    rows = rows[rows["within"].notna()]
+    if len(rows) > MOST:
+        ends = rows.sort_values("within").iloc[[0, -1]]
+        low, high = (f"{row['within']:.2f} ({row['group']})" for _, row in ends.iterrows())
+        return f" Within {len(rows)} groups it is {low} to {high}."
     known = [
-        f"{row['group']} {row['within']:.2f} ({interval(row)})"
+        f"{row['group']} {row['within']:.2f}"
+        + ("" if math.isnan(row["low"]) and row["note"] == said else f" ({interval(row)})")
         for _, row in rows.iterrows()
-        if not math.isnan(row["within"])
     ]
     return f" Within groups: {'; '.join(known)}." if known else ""
 
@@ -65,13 +77,17 @@ def counts(trials: pd.DataFrame) -> str:
 
 
 def trends(trials: pd.DataFrame, plan: Layout) -> list[str]:
-    """How the barrier goes from the first value of the sweep's axis to its last, a series each."""
-    return [
+    """How the barrier goes from the first value of the sweep's axis to its last, a series each.
+
+    None if there are more than MOST series.
+    """
+    found = [
         sentence
         for title, rows in panels(trials, plan.panels)
         for series in values(rows, plan.series)
         if (sentence := _trend(select(rows, plan.series, series), plan, series, title))
     ]
+    return found if len(found) <= MOST else []
 
 
 def _trend(rows: pd.DataFrame, plan: Layout, series: Any, title: str) -> str:
