@@ -163,13 +163,13 @@ def patched(model, images, probe, feature):
 def test_resuming_is_patching(name):
     model, images, probes = made(name)
     reference = copy.deepcopy(model)
-    with torch.no_grad():
-        plain = reference(images.clone())
     generator = torch.Generator().manual_seed(2)
     with replaying(model, probes, images[:2]) as replay:
         for batch in (images[:3], images):  # a record takes the place of the one before
+            with torch.no_grad():
+                plain = reference(batch.clone())  # by itself: sums depend on the size of a batch
             logits, features = replay.record(batch)
-            assert torch.equal(logits, plain[: len(batch)])
+            assert torch.equal(logits, plain)
             kept = [feature.clone() for feature in features]
             for index in reversed(range(len(probes))):
                 other = torch.randn(kept[index].shape, dtype=torch.float64, generator=generator)
