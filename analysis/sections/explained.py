@@ -1,6 +1,7 @@
 """Do barrier and LLFC error go together beyond what both owe to something else?"""
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -31,67 +32,11 @@ def explanation(findings: Findings) -> Part | None:
     rows = pd.concat([_partial_rows(partial), _mediation_rows(through), _gain_rows(more)])
     if rows["value"].isna().all():
         return None
-    tables = [
-        Table(
-            key="partial",
-            frame=told(
-                {
-                    "method": partial["method"],
-                    "without covariates": [estimate(value) for value in partial["raw"]],
-                    "with them": estimates(partial, "within"),
-                    "p": [estimate(p) for p in partial["p"]],
-                    "seeds": partial["seeds"],
-                    "note": partial["note"],
-                }
-            ),
-            caption=(
-                "Correlation of barrier and LLFC error within a seed, without covariates and with"
-                f" {', '.join(_spaced(name) for name in given)} held fixed."
-            ),
-            numbers=partial,
-        )
-    ]
+    tables = [_partial_table(partial, given)]
     if len(through):
-        tables.append(
-            Table(
-                key="mediation",
-                frame=told(
-                    {
-                        "effect": [NAMES[effect] for effect in through["effect"]],
-                        "value": estimates(through, "value"),
-                        "p": [estimate(p) for p in through["p"]],
-                        "seeds": through["seeds"],
-                        "note": through["note"],
-                    }
-                ),
-                caption=(
-                    "Standardised effect, in ranks, of the distance between the weights on the"
-                    f" barrier, architecture and width held fixed. {CAUSAL}"
-                ),
-                numbers=through,
-            )
-        )
+        tables.append(_mediation_table(through))
     if len(more):
-        tables.append(
-            Table(
-                key="explanations",
-                frame=told(
-                    {
-                        "question": more["question"],
-                        "without": [estimate(value) for value in more["share_base"]],
-                        "with": [estimate(value) for value in more["share_both"]],
-                        "gain": estimates(more, "gain"),
-                        "seeds": more["seeds"],
-                        "note": more["note"],
-                    }
-                ),
-                caption=(
-                    "Share of the variance of a held-out seed that is predicted without and with"
-                    " what the question is about, and the gain. Negative is worse than the mean."
-                ),
-                numbers=more,
-            )
-        )
+        tables.append(_gain_table(more))
     return Part(
         key="explanation",
         title="Beyond what both owe to something else",
@@ -103,6 +48,53 @@ def explanation(findings: Findings) -> Part | None:
         ),
         tables=tables,
     )
+
+
+def _partial_table(partial: pd.DataFrame, given: Sequence[str]) -> Table:
+    shown = {
+        "method": partial["method"],
+        "without covariates": [estimate(value) for value in partial["raw"]],
+        "with them": estimates(partial, "within"),
+        "p": [estimate(p) for p in partial["p"]],
+        "seeds": partial["seeds"],
+        "note": partial["note"],
+    }
+    caption = (
+        "Correlation of barrier and LLFC error within a seed, without covariates and with"
+        f" {', '.join(_spaced(name) for name in given)} held fixed."
+    )
+    return Table(key="partial", frame=told(shown), caption=caption, numbers=partial)
+
+
+def _mediation_table(through: pd.DataFrame) -> Table:
+    shown = {
+        "effect": [NAMES[effect] for effect in through["effect"]],
+        "value": estimates(through, "value"),
+        "p": [estimate(p) for p in through["p"]],
+        "seeds": through["seeds"],
+        "note": through["note"],
+    }
+    caption = (
+        "Standardised effect, in ranks, of the distance between the weights on the"
+        f" barrier, architecture and width held fixed. {CAUSAL}"
+    )
+    return Table(key="mediation", frame=told(shown), caption=caption, numbers=through)
+
+
+def _gain_table(more: pd.DataFrame) -> Table:
+    shown = {
+        "question": more["question"],
+        "without": [estimate(value) for value in more["share_base"]],
+        "with": [estimate(value) for value in more["share_both"]],
+        "gain": estimates(more, "gain"),
+        "seeds": more["seeds"],
+        "note": more["note"],
+    }
+    caption = (
+        "Share of the variance of a held-out seed that is predicted without and with"
+        " what the question is about, and the gain. Negative is worse than the mean."
+    )
+    return Table(key="explanations", frame=told(shown), caption=caption, numbers=more)
 
 
 def _mediation(trials: pd.DataFrame) -> pd.DataFrame:
