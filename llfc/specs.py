@@ -16,6 +16,7 @@ from llfc.names import lookup
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 NORMS = ("batch", "layer", "none")
+PRECISIONS = ("bfloat16", "float32")
 
 # Counts the changes of method that move numbers; old networks and results are then not reused.
 METHOD = 3
@@ -38,6 +39,8 @@ class Recipe:
         milestones: shares of the epochs after which "step" divides the learning rate by ten.
         warmup: share of the epochs over which the learning rate rises linearly from zero.
         augment: random crop (pad 4) and horizontal flip.
+        precision: one of PRECISIONS, of products and convolutions while training (torch.autocast);
+            weights, sums and all measurements are float32.
     """
 
     epochs: int
@@ -50,6 +53,7 @@ class Recipe:
     milestones: tuple[float, ...] = ()
     warmup: float = 0.0
     augment: bool = False
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name in ("lr", "momentum", "weight_decay", "warmup"):
@@ -59,6 +63,7 @@ class Recipe:
         _at_least("batch_size", self.batch_size, 1)
         lookup("optimizer", self.optimizer, dict.fromkeys(OPTIMIZERS))
         lookup("schedule", self.schedule, dict.fromkeys(SCHEDULES))
+        lookup("precision", self.precision, dict.fromkeys(PRECISIONS))
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr must be a positive number, got {self.lr}")
         for name in ("momentum", "warmup"):

@@ -26,6 +26,7 @@ from llfc.connectivity.path import Walk, walk
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Batches, Samples
 from llfc.data import Dataset
+from llfc.devices import whole_float32
 from llfc.matched import kept_permutation
 from llfc.matching.matchers import match
 from llfc.matching.permutation import Permutation, PermutationSpec
@@ -45,6 +46,7 @@ BATCH = 250  # images a batch; larger ones were no faster on a CPU, and their fe
 Plan = tuple[str, float, str, tuple[int, int, int], int]
 
 
+@whole_float32()
 def connect(
     model_a: nn.Module,
     model_b: nn.Module,

@@ -8,7 +8,7 @@ from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.repair import preactivations
 from llfc.connectivity.samples import Batches
-from llfc.layout import fastest_layout
+from llfc.devices import fastest_layout
 from tests.small import CLASSES, blended, convnet, mlp, random_, samples
 
 ALPHA = positions(5)

@@ -45,6 +45,7 @@ OTHER = {
         "milestones": (0.5,),
         "warmup": 0.1,
         "augment": True,
+        "precision": "bfloat16",
     },
     Pair: {
         "architecture": "vgg11",

@@ -59,14 +59,14 @@ def network(architecture="mlp", recipe=ADAM, **fields):
     )
 
 
-def model_of(architecture="mlp", norm=None, width=1 / 32):
+def model_of(architecture="mlp", norm=None, width=1 / 32, seed=0):
     return build(
         architecture,
         width=width,
         norm=norm,
         input_shape=DATA.input_shape,
         num_classes=3,
-        generator=stream(0, "init"),
+        generator=stream(seed, "init"),
     )
 
 

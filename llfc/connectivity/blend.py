@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from llfc.layout import fastest_layout
+from llfc.devices import fastest_layout
 from llfc.results import Array
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from llfc.devices import whole_float32
 from llfc.matching.ascent import ascend, better
 from llfc.matching.basis import moved
 from llfc.matching.overlap import Index, Overlap
@@ -16,6 +17,7 @@ from llfc.seeds import stream
 ROUNDS = 20  # a bound: the ascent ends when no network moves, usually after two or three
 
 
+@whole_float32()
 def match_many(
     models: Sequence[nn.Module], spec: PermutationSpec, *, seed: int = 0
 ) -> tuple[Permutation, ...]:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from torch import nn
 
+from llfc.devices import whole_float32
 from llfc.matching.activations import match_activations, match_activations_uncentred
 from llfc.matching.frank_wolfe import match_frank_wolfe
 from llfc.matching.identity import match_nothing
@@ -46,6 +47,7 @@ MATCHERS: Mapping[str, Matcher] = {
 }
 
 
+@whole_float32()
 def match(
     name: str,
     a: nn.Module,

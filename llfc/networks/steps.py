@@ -1,0 +1,74 @@
+"""A step of training: on a CPU as it is written, on a GPU recorded once and then replayed.
+
+A small network's step is hundreds of kernels that run for microseconds each, and Python cannot
+start them as fast as a GPU ends them. Recorded as a CUDA graph, one call starts them all.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# A first step makes the optimiser's state, and all that libraries set up when they are first used.
+BEFORE_RECORDING = 2
+
+
+class Step:
+    """Forward, backward and update on one batch.
+
+    Args:
+        model: in training mode, on the device.
+        optimizer: over its parameters; see `rate_on`.
+        batch_size: of a whole batch; only such steps are recorded.
+        precision: one of llfc.specs.PRECISIONS.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, batch_size: int, precision: str
+    ) -> None:
+        self.model, self.optimizer, self.batch_size = model, optimizer, batch_size
+        self.bfloat16 = precision == "bfloat16"
+        self.done = 0
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:
+        """The mean loss of the batch before the update, a scalar; the next call may change it.
+
+        Args:
+            images: float, [n, C, H, W], on the device.
+            labels: int64, [n].
+            rate: the learning rate of this step.
+        """
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        if not images.is_cuda or len(labels) != self.batch_size:
+            return self._take(images, labels)
+        self.done += 1
+        if self.done <= BEFORE_RECORDING:
+            return self._take(images, labels)
+        if self.graph is None:
+            self._record(images, labels)
+        self.images.copy_(images)
+        self.labels.copy_(labels)
+        assert self.graph is not None
+        self.graph.replay()
+        return self.loss
+
+    def _record(self, images: Tensor, labels: Tensor) -> None:
+        """Write down what a step does, without doing it."""
+        self.images, self.labels = images.clone(), labels.clone()
+        self.graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.current_stream(images.device)
+        # Other threads may allocate meanwhile, for other networks.
+        with torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local"):
+            self.loss = self._take(self.images, self.labels)
+
+    def _take(self, images: Tensor, labels: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bfloat16):
+            loss = F.cross_entropy(self.model(images), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
