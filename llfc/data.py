@@ -143,7 +143,7 @@ def load_dataset(
         arrays = DATASETS[name](_data_root(data_root))
     full = _dataset(name, arrays)
     for split, limit in (("train", limit_train), ("test", limit_test)):
-        full = _limited(full, split, limit)
+        full = limited(full, split, limit)
     return full
 
 
@@ -190,11 +190,16 @@ def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
     return mean.float(), torch.where(std > 0, std, 1.0).float()
 
 
-def _limited(dataset: Dataset, split: str, limit: int | None) -> Dataset:
-    """`dataset` with `limit` images of `split`: every class's first, in an order of its own."""
-    images, labels = dataset.split(split)
+def limited(dataset: Dataset, split: str, limit: int | None) -> Dataset:
+    """`dataset` with `limit` images of `split`: every class's first, in an order of its own.
+
+    Raises:
+        ValueError: if there are not so many.
+    """
     if limit is None:
         return dataset
+    images, labels = dataset.split(split)
+    labels = labels.cpu()
     if not 1 <= limit <= len(labels):
         raise ValueError(
             f"limit_{split} must be in [1, {len(labels)}], the size of {dataset.name}, got {limit}"
@@ -206,8 +211,8 @@ def _limited(dataset: Dataset, split: str, limit: int | None) -> Dataset:
         turn[members] = torch.arange(len(members))
     taken = torch.argsort(turn * dataset.num_classes + labels)[:limit].sort().values
     chosen: dict[str, Any] = {
-        f"{split}_images": images[taken],
-        f"{split}_labels": labels[taken],
+        f"{split}_images": images[taken.to(images.device)],
+        f"{split}_labels": labels[taken].to(images.device),
     }
     return replace(dataset, **chosen)
 

@@ -24,21 +24,22 @@ def kept_permutation(
 ) -> Permutation:
     """The permutation that `trial` asks for, and its record; from `store` if it is there.
 
-    It is kept under the names of the pair and the matcher and a digest of both networks' weights:
-    networks that were trained again, elsewhere, are matched again.
+    It is kept under the names of the pair and the matcher, the number of images and a digest of
+    both networks' weights: networks that were trained again, elsewhere, are matched again.
 
     Args:
         trial: which pair and which matcher; the pair's seed is the matcher's.
         a: the pair's first network.
         b: the pair's second network, whose units are permuted.
         spec: the symmetry of both.
-        images: the pair's training images in batches, for matchers that look at features.
+        images: the trial's training images in batches, for matchers that look at features.
         store: where permutations are kept; one that is damaged is found again.
 
     Raises:
         ValueError: as `match` does, or if the store cannot be written.
     """
-    name = f"{fingerprint(trial.pair)}-{trial.matching}-{_digest(a, b)}"
+    seen = f"-{trial.limit_measured}" if trial.limit_measured else ""
+    name = f"{fingerprint(trial.pair)}-{trial.matching}-{_digest(a, b)}{seen}"
     kept = store.get_tensors(PERMUTATIONS, name)
     if kept is not None:
         return _from_tensors(kept)

@@ -158,6 +158,8 @@ class Trial:
         probes: names of the modules to probe; None for the architecture's usual ones.
         measures: names in MEASURES; what is measured beyond the walk along the line.
         limit_test: number of test images used; None for all.
+        limit_measured: number of the training images that matching, correction and the training
+            curve use; None for all that the pair was trained on.
     """
 
     pair: Pair
@@ -167,6 +169,7 @@ class Trial:
     probes: tuple[str, ...] | None = None
     measures: tuple[str, ...] = DEFAULT_MEASURES
     limit_test: int | None = None
+    limit_measured: int | None = None
 
     def __post_init__(self) -> None:
         # What is measured does not depend on the order in which it is named.
@@ -175,6 +178,8 @@ class Trial:
             raise ValueError(f"alphas must be odd and at least 3, got {self.alphas}")
         if self.limit_test is not None:
             _at_least("limit_test", self.limit_test, 1)
+        if self.limit_measured is not None:
+            _at_least("limit_measured", self.limit_measured, 1)
 
 
 def fingerprint(record: Recipe | Network | Pair | Trial) -> str:

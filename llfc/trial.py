@@ -25,7 +25,7 @@ from llfc.connectivity.measures.subject import Measure, Subject
 from llfc.connectivity.path import Walk, walk
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Batches, Samples
-from llfc.data import Dataset
+from llfc.data import Dataset, limited
 from llfc.devices import whole_float32
 from llfc.matched import kept_permutation
 from llfc.matching.matchers import match
@@ -136,7 +136,7 @@ def run_trial(
         load_network(network, store, dataset, device=device)
         for network in (trial.pair.a, trial.pair.b)
     )
-    dataset = dataset.to(device)
+    dataset = limited(dataset.to(device), "train", trial.limit_measured)
     spec = _spec(_plan(trial.pair.a, dataset))
     train = Batches("train", dataset.batches("train", BATCH), BATCH, device_of(a))
     try:
@@ -161,12 +161,14 @@ def check_trial(trial: Trial, dataset: Dataset) -> None:
     """See that the network of `trial` takes the data and has the probes, before it is trained.
 
     Raises:
-        ValueError: if a probe's name or pattern matches nothing, or a batch is too small.
+        ValueError: if a probe's name or pattern matches nothing, a batch is too small, or there
+            are fewer training images than are to be measured on.
     """
     model = _untrained(_plan(trial.pair.a, dataset))
     check_batches(model, len(dataset.train_labels), trial.pair.a.recipe.batch_size)
     images, _ = next(iter(dataset.batches("test", 2)))
     choose_probes(model.eval(), images, trial.probes)
+    limited(dataset, "train", trial.limit_measured)
 
 
 def _plan(network: Network, dataset: Dataset) -> Plan:

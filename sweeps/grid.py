@@ -41,6 +41,7 @@ def trials_of(
     probes: tuple[str, ...] | None = None,
     measures: tuple[str, ...] = DEFAULT_MEASURES,
     limit_test: int | None = None,
+    limit_measured: int | None = None,
 ) -> list[Trial]:
     """Every distinct trial of the grid.
 
@@ -59,6 +60,7 @@ def trials_of(
             probes=probes,
             measures=measures,
             limit_test=limit_test,
+            limit_measured=limit_measured,
         )
         for point in _points(sweep)
     )

@@ -21,7 +21,7 @@ from sweeps.settings import Settings
 from sweeps.sweep import Sweep
 
 # Options that say how each trial measures; they are fields of Trial but no axes of a grid.
-MEASURING = ("alphas", "probes", "measures", "limit_test")
+MEASURING = ("alphas", "probes", "measures", "limit_test", "limit_measured")
 HELP = {
     "dataset": f"{', '.join(DATASETS)} or {PREFIX}PATH",
     "limit_train": "number of training images; none for all",
@@ -37,6 +37,8 @@ HELP = {
     "measures": f"what else is measured, at a cost: none, or of {', '.join(MEASURES)}"
     f" [{' '.join(DEFAULT_MEASURES) or 'none'}]",
     "limit_test": "number of test images; none for all",
+    "limit_measured": "number of training images that matching, correction and the training curve"
+    " use; none for all",
 }
 
 

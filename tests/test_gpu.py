@@ -16,8 +16,8 @@ RECIPES = pytest.mark.parametrize("recipe", [ADAM, SGD, STEP], ids=["adam", "sgd
 NETWORKS = pytest.mark.parametrize("architecture", ["mlp", "resnet20"])
 
 
-def trained(architecture, recipe, epochs=4, start=None, device="cuda"):
-    model = model_of(architecture)
+def trained(architecture, recipe, epochs=4, start=None, device="cuda", width=1 / 4):
+    model = model_of(architecture, width=width)
     start = start or initial_state(model)
     return run(model.to(device), recipe, start, epochs, dataset=DATA.to(device))
 
@@ -74,11 +74,11 @@ def test_half_precision_is_of_products_alone(architecture):
 def test_what_a_gpu_measures_is_what_a_cpu_measures(architecture, matching):
     weights = [
         trained(architecture, SGD, start=start, device="cpu").weights
-        for start in (None, initial_state(model_of(architecture, seed=1)))
+        for start in (None, initial_state(model_of(architecture, width=1 / 4, seed=1)))
     ]
     found = {}
     for device in ("cpu", "cuda"):
-        pair = [model_of(architecture) for _ in weights]
+        pair = [model_of(architecture, width=1 / 4) for _ in weights]
         for model, tensors in zip(pair, weights, strict=True):
             model.load_state_dict(tensors)
             model.to(device).eval()

@@ -118,7 +118,7 @@ def test_the_ends_are_a_and_b_whatever_was_walked_before(net, name):
         _, found = outputs(line.at(position), images, [])
         if position in (0, len(ALPHA) - 1):
             end = make(int(position > 0)).eval()
-            end.to(memory_format=fastest_layout(end, images.device))  # to the bit as it lies there
+            end.to(memory_format=fastest_layout(end))  # to the bit as it lies there
             assert torch.equal(found, outputs(end, images, [])[1])
 
 

@@ -66,6 +66,7 @@ OTHER = {
         "probes": None,
         "measures": ("similarity",),
         "limit_test": 7,
+        "limit_measured": 9,
     },
 }
 EXAMPLE = {Recipe: RECIPE, Pair: PAIR, Network: PAIR.b, Trial: TRIAL}

@@ -151,7 +151,7 @@ class Line:
 def frozen_copy(model: nn.Module) -> nn.Module:
     """A copy of `model` in eval mode and its fastest layout, whose parameters want no gradient."""
     copied = copy.deepcopy(model).eval().requires_grad_(False)
-    layout = fastest_layout(copied, device_of(copied))
+    layout = fastest_layout(copied)
     return copied.to(memory_format=layout)  # type: ignore[call-overload, no-any-return]
 
 

@@ -4,12 +4,16 @@ A small network's step is hundreds of kernels that run for microseconds each, an
 start them as fast as a GPU ends them. Recorded as a CUDA graph, one call starts them all.
 """
 
+import threading
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 # A first step makes the optimiser's state, and all that libraries set up when they are first used.
 BEFORE_RECORDING = 2
+# Recording waits for all of the GPU's work to end, which ends another thread's recording.
+_ONE_RECORDS = threading.Lock()
 
 
 class Step:
@@ -49,7 +53,8 @@ class Step:
         if self.done <= BEFORE_RECORDING:
             return self._take(images, labels)
         if self.graph is None:
-            self._record(images, labels)
+            with _ONE_RECORDS:
+                self._record(images, labels)
         self.images.copy_(images)
         self.labels.copy_(labels)
         assert self.graph is not None

@@ -74,7 +74,7 @@ def train(
         ValueError: if the loss is not finite, or a batch norm would see a batch of one image.
     """
     device = dataset.train_images.device
-    layout = fastest_layout(model, device)
+    layout = fastest_layout(model)
     model.load_state_dict(start.weights)
     model.train().to(memory_format=layout)  # type: ignore[call-overload]
     check_batches(model, len(dataset.train_labels), recipe.batch_size)

@@ -67,10 +67,13 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
     """PIL images under torchvision's transforms, as its own data sets give them."""
 
     def __init__(self, dataset: Dataset, *, augment: bool) -> None:
-        arrays = dataset.train_images.cpu().squeeze(1).numpy()
+        arrays = dataset.train_images.cpu().permute(0, 2, 3, 1).squeeze(3).numpy()
         self.images = [Image.fromarray(array) for array in arrays]
         self.labels = dataset.train_labels.tolist()
-        jitter = [transforms.RandomCrop(28, padding=4), transforms.RandomHorizontalFlip()]
+        jitter = [
+            transforms.RandomCrop(dataset.input_shape[1], padding=4),
+            transforms.RandomHorizontalFlip(),
+        ]
         self.transform = transforms.Compose(
             [
                 *(jitter if augment else []),
@@ -108,7 +111,7 @@ def _rates(
 
     loop()  # once unmeasured: torch loads and chooses its kernels
     images, labels = next(iter(dataset.batches("train", BATCH)))
-    if convolutional and images.device.type == "cpu":
+    if convolutional:
         images = images.to(memory_format=torch.channels_last)
     steps = epochs * len(dataset.train_labels) // BATCH
 
