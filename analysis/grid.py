@@ -25,7 +25,14 @@ MATCHINGS = ("none", "weights", "activations", "activations-uncentred")
 # What None stands for, by axis.
 NONES: Mapping[str, str] = {"spawn_epoch": "independent", "probes": "usual"}
 # Axes drawn to scale, on a logarithmic axis; the others are categories at equal distances.
-LOGARITHMIC = ("width", "limit_train", "limit_test", "limit_measured", "recipe.lr", "recipe.batch_size")
+LOGARITHMIC = (
+    "width",
+    "limit_train",
+    "limit_test",
+    "limit_measured",
+    "recipe.lr",
+    "recipe.batch_size",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

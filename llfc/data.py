@@ -190,8 +190,10 @@ def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
     return mean.float(), torch.where(std > 0, std, 1.0).float()
 
 
-def limited(dataset: Dataset, split: str, limit: int | None) -> Dataset:
+def limited(dataset: Dataset, split: str, limit: int | None, name: str = "") -> Dataset:
     """`dataset` with `limit` images of `split`: every class's first, in an order of its own.
+
+    An error calls the limit `name`, by default limit_<split>.
 
     Raises:
         ValueError: if there are not so many.
@@ -202,7 +204,8 @@ def limited(dataset: Dataset, split: str, limit: int | None) -> Dataset:
     labels = labels.cpu()
     if not 1 <= limit <= len(labels):
         raise ValueError(
-            f"limit_{split} must be in [1, {len(labels)}], the size of {dataset.name}, got {limit}"
+            f"{name or f'limit_{split}'} must be in [1, {len(labels)}], the size of {dataset.name},"
+            f" got {limit}"
         )
     shuffled = torch.randperm(len(labels), generator=stream(0, f"subset/{split}"))
     turn = torch.empty_like(labels)

@@ -136,7 +136,7 @@ def run_trial(
         load_network(network, store, dataset, device=device)
         for network in (trial.pair.a, trial.pair.b)
     )
-    dataset = limited(dataset.to(device), "train", trial.limit_measured)
+    dataset = limited(dataset.to(device), "train", trial.limit_measured, "limit_measured")
     spec = _spec(_plan(trial.pair.a, dataset))
     train = Batches("train", dataset.batches("train", BATCH), BATCH, device_of(a))
     try:
@@ -168,7 +168,7 @@ def check_trial(trial: Trial, dataset: Dataset) -> None:
     check_batches(model, len(dataset.train_labels), trial.pair.a.recipe.batch_size)
     images, _ = next(iter(dataset.batches("test", 2)))
     choose_probes(model.eval(), images, trial.probes)
-    limited(dataset, "train", trial.limit_measured)
+    limited(dataset, "train", trial.limit_measured, "limit_measured")
 
 
 def _plan(network: Network, dataset: Dataset) -> Plan:

@@ -1,11 +1,12 @@
 """One trial so small that it runs everywhere, its numbers in a file."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
-from llfc.data import load_dataset
+from llfc.data import limited, load_dataset
 from llfc.networks.spawning import train_network
 from llfc.networks.store import Store
 from llfc.trial import run_trial
@@ -42,3 +43,20 @@ def test_the_golden_trial_still_gives_its_numbers(tmp_path, request):
         GOLDEN.write_text(json.dumps(numbers, indent=1, sort_keys=True) + "\n")
     # Exact on one machine; other processors add in another order, and training carries it on.
     assert numbers == pytest.approx(json.loads(GOLDEN.read_text()), rel=1e-3, abs=1e-5)
+
+
+def test_a_trial_may_measure_on_fewer_training_images(tmp_path):
+    """As if there were no others, though the networks have seen them."""
+    dataset = load_dataset("fashion-mnist-small", cache=tmp_path, limit_train=500, limit_test=100)
+    few = limited(dataset, "train", 60)
+    store = Store(tmp_path)
+    for network in (TRIAL.pair.a, TRIAL.pair.b):
+        train_network(network, store, dataset, keep_epochs=[1])
+    trial = dataclasses.replace(TRIAL, matching="activations", correction="none")
+    on_few = dataclasses.replace(trial, limit_measured=60)
+    found, every = run_trial(on_few, store, dataset), run_trial(trial, store, dataset)
+    assert found.curve["train_loss"] != pytest.approx(every.curve["train_loss"])
+    alone = run_trial(trial, Store(tmp_path), few)
+    assert found.curve["train_loss"] == pytest.approx(alone.curve["train_loss"])
+    with pytest.raises(ValueError, match=r"limit_measured must be in \[1, 500\].*got 501"):
+        run_trial(dataclasses.replace(trial, limit_measured=501), store, dataset)

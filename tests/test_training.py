@@ -70,6 +70,27 @@ def test_a_fork_in_the_trunks_own_order_is_the_trunk_continued(architecture, rec
         assert same(branch.optimizer, trunk.optimizer)
 
 
+@pytest.mark.parametrize("architecture", ["mlp", "resnet20"])
+def test_half_precision_is_of_products_alone(architecture):
+    gentle = dataclasses.replace(STEP, lr=1e-3)
+    half = dataclasses.replace(gentle, precision="bfloat16")
+    start = initial_state(model_of(architecture, width=1 / 4))
+    exact, found = (
+        run(model_of(architecture, width=1 / 4), recipe, start, 1) for recipe in (gentle, half)
+    )
+    assert same_kinds(found.weights, exact.weights)
+    assert same_kinds(found.optimizer, exact.optimizer)
+    steps, error = (
+        torch.cat([(there[n] - t).flatten() for n, t in here.items() if "num_" not in n]).norm()
+        for here, there in ((start.weights, exact.weights), (exact.weights, found.weights))
+    )
+    assert 1e-4 * steps < error < 0.1 * steps
+
+
+def same_kinds(one, other):
+    return {n: t.dtype for n, t in one.items()} == {n: t.dtype for n, t in other.items()}
+
+
 @pytest.mark.parametrize("recipe", [ADAM, SGD], ids=["adam", "sgd"])
 def test_a_fork_needs_weights_optimiser_and_schedule_position(recipe):
     """Without any one of the three the branch is another one, so each is really used."""
