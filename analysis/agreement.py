@@ -19,6 +19,7 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 from analysis.columns import LLFC
 from analysis.onset import INSTABILITY, STABLE
 from analysis.over_seeds import over_seeds
+from analysis.pairs import counted_once
 
 LMC_THRESHOLDS = (0.01, STABLE, 0.05, 0.1)
 LLFC_THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -118,7 +119,7 @@ def roc_area(
 
 
 def measured(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """The trials in which every one of `columns` is a number.
+    """The trials in which every one of `columns` is a number; repeats once.
 
     Raises:
         ValueError: if one is no column.
@@ -126,5 +127,5 @@ def measured(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
     for name in columns:
         if name not in trials:
             raise ValueError(f"trials must have a column {name!r}, got none")
-    kept: pd.DataFrame = trials[np.isfinite(trials[list(columns)].to_numpy(dtype=float)).all(1)]
-    return kept
+    kept = trials[np.isfinite(trials[list(columns)].to_numpy(dtype=float)).all(1)]
+    return counted_once(kept, *columns)

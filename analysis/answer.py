@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.columns import BARRIER, LLFC, number, phrase
 from analysis.grid import Layout, name, panels, select, show, values
-from analysis.pairs import count_networks, count_pairs
+from analysis.pairs import count_networks, count_pairs, counted_once
 
 MOST = 8  # groups, or series, that sentences tell one by one; tables tell more
 
@@ -65,7 +65,9 @@ def counts(trials: pd.DataFrame) -> str:
     """How many trials, pairs, networks and seeds there are.
 
     A pair's trials differ in matching, correction or measure; pairs of one seed share networks.
+    Trials that repeat another's numbers are told, as they count once.
     """
+    distinct = len(counted_once(trials, *({BARRIER, LLFC} & set(trials))))
     numbers = {
         "trial": len(trials),
         "pair": count_pairs(trials),
@@ -73,6 +75,8 @@ def counts(trials: pd.DataFrame) -> str:
         "seed": trials["seed"].nunique(),
     }
     texts = [f"{count} {word}{'s' if count != 1 else ''}" for word, count in numbers.items()]
+    if distinct < len(trials):
+        texts[0] += f", {distinct} of them distinct,"
     return "{} of {} ({}, {})".format(*texts)
 
 

@@ -17,7 +17,7 @@ from statsmodels.stats.dist_dependence_measures import distance_correlation
 
 from analysis.grid import name, panels
 from analysis.over_seeds import Estimate, Floats, over_seeds
-from analysis.pairs import count_pairs
+from analysis.pairs import count_pairs, counted_once
 from analysis.permutations import permutation_p
 
 # Of three points, ranks have four correlations in all, and Fisher's z no finite variance.
@@ -101,8 +101,9 @@ def correlations(
         - `p_permuted`: how often pairs exchanged at random go together as closely; see
           `analysis.permutations`;
         - the numbers of `trials`, `pairs` and `seeds`; `left_out`, the trials that the method
-          cannot use (not finite, or not positive under a logarithm); `note`, why a number is not
-          there.
+          cannot use (not finite, or not positive under a logarithm); `repeats`, those that count
+          once with another of their pair (see `analysis.pairs.counted_once`); `note`, why a number
+          is not there.
 
     Raises:
         ValueError: if one of `by` is no column.
@@ -161,7 +162,8 @@ def usable(trials: pd.DataFrame, x: str, y: str, method: str) -> pd.DataFrame:
 def _correlate(
     trials: pd.DataFrame, x: str, y: str, method: str, permutations: int, seed: int
 ) -> dict[str, Any]:
-    used = usable(trials, x, y, method)
+    fine = usable(trials, x, y, method)
+    used = counted_once(fine, x, y)
     value = correlation(used[[x, y]].to_numpy(dtype=float), method)
     within = within_seeds(used, x, y, method)
     columns = within.columns("within")
@@ -174,7 +176,8 @@ def _correlate(
         columns["note"] = f"no interval: no seed has {LEAST_TRIALS} trials that differ"
     p_permuted = math.nan
     if permutations and not math.isnan(within.value):
-        p_permuted = permutation_p(used, x, y, METHODS[method].statistic, permutations, seed)
+        # Exchanging whole pairs needs the whole grid; a repeat moves with its pair.
+        p_permuted = permutation_p(fine, x, y, METHODS[method].statistic, permutations, seed)
     return {
         "value": value,
         **columns,
@@ -182,5 +185,6 @@ def _correlate(
         "trials": len(used),
         "pairs": count_pairs(used),
         "seeds": used["seed"].nunique(),
-        "left_out": len(trials) - len(used),
+        "left_out": len(trials) - len(fine),
+        "repeats": len(fine) - len(used),
     }

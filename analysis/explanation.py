@@ -15,6 +15,7 @@ from scipy import stats
 from analysis.columns import BARRIER, LLFC
 from analysis.held_out import predict, ranks, shares
 from analysis.over_seeds import Floats, over_seeds
+from analysis.pairs import counted_once
 
 # A question: what is predicted, from what, and from what more.
 Question = tuple[str, Sequence[str], Sequence[str]]
@@ -141,10 +142,9 @@ def _scaled(column: "pd.Series[float]") -> Floats:
 
 
 def _measured(trials: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """The trials in which all `columns` are there and, if numbers, finite."""
+    """The trials in which all `columns` are there and, if numbers, finite; repeats once."""
     if any(name not in trials for name in columns):
         return trials.iloc[:0]
     numbers = [name for name in columns if pd.api.types.is_numeric_dtype(trials[name])]
     finite = np.isfinite(trials[numbers].to_numpy(dtype=float)).all(axis=1)
-    kept: pd.DataFrame = trials[finite]
-    return kept
+    return counted_once(trials[finite], *numbers)

@@ -7,6 +7,7 @@ from analysis.columns import BARRIER
 from analysis.frames import Runs
 from analysis.grid import AXES
 from analysis.held_out import predict, ranks, share
+from analysis.pairs import counted_once
 from analysis.summaries import at_depths
 
 
@@ -29,7 +30,7 @@ def layer_predictions(
         A row a depth of `at_depths`, the best first, and `mean` as depth for the mean over layers:
         `share`, the share of the barrier's variance that was predicted (1 perfect, 0 no better than
         the mean), with its 95 % interval over seeds `low` and `high`, `p`, `seeds`, `note`;
-        `held_out`, how many values were held out; `trials`.
+        `held_out`, how many values were held out; `trials`, those that repeat another once.
 
     Raises:
         ValueError: if `hold_out` is no axis, has one value only, or there is no such barrier.
@@ -38,17 +39,19 @@ def layer_predictions(
         raise ValueError(f"hold_out must be an axis of the trials, got {hold_out!r}")
     if barrier not in runs.trials:
         raise ValueError(f"barrier must be a column of the trials, got {barrier!r}")
-    trials = runs.trials[np.isfinite(runs.trials[barrier])].reset_index(drop=True)
+    trials = runs.trials[np.isfinite(runs.trials[barrier])]
+    profiles = at_depths(runs, over=over).reindex(trials["run_id"]).set_axis(trials.index)
+    depths = list(map(str, profiles))
+    trials = counted_once(pd.concat([trials, profiles], axis=1), barrier, *depths)
     groups, seeds = trials[hold_out].astype(str).tolist(), trials["seed"].tolist()
     if len(set(groups)) < 2:
         raise ValueError(
             f"{hold_out} must have at least 2 values to hold out, got {len(set(groups))}"
         )
-    profiles = at_depths(runs, over=over).reindex(trials["run_id"]).reset_index(drop=True)
     target = ranks(trials, [barrier])[:, 0]
     rows = []
-    for depth in map(str, profiles):
-        predicted = predict(ranks(profiles, [depth]), target, groups)
+    for depth in depths:
+        predicted = predict(ranks(trials, [depth]), target, groups)
         rows.append({"depth": depth, **share(target, predicted, seeds).columns("share")})
     found = pd.DataFrame(rows).assign(held_out=len(set(groups)), trials=len(trials))
     return found.sort_values("share", ascending=False, ignore_index=True)

@@ -17,6 +17,21 @@ def trial_columns(trials: pd.DataFrame) -> list[str]:
     return [p for p in PARAMS if p in trials and p not in pair_columns(trials)]
 
 
+def counted_once(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """`trials` without those that repeat, in all of `columns`, the numbers of one of their pair.
+
+    A matching that moves no unit measures the line of no matching again, and a correction without
+    anything to correct the line of no correction: one observation, whatever the number of its
+    names. Numbers of which six digits agree are the same.
+    """
+    if not columns or not trial_columns(trials):
+        return trials
+    told = trials[list(columns)].map(lambda value: f"{value:.6g}")
+    told = pd.concat([trials[pair_columns(trials)].astype(str), told], axis=1)
+    kept: pd.DataFrame = trials[~told.duplicated()]
+    return kept
+
+
 def count_pairs(trials: pd.DataFrame) -> int:
     """The number of distinct pairs of networks."""
     return len(trials[pair_columns(trials)].drop_duplicates())

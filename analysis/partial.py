@@ -14,6 +14,7 @@ from scipy import stats
 
 from analysis.correlations import correlations, usable
 from analysis.over_seeds import Floats, over_seeds
+from analysis.pairs import counted_once
 
 # What a pair's barrier and LLFC error may both owe to.
 GIVEN = ("architecture", "width", "endpoint_error", "weight_distance")
@@ -61,7 +62,7 @@ def partial_correlations(
             raise ValueError(f"covariate must be a column that was measured, got {name!r}")
     rows = []
     for method in methods:
-        used = usable(trials, x, y, method)
+        used = counted_once(usable(trials, x, y, method), x, y)
         parts = [part for _, part in used.groupby("seed")]
         found = over_seeds([_partial(part, x, y, given, method) for part in parts], "fisher")
         raw = correlations(used, x, y, methods=[method])["within"].iloc[0]

@@ -88,9 +88,10 @@ def correlation_table(found: pd.DataFrame) -> pd.DataFrame:
             "95 % interval": _ranges(found["low"], found["high"]),
             **{column: found[column] for column in ("trials", "seeds")},
             "left out": found["left_out"],
+            "repeats": found["repeats"],
         }
     )
-    return frame if found["left_out"].any() else frame.drop(columns="left out")
+    return frame.drop(columns=[name for name in ("left out", "repeats") if not frame[name].any()])
 
 
 def estimate(

@@ -28,12 +28,15 @@ def test_a_trial_survives_as_text(one):
     ]
 
 
+LIMITS = ("limit_train", "limit_test", "limit_measured")
+
+
 def test_every_field_is_a_parameter():
     one = trial()
     records = (one, one.pair, one.pair.recipe)
     fields = [field.name for record in records for field in dataclasses.fields(record)]
     assert len(PARAMS) == len(fields) - 2  # pair and recipe are records, not values
-    assert set(NULLABLE) == {"limit_train", "spawn_epoch", "probes", "limit_test"}
+    assert set(NULLABLE) == {*LIMITS, "spawn_epoch", "probes"}
 
 
 def test_a_missing_parameter_is_named():

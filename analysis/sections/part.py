@@ -101,7 +101,9 @@ def groups(trials: pd.DataFrame, plan: Layout) -> list[str]:
 
 def basis(trials: pd.DataFrame) -> str:
     """The sentence of a caption that says what its numbers rest on."""
-    return f"Over {counts(trials)}."
+    once = "A trial that repeats another's numbers counts once."
+    text = f"Over {counts(trials)}."
+    return f"{text} {once}" if "distinct" in text else text
 
 
 # None where the sweep has nothing to say.

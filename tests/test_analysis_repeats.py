@@ -1,0 +1,121 @@
+"""A matching that moves nothing makes a trial that is another's repeat: it counts once."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.agreement import agreements
+from analysis.answer import answer, counts
+from analysis.columns import BARRIER, LLFC
+from analysis.correlations import correlations
+from analysis.explanation import explanations
+from analysis.layer_prediction import layer_predictions
+from analysis.pairs import counted_once
+from analysis.partial import partial_correlations
+from analysis.tables import correlation_table
+from tests.fabricated import MATCHINGS, grid, runs_of
+
+WIDTHS = [0.125, 0.25, 0.5, 1.0, 2.0]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """A sweep without matching."""
+    return runs_of(grid(width=WIDTHS, seed=[0, 1, 2]))
+
+
+@pytest.fixture(scope="module")
+def repeated(plain):
+    """The same, each trial under three names, the numbers of one a rounding apart."""
+    frames = [
+        plain.trials.assign(
+            matching=matching,
+            run_id=plain.trials["run_id"] + matching,
+            fingerprint=plain.trials["fingerprint"] + matching,
+            **{BARRIER: plain.trials[BARRIER] * (1 + 1e-9 * place)},
+        )
+        for place, matching in enumerate(MATCHINGS)
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_a_trial_under_three_names_is_one_trial(plain, repeated):
+    assert counted_once(repeated, BARRIER, LLFC)["run_id"].tolist() == [
+        run_id + MATCHINGS[0] for run_id in plain.trials["run_id"]
+    ]
+    assert counted_once(plain.trials, BARRIER, LLFC) is not repeated
+    assert len(counted_once(plain.trials, BARRIER, LLFC)) == len(plain.trials)
+
+
+def test_other_pairs_with_the_same_numbers_are_other_trials(plain):
+    alike = plain.trials.assign(**{BARRIER: 0.0, LLFC: 0.1})
+    assert len(counted_once(alike, BARRIER, LLFC)) == len(alike)
+
+
+def test_what_differs_in_one_number_is_no_repeat(repeated):
+    moved = repeated.assign(**{LLFC: np.arange(len(repeated))})
+    assert len(counted_once(moved, BARRIER, LLFC)) == len(moved)
+
+
+def test_correlations_are_those_without_repeats(plain, repeated):
+    once = correlations(plain.trials, LLFC, BARRIER)
+    many = correlations(repeated, LLFC, BARRIER, by=["matching"])
+    columns = ["value", "within", "low", "high", "p", "trials"]
+    both = many[many["group"] == "all"]
+    pd.testing.assert_frame_equal(both[columns], once[columns])
+    assert (both["repeats"] == 2 * len(plain.trials)).all()
+    inside = many[many["group"] != "all"]
+    assert (inside["repeats"] == 0).all()  # within one matching each is the only one
+    assert (inside["trials"] == len(plain.trials)).all()
+    assert set(correlation_table(many)["repeats"]) == {0, 2 * len(plain.trials)}
+    assert "repeats" not in correlation_table(once)
+
+
+@pytest.mark.parametrize(
+    "statistic",
+    [
+        lambda trials: partial_correlations(trials, LLFC, BARRIER, given=["width"]),
+        lambda trials: explanations(trials, {"all": (BARRIER, [], [LLFC])}),
+        lambda trials: agreements(trials),
+    ],
+    ids=["partial", "explanations", "agreements"],
+)
+def test_other_statistics_are_those_without_repeats(plain, repeated, statistic):
+    pd.testing.assert_frame_equal(statistic(repeated), statistic(plain.trials))
+
+
+def test_predictions_by_layer_count_once():
+    trials = grid(width=WIDTHS, seed=[0, 1, 2], matching=MATCHINGS)
+    runs = runs_of(trials)
+    first = runs.only(runs.trials.loc[runs.trials["matching"] == "none", "fingerprint"])
+    found = {}
+    for name, some in (("three", runs), ("one", first)):
+        # The numbers of no matching under every name.
+        found[name] = layer_predictions(_flattened(some), hold_out="width")
+    pd.testing.assert_frame_equal(found["three"], found["one"])
+
+
+def _flattened(runs):
+    """`runs` where every matching found what none did."""
+    keys = ["width", "seed"]
+    source = runs.trials[runs.trials["matching"] == "none"].set_index(keys)
+    own = [source.loc[tuple(row)] for row in runs.trials[keys].to_numpy()]
+    connections = runs.connections
+    told = {
+        mine: connections[other["run_id"]]
+        for mine, other in zip(runs.trials["run_id"], own, strict=True)
+    }
+    trials = runs.trials.assign(**{BARRIER: [row[BARRIER] for row in own]})
+    return type(runs)(
+        sweep=runs.sweep,
+        source=runs.source,
+        trials=trials,
+        unfinished=runs.unfinished,
+        read=lambda run_ids: {run_id: told[run_id] for run_id in run_ids},
+    )
+
+
+def test_the_answer_says_how_many_are_distinct(plain, repeated):
+    said = answer(repeated, correlations(repeated, LLFC, BARRIER))
+    assert "45 trials, 15 of them distinct, of 15 pairs" in said
+    assert "distinct" not in counts(plain.trials)
