@@ -1,4 +1,4 @@
-"""The one door to Ray: train the networks, then measure the trials, on one machine or a cluster.
+"""The door to Ray Tune: train the networks, then measure the trials.
 
 Ray Tune gives each job to a worker as soon as what it needs is there. A worker leaves what it
 made in the store under its fingerprint, so whatever stops a sweep, the same command goes on.
@@ -8,34 +8,22 @@ import logging
 import os
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# Before the first import of ray: it sends no statistics and leaves GPUs and logs to us.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-
-import grpc
 import ray
 from ray import tune
 from ray.tune.search import Searcher
-from tenacity import RetryCallState, Retrying, stop_after_attempt
 
+from sweeps.engine import nodes, watched
 from sweeps.plan import Job, Queue
 from sweeps.progress import Progress
-from sweeps.resources import Resources, refusal, share_of, workers_on
+from sweeps.resources import share_of
 from sweeps.settings import Settings
 from sweeps.worker import work
 
-PATIENCE = 10.0  # seconds for a cluster to answer at all
-# Tries to start Ray here: it gives its own processes 15 to 30 seconds to come up, which a busy
-# machine may not hold.
-STARTS = 3
 # Jobs that are handed to Tune ahead of a free worker; with none ahead, a worker that becomes free
 # is ended, and its successor spends seconds on imports.
 AHEAD = 2
@@ -61,90 +49,6 @@ class Outcome:
     there: float = 0.0
 
 
-def start(settings: Settings) -> int:
-    """Start Ray here, or connect to a cluster; the number of workers that its nodes hold now.
-
-    Raises:
-        ValueError: if Ray does not start or answer, or no worker of the asked size fits a node.
-    """
-    local = settings.address is None
-    if not local:
-        _check_answer(str(settings.address))
-    retrying = Retrying(
-        stop=stop_after_attempt(STARTS if local else 1),
-        before_sleep=_clear_up,
-        reraise=True,
-    )
-    try:
-        retrying(
-            ray.init,
-            address="local" if local else settings.address,
-            num_cpus=_cores() if local else None,
-            include_dashboard=False if local else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except Exception as error:  # Ray raises a bare Exception where a node does not come up
-        where = "here" if local else f"at {settings.address}"
-        raise ValueError(f"Ray cannot be started {where}: {error}") from error
-    return _await_room(settings, 0 if local else settings.node_timeout)
-
-
-def _clear_up(state: RetryCallState) -> None:
-    """What came up by half must be gone before the next try."""
-    ray.shutdown()
-    print("warning: Ray did not start in time, trying again", file=sys.stderr)
-
-
-def _check_answer(address: str) -> None:
-    """Ask once for an answer at `address`: Ray itself would try for minutes, with many warnings."""
-    if address == "auto":  # Ray looks for it among its own processes, and says at once
-        return
-    with grpc.insecure_channel(address) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=PATIENCE)
-        except grpc.FutureTimeoutError:
-            raise ValueError(
-                f"address must be that of a running Ray cluster, got {address}, where none"
-                f" answers within {PATIENCE:g} s"
-            ) from None
-
-
-def _await_room(settings: Settings, seconds: float) -> int:
-    """How many workers the nodes hold; waits `seconds` for a node that holds one.
-
-    Raises:
-        ValueError: if there is still none; it says what a worker asks for and what the nodes have.
-    """
-    end = time.monotonic() + seconds
-    told = False
-    while True:
-        nodes = _nodes()
-        share = share_of(settings, nodes)
-        count = sum(workers_on(node, share) for node in nodes)
-        if count:
-            return count
-        if time.monotonic() >= end:
-            raise ValueError(refusal(share, nodes))
-        if not told:
-            print(f"waiting up to {seconds:g} s: {refusal(share, nodes)}", file=sys.stderr)
-            told = True
-        time.sleep(0.5)
-
-
-def _cores() -> int:
-    """The cores that this process may use; not every system says."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _nodes() -> list[Resources]:
-    """What each node has that is up now."""
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node["Resources"] for node in nodes if node["Alive"]]
-
-
 def run_jobs(
     jobs: Sequence[Job],
     settings: Settings,
@@ -162,7 +66,7 @@ def run_jobs(
         provenance: what is kept beside each result of where it is from.
         on_done: called in this process with each job that was done.
     """
-    share = share_of(settings, _nodes())
+    share = share_of(settings, nodes())
     place = {
         "store": settings.store,
         "data_root": None if settings.data_root is None else str(settings.data_root.absolute()),
@@ -178,7 +82,7 @@ def run_jobs(
     name = f"{os.getpid()}-{time.time_ns()}"
     # Where several workers were lost at once, Tune may give a job to each of the dead in turn.
     retries = RETRIES + workers
-    with Progress(jobs, workers) as progress:
+    with Progress(jobs, workers) as progress, watched():
         dispatcher = _Dispatcher(jobs, progress, on_done, retries)
         try:
             tune.run(

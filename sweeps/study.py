@@ -11,8 +11,9 @@ from llfc.networks.spawning import has_state, training_cost
 from llfc.networks.store import Store
 from llfc.specs import Network, Trial, fingerprint
 from llfc.trial import check_trial
+from sweeps.engine import start
 from sweeps.grid import DEFAULTS, trials_of
-from sweeps.launch import Outcome, run_jobs, start
+from sweeps.launch import Outcome, run_jobs
 from sweeps.plan import Job, plan
 from sweeps.recorder import Recorder
 from sweeps.settings import Settings

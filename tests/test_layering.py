@@ -34,8 +34,8 @@ LAYERS = [
 ]
 # A heavy or stateful dependency is imported in one place.
 DOORS = {
-    "ray": {"sweeps.launch"},
-    "grpc": {"sweeps.launch"},
+    "ray": {"sweeps.engine", "sweeps.launch"},
+    "grpc": {"sweeps.engine"},
     "mlflow": {"sweeps.tracking", "analysis.runs"},
     "torchvision": {"llfc.data", "llfc.matching.symmetry.coverage"},
     "pandas": {"analysis"},
