@@ -84,12 +84,12 @@ def test_a_worker_that_asks_for_a_gpu_waits_for_a_node_with_one(cluster, place, 
     assert run.wait(PATIENCE) == 0, heard
     reader.join()
     run.stdout.close()
+    run.stderr.close()
     assert_as_undisturbed(place, undisturbed)
 
 
-@pytest.mark.parametrize("limit", [400])
-def test_a_worker_that_the_system_ends_for_its_memory(place, undisturbed, limit):
-    """The workers that are there are given less memory than they have; those after them are not."""
+def test_a_worker_that_the_system_ends_for_its_memory(place, undisturbed):
+    """Workers that are there may take hardly any more memory, those that follow what they like."""
     group = Path("/sys/fs/cgroup/memory/llfc-test")
     try:
         group.mkdir(exist_ok=True)
@@ -98,11 +98,9 @@ def test_a_worker_that_the_system_ends_for_its_memory(place, undisturbed, limit)
     run = place.start()
     wait_until(run, lambda: place.kept("networks"))
     victims = workers_of(run)
-    (group / "memory.limit_in_bytes").write_text(str(limit * 2**20))
+    (group / "memory.limit_in_bytes").write_text(str(16 * 2**20))
     for victim in victims:
         (group / "cgroup.procs").write_text(str(victim.pid))
-    # What a process has already used stays where it was counted: squeeze until it is ended.
-    (group / "memory.move_charge_at_immigrate").write_text("3")
     psutil.wait_procs(victims, timeout=120)
     out, err = run.communicate(timeout=PATIENCE)
     kills = (group / "memory.oom_control").read_text()
@@ -112,3 +110,32 @@ def test_a_worker_that_the_system_ends_for_its_memory(place, undisturbed, limit)
     assert DONE in out
     assert "Traceback" not in err
     assert_as_undisturbed(place, undisturbed)
+
+
+def test_a_clock_that_jumps(cluster, place, undisturbed):
+    """An hour on, then two back, as the driver sees it.
+
+    Under libfaketime Ray itself does not start (EINVAL), and says so once more when it is left.
+    """
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        pytest.skip("libfaketime is not installed")
+    offset = place.folder.with_suffix(".offset")
+    offset.write_text("+0")
+    run = place.start(
+        "--address",
+        cluster.address,
+        LD_PRELOAD=str(found[0]),
+        FAKETIME_TIMESTAMP_FILE=str(offset),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    )
+    wait_until(run, lambda: place.kept("networks"))
+    offset.write_text("+1h")
+    wait_until(run, lambda: place.kept("connections"))
+    offset.write_text("-1h")
+    _, err = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 0, err
+    assert_as_undisturbed(place, undisturbed)
+    starts = place.runs().trials["start"]
+    assert (starts.max() - starts.min()).total_seconds() > 3000, "the clock did not jump"
