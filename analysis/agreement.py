@@ -61,7 +61,7 @@ def agreements(
                 "llfc_only": int((~connected & linear).sum()),
                 "neither": int((~connected & ~linear).sum()),
             }
-            found = over_seeds(agree.tolist()).columns("agree")
+            found = over_seeds(agree.tolist(), possible=(0, 1)).columns("agree")
             del found["p"]  # that they never agree is no question
             kappa = np.nan
             if connected.nunique() + linear.nunique() > 2:
@@ -112,7 +112,7 @@ def roc_area(
         for _, rows in used.groupby("seed")
         if (rows[barrier] < lmc).nunique() == 2
     ]
-    over_half = over_seeds(np.array(areas) - 0.5)
+    over_half = over_seeds(np.array(areas) - 0.5, possible=(-0.5, 0.5))
     row = over_half.columns("area")
     ends = {name: getattr(over_half, name) + 0.5 for name in ("low", "high")}
     return pd.DataFrame([row | {"area": over_half.value + 0.5, **ends}])

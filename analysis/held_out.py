@@ -10,6 +10,7 @@ Reference:
     Statistical Society B 36, 1974.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,4 +65,4 @@ def shares(target: Floats, predicted: Floats, seeds: Sequence[object]) -> Floats
 
 def share(target: Floats, predicted: Floats, seeds: Sequence[object]) -> Estimate:
     """`shares`, as seeds say it together."""
-    return over_seeds(shares(target, predicted, seeds))
+    return over_seeds(shares(target, predicted, seeds), possible=(-math.inf, 1))

@@ -84,12 +84,18 @@ class Estimate:
         return {value: self.value, **{k: v for k, v in vars(self).items() if k != "value"}}
 
 
-def over_seeds(estimates: Sequence[float] | Floats, scale: str = "plain") -> Estimate:
+def over_seeds(
+    estimates: Sequence[float] | Floats,
+    scale: str = "plain",
+    possible: tuple[float, float] = (-math.inf, math.inf),
+) -> Estimate:
     """The mean of the seeds' own estimates, with the interval that seeds give it.
 
     Args:
         estimates: one a seed; NaN for a seed without one.
         scale: a name in SCALES: where the mean is taken.
+        possible: the least and the largest value there can be; the interval is cut there, which
+            costs it no value that it should hold.
 
     Reference:
         Ibragimov & Müller, t-Statistic Based Correlation and Heterogeneity Robust Inference,
@@ -114,7 +120,7 @@ def over_seeds(estimates: Sequence[float] | Floats, scale: str = "plain") -> Est
         note = _too_few(count) or "no interval: a seed's estimate is at the end of the scale"
         return _without_interval(value, count, note)
     test = stats.ttest_1samp(placed, 0.0)
-    low, high = SCALES[scale].back(np.array(test.confidence_interval(LEVEL)))
+    low, high = SCALES[scale].back(np.array(test.confidence_interval(LEVEL))).clip(*possible)
     ends = {"low": float(low), "high": float(high)}
     return Estimate(value=value, **ends, p=float(test.pvalue), seeds=count, note="")
 

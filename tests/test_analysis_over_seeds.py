@@ -53,3 +53,11 @@ def test_a_perfect_correlation_is_at_the_end_of_the_scale():
     found = over_seeds([0.5, 0.8, 1.0], "fisher")
     assert found.note == "no interval: a seed's estimate is at the end of the scale"
     assert found.value == 1.0
+
+
+def test_an_interval_is_cut_at_what_is_possible():
+    shares = [0.9, 0.97, 1.0]
+    whole, cut = over_seeds(shares), over_seeds(shares, possible=(0, 1))
+    assert whole.high > 1
+    assert cut.high == 1
+    assert (cut.value, cut.low, cut.p) == (whole.value, whole.low, whole.p)
