@@ -4,6 +4,7 @@ import shutil
 import threading
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 from ray.cluster_utils import Cluster
@@ -137,5 +138,5 @@ def test_a_clock_that_jumps(cluster, place, undisturbed):
     _, err = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, err
     assert_as_undisturbed(place, undisturbed)
-    starts = place.runs().trials["start"]
-    assert (starts.max() - starts.min()).total_seconds() > 3000, "the clock did not jump"
+    away = pd.Timestamp.now("UTC") - place.runs().trials["start"]
+    assert (away > pd.Timedelta(minutes=50)).any(), "the clock did not jump"
