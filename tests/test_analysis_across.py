@@ -69,7 +69,7 @@ def test_the_shell_writes_one_page_over_all_sweeps(tmp_path, capsys):
     assert main(command) == 0
     assert "report: " in capsys.readouterr().out
     text = out.read_text()
-    assert '<a href="width.html">width</a>' in text
+    assert '<a class="beside" href="width.html">width</a>' in text
     assert "architecture.html" not in text
     assert (tmp_path / "all" / "sweeps.csv").is_file()
     assert main([*command, "--x", "width"]) == 2
