@@ -1,12 +1,14 @@
 """The page's figures and tables as files of their own, for a paper: SVG and PDF, CSV and LaTeX.
 
 Figures are as wide as two columns of a page (`style.WIDE`), on white ground, so that their text
-keeps its size; a table is once text, as on the page, in LaTeX, and once numbers, as CSV.
+keeps its size; some are laid out once more for one column (`style.NARROW`). A table is once text,
+as on the page, in LaTeX, and once numbers, as CSV.
 """
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
@@ -15,7 +17,7 @@ from matplotlib.figure import Figure
 from analysis.exports import write, write_bytes
 from analysis.marks import Mark, resolve
 from analysis.sections.part import Part, Table
-from analysis.style import STYLE
+from analysis.style import NARROW, STYLE
 
 # What LaTeX would take for its own, and letters that its usual fonts lack.
 TEX = {
@@ -34,17 +36,32 @@ _MINUS = re.compile(r"(?<![\w.-])-(?=\d)")
 def write_copies(parts: Iterable[Part], folder: Path, marks: Mapping[str, Mark]) -> None:
     """Write every figure and table of `parts` into `folder`, each whole or not at all.
 
-    A figure of the section `key` becomes `key.svg` and `key.pdf`, a table `key.csv` and `key.tex`.
-    Other files in the folder are left alone.
+    A figure of the section `key` becomes `key.svg` and `key.pdf`, in one column `key-column.svg`
+    and `key-column.pdf`, a table `key.csv` and `key.tex`. Other files in the folder are left alone.
     """
     for part in parts:
         if part.figure is not None:
             for ending in ("svg", "pdf"):
                 write_bytes(picture(part.figure, ending, marks), folder / f"{part.key}.{ending}")
+                if part.narrow and len(part.figure.axes) == 1:
+                    with in_one_column(part.figure):
+                        column = picture(part.figure, ending, marks)
+                    write_bytes(column, folder / f"{part.key}-column.{ending}")
         for table in part.tables:
             numbers = table.frame if table.numbers is None else table.numbers
             write(numbers, folder / f"{table.key}.csv")
             write_bytes(to_latex(table).encode(), folder / f"{table.key}.tex")
+
+
+@contextmanager
+def in_one_column(figure: Figure) -> Iterator[None]:
+    """`figure` as wide as one column, for a while; its text keeps its size."""
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(NARROW, min(height, 0.9 * NARROW))
+    try:
+        yield
+    finally:
+        figure.set_size_inches(width, height)
 
 
 def picture(figure: Figure, ending: str, marks: Mapping[str, Mark]) -> bytes:

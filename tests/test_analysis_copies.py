@@ -12,7 +12,7 @@ from analysis.copies import picture, tex, to_latex, write_copies
 from analysis.marks import marks_of
 from analysis.sections import sweep
 from analysis.sections.part import Table, find
-from analysis.style import WIDE
+from analysis.style import NARROW, WIDE
 from tests.fabricated import runs_of, width_grid
 
 HOSTILE = "a_b & 50% of $x$ #1 {c} ~ ^ \\ < >"
@@ -38,7 +38,8 @@ def folder(runs, parts, tmp_path_factory):
 
 
 def test_every_figure_and_table_has_its_files_and_nothing_else_is_touched(folder):
-    figures = {f"{key}.{ending}" for key in ("barrier", "scatter") for ending in ("svg", "pdf")}
+    names = ("barrier", "barrier-column", "scatter", "scatter-column")
+    figures = {f"{name}.{ending}" for name in names for ending in ("svg", "pdf")}
     tables = {f"{key}.{ending}" for key in ("barrier", "correlations") for ending in ("csv", "tex")}
     assert {file.name for file in folder.iterdir()} == figures | tables | {"mine.txt"}
     assert (folder / "mine.txt").read_text() == "mine"
@@ -49,6 +50,16 @@ def test_a_csv_has_the_numbers_and_not_their_text(folder, runs):
     trials = runs.trials[(runs.trials["matching"] == "weights") & (runs.trials["width"] == 0.5)]
     row = cells[(cells["matching"] == "weights") & (cells["width"] == 0.5)]
     assert row["mean"].item() == pytest.approx(trials["test_loss_chord"].mean(), rel=1e-12)
+
+
+def test_a_column_is_as_wide_as_a_column_and_the_figure_is_what_it_was(folder, parts):
+    widths = {}
+    for name in ("barrier", "barrier-column"):
+        svg = (folder / f"{name}.svg").read_text()
+        widths[name] = float(re.search(r'width="([\d.]+)pt"', svg)[1])
+    assert widths["barrier-column"] == pytest.approx(72 * NARROW)
+    assert widths["barrier"] == pytest.approx(72 * WIDE)
+    assert parts[0].figure.get_figwidth() == WIDE
 
 
 def test_a_picture_is_as_wide_as_a_page_on_white_ground_and_always_the_same(runs, parts):

@@ -67,6 +67,7 @@ class Part:
         alt: what a reader who cannot see the figure is told; by default the caption.
         tables: its tables.
         note: a line in place of what the sweep cannot say, and why.
+        narrow: whether the figure, if it is one panel, also reads well in one column of a paper.
     """
 
     key: str
@@ -76,6 +77,7 @@ class Part:
     alt: str = ""
     tables: Sequence[Table] = ()
     note: str = ""
+    narrow: bool = False
 
 
 def find(runs: Runs, x: str | None = None) -> Findings:

@@ -12,6 +12,7 @@ def barriers(findings: Findings) -> Part:
     trials, plan = findings.runs.trials, findings.plan
     return Part(
         key="barrier",
+        narrow=True,
         title=f"Barrier against {name(plan.x)}",
         figure=sweep_figures.barrier_figure(trials, BARRIER, plan),
         caption=(
@@ -37,6 +38,7 @@ def scatter(findings: Findings) -> Part:
     caption = f"A point is one trial: {label(BARRIER)} against {label(LLFC)}, at α = 1/2."
     return Part(
         key="scatter",
+        narrow=True,
         title="Barrier against LLFC error",
         figure=sweep_figures.scatter_figure(trials, LLFC, BARRIER, series, title),
         caption=caption + hint(trials),
@@ -57,6 +59,7 @@ def layers(findings: Findings) -> Part:
     runs, plan = findings.runs, findings.plan
     return Part(
         key="layers",
+        narrow=True,
         title="LLFC error by layer",
         figure=sweep_figures.profile_figure(runs.trials, runs.layers, plan),
         caption=(
