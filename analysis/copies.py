@@ -43,7 +43,7 @@ def write_copies(parts: Iterable[Part], folder: Path, marks: Mapping[str, Mark])
         if part.figure is not None:
             for ending in ("svg", "pdf"):
                 write_bytes(picture(part.figure, ending, marks), folder / f"{part.key}.{ending}")
-                if part.narrow and len(part.figure.axes) == 1:
+                if part.in_column:
                     with in_one_column(part.figure):
                         column = picture(part.figure, ending, marks)
                     write_bytes(column, folder / f"{part.key}-column.{ending}")

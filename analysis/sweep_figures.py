@@ -48,8 +48,7 @@ def barrier_figure(trials: pd.DataFrame, column: str, plan: Layout) -> Figure:
             means = means.assign(place=_places(trials, means, plan.x)).sort_values("place")
             axes.plot(means["place"], means[column], **points, linestyle="none", label=text)
             # Only what has an order is joined: numbers, and not None to them, nor names.
-            ordered = means[[isinstance(value, int | float) for value in means[plan.x]]]
-            ordered = ordered[ordered[plan.x].notna()]
+            ordered = means[means[plan.x].map(_has_order).astype(bool)]
             axes.plot(ordered["place"], ordered[column], color=colour)
         axes.set_title(title)
         _scale_y(axes, trials[column])
@@ -155,6 +154,10 @@ def scatter_figure(trials: pd.DataFrame, x: str, y: str, series: str, title: str
     axes.set_title(title)
     figure.legend(title=name(series), loc="outside upper center", ncols=4)
     return figure
+
+
+def _has_order(value: Any) -> bool:
+    return isinstance(value, int | float) and not pd.isna(value)
 
 
 def _grid_of_axes(count: int, height: float) -> tuple[Figure, list[Axes]]:

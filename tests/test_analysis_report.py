@@ -32,6 +32,11 @@ SWEEPS = {
         matching=["none", "weights"],
         correction=["none", "reset"],
     ),
+    # Grids that were run apart: a series that some panels lack.
+    "grids": [
+        *grid(architecture=["mlp", "vgg11"], spawn_epoch=[2, None], seed=[0, 1, 2]),
+        *grid(architecture=["mlp", "vgg11"], seed=[0, 1, 2], matching=["weights"]),
+    ],
     "one trial": [trial()],
     "one seed": grid(width=[0.5, 1.0], matching=["none", "weights"]),
     "one width": grid(seed=[0, 1, 2], matching=["none", "weights"]),
@@ -43,7 +48,7 @@ SWEEPS = {
 
 def sweep(name):
     known = name in ("width", "spawn_epoch", "architecture", "matching")
-    return runs_of(SWEEPS[name], name if known else "width")
+    return runs_of(SWEEPS[name], {"grids": "architecture"}.get(name, name if known else "width"))
 
 
 every_sweep = pytest.mark.parametrize("name", SWEEPS)

@@ -67,7 +67,7 @@ class Part:
         alt: what a reader who cannot see the figure is told; by default the caption.
         tables: its tables.
         note: a line in place of what the sweep cannot say, and why.
-        narrow: whether the figure, if it is one panel, also reads well in one column of a paper.
+        narrow: whether the figure reads well in one column of a paper too, if it is one panel.
     """
 
     key: str
@@ -78,6 +78,11 @@ class Part:
     tables: Sequence[Table] = ()
     note: str = ""
     narrow: bool = False
+
+    @property
+    def in_column(self) -> bool:
+        """Whether the figure is also laid out for one column."""
+        return self.narrow and self.figure is not None and len(self.figure.axes) == 1
 
 
 def find(runs: Runs, x: str | None = None) -> Findings:
