@@ -1,5 +1,6 @@
 """Which trials share what: pairs and networks, told apart by the parameters of the trials."""
 
+import numpy as np
 import pandas as pd
 
 from analysis.params import PARAMS
@@ -27,17 +28,22 @@ def counted_once(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
     if not columns or not trial_columns(trials):
         return trials
     told = trials[list(columns)].map(lambda value: f"{value:.6g}")
-    told = pd.concat([trials[pair_columns(trials)].astype(str), told], axis=1)
+    told = pd.concat([_as_text(trials, pair_columns(trials)), told], axis=1)
     kept: pd.DataFrame = trials[~told.duplicated()]
     return kept
 
 
 def count_pairs(trials: pd.DataFrame) -> int:
     """The number of distinct pairs of networks."""
-    return len(trials[pair_columns(trials)].drop_duplicates())
+    return len(_as_text(trials, pair_columns(trials)).drop_duplicates())
 
 
 def count_networks(trials: pd.DataFrame) -> int:
     """The number of distinct networks: every pair has a B of its own, and may share its A."""
     trunks = [column for column in pair_columns(trials) if column != "spawn_epoch"]
-    return len(trials[trunks].drop_duplicates()) + count_pairs(trials)
+    return len(_as_text(trials, trunks).drop_duplicates()) + count_pairs(trials)
+
+
+def _as_text(trials: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Those columns as text: from a file, a tuple comes back as an array, which has no hash."""
+    return trials[columns].map(lambda value: str(list(value) if np.iterable(value) else value))

@@ -119,3 +119,12 @@ def test_the_answer_says_how_many_are_distinct(plain, repeated):
     said = answer(repeated, correlations(repeated, LLFC, BARRIER))
     assert "45 trials, 15 of them distinct, of 15 pairs" in said
     assert "distinct" not in counts(plain.trials)
+
+
+def test_frames_from_a_file_are_counted_alike(repeated, tmp_path):
+    """A tuple, as the recipe's milestones, comes back as an array."""
+    repeated.drop(columns="probes").to_parquet(tmp_path / "trials.parquet")
+    back = pd.read_parquet(tmp_path / "trials.parquet")
+    assert counts(back) == counts(repeated)
+    found, expected = (correlations(trials, LLFC, BARRIER) for trials in (back, repeated))
+    pd.testing.assert_frame_equal(found, expected)
