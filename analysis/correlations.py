@@ -128,7 +128,7 @@ def within_seeds(trials: pd.DataFrame, x: str, y: str, method: str) -> Estimate:
 
     A seed with fewer than LEAST_TRIALS trials, or a column that does not vary there, says nothing.
     """
-    groups = [rows[[x, y]].to_numpy(dtype=float) for _, rows in trials.groupby("seed")]
+    groups = [rows.to_numpy(dtype=float) for _, rows in trials[[x, y]].groupby(trials["seed"])]
     found = np.array([correlation(values, method) for values in groups])
     steps = np.array([METHODS[method].step(max(len(v), LEAST_TRIALS)) for v in groups])
     if len(found) and np.nanmin(found, initial=1) == np.nanmax(found, initial=-1):

@@ -68,7 +68,8 @@ def explanations(
             for seeds in [used["seed"].tolist()]
         ]
         about = {"question": name, "target": target, "base": ", ".join([*given, *base])}
-        means = {"share_base": np.nanmean(found[0]), "share_both": np.nanmean(found[1])}
+        base_share, both_share = (over_seeds(each).value for each in found)
+        means = {"share_base": base_share, "share_both": both_share}
         gain = over_seeds(found[1] - found[0]).columns("gain")
         rows.append({**about, "extra": ", ".join(extra), **means, **gain, "trials": len(used)})
     return pd.DataFrame(rows)

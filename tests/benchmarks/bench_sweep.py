@@ -43,6 +43,7 @@ from sweeps.worker import PROVENANCE, RESULTS
 
 AXES = {"width": [1 / 16], "limit_train": [500], "epochs": [1], "matching": ["weights"]}
 PATTERN = "pattern"
+SEEDS = 5  # numbers of trials are multiples of it
 
 
 def make_pattern(folder: Path) -> None:
@@ -80,8 +81,9 @@ class Worker(launch._Worker):
 
 
 def sweep_of(count: int) -> Sweep:
-    """A sweep of `count` trials of 2 x `count` networks."""
-    return SMOKE.replace({**AXES, "seed": list(range(count))})
+    """A sweep of `count` trials of 2 x `count` networks, over SEEDS seeds."""
+    widths = [(1 + place / 1000) / 16 for place in range(count // SEEDS)]
+    return SMOKE.replace({**AXES, "width": widths, "seed": list(range(SEEDS))})
 
 
 def peak() -> float:
