@@ -30,7 +30,7 @@ def barrier_figure(trials: pd.DataFrame, column: str, plan: Layout) -> Figure:
     parts = list(panels(trials, plan.panels))
     figure, grid = _grid_of_axes(len(parts), height=3.2)
     for axes, (title, rows) in zip(grid, parts, strict=True):
-        _scale_x(axes, trials, plan.x)
+        _scale_x(axes, trials, plan.x, letters=30 if len(parts) < COLUMNS else 12)
         for series, (colour, marker) in _looks(trials, plan.series):
             part = select(rows, plan.series, series)
             text = show(plan.series, series)
@@ -50,7 +50,7 @@ def barrier_figure(trials: pd.DataFrame, column: str, plan: Layout) -> Figure:
             # Only what has an order is joined: numbers, and not None to them, nor names.
             ordered = means[means[plan.x].map(_has_order).astype(bool)]
             axes.plot(ordered["place"], ordered[column], color=colour)
-        axes.set_title(title)
+        axes.set_title(title.replace(", ", "\n"))
         _scale_y(axes, trials[column])
     _name(figure, grid, name(plan.x), heading(column), name(plan.series))
     return figure
@@ -74,7 +74,7 @@ def profile_figure(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> 
             axes.plot(x, part["baseline"], "--", **line, linewidth=1, markersize=2.5)
             low = np.maximum(mean - sd, 0)
             axes.fill_between(x, low, mean + sd, color=colour, alpha=0.15, linewidth=0)
-        axes.set_title(title)
+        axes.set_title(title.replace(", ", "\n"))
         axes.set_ylim(bottom=0)
         names = rows.drop_duplicates("index").sort_values("index")["layer"]
         name_layers(axes, names.tolist())
@@ -204,7 +204,8 @@ def _places(trials: pd.DataFrame, rows: pd.DataFrame, axis: str) -> list[float]:
     return [float(order.index(show(axis, None if pd.isna(v) else v))) for v in rows[axis]]
 
 
-def _scale_x(axes: Axes, trials: pd.DataFrame, axis: str) -> None:
+def _scale_x(axes: Axes, trials: pd.DataFrame, axis: str, letters: int) -> None:
+    """Ticks for the values of `axis`; names of more `letters` in all are turned."""
     found = values(trials, axis)
     names = [show(axis, value) for value in found]
     if _to_scale(trials, axis):
@@ -213,7 +214,7 @@ def _scale_x(axes: Axes, trials: pd.DataFrame, axis: str) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.margins(x=0.08)
     else:
-        turned: Any = {"rotation": 30, "ha": "right"} if len("".join(names)) > 30 else {}
+        turned: Any = {"rotation": 30, "ha": "right"} if len("".join(names)) > letters else {}
         axes.set_xticks(range(len(names)), names, **turned)
         axes.set_xlim(-0.5, len(names) - 0.5)
 
