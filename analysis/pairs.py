@@ -1,9 +1,11 @@
 """Which trials share what: pairs and networks, told apart by the parameters of the trials."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from analysis.params import PARAMS
+from analysis.params import PARAMS, TUPLES
 from llfc.specs import Pair
 
 
@@ -28,22 +30,27 @@ def counted_once(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
     if not columns or not trial_columns(trials):
         return trials
     told = trials[list(columns)].map(lambda value: f"{value:.6g}")
-    told = pd.concat([_as_text(trials, pair_columns(trials)), told], axis=1)
+    told = pd.concat([_hashable(trials, pair_columns(trials)), told], axis=1)
     kept: pd.DataFrame = trials[~told.duplicated()]
     return kept
 
 
 def count_pairs(trials: pd.DataFrame) -> int:
     """The number of distinct pairs of networks."""
-    return len(_as_text(trials, pair_columns(trials)).drop_duplicates())
+    return len(_hashable(trials, pair_columns(trials)).drop_duplicates())
 
 
 def count_networks(trials: pd.DataFrame) -> int:
     """The number of distinct networks: every pair has a B of its own, and may share its A."""
     trunks = [column for column in pair_columns(trials) if column != "spawn_epoch"]
-    return len(_as_text(trials, trunks).drop_duplicates()) + count_pairs(trials)
+    return len(_hashable(trials, trunks).drop_duplicates()) + count_pairs(trials)
 
 
-def _as_text(trials: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Those columns as text: from a file, a tuple comes back as an array, which has no hash."""
-    return trials[columns].map(lambda value: str(list(value) if np.iterable(value) else value))
+def _hashable(trials: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Those columns, tuples as text: from a file they come back as arrays, which have no hash."""
+    told = {name: trials[name].map(_as_text) for name in columns if name in TUPLES}
+    return trials[columns].assign(**told)
+
+
+def _as_text(value: Any) -> str:
+    return str(list(value) if np.iterable(value) else value)

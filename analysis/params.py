@@ -85,5 +85,7 @@ def _parse(kind: type, text: str) -> Any:
     return kind(text)
 
 
+# The parameters that are tuples.
+TUPLES = tuple(name for name, hint in PARAMS.items() if _kind(hint)[0] is tuple)
 # The parameters for which None is a value.
 NULLABLE = tuple(name for name, hint in PARAMS.items() if _kind(hint)[1])
