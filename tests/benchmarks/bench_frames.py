@@ -1,27 +1,34 @@
-"""How long a store's runs take to become frames, and where the time goes.
+"""How long a store's runs take to become frames and a page, and where the time goes.
 
-One run is logged by the tracker; the others are copies of its rows in the database, with a seed
-and a name of their own, and copies of its artifact. In seconds:
+One run is logged by the tracker; the others are copies of its rows in the database, with a cell of
+the grid, a name and a height of numbers of their own, and copies of its artifact. In seconds:
 
 - search: MLflow's own paged query of all runs, the lower bound of what `load_runs` can take;
 - trials: `load_runs`, that query included;
 - connections: every trial's artifact, read and parsed;
-- layers, curves: their frames, the artifacts being read.
+- layers, curves: their frames, the artifacts being read;
+- report: the page with all statistics, and its copies, from those frames; `peak` is the largest
+  memory of the process, in MB.
 
 Run: python tests/benchmarks/bench_frames.py [--runs N] [--layers N]
 """
 
 import argparse
 import dataclasses
+import resource
 import shutil
 import sqlite3
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from mlflow import MlflowClient
 
+from analysis.report import page_of, write_report
 from analysis.runs import PAGE, load_runs
+from llfc.matching.matchers import MATCHERS
 from llfc.specs import Trial, fingerprint
 from sweeps.tracking import Tracker
 from tests.fabricated import connection, trial
@@ -40,12 +47,25 @@ def copy_run(db: sqlite3.Connection, artifact: Path, run_id: str, new_id: str, o
             (new_id, run_id),
         )
     where = "WHERE run_uuid = ? AND key ="
-    db.execute(f"UPDATE params SET value = ? {where} 'seed'", (str(of.pair.seed), new_id))
+    changed = {name: getattr(of.pair, name) for name in ("seed", "width", "spawn_epoch")}
+    for name, value in {**changed, "matching": of.matching}.items():
+        db.execute(f"UPDATE params SET value = ? {where} '{name}'", (str(value), new_id))
+    height = 0.5 + np.random.default_rng(int(new_id, 16)).random()
+    db.execute("UPDATE latest_metrics SET value = value * ? WHERE run_uuid = ?", (height, new_id))
     db.execute(f"UPDATE tags SET value = ? {where} 'llfc.fingerprint'", (fingerprint(of), new_id))
     folder = artifact.parents[2] / new_id / "artifacts"
     folder.mkdir(parents=True)
     shutil.copy(artifact, folder)
     db.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (folder.as_uri(), new_id))
+
+
+def cell(number: int) -> dict[str, Any]:
+    """What distinguishes the trial `number` of a grid of 10 000: 5 seeds, then 20 widths, ..."""
+    number, seed = divmod(number, 5)
+    number, width = divmod(number, 20)
+    number, epoch = divmod(number, 20)
+    pair = {"seed": seed, "width": 1.0 + width, "spawn_epoch": epoch or None}
+    return {"pair": dataclasses.replace(trial().pair, **pair), "matching": list(MATCHERS)[number]}
 
 
 def fill(folder: Path, runs: int, layers: int) -> str:
@@ -57,10 +77,9 @@ def fill(folder: Path, runs: int, layers: int) -> str:
     (run,) = MlflowClient(uri).search_runs([tracker.experiment_id])
     artifact = Path(run.info.artifact_uri.removeprefix("file://")) / "connection.json"
     with sqlite3.connect(folder / "mlflow.db") as db:
-        for seed in range(1, runs):
-            pair = dataclasses.replace(trial().pair, seed=seed)
-            of = dataclasses.replace(trial(), pair=pair)
-            copy_run(db, artifact, run.info.run_id, f"{seed:032x}", of)
+        for number in range(1, runs):
+            of = dataclasses.replace(trial(), **cell(number))
+            copy_run(db, artifact, run.info.run_id, f"{number:032x}", of)
     return uri
 
 
@@ -94,10 +113,14 @@ def main() -> None:
             rows = len(getattr(found, part))
             times[f"{part} ({rows})"] = time.perf_counter() - began
         assert len(found.trials) == options.runs
+        began = time.perf_counter()
+        write_report(page_of(found), Path(name) / "page.html")
+        times["report"] = time.perf_counter() - began
     for step, seconds in times.items():
         print(f"{step:24} {seconds:6.1f} s")
-    total = sum(times.values()) - times["search"]
+    total = sum(times.values()) - times["search"] - times["report"]
     print(f"{'all frames':24} {total:6.1f} s, {options.runs} runs")
+    print(f"{'peak':24} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:6.0f} MB")
 
 
 if __name__ == "__main__":
