@@ -54,21 +54,21 @@ class Step:
             return self._take(images, labels)
         if self.graph is None:
             with _ONE_RECORDS:
-                self._record(images, labels)
+                self.graph = self._recorded(images, labels)
         self.images.copy_(images)
         self.labels.copy_(labels)
-        assert self.graph is not None
         self.graph.replay()
         return self.loss
 
-    def _record(self, images: Tensor, labels: Tensor) -> None:
-        """Write down what a step does, without doing it."""
+    def _recorded(self, images: Tensor, labels: Tensor) -> torch.cuda.CUDAGraph:
+        """What a step does, written down without being done."""
         self.images, self.labels = images.clone(), labels.clone()
-        self.graph = torch.cuda.CUDAGraph()
+        graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.current_stream(images.device)
         # Other threads may allocate meanwhile, for other networks.
-        with torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             self.loss = self._take(self.images, self.labels)
+        return graph
 
     def _take(self, images: Tensor, labels: Tensor) -> Tensor:
         loss = self._loss(images, labels)

@@ -1,0 +1,50 @@
+"""What is switched for a while is switched back, whatever else runs beside."""
+
+import threading
+
+import pytest
+import torch
+
+from llfc.devices import own_stream, whole_float32
+
+SWITCH = torch.backends.cudnn
+
+
+@pytest.fixture(params=[True, False])
+def before(request, monkeypatch):
+    monkeypatch.setattr(SWITCH, "allow_tf32", request.param)
+    return request.param
+
+
+def test_float32_is_whole_inside_and_as_before_outside(before):
+    with whole_float32(), whole_float32():
+        assert not SWITCH.allow_tf32
+    assert SWITCH.allow_tf32 == before
+    with pytest.raises(ZeroDivisionError), whole_float32():
+        _ = 1 / 0
+    assert SWITCH.allow_tf32 == before
+
+
+def test_a_thread_that_leaves_first_leaves_it_whole_for_the_other(before):
+    entered, leave, left = threading.Event(), threading.Event(), threading.Event()
+
+    def first():
+        with whole_float32():
+            entered.set()
+            leave.wait(60)
+        left.set()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert entered.wait(60)
+    with whole_float32():
+        leave.set()
+        assert left.wait(60)
+        assert not SWITCH.allow_tf32
+    thread.join()
+    assert SWITCH.allow_tf32 == before
+
+
+def test_a_cpu_has_no_streams():
+    with own_stream(torch.device("cpu")):
+        assert torch.ones(2).sum() == 2
