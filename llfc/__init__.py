@@ -1,7 +1,7 @@
 """Linear mode connectivity and layerwise linear feature connectivity, measured together.
 
-The package tells its story in `llfc.trial`: two networks (`llfc.networks`) are brought into one
-basis (`llfc.matching`) and the line between them is walked (`llfc.connectivity`). Here are the
+The package tells its story in `llfc.connection`: two networks (`llfc.networks`) are brought into
+one basis (`llfc.matching`) and the line between them is walked (`llfc.connectivity`). Here are the
 names that a notebook wants:
 
 - `permutation_spec(model, *example_inputs)`: which units of a network may change places;
@@ -9,6 +9,7 @@ names that a notebook wants:
 - `connect(model_a, model_b, test=...)`: loss, error and every layer's features on the line.
 """
 
+from llfc.connection import connect
 from llfc.matching import (
     MATCHERS,
     Permutation,
@@ -18,7 +19,6 @@ from llfc.matching import (
     permutation_spec,
 )
 from llfc.results import Connection, LayerProfile
-from llfc.trial import connect
 
 __all__ = [
     "MATCHERS",

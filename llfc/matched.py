@@ -38,8 +38,8 @@ def kept_permutation(
     Raises:
         ValueError: as `match` does, or if the store cannot be written.
     """
-    seen = f"-{trial.limit_measured}" if trial.limit_measured else ""
-    name = f"{fingerprint(trial.pair)}-{trial.matching}-{_digest(a, b)}{seen}"
+    digest = _digest(a, b)
+    name = f"{fingerprint(trial.pair)}-{trial.matching}-{trial.limit_measured}-{digest}"
     kept = store.get_tensors(PERMUTATIONS, name)
     if kept is not None:
         return _from_tensors(kept)

@@ -27,6 +27,7 @@ LAYERS = [
     ["llfc.connectivity.measures.stitching"],
     ["llfc.connectivity.measures"],
     ["llfc.matched"],
+    ["llfc.connection"],
     ["llfc.trial"],
     ["llfc"],
     ["analysis"],

@@ -1,0 +1,214 @@
+"""Two networks, brought into one basis, and all that lies between them: `connect`."""
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch import nn
+
+from llfc.connectivity.barrier import barriers, curve_summaries, lemma1_slack
+from llfc.connectivity.blend import (
+    Line,
+    check_same_architecture,
+    device_of,
+    frozen_copy,
+    positions,
+)
+from llfc.connectivity.corrections import CORRECTIONS, Correction
+from llfc.connectivity.distances import weight_distance
+from llfc.connectivity.layerwise import summarise
+from llfc.connectivity.logits import logit_scalars
+from llfc.connectivity.measures.registry import MEASURES
+from llfc.connectivity.measures.subject import Measure, Subject
+from llfc.connectivity.path import Walk, walk
+from llfc.connectivity.probes import choose_probes
+from llfc.connectivity.samples import Batches, Samples
+from llfc.devices import whole_float32
+from llfc.matching.matchers import match
+from llfc.matching.permutation import Permutation, PermutationSpec
+from llfc.matching.symmetry import permutation_spec
+from llfc.modules import check_inputs, check_network
+from llfc.names import lookup, names
+from llfc.results import Array, Connection
+from llfc.specs import DEFAULT_MEASURES
+
+BATCH = 250  # images a batch; larger ones were no faster on a CPU, and their features take memory
+
+
+@whole_float32()
+def connect(
+    model_a: nn.Module,
+    model_b: nn.Module,
+    *,
+    test: Samples,
+    train: Samples | None = None,
+    matching: str | Permutation | None = "weights",
+    correction: str = "reset",
+    alphas: int | Sequence[float] | Array = 25,
+    probes: str | Sequence[str] | None = None,
+    measures: str | Sequence[str] = DEFAULT_MEASURES,
+    spec: PermutationSpec | None = None,
+    seed: int = 0,
+    batch_size: int = BATCH,
+) -> Connection:
+    """What lies on the line between two networks, from A (alpha = 0) to B, permuted (alpha = 1).
+
+    B's units are brought into A's basis, the line is walked once on each split, and every position
+    gives loss and error, on the test split each probed layer's LLFC numbers too. The models are
+    never modified; all runs in eval mode, where they are.
+
+    Args:
+        model_a: a classifier; gives logits of shape [images, classes].
+        model_b: another of the same architecture, in the same place.
+        test: float images as the models take them and labels, in memory, or an iterable of such
+            batches that can be iterated again.
+        train: the same for training data; without, the train columns are NaN.
+        matching: a name in MATCHERS; or a permutation of B's units, as `llfc.match` finds it; or
+            None to leave B as it is.
+        correction: a name in CORRECTIONS.
+        alphas: an odd number of positions, or the positions themselves.
+        probes: names of modules, or patterns, or one; None for those `choose_probes` finds.
+        measures: names in MEASURES, or one: what else is measured, at a cost that each one says.
+        spec: the symmetry of both; derived from A if None and there is something to permute.
+        seed: of the matcher's random choices.
+        batch_size: at most so many images a batch, where images are in memory.
+
+    Raises:
+        ValueError: if a name is unknown; the models differ in architecture, or wrap others; there
+            are no images, the models do not take them, a label is out of range, or training data
+            are needed and not given; a loss or feature is not finite.
+    """
+    alpha = positions(alphas)
+    correct = lookup("correction", correction, CORRECTIONS)
+    wanted = [lookup("measure", name, MEASURES) for name in names("measures", measures)]
+    layers = None if probes is None else names("probes", probes)
+    seen, trained_on = _checked(model_a, model_b, test, train, batch_size)
+    b, record = _into_one_basis(model_a, model_b, matching, spec, seen, trained_on, seed)
+    unmatched = None if b is model_b else model_b
+    line = Line(model_a, b, alpha)
+    subject = _subject(line, unmatched, seen, trained_on, layers, correct, seed)
+    return _connection(subject, wanted, record)
+
+
+def _checked(
+    a: nn.Module, b: nn.Module, test: Samples, train: Samples | None, batch_size: int
+) -> tuple[Batches, Batches | None]:
+    """The test and the train samples in batches, if the models are alike and take them."""
+    check_network("model_a", a)
+    check_network("model_b", b)
+    check_same_architecture(a, b)
+    device = device_of(a)
+    seen = Batches("test", test, batch_size, device)
+    trained_on = None if train is None else Batches("train", train, batch_size, device)
+    check_inputs("test images", a, [seen.example()])
+    return seen, trained_on
+
+
+def _into_one_basis(
+    a: nn.Module,
+    b: nn.Module,
+    matching: str | Permutation | None,
+    spec: PermutationSpec | None,
+    test: Batches,
+    train: Batches | None,
+    seed: int,
+) -> tuple[nn.Module, Mapping[str, float]]:
+    """B with its units permuted towards A's, a model of its own; and the matcher's record."""
+    if matching is None:
+        return b, {}
+    if not isinstance(matching, str | Permutation):
+        raise ValueError(
+            f"matching must be a name, a Permutation or None, got a {type(matching).__name__}"
+        )
+    if spec is None:
+        spec = permutation_spec(a, test.example())
+    if isinstance(matching, str):
+        images = None if train is None else train.images()
+        matching = match(matching, a, b, spec, images, seed)
+    if not matching.moved():
+        return b, matching.record
+    permuted = copy.deepcopy(b)
+    permuted.load_state_dict(spec.apply(matching, b.state_dict()))
+    return permuted, matching.record
+
+
+def _subject(
+    line: Line,
+    unmatched: nn.Module | None,
+    test: Batches,
+    train: Batches | None,
+    layers: Sequence[str] | None,
+    correct: Correction,
+    seed: int,
+) -> Subject:
+    """What is measured: the line, corrected, its probed layers, and B as it was if it was moved."""
+    probes = choose_probes(line.a, test.example(), layers)
+    line.correct(correct(line, train))
+    return Subject(
+        line=line,
+        unmatched=None if unmatched is None else frozen_copy(unmatched),
+        test=test,
+        train=train,
+        probes=probes,
+        correction=correct,
+        seed=seed,
+    )
+
+
+def _connection(
+    subject: Subject, measures: Sequence[Measure], record: Mapping[str, float]
+) -> Connection:
+    """What both walks and all measures find, under its names."""
+    line, alpha = subject.line, subject.line.alpha
+    on_train = None if subject.train is None else walk(line, subject.train)
+    on_test = walk(line, subject.test, subject.probes)
+    curve = _curve(alpha, on_train, on_test)
+    decomposition = on_test.logits.decomposition(alpha, on_test.loss)
+    ensemble = on_test.logits.ensemble()
+    tables = {"logits": decomposition, "ensemble": ensemble}
+    summaries = {
+        **curve_summaries(curve),
+        **summarise(on_test.layers, alpha),
+        "llfc_zero_features": float(on_test.zeros),
+        "lemma1_slack": lemma1_slack(on_test.error),
+        "test_error_chance": on_test.logits.chance(),
+        **logit_scalars(decomposition, ensemble, on_test.logits.disagreement()),
+        **_distances(subject),
+    }
+    for take in measures:
+        measured = take(subject)
+        tables |= measured.tables
+        summaries |= measured.scalars
+    return Connection(
+        curve=curve,
+        barriers=barriers(curve),
+        layers=on_test.layers,
+        summaries=summaries,
+        matching=dict(record),
+        tables=tables,
+    )
+
+
+def _curve(alpha: Array, on_train: Walk | None, on_test: Walk) -> dict[str, Array]:
+    missing = np.full(len(alpha), np.nan)
+    return {
+        "alpha": alpha,
+        "train_loss": missing if on_train is None else on_train.loss,
+        "train_error": missing if on_train is None else on_train.error,
+        "test_loss": on_test.loss,
+        "test_error": on_test.error,
+    }
+
+
+def _distances(subject: Subject) -> dict[str, float]:
+    """Between A and B, and between A and B as it was before it was matched."""
+    line = subject.line
+    before = line.b if subject.unmatched is None else subject.unmatched
+    distance, cosine = weight_distance(line.a, line.b)
+    distance_before, cosine_before = weight_distance(line.a, before)
+    return {
+        "weight_distance": distance,
+        "weight_distance_before": distance_before,
+        "weight_cos": cosine,
+        "weight_cos_before": cosine_before,
+    }
