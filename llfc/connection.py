@@ -42,6 +42,7 @@ def connect(
     *,
     test: Samples,
     train: Samples | None = None,
+    augmented: Samples | None = None,
     matching: str | Permutation | None = "weights",
     correction: str = "reset",
     alphas: int | Sequence[float] | Array = 25,
@@ -63,6 +64,8 @@ def connect(
         test: float images as the models take them and labels, in memory, or an iterable of such
             batches that can be iterated again.
         train: the same for training data; without, the train columns are NaN.
+        augmented: training data as the networks saw them, cropped and flipped: what corrections
+            look at, as the networks' own statistics are of such images; `train` if None.
         matching: a name in MATCHERS; or a permutation of B's units, as `llfc.match` finds it; or
             None to leave B as it is.
         correction: a name in CORRECTIONS.
@@ -83,11 +86,14 @@ def connect(
     wanted = [lookup("measure", name, MEASURES) for name in names("measures", measures)]
     layers = None if probes is None else names("probes", probes)
     seen, trained_on = _checked(model_a, model_b, test, train, batch_size)
+    statistics = trained_on
+    if augmented is not None:
+        statistics = Batches("augmented", augmented, batch_size, seen.device)
     b, record = _into_one_basis(model_a, model_b, matching, spec, seen, trained_on, seed)
     unmatched = None if b is model_b else model_b
     line = Line(model_a, b, alpha)
-    subject = _subject(line, unmatched, seen, trained_on, layers, correct, seed)
-    return _connection(subject, wanted, record)
+    subject = _subject(line, unmatched, seen, statistics, layers, correct, seed)
+    return _connection(subject, trained_on, wanted, record)
 
 
 def _checked(
@@ -136,19 +142,19 @@ def _subject(
     line: Line,
     unmatched: nn.Module | None,
     test: Batches,
-    train: Batches | None,
+    statistics: Batches | None,
     layers: Sequence[str] | None,
     correct: Correction,
     seed: int,
 ) -> Subject:
     """What is measured: the line, corrected, its probed layers, and B as it was if it was moved."""
     probes = choose_probes(line.a, test.example(), layers)
-    line.correct(correct(line, train))
+    line.correct(correct(line, statistics))
     return Subject(
         line=line,
         unmatched=None if unmatched is None else frozen_copy(unmatched),
         test=test,
-        train=train,
+        statistics=statistics,
         probes=probes,
         correction=correct,
         seed=seed,
@@ -156,11 +162,14 @@ def _subject(
 
 
 def _connection(
-    subject: Subject, measures: Sequence[Measure], record: Mapping[str, float]
+    subject: Subject,
+    train: Batches | None,
+    measures: Sequence[Measure],
+    record: Mapping[str, float],
 ) -> Connection:
     """What both walks and all measures find, under its names."""
     line, alpha = subject.line, subject.line.alpha
-    on_train = None if subject.train is None else walk(line, subject.train)
+    on_train = None if train is None else walk(line, train)
     on_test = walk(line, subject.test, subject.probes)
     curve = _curve(alpha, on_train, on_test)
     decomposition = on_test.logits.decomposition(alpha, on_test.loss)

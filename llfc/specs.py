@@ -18,8 +18,9 @@ SCHEDULES = ("constant", "cosine", "step")
 NORMS = ("batch", "layer", "none")
 PRECISIONS = ("bfloat16", "float32")
 
-# Counts the changes of method that move numbers; old networks and results are then not reused.
-METHOD = 3
+# Count the changes of method that move numbers: of how networks are trained, and of how pairs are
+# measured. Old networks, or old results alone, are then not reused.
+TRAINING, MEASURING = 3, 1
 
 DEFAULT_MEASURES: tuple[str, ...] = ("conditions",)
 
@@ -187,7 +188,8 @@ def fingerprint(record: Recipe | Network | Pair | Trial) -> str:
 
     All fields count, those of nested records too, defaulted or not.
     """
-    content = [METHOD, type(record).__name__, dataclasses.asdict(record)]
+    method = [TRAINING, MEASURING] if isinstance(record, Trial) else TRAINING
+    content = [method, type(record).__name__, dataclasses.asdict(record)]
     text = json.dumps(content, sort_keys=True, allow_nan=False)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 

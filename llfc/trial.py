@@ -5,10 +5,11 @@ import functools
 import torch
 from torch import nn
 
+from llfc.batches import Jitter
 from llfc.connection import BATCH, connect
 from llfc.connectivity.blend import device_of
 from llfc.connectivity.probes import choose_probes
-from llfc.connectivity.samples import Batches
+from llfc.connectivity.samples import Batches, Samples
 from llfc.data import Dataset, limited
 from llfc.matched import kept_permutation
 from llfc.matching.permutation import PermutationSpec
@@ -55,6 +56,7 @@ def run_trial(
             b,
             test=dataset.batches("test", BATCH),
             train=train,
+            augmented=_augmented(trial, dataset),
             matching=kept_permutation(trial, a, b, spec, train.images(), store),
             correction=trial.correction,
             alphas=trial.alphas,
@@ -65,6 +67,19 @@ def run_trial(
         )
     except ValueError as error:
         raise ValueError(f"trial {fingerprint(trial)}: {error}") from error
+
+
+def _augmented(trial: Trial, dataset: Dataset) -> Samples | None:
+    """The training images cropped and flipped as in an epoch of training; None if they never were.
+
+    Statistics of images as they are leave even a network blended with itself worse: those it was
+    trained with are of such crops. Jordan et al. (REPAIR, ICLR 2023) reset on augmented images too.
+    """
+    if not trial.pair.recipe.augment:
+        return None
+    generator = stream(trial.pair.seed, "augment/statistics")
+    jitter = Jitter.draw(len(dataset.train_labels), generator)
+    return dataset.batches("train", BATCH, jitter=jitter)
 
 
 def check_trial(trial: Trial, dataset: Dataset) -> None:

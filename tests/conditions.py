@@ -17,7 +17,7 @@ def measured(a, b, images, *, size=1000, unmatched=None):
             line=Line(a, b, positions(3)),
             unmatched=None if unmatched is None else frozen_copy(unmatched),
             test=Batches("test", (images, labels), size, images.device),
-            train=None,
+            statistics=None,
             probes=(),
             correction=CORRECTIONS["none"],
             seed=0,

@@ -27,7 +27,7 @@ def subject(
         line=line,
         unmatched=None if unmatched is None else frozen_copy(unmatched),
         test=source,
-        train=images,
+        statistics=images,
         probes=choose_probes(line.a, source.example(), probes),
         correction=CORRECTIONS[correction],
         seed=0,

@@ -166,3 +166,30 @@ def test_two_processes_agree_to_the_last_digit():
     ]
     assert runs[0] == runs[1]
     assert json.loads(runs[0])["curve"]["alpha"][-1] == 1
+
+
+@pytest.mark.parametrize("correction", ["reset", "repair"])
+def test_corrections_look_at_the_augmented_images_and_nothing_else_does(correction):
+    shape = (2, 7, 7)
+    train, augmented = samples(24, shape, 2), samples(20, shape, 3)
+    given = {"correction": correction, "matching": "activations"}
+    found = connected(convnet, shape, **given, train=train, augmented=augmented)
+    plain = connected(convnet, shape, **given, train=train)
+    matching = {**found.matching, "seconds": 0}
+    assert matching == {**plain.matching, "seconds": 0}
+    inner = slice(1, -1)
+    for split in ("train", "test"):
+        loss, before = (each.curve[f"{split}_loss"] for each in (found, plain))
+        assert loss[[0, -1]].tolist() == before[[0, -1]].tolist()
+        assert (abs(loss - before)[inner] > 1e-3).all()
+    same = connected(convnet, shape, **given, train=train, augmented=train)
+    assert same.curve["test_loss"].tolist() == plain.curve["test_loss"].tolist()
+
+
+def test_augmented_images_alone_are_enough_for_a_correction():
+    shape = (2, 7, 7)
+    samples_ = samples(24, shape, 2)
+    alone = connected(convnet, shape, train=None, augmented=samples_)
+    with_train = connected(convnet, shape, train=samples_)
+    assert alone.curve["test_loss"].tolist() == with_train.curve["test_loss"].tolist()
+    assert np.isnan(alone.curve["train_loss"]).all()

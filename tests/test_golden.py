@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from llfc.batches import Jitter
+from llfc.connection import BATCH, connect
 from llfc.data import limited, load_dataset
-from llfc.networks.spawning import train_network
+from llfc.networks.spawning import load_network, train_network
 from llfc.networks.store import Store
+from llfc.seeds import stream
 from llfc.trial import run_trial
 from sweeps.grid import trials_of
 from sweeps.smoke import SMOKE
@@ -60,3 +63,24 @@ def test_a_trial_may_measure_on_fewer_training_images(tmp_path):
     assert found.curve["train_loss"] == pytest.approx(alone.curve["train_loss"])
     with pytest.raises(ValueError, match=r"limit_measured must be in \[1, 500\].*got 501"):
         run_trial(dataclasses.replace(trial, limit_measured=501), store, dataset)
+
+
+def test_statistics_are_of_images_augmented_as_in_training(tmp_path):
+    """One crop of each, and none of those that the networks were trained on."""
+    dataset = load_dataset("fashion-mnist-small", cache=tmp_path, limit_train=500, limit_test=100)
+    recipe = dataclasses.replace(TRIAL.pair.recipe, augment=True)
+    pair = dataclasses.replace(TRIAL.pair, architecture="resnet20", norm="batch", recipe=recipe)
+    trial = dataclasses.replace(TRIAL, pair=pair, matching="none", alphas=3, measures=())
+    store = Store(tmp_path)
+    for network in (pair.a, pair.b):
+        train_network(network, store, dataset, keep_epochs=[1])
+    a, b = (load_network(network, store, dataset) for network in (pair.a, pair.b))
+    jitter = Jitter.draw(500, stream(pair.seed, "augment/statistics"))
+
+    def mid(augmented):
+        batches = {split: dataset.batches(split, BATCH) for split in ("test", "train")}
+        found = connect(a, b, **batches, augmented=augmented, matching=None, alphas=3, measures=())
+        return found.curve["test_loss"][1]
+
+    found = run_trial(trial, store, dataset).curve["test_loss"][1]
+    assert found == mid(dataset.batches("train", BATCH, jitter=jitter)) != mid(None)

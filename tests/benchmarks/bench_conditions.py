@@ -63,7 +63,7 @@ def row(name: str, options: argparse.Namespace) -> None:
             line=line,
             unmatched=unmatched,
             test=Batches("test", (images, labels), options.batch, images.device),
-            train=None,
+            statistics=None,
             probes=(),
             correction=CORRECTIONS["none"],
             seed=0,

@@ -77,7 +77,7 @@ def measure(way: str, name: str, count: int) -> float:
                 line=line,
                 unmatched=None,
                 test=source,
-                train=None,
+                statistics=None,
                 probes=probes,
                 correction=no_correction,
                 seed=0,

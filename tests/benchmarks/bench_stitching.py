@@ -44,7 +44,7 @@ def subject(name: str, options: argparse.Namespace, *, in_place: bool) -> Subjec
         line=line,
         unmatched=None,
         test=test,
-        train=None,
+        statistics=None,
         probes=choose_probes(line.a, test.example()),
         correction=no_correction,
         seed=0,

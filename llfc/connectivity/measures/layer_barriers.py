@@ -89,5 +89,5 @@ def _half(network: nn.Module, other: nn.Module, names: Sequence[str], subject: S
         for name in names:
             into[name].copy_(values[name])
     half = Line(network, replaced, positions(3))
-    half.correct(subject.correction(half, subject.train))
+    half.correct(subject.correction(half, subject.statistics))
     return evaluate(half.at(1), subject.test)

@@ -27,7 +27,7 @@ def random_direction(subject: Subject) -> Measured:
     for start, other in ((line.a, line.b), (line.b, line.a)):
         end = _moved(start, other, subject.seed + len(scores))
         half = Line(start, end, positions(3))
-        half.correct(subject.correction(half, subject.train))
+        half.correct(subject.correction(half, subject.statistics))
         scores.append(evaluate(half.at(1), subject.test))
     loss = np.array([score.loss for score in scores])
     error = np.array([score.error for score in scores])

@@ -21,7 +21,7 @@ class Subject:
         line: A, B as it was matched, and the networks between them, corrected.
         unmatched: B as it was before it was matched; None if nothing was permuted.
         test: what measures are taken on.
-        train: what corrections look at; None if there is none.
+        statistics: training images that corrections look at; None if there are none.
         probes: the layers that are probed, in forward order.
         correction: what a blend's statistics owe; for measures that make blends of their own.
         seed: of a measure's random choices.
@@ -30,7 +30,7 @@ class Subject:
     line: Line
     unmatched: nn.Module | None
     test: Batches
-    train: Batches | None
+    statistics: Batches | None
     probes: tuple[Probe, ...]
     correction: Correction
     seed: int
