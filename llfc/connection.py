@@ -30,6 +30,7 @@ from llfc.matching.symmetry import permutation_spec
 from llfc.modules import check_inputs, check_network
 from llfc.names import lookup, names
 from llfc.results import Array, Connection
+from llfc.seeds import stream
 from llfc.specs import DEFAULT_MEASURES
 
 BATCH = 250  # images a batch; larger ones were no faster on a CPU, and their features take memory
@@ -42,7 +43,7 @@ def connect(
     *,
     test: Samples,
     train: Samples | None = None,
-    augmented: Samples | None = None,
+    statistics: Samples | None = None,
     matching: str | Permutation | None = "weights",
     correction: str = "reset",
     alphas: int | Sequence[float] | Array = 25,
@@ -64,8 +65,9 @@ def connect(
         test: float images as the models take them and labels, in memory, or an iterable of such
             batches that can be iterated again.
         train: the same for training data; without, the train columns are NaN.
-        augmented: training data as the networks saw them, cropped and flipped: what corrections
-            look at, as the networks' own statistics are of such images; `train` if None.
+        statistics: training data whose statistics corrections take: cropped and flipped as the
+            networks saw them, and every batch of all classes, as batch norms see a batch at a time;
+            `train` if None. Images in memory are mixed here.
         matching: a name in MATCHERS; or a permutation of B's units, as `llfc.match` finds it; or
             None to leave B as it is.
         correction: a name in CORRECTIONS.
@@ -86,13 +88,15 @@ def connect(
     wanted = [lookup("measure", name, MEASURES) for name in names("measures", measures)]
     layers = None if probes is None else names("probes", probes)
     seen, trained_on = _checked(model_a, model_b, test, train, batch_size)
-    statistics = trained_on
-    if augmented is not None:
-        statistics = Batches("augmented", augmented, batch_size, seen.device)
+    source = trained_on
+    if statistics is not None:
+        source = Batches("statistics", statistics, batch_size, seen.device)
+    if source is not None:
+        source = source.mixed(stream(seed, "order/statistics"))
     b, record = _into_one_basis(model_a, model_b, matching, spec, seen, trained_on, seed)
     unmatched = None if b is model_b else model_b
     line = Line(model_a, b, alpha)
-    subject = _subject(line, unmatched, seen, statistics, layers, correct, seed)
+    subject = _subject(line, unmatched, seen, source, layers, correct, seed)
     return _connection(subject, trained_on, wanted, record)
 
 

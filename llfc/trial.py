@@ -56,7 +56,7 @@ def run_trial(
             b,
             test=dataset.batches("test", BATCH),
             train=train,
-            augmented=_augmented(trial, dataset),
+            statistics=_statistics(trial, dataset),
             matching=kept_permutation(trial, a, b, spec, train.images(), store),
             correction=trial.correction,
             alphas=trial.alphas,
@@ -69,17 +69,19 @@ def run_trial(
         raise ValueError(f"trial {fingerprint(trial)}: {error}") from error
 
 
-def _augmented(trial: Trial, dataset: Dataset) -> Samples | None:
-    """The training images cropped and flipped as in an epoch of training; None if they never were.
+def _statistics(trial: Trial, dataset: Dataset) -> Samples:
+    """The training images as a batch of training sees them: of all classes, cropped and flipped.
 
-    Statistics of images as they are leave even a network blended with itself worse: those it was
-    trained with are of such crops. Jordan et al. (REPAIR, ICLR 2023) reset on augmented images too.
+    Else even a network blended with itself would be worse, as its own statistics are of such
+    batches. A folder's images come class by class. Jordan et al. (REPAIR, ICLR 2023) reset on
+    augmented images too.
     """
-    if not trial.pair.recipe.augment:
-        return None
-    generator = stream(trial.pair.seed, "augment/statistics")
-    jitter = Jitter.draw(len(dataset.train_labels), generator)
-    return dataset.batches("train", BATCH, jitter=jitter)
+    count, seed = len(dataset.train_labels), trial.pair.seed
+    order = torch.randperm(count, generator=stream(seed, "order/statistics"))
+    jitter = None
+    if trial.pair.recipe.augment:
+        jitter = Jitter.draw(count, stream(seed, "augment/statistics"))
+    return dataset.batches("train", BATCH, order=order, jitter=jitter)
 
 
 def check_trial(trial: Trial, dataset: Dataset) -> None:

@@ -169,11 +169,11 @@ def test_two_processes_agree_to_the_last_digit():
 
 
 @pytest.mark.parametrize("correction", ["reset", "repair"])
-def test_corrections_look_at_the_augmented_images_and_nothing_else_does(correction):
+def test_corrections_look_at_the_images_for_statistics_and_nothing_else_does(correction):
     shape = (2, 7, 7)
-    train, augmented = samples(24, shape, 2), samples(20, shape, 3)
+    train, others = samples(24, shape, 2), samples(20, shape, 3)
     given = {"correction": correction, "matching": "activations"}
-    found = connected(convnet, shape, **given, train=train, augmented=augmented)
+    found = connected(convnet, shape, **given, train=train, statistics=others)
     plain = connected(convnet, shape, **given, train=train)
     matching = {**found.matching, "seconds": 0}
     assert matching == {**plain.matching, "seconds": 0}
@@ -182,14 +182,28 @@ def test_corrections_look_at_the_augmented_images_and_nothing_else_does(correcti
         loss, before = (each.curve[f"{split}_loss"] for each in (found, plain))
         assert loss[[0, -1]].tolist() == before[[0, -1]].tolist()
         assert (abs(loss - before)[inner] > 1e-3).all()
-    same = connected(convnet, shape, **given, train=train, augmented=train)
+    same = connected(convnet, shape, **given, train=train, statistics=train)
     assert same.curve["test_loss"].tolist() == plain.curve["test_loss"].tolist()
 
 
-def test_augmented_images_alone_are_enough_for_a_correction():
+def test_images_for_statistics_alone_are_enough_for_a_correction():
     shape = (2, 7, 7)
     samples_ = samples(24, shape, 2)
-    alone = connected(convnet, shape, train=None, augmented=samples_)
+    alone = connected(convnet, shape, train=None, statistics=samples_)
     with_train = connected(convnet, shape, train=samples_)
     assert alone.curve["test_loss"].tolist() == with_train.curve["test_loss"].tolist()
     assert np.isnan(alone.curve["train_loss"]).all()
+
+
+def test_images_in_memory_that_lie_class_by_class_are_mixed_for_statistics():
+    shape = (2, 7, 7)
+    images, _ = samples(40, shape, 2)
+    labels = torch.arange(40) // 10
+    images = images + 2 * labels[:, None, None, None]
+    sorted_, whole = {"train": (images, labels)}, {"statistics": [(images, labels)]}
+    given = {"batch_size": 10, "correction": "reset", "test": samples(30, shape, 1)}
+    mixed = connected(convnet, shape, **given, **sorted_).curve["test_loss"][2]
+    right = connected(convnet, shape, **given, **sorted_, **whole).curve["test_loss"][2]
+    parts = [(part, label) for part, label in zip(images.split(10), labels.split(10), strict=True)]
+    wrong = connected(convnet, shape, **given, train=parts).curve["test_loss"][2]
+    assert abs(mixed - right) < abs(wrong - right) / 4

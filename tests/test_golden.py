@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from llfc.batches import Jitter
 from llfc.connection import BATCH, connect
@@ -65,22 +66,26 @@ def test_a_trial_may_measure_on_fewer_training_images(tmp_path):
         run_trial(dataclasses.replace(trial, limit_measured=501), store, dataset)
 
 
-def test_statistics_are_of_images_augmented_as_in_training(tmp_path):
-    """One crop of each, and none of those that the networks were trained on."""
+@pytest.mark.parametrize("augment", [False, True])
+def test_statistics_are_of_batches_as_in_training(augment, tmp_path):
+    """Mixed, and each image cropped once, as it was in no epoch of training."""
     dataset = load_dataset("fashion-mnist-small", cache=tmp_path, limit_train=500, limit_test=100)
-    recipe = dataclasses.replace(TRIAL.pair.recipe, augment=True)
+    recipe = dataclasses.replace(TRIAL.pair.recipe, augment=augment)
     pair = dataclasses.replace(TRIAL.pair, architecture="resnet20", norm="batch", recipe=recipe)
     trial = dataclasses.replace(TRIAL, pair=pair, matching="none", alphas=3, measures=())
     store = Store(tmp_path)
     for network in (pair.a, pair.b):
         train_network(network, store, dataset, keep_epochs=[1])
     a, b = (load_network(network, store, dataset) for network in (pair.a, pair.b))
-    jitter = Jitter.draw(500, stream(pair.seed, "augment/statistics"))
+    order = torch.randperm(500, generator=stream(pair.seed, "order/statistics"))
+    jitter = Jitter.draw(500, stream(pair.seed, "augment/statistics")) if augment else None
 
-    def mid(augmented):
+    def mid(statistics):
         batches = {split: dataset.batches(split, BATCH) for split in ("test", "train")}
-        found = connect(a, b, **batches, augmented=augmented, matching=None, alphas=3, measures=())
+        given = {"matching": None, "alphas": 3, "measures": ()}
+        found = connect(a, b, **batches, statistics=statistics, **given)
         return found.curve["test_loss"][1]
 
     found = run_trial(trial, store, dataset).curve["test_loss"][1]
-    assert found == mid(dataset.batches("train", BATCH, jitter=jitter)) != mid(None)
+    expected = mid(dataset.batches("train", BATCH, order=order, jitter=jitter))
+    assert found == expected != mid(None)

@@ -11,6 +11,7 @@ from llfc.data import load_dataset
 from llfc.networks.spawning import load_network, train_network
 from llfc.networks.store import Store
 from llfc.results import PROFILE, TABLES
+from llfc.seeds import stream
 from llfc.specs import Pair, Recipe, Trial
 from llfc.trial import run_trial
 from tests import in_memory
@@ -90,7 +91,8 @@ def test_every_number_of_a_trained_pair(architecture, tmp_path, monkeypatch):
     monkeypatch.setattr(llfc.trial, "BATCH", BATCH)
     found, (a, b, unmatched), data = both(architecture, tmp_path)
     alpha, images = found.curve["alpha"], data["test"][0]
-    models = in_memory.networks(a, b, alpha, data["train"][0], BATCH)
+    mixed = torch.randperm(COUNT, generator=stream(0, "order/statistics"))
+    models = in_memory.networks(a, b, alpha, data["train"][0][mixed], BATCH)
     names = [layer.name for layer in found.layers]
     gaps = Gaps()
 

@@ -35,9 +35,10 @@ def reset(line: Line, train: Batches | None) -> Sequence[Corrected]:
     One pass over the data, in which every batch norm normalises by its batch's own statistics, so
     that those of a layer come from inputs that the layers before it have already normalised. Its
     running mean and variance become the mean and the (unbiased) variance over all the data, each
-    batch weighted by its size: no momentum, no dependence on the order. Only batch norms are in
-    training mode; dropout stays off. They depend on the batch size as far as a batch's statistics
-    differ from those of all the data. A batch of a single image is left out. The ends keep the
+    batch weighted by its size: no momentum, no dependence on the order of the batches. Only batch
+    norms are in training mode; dropout stays off. They depend on what is in a batch as far as its
+    statistics differ from those of all the data: batches of one class each give others than were
+    trained with, and spoil the blend. A batch of a single image is left out. The ends keep the
     statistics they were trained with. Networks without batch norm are left as they are.
 
     Raises:

@@ -1,7 +1,7 @@
 """Images and labels as a caller gives them, in batches that can be walked again and again."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,12 +22,14 @@ class Batches:
         source: images [N, ...] and labels [N] in memory, or an iterable of such batches.
         batch_size: at most so many images a batch, where `source` is in memory.
         device: where the networks are.
+        order: in which images in memory are taken, indices of shape [N]; as they lie if None.
     """
 
     split: str
     source: Samples
     batch_size: int
     device: torch.device
+    order: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
@@ -73,6 +75,14 @@ class Batches:
         images, _ = next(iter(self))
         return images[:2]
 
+    def mixed(self, generator: torch.Generator) -> "Batches":
+        """The same, images in memory in a random order; other batches come as they come."""
+        pair = _in_memory(self.source)
+        if pair is None:
+            return self
+        _, labels = self._checked(pair)
+        return replace(self, order=torch.randperm(len(labels), generator=generator))
+
     def _batches(self) -> Iterable[Any]:
         pair = _in_memory(self.source)
         if pair is None:
@@ -82,7 +92,12 @@ class Batches:
             raise ValueError(f"{self.split} has {len(images)} images, but {len(labels)} labels")
         # Of equal sizes, so that no batch is too small for the statistics of a batch norm.
         parts = max(1, -(-len(labels) // self.batch_size))
-        return zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True)
+        if self.order is None:
+            return zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True)
+        order = self.order.to(images.device)
+        return (
+            (images[part], labels[part.to(labels.device)]) for part in order.tensor_split(parts)
+        )
 
 
 @dataclass(frozen=True, eq=False)
