@@ -169,16 +169,12 @@ def _report(
     settings: Settings,
 ) -> None:
     """Print and write the answer that these trials give, whatever else the experiment holds."""
-    from analysis.report import page_of, write_report
-    from analysis.summary import summary_text
+    from sweeps.reporting import report
 
     runs = runs.only({fingerprint(trial) for trial in trials})
     if not len(runs.trials):
         return
-    path = settings.folder / "reports" / f"{sweep.name}.html"
-    page = write_report(page_of(runs, sweep.x), path)
-    tracker.log_report(page)
-    print(summary_text(runs, sweep.x))
+    page = report(sweep, runs, tracker, settings.folder / "reports")
     print(f"\nreport: {page}\nruns:   MLFLOW_TRACKING_URI={shown(settings.tracking)} make ui")
 
 

@@ -45,6 +45,7 @@ SQLITE = "sqlite:///"
 BATCH = 1000  # metrics in one call, MLflow's own limit
 # The tag that MLflow's pages show as the description, in Markdown, of an experiment or a run.
 NOTE = "mlflow.note.content"
+REPORTED = "llfc.report"  # of a sweep's own run: what its report was made from
 GUIDE = """\
 A run is a trial: two networks A and B, and the straight line from A to B in the space of weights.
 
@@ -156,8 +157,19 @@ class Tracker:
             with self._run(trial, {"llfc.reason": reason[:5000]}, status="FAILED"):
                 pass
 
-    def log_report(self, report: Path) -> None:
-        """Attach the sweep's report, and the folder of its copies, to the sweep's own run."""
+    def reported(self) -> str:
+        """What the report that is attached to the sweep's own run was made from; else empty."""
+        with _named(self._uri):
+            own = self._runs("", kind="sweep")
+        return str(own[0].data.tags.get(REPORTED, "")) if own else ""
+
+    def log_report(self, report: Path, source: str) -> None:
+        """Attach the sweep's report, and the folder of its copies, to the sweep's own run.
+
+        Args:
+            report: the page; its copies are in the folder that is called as it is.
+            source: what it was made from, as `reported` then says.
+        """
         name = f"report of {self._tags['llfc.sweep']}"
         tags = {**self._tags, "llfc.kind": "sweep"}
         with _named(self._uri):
@@ -173,6 +185,7 @@ class Tracker:
             copies = report.with_suffix("")
             if copies.is_dir():
                 self._client.log_artifacts(run_id, str(copies), copies.name)
+            self._client.set_tag(run_id, REPORTED, source)
             self._client.set_terminated(run_id)
 
     @contextmanager

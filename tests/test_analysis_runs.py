@@ -244,7 +244,7 @@ def test_a_run_of_another_version_is_counted_and_left_out(uri, experiment):
 def test_the_sweeps_own_run_is_no_trial(uri, experiment, tmp_path):
     page = tmp_path / "report.html"
     page.write_text("page")
-    experiment.log_report(page)
+    experiment.log_report(page, "")
     name = MlflowClient(uri).get_experiment(experiment.experiment_id).name
     runs = load_runs(uri, name)
     assert runs.trials.empty

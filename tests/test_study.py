@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from analysis.runs import load_runs
 from llfc.data import load_dataset
@@ -99,6 +100,27 @@ def test_the_same_command_again_repeats_nothing(done):
     after = {path: path.stat().st_mtime_ns for path in (storage / "store").rglob("*")}
     assert before == after
     assert len(runs_in(storage).trials) == 2
+
+
+def test_the_report_is_written_anew_only_if_it_would_say_something_else(done):
+    storage, said = done
+    page, text = storage / "reports/smoke.html", storage / "reports/smoke/summary.txt"
+
+    def written():
+        again = sweep(storage)
+        assert again.returncode == 0
+        assert text.read_text() in again.stdout
+        return page.stat().st_mtime_ns
+
+    assert text.read_text() in said.stdout
+    first = written()
+    assert written() == first
+    page.unlink()
+    assert written() > first
+    client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
+    second, run_id = written(), runs_in(storage).trials["run_id"][0]
+    client.delete_run(run_id)  # it is logged once more, as another run
+    assert written() > second
 
 
 def test_measured_but_not_logged_is_logged_without_measuring(storage):

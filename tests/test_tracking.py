@@ -243,10 +243,12 @@ def test_the_report_is_in_the_sweeps_own_run_once(tracker, tmp_path):
     got = tmp_path / "got"
     for folder in (copies, got):
         folder.mkdir()
+    assert tracker.reported() == ""
     for text in ("first", "second"):
         page.write_text(text)
         (copies / "barrier.csv").write_text(text)
-        tracker.log_report(page)
+        tracker.log_report(page, f"from {text}")
+        assert tracker.reported() == f"from {text}"
     (run,) = runs_of(tracker)
     assert run.data.tags["llfc.kind"] == "sweep"
     local = tracker._client.download_artifacts(run.info.run_id, "report.html", str(got))

@@ -7,7 +7,8 @@ so that as much is logged as of a real one. For each number of trials, in a proc
 
 - begun: seconds from the command to the first job's being begun by a worker;
 - a trial: seconds from the first result to the last run's being logged, over the other trials;
-- memory: the driver's peak above what it was at the first result, in MB;
+- memory: the driver's peak above what it was at the first result, in MB, until all is logged;
+- page: the same with the sweep's report, which this process makes too;
 - again: seconds of the same command once everything is there;
 - report: seconds of `python -m analysis report` on all runs.
 
@@ -115,13 +116,14 @@ def measure(count: int, folder: Path, pattern: Path, begun: float) -> None:
     watch = Watch(store / NETWORKS, store / RESULTS, folder / "artifacts" / SMOKE.name)
     watch.start()
     report, ends = study._report, []
-    study._report = lambda *given: (ends.append(time.monotonic()), report(*given))
+    study._report = lambda *given: (ends.append((time.monotonic(), peak())), report(*given))
     settings = Settings(storage=str(folder), data_root=pattern)
     assert study.run_sweep(sweep_of(count), {}, settings) == 0
     figures = {
         "begun": watch.times[0] - begun,
-        "a trial": (ends[0] - max(watch.times[1:])) / (count - 1),
-        "memory": peak() - watch.memory,
+        "a trial": (ends[0][0] - max(watch.times[1:])) / (count - 1),
+        "memory": ends[0][1] - watch.memory,
+        "page": peak() - watch.memory,
     }
     print(json.dumps(figures))
 
@@ -160,7 +162,7 @@ def main() -> None:
         if part == "again":
             return again(int(count), Path(folder), Path(pattern))
         return measure(int(count), Path(folder), Path(pattern), float(begun))
-    columns = ("begun", "a trial", "memory", "again", "report")
+    columns = ("begun", "a trial", "memory", "page", "again", "report")
     print("trials", *(f"{name:>8}" for name in columns))
     with tempfile.TemporaryDirectory() as name:
         pattern = Path(name) / "pattern"
