@@ -52,6 +52,8 @@ A run is a trial: two networks A and B, and the straight line from A to B in the
 - `test_loss_chord` is the LMC barrier of the test loss, in nats; 0 means linearly connected.
 - `llfc_error_mean` is the LLFC error at the midpoint, averaged over layers; compare it with
   `llfc_baseline_mean`.
+- The barrier against width: chart view (beside the search), Add chart, Scatter chart, x `width`,
+  y `test_loss_chord`. The eye above the runs shows all of them, not the first ten alone.
 - A run's charts: `curve/...` has a step a position on the line, the first A and the last B;
   `layer/...`, `additivity/...` and `commutativity/...` have a step a layer.
 - A run's artifacts: `figures/`, `tables/` and `connection.json`, with everything that was found.
