@@ -13,6 +13,7 @@ from llfc.matching.symmetry.layout import (
     Label,
     Layout,
     Space,
+    by_kind,
     hold,
     merged,
     project,
@@ -140,6 +141,7 @@ def combine(
     layouts = [layout for layout, _ in inputs]
     letters = [tuple(names) for _, names in inputs]
     spaces = [layout.space for layout in layouts]
+    layouts = constants_told(layouts, letters, owner)
     for layout in layouts:
         if layout.space.free and spaces.count(layout.space) > 1:
             settle(layout)
@@ -151,6 +153,28 @@ def combine(
     for meeting_places in places.values():
         align(layouts, meeting_places)
     return meet(units, layouts, letters, places, result, owner, apart)
+
+
+def constants_told(
+    layouts: list[Layout], letters: Sequence[Sequence[str]], owner: str
+) -> list[Layout]:
+    """The tensors, with constants that units meet saying which of them may change places."""
+    moving, held = set[str](), set[str]()
+    for layout, names in zip(layouts, letters, strict=True):
+        for dim, letter in enumerate(names):
+            own = {*layout.dims[dim]}
+            if layout.moves(dim) or own & layout.space.free:
+                moving.add(letter)
+            elif layout.value is None and own & layout.space.fixed:
+                held.add(letter)
+    found: list[Layout] = []
+    for layout, names in zip(layouts, letters, strict=True):
+        dims = [d for d, own in enumerate(layout.dims) if layout.space.fixed & {*own}]
+        dims = [d for d in dims if names[d] not in held]
+        if layout.value is not None and dims and moving & {*names}:
+            layout = by_kind(layout, dims, owner)
+        found.append(layout)
+    return found
 
 
 def meet(

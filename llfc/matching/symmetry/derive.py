@@ -72,7 +72,7 @@ class Derivation:
             if node.name in graph.held:
                 walk.values[node] = self.layouts[self.first[graph.held[node.name]]]
             elif node.name in graph.constants:
-                walk.values[node] = constant(self.units, graph.constants[node.name])
+                walk.values[node] = constant(self.units, graph.constants[node.name].clone())
             elif isinstance(value := node.meta.get("val"), Tensor):
                 walk.values[node] = plain(self.units, tuple(value.shape), "fixed")
             else:

@@ -12,9 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from llfc.matching.symmetry.units import Nodes, Units
+
+# Distinct entries of a constant; of larger ones each dimension by itself tells units apart.
+LARGEST_CONSTANT = 1 << 20
 
 
 class Refusal(Exception):
@@ -103,6 +107,10 @@ class Layout:
         """All slots, in order of the dimensions."""
         return [slot for slots in self.dims for slot in slots]
 
+    def moves(self, dim: int) -> bool:
+        """Whether units could move a dimension."""
+        return any(self.space.covering(slot) for slot in self.dims[dim])
+
     def permuted(self, order: Sequence[int]) -> "Layout":
         """The same tensor with its dimensions in another order."""
         return Layout(self.space, tuple(self.raw[dim] for dim in order))
@@ -138,6 +146,45 @@ def constant(units: Units, tensor: Tensor) -> Layout:
         if slots and not bool((tensor == tensor[(slice(None),) * dim + (slice(1),)]).all()):
             layout.space.fixed |= set(slots)
     return layout
+
+
+def by_kind(layout: Layout, dims: Sequence[int], owner: str) -> Layout:
+    """A constant whose positions along some dimensions move wherever that leaves it as it is.
+
+    Positions of equal entries are of one kind and change places freely. Kinds of two dimensions
+    change places together, if the entries where they meet stay the same: those of an identity.
+    """
+    assert layout.value is not None
+    units, count = layout.space.units, len(dims)
+    value = layout.value.movedim(tuple(dims), tuple(range(count))).cpu()
+    value = torch.view_as_real(value) if value.is_complex() else value
+    rows = value.reshape(math.prod(value.shape[:count]), -1)
+    entries = torch.unique(rows, dim=0, return_inverse=True)[1].reshape(value.shape[:count]).numpy()
+    found = plain(units, layout.shape, "neutral", owner)
+    fixed = {d for d, slots in enumerate(layout.dims) if layout.space.fixed & {*slots}}
+    found.space.fixed = {slot for d in fixed - {*dims} for slot in found.raw[d]}
+    sides = [
+        np.unique(
+            np.moveaxis(entries, k, 0).reshape(size, -1),
+            axis=0,
+            return_index=True,
+            return_inverse=True,
+        )[1:]
+        for k, size in enumerate(entries.shape)
+    ]
+    met = entries[np.ix_(*(first for first, _ in sides))]
+    joint = count > 1 and met.size <= LARGEST_CONSTANT
+    kinds = [units.fresh((n,), owner) if joint else units.still(n) for n in met.shape]
+    if joint:
+        nodes = units.fresh(met.shape, owner)
+        units.relate(nodes, units.still(int(met.max()) + 1)[met])
+        for k, kind in enumerate(kinds):
+            units.relate(nodes, spread(kind, (k,), range(count)))
+    for dim, kind, (_, of) in zip(dims, kinds, sides, strict=True):
+        nodes = units.fresh((len(of),), owner)
+        units.relate(nodes, kind[of.reshape(-1)])
+        found.space.labels.append(Label(found.raw[dim], nodes))
+    return found
 
 
 def project(units: Units, label: Label, keep: Iterable[int], owner: str) -> Label:

@@ -8,7 +8,6 @@ from torch import Tensor
 from llfc.matching.symmetry.calls import Call, Value, rule, stilled
 from llfc.matching.symmetry.combine import combine
 from llfc.matching.symmetry.layout import Layout, Refusal, pin, plain, settle, with_fixed
-from llfc.matching.symmetry.rules_views import moves
 from llfc.matching.symmetry.views import take
 
 
@@ -55,7 +54,7 @@ def lookup(call: Call, x: Layout, indices: Sequence[Layout], dim: int) -> Layout
     """
     (first, *others) = indices
     listed = None if others else positions(first.value, x.shape[dim])
-    if listed is not None and moves(x, dim):
+    if listed is not None and x.moves(dim):
         return take(x, dim, listed)
     names = [str(d) for d in range(len(x.raw))]
     pin(x, [s for d in range(dim, dim + len(indices)) for s in x.dims[d]])
@@ -84,6 +83,8 @@ def gather(call: Call) -> Value:
     dim = call.dim(call["dim"], x)
     if any(a != b for d, (a, b) in enumerate(zip(x.shape, index.shape, strict=True)) if d != dim):
         raise Refusal("an index of another size than the tensor")
+    if index.value is not None and index.space.fixed <= {*index.dims[dim]} and x.moves(dim):
+        return take(x, dim, index.value.movedim(dim, -1).reshape(-1, index.shape[dim])[0].tolist())
     pin(x, x.dims[dim])
     pin(index, index.dims[dim])
     names = [str(d) for d in range(len(x.raw))]

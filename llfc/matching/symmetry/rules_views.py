@@ -195,7 +195,7 @@ def pad(call: Call) -> Value:
         before, after = widths[at], widths[at + 1]
         if not before and not after:
             continue
-        if not constant or min(before, after) < 0 or not moves(x, dim):
+        if not constant or min(before, after) < 0 or not x.moves(dim):
             pin(x, x.dims[dim])
             shape = list(x.shape)
             shape[dim] += before + after
@@ -203,11 +203,6 @@ def pad(call: Call) -> Value:
             continue
         x = padded(call, x, dim, before, after)
     return x
-
-
-def moves(x: Layout, dim: int) -> bool:
-    """Whether units could move a dimension."""
-    return any(x.space.covering(slot) for slot in x.dims[dim])
 
 
 def padded(call: Call, x: Layout, dim: int, before: int, after: int) -> Layout:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from llfc.matching.symmetry.calls import (
     RULES,
@@ -16,6 +16,7 @@ from llfc.matching.symmetry.calls import (
     is_still,
     is_view,
     layouts_in,
+    memory_of,
     operator_name,
     stilled,
     written,
@@ -27,6 +28,7 @@ from llfc.matching.symmetry.units import Units
 from llfc.matching.symmetry.views import resized, take
 from llfc.matching.symmetry.writing import put
 
+LARGEST_KNOWN = 1 << 24  # numbers of a constant; a larger one is not computed
 # What a rule raises where a call is not as it was written for.
 SURPRISES = (
     *(AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError),
@@ -44,6 +46,32 @@ def where(node: fx.Node) -> str:
     """An operator's call in words: the operator, the node and the module."""
     path = module_path(node) or "(the model itself)"
     return f"{node.target} at node {node.name} in module {path}"
+
+
+def is_knowable(fake: Any) -> bool:
+    """Whether a result is a tensor that is small, and on a device that has numbers."""
+    small = isinstance(fake, Tensor) and fake.numel() <= LARGEST_KNOWN
+    return small and fake.device.type != "meta"
+
+
+def blank(fake: Tensor) -> Tensor:
+    """A tensor like another, whatever it holds."""
+    return torch.empty(fake.shape, dtype=fake.dtype, device=fake.device)
+
+
+def value_of(value: Value) -> Any:
+    """The tensor of a constant, or those of several; None if one is not known."""
+    if isinstance(value, list):
+        found = [value_of(part) for part in value]
+        return None if any(part is None for part in found) else found
+    return value.value if isinstance(value, Layout) else None
+
+
+def constants(units: Units, value: Any) -> Value:
+    """The layout of a constant, or those of several."""
+    if isinstance(value, list | tuple):
+        return [constants(units, part) for part in value]
+    return constant(units, value)
 
 
 @dataclass
@@ -88,8 +116,8 @@ class Walk:
                 self.values[node] = self.derive(node)
             elif node.op == "get_attr":
                 held = getattr(graph.owning_module, str(node.target))
-                is_tensor = isinstance(held, torch.Tensor)
-                self.values[node] = constant(self.units, held) if is_tensor else held
+                is_tensor = isinstance(held, Tensor)
+                self.values[node] = constant(self.units, held.clone()) if is_tensor else held
             elif node.op == "output":
                 return self.lookup(node.args)
             elif node.op != "placeholder":
@@ -114,6 +142,8 @@ class Walk:
         call = self.call(node)
         name = operator_name(node)
         try:
+            if (known := self.known(node)) is not None:
+                return known
             found = RULES.get(name) or fallback(node, call)
             if found is None and (module := inside(node, self.insides)) is not None:
                 return self.opened(node, module)
@@ -129,6 +159,32 @@ class Walk:
         except SURPRISES as surprise:
             why = f"its rule does not cover this call ({type(surprise).__name__}: {surprise})"
             return self.refused(node, call, why.partition("\n")[0])
+
+    def known(self, node: fx.Node) -> Value | None:
+        """The constants that a call of constants returns, after all that it writes; else None."""
+        target, fakes = node.target, node.meta.get("val")
+        fakes = fakes if isinstance(fakes, list | tuple) else [fakes]
+        if not isinstance(target, torch._ops.OpOverload) or not all(map(is_knowable, fakes)):
+            return None
+        given = {source: value_of(self.values[source]) for source in node.all_input_nodes}
+        if RULES.get(operator_name(node)) is RULES["zeros_like"]:  # what it holds is of no account
+            given |= {s: blank(s.meta["val"]) for s in given if isinstance(self.values[s], Layout)}
+        drawn = torch.Tag.nondeterministic_seeded in target.tags
+        if drawn or any(value is None for value in given.values()):
+            return None
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), given.__getitem__)
+        result = constants(self.units, target(*args, **kwargs))
+        self.values[node] = result
+        source = next(iter(given), None)
+        if source is not None and memory_of(node) == memory_of(source):
+            self.roots[node] = root = self.roots.get(source, source)
+            if any(written(node)):  # all that share the memory hold other numbers now
+                shared = {root, *(view for view, of in self.roots.items() if of is root)}
+                held = {view: value_of(self.values[view]) for view in shared}
+                shown = {view: value for view, value in held.items() if value is not None}
+                self.values |= {n: constants(self.units, value) for n, value in shown.items()}
+                self.refresh(root, {*shown})
+        return self.values[node]
 
     def refused(self, node: fx.Node, call: Call, reason: str) -> Value:
         """Refuse a call, or freeze what it touches; if no unit could move it, it is fixed anyway.
