@@ -14,6 +14,7 @@ from llfc.matching.overlap import Index, Overlap
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs
+from llfc.matching.terms import PIECE
 from llfc.seeds import stream
 
 STEPS = 60
@@ -76,43 +77,55 @@ class _Scaling(torch.autograd.Function):
             rows.append((logits - columns[-1]).logsumexp(-1, keepdim=True))
             columns.append((logits - rows[-1]).logsumexp(-2, keepdim=True))
         ctx.save_for_backward(logits, *rows, *columns)
-        return (logits - rows[-1] - columns[-1]).exp()
+        return _scaled(logits, rows[-1], columns[-1])
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:
         logits, *scales = ctx.saved_tensors
         rows, columns = scales[: ROUNDS + 1], scales[ROUNDS + 1 :]
-        slope = slope * (logits - rows[-1] - columns[-1]).exp()
+        slope = _scaled(logits, rows[-1], columns[-1]).mul_(slope)
         for round_ in range(ROUNDS, 0, -1):
             # The derivative of logsumexp is what the scaling by it leaves.
-            after = (logits - rows[round_] - columns[round_]).exp()
-            slope -= after * slope.sum(-2, keepdim=True)
-            after = (logits - rows[round_] - columns[round_ - 1]).exp()
-            slope -= after * slope.sum(-1, keepdim=True)
+            after = _scaled(logits, rows[round_], columns[round_])
+            slope -= after.mul_(slope.sum(-2, keepdim=True))
+            after = _scaled(logits, rows[round_], columns[round_ - 1])
+            slope -= after.mul_(slope.sum(-1, keepdim=True))
         return slope
+
+
+def _scaled(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    return (logits - rows).sub_(columns).exp_()
 
 
 def climbed(overlap: Overlap) -> dict[str, Tensor]:
     """The logits of every group after STEPS steps up the overlap."""
     clusters = list(dict.fromkeys(c for g in overlap.soft_roots() for c in overlap.clusters(g)))
     names = {name for cluster in clusters for factor in cluster for name in factor.groups}
-    by_size: dict[int, list[str]] = {}  # groups of one size are scaled together
+    by_size: dict[int, list[str]] = {}
     for name, size in overlap.spec.groups.items():
         if name in names:
             by_size.setdefault(size, []).append(name)
-    logits = {
-        size: torch.zeros(len(group), size, size, dtype=overlap.dtype, device=overlap.device)
+    # Groups of one size are scaled together, but few at a time, so that little is copied.
+    stacks = [
+        group[start : start + count]
         for size, group in by_size.items()
-    }
+        for count in [max(1, PIECE // size**2)]
+        for start in range(0, len(group), count)
+    ]
+    logits = [
+        torch.zeros(len(stack), size, size, dtype=overlap.dtype, device=overlap.device)
+        for stack in stacks
+        for size in [overlap.spec.groups[stack[0]]]
+    ]
     if not logits:
         return {}
-    adam = torch.optim.Adam([t.requires_grad_() for t in logits.values()], lr=RATE, maximize=True)
+    adam = torch.optim.Adam([t.requires_grad_() for t in logits], lr=RATE, maximize=True)
     for _ in range(STEPS):
         with torch.enable_grad():
             soft = {
                 name: matrix
-                for size, group in by_size.items()
-                for name, matrix in zip(group, doubly_stochastic(logits[size]), strict=True)
+                for stack, own in zip(stacks, logits, strict=True)
+                for name, matrix in zip(stack, doubly_stochastic(own), strict=True)
             }
             mixtures = {cluster: _mixture(cluster, soft) for cluster in clusters}
         slopes, _ = overlap.gradient({c: m.detach() for c, m in mixtures.items()})
@@ -122,8 +135,8 @@ def climbed(overlap: Overlap) -> dict[str, Tensor]:
         adam.step()
     return {
         name: matrix
-        for size, group in by_size.items()
-        for name, matrix in zip(group, logits[size].detach(), strict=True)
+        for stack, own in zip(stacks, logits, strict=True)
+        for name, matrix in zip(stack, own.detach(), strict=True)
     }
 
 
