@@ -40,32 +40,43 @@ def onsets(
         threshold: in the column's unit.
 
     Returns:
-        A row a combination of the other axes that vary: `group`; `onset`, the seeds' mean on the
-        logarithmic scale (of 1 + epoch, where there is a 0), with its 95 % interval over seeds
-        `low` and `high`; `seeds` that have an onset inside the grid; `never` and `from_start`, the
-        seeds that are not connected at the grid's end, and that are everywhere; `note`. With such
-        seeds there is no interval, as the onset is outside the grid there, and `onset` is that of
-        the others alone.
+        A row a combination of the other axes in which `axis` varies: `group`; `onset`, the seeds'
+        mean on the logarithmic scale (of 1 + epoch, where there is a 0), with its 95 % interval
+        over seeds `low` and `high`; `seeds` that have an onset inside the grid; `never` and
+        `from_start`, the seeds that are not connected at the grid's end, and that are everywhere;
+        `note`. With such seeds there is no interval, as the onset is outside the grid there, and
+        `onset` is that of the others alone.
 
     Raises:
-        ValueError: if the axis has fewer than two numbers or other values, or there is no such
-            barrier.
+        ValueError: if the axis has fewer than two numbers in each combination, or other values,
+            or there is no such barrier.
     """
     if barrier not in trials:
         raise ValueError(f"barrier must be a column of the trials, got {barrier!r}")
+    lines = lines_along(trials, axis)
+    if not lines:
+        raise ValueError(f"{axis} must have at least 2 numbers where all else is equal, got 1")
+    scale = "log" if all((part[axis] > 0).all() for _, part in lines) else "log1p"
+    rows = []
+    for title, part in lines:
+        own = [_onset(seed, axis, barrier, threshold, scale) for _, seed in part.groupby("seed")]
+        rows.append({"group": title, **_together(np.array(own), scale)})
+    return pd.DataFrame(rows)
+
+
+def lines_along(trials: pd.DataFrame, axis: str) -> list[tuple[str, pd.DataFrame]]:
+    """The trials of each combination of the other axes in which `axis` varies, with its title.
+
+    Raises:
+        ValueError: if the axis has other values than numbers.
+    """
     groups = [name for name in layout(trials, "", axis).keys if name != axis and name in trials]
     placed = trials[trials[axis].notna()]
     if not all(isinstance(value, int | float) for value in placed[axis].tolist()):
         raise ValueError(f"{axis} must be an axis of numbers, got {placed[axis].iloc[0]!r}")
     placed = placed.astype({axis: float})
-    if placed[axis].nunique() < 2:
-        raise ValueError(f"{axis} must have at least 2 numbers, got {placed[axis].nunique()}")
-    scale = "log" if (placed[axis] > 0).all() else "log1p"
-    rows = []
-    for title, part in panels(placed, tuple(groups)):
-        own = [_onset(seed, axis, barrier, threshold, scale) for _, seed in part.groupby("seed")]
-        rows.append({"group": title, **_together(np.array(own), scale)})
-    return pd.DataFrame(rows)
+    parts = panels(placed, tuple(groups))
+    return [(title, part) for title, part in parts if part[axis].nunique() > 1]
 
 
 def crossing(places: Floats, barriers: Floats, threshold: float) -> float:

@@ -51,6 +51,14 @@ def test_an_epoch_of_zero_has_a_place_and_strangers_have_none():
     assert row["note"] == "no interval: the seeds do not differ"
 
 
+def test_an_axis_has_an_onset_only_where_it_varies():
+    wide = sweep("width", WIDTHS, [[0.5, 0.03, 0.01, 0.0]] * 3)
+    alone = sweep("width", [1.0], [[0.01]] * 3).assign(architecture="vgg11")
+    found = onsets(pd.concat([wide, alone], ignore_index=True), "width")
+    assert found["group"].tolist() == ["architecture mlp, matching none"]
+    assert found["onset"].tolist() == onsets(wide, "width")["onset"].tolist()
+
+
 def test_seeds_outside_the_grid_are_counted_and_leave_no_interval():
     barriers = [[0.5, 0.5, 0.5, 0.5], [0.0, 0.0, 0.0, 0.0], [0.5, 0.0, 0.0, 0.0], [0.5, 0.4, 0, 0]]
     row = onsets(sweep("width", WIDTHS, barriers), "width").iloc[0]
@@ -76,7 +84,7 @@ def test_the_stricter_the_threshold_the_later_the_onset():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"axis": "width"}, r"^width must have at least 2 numbers, got 1$"),
+        ({"axis": "width"}, r"^width must have at least 2 numbers where all else is equal, got 1$"),
         ({"axis": "depth"}, r"^x must be an axis of the trials"),
         ({"axis": "width", "barrier": "b"}, r"^barrier must be a column of the trials, got 'b'$"),
     ],

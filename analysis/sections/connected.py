@@ -5,7 +5,7 @@ import pandas as pd
 from analysis.agreement import LLFC_THRESHOLDS, agreements, roc, roc_area
 from analysis.columns import LLFC, label, phrase
 from analysis.grid import name
-from analysis.onset import INSTABILITY, STABLE, onsets
+from analysis.onset import INSTABILITY, STABLE, lines_along, onsets
 from analysis.sections.part import SEEDS, Findings, Part, Table, basis
 from analysis.statistics_figures import agreement_figure, forest_figure
 from analysis.tables import estimate, estimates, told
@@ -17,7 +17,7 @@ HOLDS = f"LMC holds where {phrase(INSTABILITY)} is below {100 * STABLE:g} % (Fra
 def onset(findings: Findings) -> Part | None:
     """From which width, or spawn epoch, on pairs are connected."""
     trials = findings.runs.trials
-    axes = [axis for axis in AXES if trials[axis].dropna().nunique() > 1]
+    axes = [axis for axis in AXES if lines_along(trials, axis)]
     if not axes or INSTABILITY not in trials:
         return None
     found = pd.concat([onsets(trials, axis).assign(axis=name(axis)) for axis in axes])
