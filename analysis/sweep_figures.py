@@ -75,9 +75,9 @@ def profile_figure(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> 
             low = np.maximum(mean - sd, 0)
             axes.fill_between(x, low, mean + sd, color=colour, alpha=0.15, linewidth=0)
         axes.set_title(title.replace(", ", "\n"))
-        axes.set_ylim(bottom=0)
         names = rows.drop_duplicates("index").sort_values("index")["layer"]
         name_layers(axes, names.tolist())
+    grid[0].set_ylim(bottom=0)  # of all panels, and not before the last is drawn: it fixes the top
     _name(figure, grid, None, "1 − cosine", f"{name(plan.series)} (dashed: baseline, A against B)")
     return figure
 

@@ -222,6 +222,20 @@ def test_the_profile_shows_error_and_baseline():
     assert len(axes.lines) == 6
 
 
+def test_a_panel_that_is_higher_than_the_first_is_whole():
+    runs = sweep("architecture")
+    plan = layout(runs.trials, "architecture")
+    last = runs.trials["run_id"].iloc[-1]
+    higher = runs.layers["run_id"] == last
+    layers = runs.layers.assign(baseline=runs.layers["baseline"].where(~higher, 3.0))
+    figure = profile_figure(runs.trials, layers, plan)
+    drawn = [line.get_ydata().max() for axes in figure.axes for line in axes.lines]
+    assert len(figure.axes) > 1
+    assert max(drawn) > 2 * drawn[0]
+    assert all(axes.get_ylim()[0] == 0 for axes in figure.axes)
+    assert all(axes.get_ylim()[1] > max(drawn) for axes in figure.axes)
+
+
 def test_a_trials_curves_and_chords_are_drawn():
     found = connection(trial())
     loss, error = curve_figure(found, "title").axes
