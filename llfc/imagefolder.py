@@ -4,6 +4,8 @@ The folder holds `train/` and `test/` (or `val/`), each with one folder a class;
 the same classes. It is named `imagefolder:PATH`, or `imagefolder:PATH#N` to have every image N
 pixels high and wide rather than as large as the first. Once decoded its name follows its content,
 `imagefolder:FOLDER@DIGITS`, and the cache alone is enough to load it, on another machine too.
+Decoded images are mixed, as those of published data sets are: a batch of one class would give
+norms, and controls that pair the images of a batch, what no random batch has.
 """
 
 import hashlib
@@ -20,14 +22,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from tqdm import tqdm
+
+from llfc.seeds import stream
 
 PREFIX = "imagefolder:"
 SPLITS: Mapping[str, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val")}
 RESOLVED = re.compile(r"[\w.-]+@[0-9a-f]{8}")
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+DECODING = 2  # counts the changes of method, so that what an older one cached is decoded anew
 
 Arrays = dict[str, Any]
 
@@ -187,7 +193,9 @@ def _decode(pictures: list[_Picture], size: int | None, *, progress: bool) -> Ar
         images = images[..., :1]
     arrays: Arrays = {}
     for split in SPLITS:
-        chosen = [i for i, picture in enumerate(pictures) if picture.split == split]
+        members = [i for i, picture in enumerate(pictures) if picture.split == split]
+        mixed = torch.randperm(len(members), generator=stream(0, f"folder/{split}"))
+        chosen = [members[i] for i in mixed]
         arrays[f"{split}_images"] = np.ascontiguousarray(images[chosen].transpose(0, 3, 1, 2))
         arrays[f"{split}_labels"] = np.array([pictures[i].label for i in chosen], np.int64)
     return arrays
@@ -219,7 +227,8 @@ def _pixels(path: Path, shape: tuple[int, int] | None) -> NDArray[np.uint8]:
 
 def _listing_digest(folder: Path, size: int | None, pictures: list[_Picture]) -> str:
     """A digest of what a folder looks like without reading its files."""
-    digest = hashlib.blake2b(f"{folder.resolve()}\0{size}".encode(), digest_size=8)
+    known = f"{DECODING}\0{folder.resolve()}\0{size}"
+    digest = hashlib.blake2b(known.encode(), digest_size=8)
     for picture in pictures:
         found = os.stat(picture.path)
         name = os.fsencode(picture.path)
