@@ -4,8 +4,9 @@ import threading
 
 import pytest
 import torch
+from torch import nn
 
-from llfc.devices import own_stream, whole_float32
+from llfc.devices import fastest_layout, own_stream, whole_float32
 
 SWITCH = torch.backends.cudnn
 
@@ -48,3 +49,17 @@ def test_a_thread_that_leaves_first_leaves_it_whole_for_the_other(before):
 def test_a_cpu_has_no_streams():
     with own_stream(torch.device("cpu")):
         assert torch.ones(2).sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("channels", "device", "layout"),
+    [
+        (511, "cpu", torch.channels_last),
+        (512, "cpu", torch.contiguous_format),
+        (512, "meta", torch.channels_last),  # as any device that is no CPU
+    ],
+)
+def test_wide_convolutions_lie_as_they_are_on_a_cpu(channels, device, layout):
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, channels, 1)).to(device)
+    assert fastest_layout(model) == layout
+    assert fastest_layout(nn.Linear(600, 600).to(device)) == torch.contiguous_format

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from torchvision import transforms
 
 from llfc.data import Dataset, load_dataset
+from llfc.devices import fastest_layout
 from llfc.networks.architectures import build
 from llfc.networks.training import initial_state, train
 from llfc.seeds import stream
@@ -111,8 +112,7 @@ def _rates(
 
     loop()  # once unmeasured: torch loads and chooses its kernels
     images, labels = next(iter(dataset.batches("train", BATCH)))
-    if convolutional:
-        images = images.to(memory_format=torch.channels_last)
+    images = images.to(memory_format=fastest_layout(model))
     steps = epochs * len(dataset.train_labels) // BATCH
 
     def fixed() -> None:
