@@ -95,6 +95,7 @@ def _short(value: object) -> object:
 def _notebooks(options: argparse.Namespace) -> None:
     known = sweep_names(options.tracking_uri)
     os.environ["MLFLOW_TRACKING_URI"] = options.tracking_uri
+    failed = []
     for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
         # One that is named after a sweep reads that sweep; the others read all there are.
         if notebook.stem not in known and notebook.stem not in ACROSS:
@@ -103,9 +104,9 @@ def _notebooks(options: argparse.Namespace) -> None:
         try:
             print(execute(notebook, options.out))
         except CellExecutionError as error:
-            raise ValueError(
-                f"notebook {notebook.name} failed: {error.ename}: {error.evalue}"
-            ) from error
+            failed.append(f"notebook {notebook.name} failed: {error.ename}: {error.evalue}")
+    if failed:
+        raise ValueError("; ".join(failed))
 
 
 # What stands for every sweep of the stores.

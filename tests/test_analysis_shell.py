@@ -4,6 +4,7 @@ import shutil
 
 import pandas as pd
 import pytest
+from nbclient.exceptions import CellExecutionError
 
 from analysis.__main__ import main
 from analysis.exports import EXPORTS, Wishes, export, write
@@ -123,3 +124,21 @@ def test_a_sweep_without_a_finished_trial_has_a_status_and_no_table():
     assert len(export(runs, "every")) == 1
     with pytest.raises(ValueError, match=r"^table trials needs a finished trial, width has none$"):
         export(runs, "trials")
+
+
+def test_a_notebook_that_fails_does_not_stop_the_others(monkeypatch, capsys):
+    def execute(notebook, out):
+        if notebook.stem == "correlations":
+            raise CellExecutionError("", "ValueError", "too few")
+        return out / notebook.name
+
+    monkeypatch.setattr("analysis.__main__.sweep_names", lambda uri: {"width": "1"})
+    monkeypatch.setattr("analysis.__main__.execute", execute)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///none.db")
+    assert main(["notebooks", "--out", "made"]) == 2
+    said = capsys.readouterr()
+    assert "made/layers.ipynb" in said.out
+    assert "made/width.ipynb" in said.out
+    assert said.err.splitlines() == [
+        "python -m analysis: notebook correlations.ipynb failed: ValueError: too few"
+    ]
