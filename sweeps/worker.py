@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from llfc.data import Dataset, load_dataset
+from llfc.devices import keep_freed_memory
 from llfc.networks.spawning import train_network
 from llfc.networks.store import Store, StoreWarning
 from llfc.results import connection_to_json
@@ -37,6 +38,7 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
     """
     begun = time.monotonic()
     torch.set_num_threads(place["threads"])
+    keep_freed_memory()
     failed, barrier = "", None
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("ignore")

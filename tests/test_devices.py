@@ -1,5 +1,8 @@
-"""What is switched for a while is switched back, whatever else runs beside."""
+"""What is switched for a while is switched back, whatever else runs beside; memory is kept."""
 
+import platform
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -63,3 +66,22 @@ def test_wide_convolutions_lie_as_they_are_on_a_cpu(channels, device, layout):
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, channels, 1)).to(device)
     assert fastest_layout(model) == layout
     assert fastest_layout(nn.Linear(600, 600).to(device)) == torch.contiguous_format
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_freed_memory_is_used_again():
+    """Tensors in the place of freed ones ask the system for no page, once the heap has its size."""
+    code = """
+import resource, torch
+from llfc.devices import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.zeros(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+keep_freed_memory()
+print([faults() for _ in range(8)][-1])
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(said.stdout) < 16

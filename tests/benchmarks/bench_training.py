@@ -7,8 +7,9 @@
   as floats. loop / fixed near 1 means that the data cost nothing;
 - DataLoader: the usual loop, with PIL images, torchvision's transforms and torch's DataLoader.
 
-The three take turns in one process, and the best of each counts, as noise only ever slows down; on
-a CPU in seconds of processor time, for which OMP_NUM_THREADS=1 is to be set.
+The three take turns in one process, which keeps its memory as a worker does, and the best of each
+counts, as noise only ever slows down; on a CPU in seconds of processor time, for which
+OMP_NUM_THREADS=1 is to be set.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from torch.nn import functional as F
 from torchvision import transforms
 
 from llfc.data import Dataset, load_dataset
-from llfc.devices import fastest_layout
+from llfc.devices import fastest_layout, keep_freed_memory
 from llfc.networks.architectures import build
 from llfc.networks.training import initial_state, train
 from llfc.seeds import stream
@@ -48,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Images a second of the training loop.")
     parser.add_argument("--device", default="cpu")
     device = parser.parse_args().device
+    keep_freed_memory()
     print(f"{device}, {torch.get_num_threads()} threads, batch {BATCH}; images a second")
     print(
         f"{'network':>16} {'loop':>9} {'fixed batch':>12} {'DataLoader':>11}"

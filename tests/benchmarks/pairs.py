@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from llfc.devices import keep_freed_memory
 from llfc.networks.architectures import build
 from llfc.seeds import stream
 
@@ -31,10 +32,12 @@ def samples(name: str, count: int) -> tuple[Tensor, Tensor]:
 
 
 def least(works: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """The least processor time of each in `rounds`, taken by turns.
+    """The least processor time of each in `rounds`, taken by turns, in a process like a worker's.
 
-    Processor time, as other programs on the machine then do not count.
+    Processor time, as other programs on the machine then do not count; and memory is kept, as a
+    sweep's workers keep it.
     """
+    keep_freed_memory()
     times: list[list[float]] = [[] for _ in works]
     for _ in range(rounds):
         for work, taken in zip(works, times, strict=True):

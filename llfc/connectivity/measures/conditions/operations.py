@@ -6,6 +6,7 @@ it; a linear map whose weight is another module's, as inside nn.MultiheadAttenti
 module's. From the second one of a kind on, `#2` and so on follow the name.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ PRODUCTS: Mapping[str, tuple[int, int, int | None]] = {
     "addmm": (1, 2, 0),
     "baddbmm": (1, 2, 0),
 }
+HEARD = ACTIVATIONS | PRODUCTS.keys() | {"convolution"}
 
 
 def operations(model: nn.Module, images: Tensor) -> list[Operation]:
@@ -98,13 +100,13 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         kwargs = kwargs or {}
-        if any(isinstance(module, ParametrizationList) for _, module in self.running):
-            return func(*args, **kwargs)  # computes a weight, not a feature
-        function = func.overloadpacket.__name__.rstrip("_")
-        copies = self._keep(_overwritten(func, args, kwargs)) if func._schema.is_mutable else []
+        function, writes = _facts(func)
+        copies = self._keep(_overwritten(func, args, kwargs)) if writes else []
+        if function not in HEARD or self._computes_weight():
+            return func(*args, **kwargs)
         if _is_activation(function, args, kwargs) and not self._is_own(args[0]):
             before = args[0]
-            if func._schema.is_mutable:
+            if writes:
                 known = [copy for original, copy in copies if original is before]
                 before = known[0] if known else before.clone()
             output = func(*args, **kwargs)
@@ -116,6 +118,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif function in PRODUCTS and not kwargs:
             self._product(function, args, output)
         return output
+
+    def _computes_weight(self) -> bool:
+        return any(isinstance(module, ParametrizationList) for _, module in self.running)
 
     def _keep(self, overwritten: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Copy what was noted and is about to be overwritten; pairs of original and copy."""
@@ -239,6 +244,12 @@ def _in_parts() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+@functools.cache
+def _facts(func: Any) -> tuple[str, bool]:
+    """An operator's name, be it in place or not, and whether it writes to what it is given."""
+    return func.overloadpacket.__name__.rstrip("_"), func._schema.is_mutable
 
 
 def _memory(tensor: Tensor) -> int:

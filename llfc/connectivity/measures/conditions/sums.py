@@ -5,8 +5,9 @@ Sums within such a part are in float32 or the networks' wider type, sums of part
 """
 
 import math
+import operator
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -23,7 +24,7 @@ class Sums:
     """Sums over samples; those of two batches are added."""
 
     def __add__(self: S, other: S) -> S:
-        return type(self)(*(x + y for x, y in zip(astuple(self), astuple(other), strict=True)))
+        return type(self)(*map(operator.add, vars(self).values(), vars(other).values()))
 
 
 def distance(gap: float, x: float, y: float) -> float:
