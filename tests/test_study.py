@@ -143,6 +143,17 @@ def test_a_damaged_network_is_set_aside_and_retrained(storage):
     assert path.read_bytes() == whole
 
 
+def test_jobs_that_tune_is_given_a_few_at_a_time_are_all_done_once(tmp_path):
+    code = "import runpy; from sweeps import launch; launch.AT_ONCE = 2"
+    code += "; runpy.run_path('sweeps/smoke.py', run_name='__main__')"
+    command = [sys.executable, "-c", code, "--storage", str(tmp_path), *OPTIONS]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert "2 networks trained, 2 trials measured" in run.stdout
+    assert len(runs_in(tmp_path).trials) == 2
+    assert not list((tmp_path / "ray").iterdir())
+
+
 def test_a_failing_trial_stops_no_other_and_is_named(storage):
     said = sweep(storage, "--lr", "0.001", "1e30")
     assert said.returncode == 1
