@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -89,34 +90,45 @@ def run_jobs(
     with Progress(jobs, workers) as progress, watched():
         dispatcher = _Dispatcher(jobs, progress, on_done, retries)
         try:
-            while left := len(jobs) - dispatcher.ended:
-                count, before = min(AT_ONCE, left), dispatcher.ended
-                tune.run(
-                    _Worker,
-                    config={"place": place},
-                    search_alg=dispatcher,
-                    num_samples=count,
-                    resources_per_trial=share,
-                    callbacks=[_Listener(dispatcher)],
-                    storage_path=str(folder),
-                    name=name,
-                    trial_dirname_creator=lambda trial: trial.config["job"]["name"],
-                    reuse_actors=True,
-                    max_failures=retries,
-                    raise_on_failed_trial=False,
-                    verbose=0,
-                )
-                # Tune's own notes; nothing of ours is there.
-                shutil.rmtree(folder / name, ignore_errors=True)
-                if dispatcher.ended < before + count:
-                    break  # by Ctrl-C, or the rest needs a network that failed
+            _give_out(len(jobs), dispatcher, share, place, retries, folder / name)
         except KeyboardInterrupt:
             dispatcher.outcome.interrupted = True
-    shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.rmtree(folder / name, ignore_errors=True)  # Tune's own notes; nothing of ours is there
     outcome = dispatcher.outcome
     outcome.there = workers * (time.monotonic() - (dispatcher.first or time.monotonic()))
     outcome.interrupted |= len(outcome.done) + len(outcome.failed) < len(jobs)
     return outcome
+
+
+def _give_out(
+    number: int,
+    dispatcher: "_Dispatcher",
+    share: Mapping[str, float],
+    place: Mapping[str, Any],
+    retries: int,
+    folder: Path,
+) -> None:
+    """Have Tune run `number` jobs, AT_ONCE of them in a run, as `dispatcher` suggests them."""
+    while left := number - dispatcher.ended:
+        count, before = min(AT_ONCE, left), dispatcher.ended
+        tune.run(
+            _Worker,
+            config={"place": place},
+            search_alg=dispatcher,
+            num_samples=count,
+            resources_per_trial=share,
+            callbacks=[_Listener(dispatcher)],
+            storage_path=str(folder.parent),
+            name=folder.name,
+            trial_dirname_creator=lambda trial: trial.config["job"]["name"],
+            reuse_actors=True,
+            max_failures=retries,
+            raise_on_failed_trial=False,
+            verbose=0,
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        if dispatcher.ended < before + count:
+            break  # by Ctrl-C, or the rest needs a network that failed
 
 
 class _Worker(tune.Trainable):
