@@ -29,6 +29,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.params import params_of
+from analysis.runs import search
 from analysis.server import check_server, shown
 from llfc.results import Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
@@ -235,15 +236,9 @@ class Tracker:
             self._client.log_artifacts(run_id, name)
 
     def _runs(self, condition: str, kind: str = "trial") -> Sequence[Run]:
-        runs: list[Run] = []
-        token = None
+        """The sweep's runs that meet `condition`, newest first."""
         text = f"tags.`llfc.kind` = '{kind}'" + (f" and {condition}" if condition else "")
-        while True:
-            page = self._client.search_runs([self.experiment_id], text, page_token=token)
-            runs += page
-            token = page.token
-            if not token:
-                return runs
+        return list(search(self._client, self.experiment_id, text))
 
     def _same(self, name: str, status: str) -> Sequence[Run]:
         return self._runs(f"tags.`llfc.fingerprint` = '{name}' and status = '{status}'")

@@ -1,6 +1,7 @@
 """What was written to MLflow is read back: typed, complete, and nothing silently dropped."""
 
 import dataclasses
+import gc
 import math
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from analysis.frames import join_runs
 from analysis.params import params_of
-from analysis.runs import load_runs
+from analysis.runs import load_runs, search
 from llfc.results import CURVE, PROFILE
 from llfc.specs import fingerprint
 from sweeps.tracking import Tracker
@@ -255,6 +257,21 @@ def test_all_pages_are_read(uri, width, monkeypatch):
     monkeypatch.setattr("analysis.runs.PAGE", 3)
     again = load_runs(uri, "width")
     assert again.trials["run_id"].tolist() == width.trials["run_id"].tolist()
+
+
+def test_garbage_is_not_looked_for_while_a_page_is_read_and_is_after(uri, experiment):
+    seen = []
+
+    class Client(MlflowClient):
+        def search_runs(self, *given, **named):
+            seen.append(gc.isenabled())
+            return super().search_runs(*given, **named)
+
+    assert list(search(Client(uri), experiment.experiment_id, "")) == []
+    with pytest.raises(MlflowException):
+        list(search(Client(uri), experiment.experiment_id, "no filter"))
+    assert seen == [False, False]
+    assert gc.isenabled()
 
 
 def test_a_scalar_that_one_trial_lacks_is_nan(uri, experiment):
