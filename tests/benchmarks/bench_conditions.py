@@ -8,16 +8,21 @@ seconds of processor time (run it with OMP_NUM_THREADS=1, so that these are seco
 - two: the conditions of A and B with the shuffled control, over two bare passes;
 - three: those of A, B and the unmatched B, over three.
 
-The floor before each is what no way of computing them can spare: a pass of each network; for each
-pair the product of every layer but the first with the difference of its inputs, on whole batches,
-and of the shuffled control an eighth; and one reading of every input and output of an operation, as
-a norm of each, a network. The rest is what is computed of the features between the readings.
+Two floors stand before each, in bare passes as well:
+
+- read: what no way of computing them can spare: a pass of each network; for each pair the product
+  of every layer but the first with the difference of its inputs, on whole batches, and of the
+  shuffled control an eighth; and one reading of every input and output of an operation, as a norm
+  of each, a network;
+- sum: the passes and the products, and all the sums that are taken of as many numbers, but over and
+  over of one part that stays in the cache: PyTorch's operations without anything read from memory.
 
 Run: python tests/benchmarks/bench_conditions.py [--images N] [--batch N] [--rounds N] [network ...]
 """
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from pairs import NETWORKS, least, network, samples
@@ -26,12 +31,15 @@ from torch import nn
 from llfc.connectivity.blend import Line, frozen_copy, positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.conditions import conditions
-from llfc.connectivity.measures.conditions.operation import LinearMap, Operation
+from llfc.connectivity.measures.conditions.additivity import additivity
+from llfc.connectivity.measures.conditions.commutativity import Weights, commutativity
+from llfc.connectivity.measures.conditions.operation import Activation, LinearMap, Operation
 from llfc.connectivity.measures.conditions.operations import operations
+from llfc.connectivity.measures.conditions.sums import PART
 from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.samples import Batches
 
-IMAGES = {"mlp": 4000, "resnet20": 250, "vgg16": 125}
+IMAGES = {"mlp": 4000, "resnet20": 1000, "vgg16": 250}
 
 
 @torch.no_grad()
@@ -49,6 +57,22 @@ def readings(ran: list[list[Operation]]) -> None:
         for each in operations_of_batch:
             torch.linalg.vector_norm(each.input)
             torch.linalg.vector_norm(each.output)
+
+
+@torch.no_grad()
+def cached(ran: list[list[Operation]]) -> None:
+    """The sums of every operation, of as many numbers as it has, all of one part in the cache."""
+    first, second, third, fourth, product = torch.randn(5, 8, PART // 8)
+    four = (first, second, third, fourth)
+    for operations_of_batch in ran:
+        for each in [op for op in operations_of_batch if isinstance(op, LinearMap)][1:]:
+            layer = replace(each, apply=lambda *_: product)
+            weights = Weights(each.weight, None, 0.0)
+            for _ in range(round(max(each.input.numel(), each.output.numel()) / PART)):
+                commutativity(four, layer, weights, None)
+        for each in [op for op in operations_of_batch if isinstance(op, Activation)]:
+            for _ in range(round(each.input.numel() / PART)):
+                additivity(four, each.apply)
 
 
 def row(name: str, options: argparse.Namespace) -> None:
@@ -75,21 +99,25 @@ def row(name: str, options: argparse.Namespace) -> None:
                 run(line.a, part)
 
     ran = [operations(line.a, part) for part in images.split(options.batch)]
-    bare, record, product, reading, two, three = least(
+    bare, record, product, reading, summed, two, three = least(
         [
             lambda: passes(lambda model, part: model(part)),
             lambda: passes(operations),
             lambda: products(ran),
             lambda: readings(ran),
+            lambda: cached(ran),
             lambda: conditions(subject(None)),
             lambda: conditions(subject(before)),
         ],
         options.rounds,
     )
+    # Shares of a pass of each network: whole batches of each pair, an eighth for the shuffled one.
+    read = [1 + (9 / 8 * product / 2 + reading) / bare, 1 + (17 / 8 * product / 3 + reading) / bare]
+    sums = [1 + share * (product + summed) / bare for share in (9 / 8 / 2, 17 / 8 / 3)]
     print(
         f"{name:10} {count:7} {bare:7.3f}s {record / bare:7.2f}"
-        f" {1 + (9 / 8 * product / 2 + reading) / bare:7.2f} {two / bare / 2:7.2f}"
-        f" {1 + (17 / 8 * product / 3 + reading) / bare:7.2f} {three / bare / 3:7.2f}",
+        f" {read[0]:7.2f} {sums[0]:7.2f} {two / bare / 2:7.2f}"
+        f" {read[1]:7.2f} {sums[1]:7.2f} {three / bare / 3:7.2f}",
         flush=True,
     )
 
@@ -104,8 +132,8 @@ def main() -> None:
     options = parser.parse_args()
     print(f"batches of {options.batch}, {torch.get_num_threads()} threads; over bare passes:")
     print(
-        f"{'network':10} {'images':>7} {'bare':>8} {'record':>7} {'floor':>7} {'two':>7}"
-        f" {'floor':>7} {'three':>7}"
+        f"{'network':10} {'images':>7} {'bare':>8} {'record':>7}"
+        f" {'read':>7} {'sum':>7} {'two':>7} {'read':>7} {'sum':>7} {'three':>7}"
     )
     for name in options.networks:
         row(name, options)

@@ -46,7 +46,7 @@ def distance(gap: float, x: float, y: float) -> float:
 
 def square(tensor: Tensor) -> float:
     """The sum of squares of a part."""
-    return product(tensor, tensor)
+    return float(torch.linalg.vector_norm(tensor)) ** 2
 
 
 def product(tensor: Tensor, other: Tensor) -> float:
