@@ -3,8 +3,8 @@
 One run is logged by the tracker; the others are copies of its rows in the database, with a cell of
 the grid, a name and a height of numbers of their own, and copies of its artifact. In seconds:
 
-- search: MLflow's own paged query of all runs, the lower bound of what `load_runs` can take;
-- trials: `load_runs`, that query included;
+- search: MLflow's own paged query of all runs, Python looking for garbage meanwhile;
+- trials: `load_runs`, which keeps it from that during the same query;
 - connections: every trial's artifact, read and parsed;
 - layers, curves: their frames, the artifacts being read;
 - report: the page with all statistics, and its copies, from those frames; `peak` is the largest
