@@ -62,6 +62,8 @@ def test_a_login_shell_on_the_head_knows_where_everything_is(name, tmp_path):
     found = dict(line.split("=", 1) for line in said.stdout.splitlines() if "=" in line)
     assert found.keys() >= {*VARIABLES, "LLFC_NODE_TIMEOUT"}
     assert found["RAY_ADDRESS"] == "auto"
+    assert found["RAY_AUTH_MODE"] == "token"
+    assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
     assert found["PATH"].startswith(f"{tmp_path}/llfc/.venv/bin:")
     assert (tmp_path / ".bashrc").read_text() == "# mine\n. ~/.llfc\n"
 

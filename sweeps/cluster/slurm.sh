@@ -17,6 +17,9 @@ export LLFC_GPUS_PER_TRIAL=0.25
 cd "$SLURM_SUBMIT_DIR"
 make setup
 export PATH="$PWD/.venv/bin:$PATH" RAY_USAGE_STATS_ENABLED=0
+# Other jobs of these machines can reach Ray's ports; the token lies in a home that all machines see.
+export RAY_AUTH_MODE=token
+ray get-auth-token --generate > /dev/null
 cores=${SLURM_CPUS_ON_NODE:-1}
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 address=$(getent ahostsv4 "$head" | awk '{ print $1; exit }')
