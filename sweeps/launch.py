@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,9 @@ AHEAD = 2
 # again and again: with 17 000 it gave out half as many a second as with 3000, and its workers were
 # ended for want of a next job.
 AT_ONCE = 2000
-RETRIES = 3  # of a job whose worker or node was lost; a job's own error is not tried again
+# Tries more of a job whose worker or node was lost; a job's own error is not tried again. Not left
+# to Tune: of a worker that dies as a job is handed to it, it hears twice, and gives the job up.
+RETRIES = 3
 
 
 @dataclass
@@ -90,7 +93,7 @@ def run_jobs(
     with Progress(jobs, workers) as progress, watched():
         dispatcher = _Dispatcher(jobs, progress, on_done, retries)
         try:
-            _give_out(len(jobs), dispatcher, share, place, retries, folder / name)
+            _give_out(len(jobs), dispatcher, share, place, folder / name)
         except KeyboardInterrupt:
             dispatcher.outcome.interrupted = True
     shutil.rmtree(folder / name, ignore_errors=True)  # Tune's own notes; nothing of ours is there
@@ -105,12 +108,11 @@ def _give_out(
     dispatcher: "_Dispatcher",
     share: Mapping[str, float],
     place: Mapping[str, Any],
-    retries: int,
     folder: Path,
 ) -> None:
     """Have Tune run `number` jobs, AT_ONCE of them in a run, as `dispatcher` suggests them."""
     while left := number - dispatcher.ended:
-        count, before = min(AT_ONCE, left), dispatcher.ended
+        count, before = min(AT_ONCE, left), dispatcher.heard
         tune.run(
             _Worker,
             config={"place": place},
@@ -120,14 +122,13 @@ def _give_out(
             callbacks=[_Listener(dispatcher)],
             storage_path=str(folder.parent),
             name=folder.name,
-            trial_dirname_creator=lambda trial: trial.config["job"]["name"],
+            trial_dirname_creator=lambda trial: trial.trial_id,  # a job may be tried again
             reuse_actors=True,
-            max_failures=retries,
             raise_on_failed_trial=False,
             verbose=0,
         )
         shutil.rmtree(folder, ignore_errors=True)
-        if dispatcher.ended < before + count:
+        if dispatcher.heard < before + count:
             break  # by Ctrl-C, or the rest needs a network that failed
 
 
@@ -167,6 +168,8 @@ class _Dispatcher(Searcher):
         self.outcome = Outcome()
         self.first: float | None = None  # when the first job was begun
         self.ended = 0  # jobs, done or failed
+        self.heard = 0  # ends of jobs, and losses of a worker with one
+        self._lost: Counter[Job] = Counter()
         self._queue = Queue(jobs)
         self._given: dict[str, Job] = {}
         self._progress = progress
@@ -192,11 +195,18 @@ class _Dispatcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         job = self._given.pop(trial_id)
+        self.heard += 1
+        if error:
+            self._lost[job] += 1
+            if self._lost[job] <= self._retries:
+                self._progress.lost(job)
+                self._queue.lost(job)
+                return
         self.ended += 1
         self.outcome.worked += (result or {}).get("seconds", 0.0)
         for warning in (result or {}).get("warnings", ()):
             self._progress.say(f"warning: {warning}")
-        lost = f"its worker was lost {self._retries + 1} times"
+        lost = f"its worker was lost {self._lost[job]} times"
         reason = lost if error or result is None else result["failed"]
         if reason:
             self._fail(job, reason)

@@ -123,6 +123,10 @@ class Queue:
         """Say that `job` has made what it makes."""
         self._done.add(job.name)
 
+    def lost(self, job: Job) -> None:
+        """Say that `job` was given out in vain: it is the first to be given out again."""
+        self._waiting = {job.name: job, **self._waiting}
+
     def failed(self, job: Job) -> None:
         """Say that `job` never will: what needs it, directly or not, is blocked."""
         for other in [other for other in self._waiting.values() if job.name in other.needs]:

@@ -59,6 +59,10 @@ class Progress:
         """Say that a worker has `job` in hand."""
         self._running[job.name] = time.monotonic()
 
+    def lost(self, job: Job) -> None:
+        """Say that the worker that had `job` in hand is gone."""
+        self._running.pop(job.name, None)
+
     def finished(self, job: Job, *, failed: bool, barrier: float | None = None) -> None:
         """Say that `job` is done, or has failed; of a measured trial, its barrier in nats."""
         begun = self._running.pop(job.name, None)

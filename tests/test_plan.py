@@ -6,6 +6,7 @@ import random
 import pytest
 
 from llfc.specs import Network, Pair, Recipe, Trial, fingerprint
+from sweeps.launch import _Dispatcher
 from sweeps.plan import Queue, plan
 from sweeps.progress import Progress
 from sweeps.titles import title_of
@@ -166,3 +167,17 @@ def test_the_lowest_and_the_highest_barrier_so_far_are_shown_with_their_trials()
 
 def _clock(seconds):
     return "{}:{:02}".format(*divmod(round(seconds), 60))
+
+
+def test_a_job_whose_worker_is_lost_is_given_out_again_first_and_in_the_end_fails():
+    jobs = plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
+    dispatcher = _Dispatcher(jobs, Progress(jobs, 2), lambda job: None, retries=2)
+    first = dispatcher.suggest("0")["job"]
+    for attempt in range(1, 3):
+        dispatcher.on_trial_complete(str(attempt - 1), error=True)
+        assert dispatcher.suggest(str(attempt))["job"] == first
+        assert not dispatcher.outcome.failed
+    dispatcher.on_trial_complete("2", error=True)
+    assert (dispatcher.ended, dispatcher.heard) == (1, 3)
+    assert dispatcher.outcome.failed[jobs[0]] == "its worker was lost 3 times"
+    assert dispatcher.suggest("3")["job"] != first
