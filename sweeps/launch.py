@@ -7,6 +7,7 @@ made in the store under its fingerprint, so whatever stops a sweep, the same com
 import logging
 import os
 import shutil
+import signal
 import socket
 import time
 from collections import Counter
@@ -113,6 +114,7 @@ def _give_out(
     """Have Tune run `number` jobs, AT_ONCE of them in a run, as `dispatcher` suggests them."""
     while left := number - dispatcher.ended:
         count, before = min(AT_ONCE, left), dispatcher.heard
+        handler = signal.getsignal(signal.SIGINT)
         tune.run(
             _Worker,
             config={"place": place},
@@ -128,8 +130,13 @@ def _give_out(
             verbose=0,
         )
         shutil.rmtree(folder, ignore_errors=True)
+        # Tune has put a handler of its own there, and takes it away at Ctrl-C only.
+        stopped = signal.getsignal(signal.SIGINT) is handler
+        signal.signal(signal.SIGINT, handler)
+        if stopped:
+            raise KeyboardInterrupt
         if dispatcher.heard < before + count:
-            break  # by Ctrl-C, or the rest needs a network that failed
+            break  # the rest needs a network that failed
 
 
 class _Worker(tune.Trainable):
