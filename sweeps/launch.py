@@ -94,7 +94,7 @@ def run_jobs(
     with Progress(jobs, workers) as progress, watched():
         dispatcher = _Dispatcher(jobs, progress, on_done, retries)
         try:
-            _give_out(len(jobs), dispatcher, share, place, folder / name)
+            _give_out(dispatcher, share, place, folder / name)
         except KeyboardInterrupt:
             dispatcher.outcome.interrupted = True
     shutil.rmtree(folder / name, ignore_errors=True)  # Tune's own notes; nothing of ours is there
@@ -105,21 +105,23 @@ def run_jobs(
 
 
 def _give_out(
-    number: int,
     dispatcher: "_Dispatcher",
     share: Mapping[str, float],
     place: Mapping[str, Any],
     folder: Path,
 ) -> None:
-    """Have Tune run `number` jobs, AT_ONCE of them in a run, as `dispatcher` suggests them."""
-    while left := number - dispatcher.ended:
-        count, before = min(AT_ONCE, left), dispatcher.heard
+    """Have Tune run the jobs of `dispatcher`, AT_ONCE of them in a run; Ctrl-C is raised.
+
+    After a run only those are left that were too many for it, or whose workers were lost at its
+    end; what needs a network that failed is not.
+    """
+    while left := dispatcher.left:
         handler = signal.getsignal(signal.SIGINT)
         tune.run(
             _Worker,
             config={"place": place},
             search_alg=dispatcher,
-            num_samples=count,
+            num_samples=min(AT_ONCE, left),
             resources_per_trial=share,
             callbacks=[_Listener(dispatcher)],
             storage_path=str(folder.parent),
@@ -135,8 +137,6 @@ def _give_out(
         signal.signal(signal.SIGINT, handler)
         if stopped:
             raise KeyboardInterrupt
-        if dispatcher.heard < before + count:
-            break  # the rest needs a network that failed
 
 
 class _Worker(tune.Trainable):
@@ -174,13 +174,16 @@ class _Dispatcher(Searcher):
         self._retries = retries
         self.outcome = Outcome()
         self.first: float | None = None  # when the first job was begun
-        self.ended = 0  # jobs, done or failed
-        self.heard = 0  # ends of jobs, and losses of a worker with one
         self._lost: Counter[Job] = Counter()
         self._queue = Queue(jobs)
         self._given: dict[str, Job] = {}
         self._progress = progress
         self._on_done = on_done
+
+    @property
+    def left(self) -> int:
+        """The number of jobs that are still to be given out."""
+        return len(self._queue)
 
     def suggest(self, trial_id: str) -> Any:
         job = self._queue.next_job()
@@ -202,14 +205,12 @@ class _Dispatcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         job = self._given.pop(trial_id)
-        self.heard += 1
         if error:
             self._lost[job] += 1
             if self._lost[job] <= self._retries:
                 self._progress.lost(job)
                 self._queue.lost(job)
                 return
-        self.ended += 1
         self.outcome.worked += (result or {}).get("seconds", 0.0)
         for warning in (result or {}).get("warnings", ()):
             self._progress.say(f"warning: {warning}")
