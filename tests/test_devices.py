@@ -70,7 +70,10 @@ def test_wide_convolutions_lie_as_they_are_on_a_cpu(channels, device, layout):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_freed_memory_is_used_again():
-    """Tensors in the place of freed ones ask the system for no page, once the heap has its size."""
+    """Tensors in the place of freed ones ask the system for no page, once the heap has its size.
+
+    How soon is chance: a small block that lies where an aligned one began keeps it from its place.
+    """
     code = """
 import resource, torch
 from llfc.devices import keep_freed_memory
@@ -81,7 +84,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 keep_freed_memory()
-print([faults() for _ in range(8)][-1])
+print(sorted(faults() for _ in range(32))[16])
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(said.stdout) < 16
