@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llfc.matching.symmetry.combine import align, combine
+from llfc.matching.symmetry.combine import combine
+from llfc.matching.symmetry.cuts import align
 from llfc.matching.symmetry.layout import (
     Label,
     Layout,

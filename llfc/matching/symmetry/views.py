@@ -5,12 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llfc.matching.symmetry.combine import (
-    combine,
-    cuts_of,
-    is_chain,
-    split_at,
-)
+from llfc.matching.symmetry.combine import combine
+from llfc.matching.symmetry.cuts import cuts_of, is_chain, split_at
 from llfc.matching.symmetry.layout import (
     Label,
     Layout,
