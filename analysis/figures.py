@@ -11,7 +11,7 @@ from llfc.results import METRICS, SPLITS, Connection
 NAMED_LAYERS = 28
 AXIS_LABELS = {"loss": "cross-entropy loss (nats)", "error": "error rate (%)"}
 SCALES = {"loss": 1.0, "error": 100.0}
-ALPHA_LABEL = "α  (0: network A, 1: network B, permuted)"
+ALPHA_LABEL = "α  (0: network A, 1: network B)"
 
 
 @styled
