@@ -18,12 +18,13 @@ from llfc.matching import (
     match_many,
     permutation_spec,
 )
-from llfc.results import Connection, LayerProfile
+from llfc.results import Connection, LayerProfile, LeftOut
 
 __all__ = [
     "MATCHERS",
     "Connection",
     "LayerProfile",
+    "LeftOut",
     "Permutation",
     "PermutationSpec",
     "connect",

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import nn
@@ -29,7 +30,7 @@ from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.symmetry import permutation_spec
 from llfc.modules import check_inputs, check_network
 from llfc.names import lookup, names
-from llfc.results import Array, Connection
+from llfc.results import Array, Connection, LeftOut
 from llfc.seeds import stream
 from llfc.specs import DEFAULT_MEASURES
 
@@ -93,11 +94,20 @@ def connect(
         source = Batches("statistics", statistics, batch_size, seen.device)
     if source is not None:
         source = source.mixed(stream(seed, "order/statistics"))
-    b, record = _into_one_basis(model_a, model_b, matching, spec, seen, trained_on, seed)
-    unmatched = None if b is model_b else model_b
-    line = Line(model_a, b, alpha)
+    basis = _into_one_basis(model_a, model_b, matching, spec, seen, trained_on, seed)
+    unmatched = None if basis.b is model_b else model_b
+    line = Line(model_a, basis.b, alpha)
     subject = _subject(line, unmatched, seen, source, layers, correct, seed)
-    return _connection(subject, trained_on, wanted, record)
+    return _connection(subject, trained_on, wanted, basis)
+
+
+@dataclass(frozen=True, eq=False)
+class _Basis:
+    """B in A's basis, a model of its own if units moved; how it was found, and what was not."""
+
+    b: nn.Module
+    record: Mapping[str, float] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def _checked(
@@ -122,10 +132,10 @@ def _into_one_basis(
     test: Batches,
     train: Batches | None,
     seed: int,
-) -> tuple[nn.Module, Mapping[str, float]]:
-    """B with its units permuted towards A's, a model of its own; and the matcher's record."""
+) -> _Basis:
+    """B with its units permuted towards A's."""
     if matching is None:
-        return b, {}
+        return _Basis(b)
     if not isinstance(matching, str | Permutation):
         raise ValueError(
             f"matching must be a name, a Permutation or None, got a {type(matching).__name__}"
@@ -135,11 +145,18 @@ def _into_one_basis(
     if isinstance(matching, str):
         images = None if train is None else train.images()
         matching = match(matching, a, b, spec, images, seed)
+    left_out = tuple(LeftOut("parameter", *_named(line)) for line in spec.frozen)
     if not matching.moved():
-        return b, matching.record
+        return _Basis(b, matching.record, left_out)
     permuted = copy.deepcopy(b)
     permuted.load_state_dict(spec.apply(matching, b.state_dict()))
-    return permuted, matching.record
+    return _Basis(permuted, matching.record, left_out)
+
+
+def _named(frozen: str) -> tuple[str, str]:
+    """A line of `PermutationSpec.frozen`, as what is frozen and why."""
+    name, _, reason = frozen.partition(": ")
+    return name, reason
 
 
 def _subject(
@@ -169,7 +186,7 @@ def _connection(
     subject: Subject,
     train: Batches | None,
     measures: Sequence[Measure],
-    record: Mapping[str, float],
+    basis: _Basis,
 ) -> Connection:
     """What both walks and all measures find, under its names."""
     line, alpha = subject.line, subject.line.alpha
@@ -197,9 +214,18 @@ def _connection(
         barriers=barriers(curve),
         layers=on_test.layers,
         summaries=summaries,
-        matching=dict(record),
+        matching=dict(basis.record),
         tables=tables,
+        left_out=(*basis.left_out, *_stood_in(on_test)),
     )
+
+
+def _stood_in(walked: Walk) -> list[LeftOut]:
+    """The definitions that stood in for values that do not exist."""
+    if not walked.zeros:
+        return []
+    reason = f"features that are zero have no direction: defined {walked.zeros} times"
+    return [LeftOut("definition", "cosine", reason)]
 
 
 def _curve(alpha: Array, on_train: Walk | None, on_test: Walk) -> dict[str, Array]:

@@ -4,12 +4,15 @@ alpha = 0 is network A and alpha = 1 is network B, permuted. P is the number of 
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from llfc.names import lookup
 
 Array = NDArray[np.float64]
 # Columns of one length by name; a column of words is a list.
@@ -51,6 +54,9 @@ TABLES: Mapping[str, Sequence[str]] = {
 }
 
 
+# Kinds of what a result does not rest on; see LeftOut.
+LEFT_OUT = ("probe", "group", "parameter", "correction", "definition")
+
 # What a text that is no connection makes of its reader.
 UNREADABLE = (
     ArithmeticError,
@@ -89,6 +95,26 @@ class LayerProfile:
     cos_b: Array
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Something that a result does not rest on, though a reader might think that it does.
+
+    Attributes:
+        kind: one of LEFT_OUT: a module that was not probed, a group of units for which no feature
+            was read, a parameter that the spec holds fixed or did not see, a layer that the
+            correction passed over, or a definition that stood in for a value that does not exist.
+        name: of the module, group, tensor or definition.
+        reason: why, in one line.
+    """
+
+    kind: str
+    name: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        lookup("kind of what was left out", self.kind, dict.fromkeys(LEFT_OUT))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Connection:
     """What lies on the line between two networks.
@@ -100,6 +126,7 @@ class Connection:
         summaries: further scalars by name: midpoint gaps, LLFC summaries, checks.
         matching: the matcher's record: objective before and after, units moved, seconds, ...
         tables: what the measures found beyond that, by name; TABLES has their columns.
+        left_out: what was not probed, read, moved, corrected or defined, and why.
     """
 
     curve: Mapping[str, Array]
@@ -108,17 +135,28 @@ class Connection:
     summaries: Mapping[str, float] = field(default_factory=dict)
     matching: Mapping[str, float] = field(default_factory=dict)
     tables: Mapping[str, Table] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
 
     def scalars(self) -> dict[str, float]:
-        """Every scalar under its column name; the matcher's are prefixed with `matching_`."""
+        """Every scalar under its column name; the matcher's are prefixed with `matching_`.
+
+        `left_out_<kind>` counts the entries of `left_out` of each kind.
+        """
         matching = {f"matching_{name}": value for name, value in self.matching.items()}
-        return {**self.barriers, **self.summaries, **matching}
+        kinds = Counter(entry.kind for entry in self.left_out)
+        left_out = {f"left_out_{kind}": float(kinds[kind]) for kind in LEFT_OUT}
+        return {**self.barriers, **self.summaries, **matching, **left_out}
 
 
 def connection_to_json(found: Connection) -> str:
     """`found` as JSON text; numbers survive exactly."""
     return json.dumps(
-        {**vars(found), "layers": [vars(layer) for layer in found.layers]}, default=_plain
+        {
+            **vars(found),
+            "layers": [vars(layer) for layer in found.layers],
+            "left_out": [vars(entry) for entry in found.left_out],
+        },
+        default=_plain,
     )
 
 
@@ -162,7 +200,13 @@ def _connection(raw: dict[str, Any]) -> Connection:
     if missing := set(BARRIERS) - set(raw["barriers"]):
         raise ValueError(f"no barrier {min(missing)}")
     scalars = {name: _numbers(raw[name]) for name in ("barriers", "summaries", "matching")}
-    return Connection(**raw | scalars | {"curve": curve, "layers": layers, "tables": tables})
+    left_out = tuple(
+        LeftOut(**{name: _word(value) for name, value in entry.items()})
+        for entry in raw["left_out"]
+    )
+    return Connection(
+        **raw | scalars | {"curve": curve, "layers": layers, "tables": tables, "left_out": left_out}
+    )
 
 
 def _columns(table: Mapping[str, Any], names: Sequence[str], *, words: bool) -> dict[str, Any]:

@@ -45,6 +45,10 @@ def tables_of(found: Connection) -> dict[str, str]:
             name: _csv(list(table), zip(*table.values(), strict=True))
             for name, table in found.tables.items()
         },
+        "left_out": _csv(
+            ("kind", "name", "reason"),
+            ((entry.kind, entry.name, entry.reason) for entry in found.left_out),
+        ),
     }
 
 
