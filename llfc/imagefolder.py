@@ -1,8 +1,9 @@
 """A folder of one's own images as arrays, decoded once into a cache.
 
-The folder holds `train/` and `test/` (or `val/`), each with one folder a class; both splits have
-the same classes. It is named `imagefolder:PATH`, or `imagefolder:PATH#N` to have every image N
-pixels high and wide rather than as large as the first. Once decoded its name follows its content,
+Its layout is that of `llfc.imagelayout`. It is named `imagefolder:PATH`, or `imagefolder:PATH#N` to
+have every image N pixels high and wide rather than as large as the first; a folder whose own name
+ends in `#N` is that folder. Images stand as their EXIF orientation says. Once decoded its name
+follows its content,
 `imagefolder:FOLDER@DIGITS`, and the cache alone is enough to load it, on another machine too.
 Decoded images are mixed, as those of published data sets are: a batch of one class would give
 norms, and controls that pair the images of a batch, what no random batch has.
@@ -12,9 +13,10 @@ import hashlib
 import json
 import os
 import re
+import sys
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,24 +29,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from llfc.imagelayout import SPLITS, Listing, Picture, list_images
 from llfc.seeds import stream
 
 PREFIX = "imagefolder:"
-SPLITS: Mapping[str, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val")}
 RESOLVED = re.compile(r"[\w.-]+@[0-9a-f]{8}")
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-DECODING = 2  # counts the changes of method, so that what an older one cached is decoded anew
+DECODING = 3  # counts the changes of method, so that what an older one cached is decoded anew
 
 Arrays = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """A file of the listing; `label` is the index of its class."""
-
-    path: Path
-    split: str
-    label: int
 
 
 def load_folder(name: str, cache: Path) -> Arrays:
@@ -88,15 +81,17 @@ def resolve_folder(name: str, cache: Path, *, progress: bool = False) -> str:
         raise ValueError(f"dataset must be {PREFIX}PATH, got no path after {PREFIX!r}")
     folder = Path(text).expanduser().absolute()
     with _one_line(folder):
-        classes, pictures = _listing(folder)
-        note = cache / f"listing-{_listing_digest(folder, size, pictures)}.json"
+        listing = list_images(folder)
+        note = cache / f"listing-{_listing_digest(folder, size, listing.pictures)}.json"
     if (known := _noted(note, cache)) is not None:
         return known
-    arrays = _decode(pictures, size, progress=progress)
-    resolved = f"{PREFIX}{_safe(folder.name)}@{_content_digest(arrays, classes)}"
+    arrays, seen = _decode(listing.pictures, size, progress=progress)
+    resolved = f"{PREFIX}{_safe(folder.name)}@{_content_digest(arrays, listing.classes)}"
+    if progress:
+        print(_summary(folder, listing, arrays, seen), file=sys.stderr)
     with _one_line(cache):
         with _written(_cached(resolved, cache)) as beside, beside.open("wb") as file:
-            np.savez(file, allow_pickle=False, num_classes=len(classes), **arrays)
+            np.savez(file, allow_pickle=False, num_classes=len(listing.classes), **arrays)
         with _written(note) as beside:
             beside.write_text(json.dumps(resolved))
     return resolved
@@ -108,83 +103,55 @@ def _cached(name: str, cache: Path) -> Path:
 
 def _split_size(given: str) -> tuple[str, int | None]:
     text, mark, size = given.rpartition("#")
-    if not (mark and size.isdecimal()):
+    if not (mark and size.isdecimal()) or Path(given).expanduser().is_dir():
         return given, None
     if int(size) < 1:
         raise ValueError(f"{PREFIX}{given}: the size after # must be at least 1, got {size}")
     return text, int(size)
 
 
-def _listing(folder: Path) -> tuple[list[str], list[_Picture]]:
-    """The names of the classes, and every image of every split, in the order of their names."""
-    if not folder.is_dir():
-        raise ValueError(f"image folder {folder} does not exist or is not a folder")
-    homes = {split: _home(folder, split) for split in SPLITS}
-    classes = {split: _visible(home, folder, folders=True) for split, home in homes.items()}
-    names = [entry.name for entry in classes["train"]]
-    if [entry.name for entry in classes["test"]] != names:
-        odd = sorted({entry.name for entry in classes["test"]} ^ set(names))
-        raise ValueError(f"image folder {folder}: class {odd[0]!r} is in one split only")
-    if not names:
-        raise ValueError(f"image folder {folder}: {homes['train'].name}/ has no class folders")
-    pictures = []
-    for split, entries in classes.items():
-        for label, entry in enumerate(entries):
-            files = _visible(entry, folder, folders=False)
-            if not files:
-                raise ValueError(
-                    f"image folder {folder}: {entry.relative_to(folder)} has no images"
-                )
-            pictures += [_Picture(path, split, label) for path in files]
-    return names, pictures
+@dataclass(frozen=True)
+class _Seen:
+    """Of a decoded image: its own height and width, and whether it had transparency."""
+
+    size: tuple[int, int]
+    alpha: bool
 
 
-def _home(folder: Path, split: str) -> Path:
-    for name in SPLITS[split]:
-        if (folder / name).is_dir():
-            _stay_inside(folder, folder / name)
-            return folder / name
-    wanted = " or ".join(f"{name}/" for name in SPLITS[split])
-    raise ValueError(f"image folder {folder} must hold a folder {wanted}, has none")
+def _summary(folder: Path, listing: Listing, arrays: Arrays, seen: Sequence[_Seen]) -> str:
+    """One line on what became of the images, so that nothing is changed or left out unsaid."""
+    height, width = arrays["train_images"].shape[2:]
+    sizes = {image.size for image in seen}
+    said = [f"{len(seen)} images of {len(listing.classes)} classes"]
+    if sizes != {(height, width)}:
+        many = f"{len(sizes)} sizes" if len(sizes) > 1 else "one size"
+        said.append(f"{many}, scaled to {height} x {width} (PATH#N for N x N)")
+    if alpha := sum(image.alpha for image in seen):
+        said.append(f"transparency dropped in {alpha}")
+    if listing.passed_over:
+        example = listing.passed_over[0].relative_to(folder)
+        said.append(f"{len(listing.passed_over)} other files not used, such as {example}")
+    return f"image folder {folder}: {', '.join(said)}"
 
 
-def _visible(folder: Path, root: Path, *, folders: bool) -> list[Path]:
-    """Folders, or files that PIL knows by their suffix, whose names begin with no dot; sorted."""
-    known = Image.registered_extensions()
-    found = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            suffix = os.path.splitext(entry.name)[1].lower()
-            if entry.name.startswith(".") or not (folders or suffix in known):
-                continue
-            if entry.is_dir() == folders:
-                found.append(entry.name)
-                if entry.is_symlink():
-                    _stay_inside(root, folder / entry.name)
-    return [folder / name for name in sorted(found)]
-
-
-def _stay_inside(root: Path, link: Path) -> None:
-    if not link.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"image folder {root}: {link.relative_to(root)} is a link out of it")
-
-
-def _decode(pictures: list[_Picture], size: int | None, *, progress: bool) -> Arrays:
-    """The arrays of `load_folder`, less `num_classes`."""
-    first = _pixels(pictures[0].path, None)
+def _decode(
+    pictures: Sequence[Picture], size: int | None, *, progress: bool
+) -> tuple[Arrays, list[_Seen]]:
+    """The arrays of `load_folder`, less `num_classes`; and what each image was like."""
+    first, _ = _pixels(pictures[0].path, None)
     shape = (size, size) if size else first.shape[:2]
     _check_memory(len(pictures), shape)
     images = np.empty((len(pictures), *shape, 3), np.uint8)
 
-    def decode(index: int) -> None:
-        images[index] = _pixels(pictures[index].path, shape)
+    def decode(index: int) -> _Seen:
+        images[index], seen = _pixels(pictures[index].path, shape)
+        return seen
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         done = pool.map(decode, range(len(pictures)))
         bar = tqdm(done, "decoding", len(pictures), unit="image", disable=not progress)
         try:
-            for _ in bar:
-                pass
+            seen = list(bar)
         except BaseException:
             # One bad image, or Ctrl-C, must not wait for all the others.
             pool.shutdown(cancel_futures=True)
@@ -198,7 +165,7 @@ def _decode(pictures: list[_Picture], size: int | None, *, progress: bool) -> Ar
         chosen = [members[i] for i in mixed]
         arrays[f"{split}_images"] = np.ascontiguousarray(images[chosen].transpose(0, 3, 1, 2))
         arrays[f"{split}_labels"] = np.array([pictures[i].label for i in chosen], np.int64)
-    return arrays
+    return arrays, seen
 
 
 def _check_memory(count: int, shape: tuple[int, ...]) -> None:
@@ -211,21 +178,23 @@ def _check_memory(count: int, shape: tuple[int, ...]) -> None:
         )
 
 
-def _pixels(path: Path, shape: tuple[int, int] | None) -> NDArray[np.uint8]:
+def _pixels(path: Path, shape: tuple[int, int] | None) -> tuple[NDArray[np.uint8], _Seen]:
     """The image as RGB, [H, W, 3]; scaled, and cut at the longer side, to height and width."""
     try:
         with Image.open(path) as image:
             if image.mode in ("F", "I") or image.mode.startswith("I;"):
                 raise ValueError(f"must have 8 bits a channel, has mode {image.mode}")
-            picture = image.convert("RGB")
+            alpha = image.has_transparency_data
+            picture = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"image {path} cannot be read: {' '.join(str(error).split())}") from None
+    seen = _Seen((picture.height, picture.width), alpha)
     if shape is not None and picture.size != shape[::-1]:
         picture = ImageOps.fit(picture, shape[::-1], Image.Resampling.BILINEAR)
-    return np.asarray(picture)
+    return np.asarray(picture), seen
 
 
-def _listing_digest(folder: Path, size: int | None, pictures: list[_Picture]) -> str:
+def _listing_digest(folder: Path, size: int | None, pictures: Sequence[Picture]) -> str:
     """A digest of what a folder looks like without reading its files."""
     known = f"{DECODING}\0{folder.resolve()}\0{size}"
     digest = hashlib.blake2b(known.encode(), digest_size=8)
@@ -236,7 +205,7 @@ def _listing_digest(folder: Path, size: int | None, pictures: list[_Picture]) ->
     return digest.hexdigest()
 
 
-def _content_digest(arrays: Arrays, classes: list[str]) -> str:
+def _content_digest(arrays: Arrays, classes: Sequence[str]) -> str:
     """Eight hex digits of all that the data set is."""
     digest = hashlib.blake2b("\0".join(classes).encode(errors="surrogateescape"), digest_size=4)
     for key in ARRAYS:

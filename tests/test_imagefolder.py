@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+from torchvision import datasets
 
 from llfc.data import load_dataset, resolve_dataset
 from tests.pictures import picture_folder
@@ -116,6 +117,112 @@ def test_hidden_files_and_what_is_no_image_are_passed_over(tmp_path):
     assert resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache") == name
 
 
+def test_images_in_folders_inside_a_class_are_its_images(tmp_path):
+    """As torchvision's ImageFolder reads them."""
+    folder = picture_folder(tmp_path / "pets")
+    for split in ("train", "test"):
+        for animal, depth in (("cat", "a"), ("dog", "a/b")):
+            place = folder / split / animal / depth
+            place.mkdir(parents=True)
+            for path in (folder / split / animal).glob("*.png"):
+                path.rename(place / path.name)
+            Image.new("L", (6, 8), 77).save(folder / split / animal / "direct.png")
+    found = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
+    for split in ("train", "test"):
+        reference = datasets.ImageFolder(str(folder / split))
+        expected = sorted((label, np.asarray(im.convert("L")).tobytes()) for im, label in reference)
+        images, labels = found.split(split)
+        pairs = zip(labels.tolist(), images[:, 0].numpy(), strict=True)
+        assert sorted((label, image.tobytes()) for label, image in pairs) == expected
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_stand_as_their_exif_orientation_says(tmp_path, orientation):
+    folder = picture_folder(tmp_path / "pets")
+    turned = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(8, 6))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for path in folder.glob("*/*/*.png"):
+        turned.save(path, exif=exif)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    found = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
+    assert found.input_shape[1:] == expected.shape == ((8, 6) if orientation < 5 else (6, 8))
+    assert all((image[0].numpy() == expected).all() for image in found.train_images)
+
+
+def test_a_folder_whose_name_ends_like_a_size_is_that_folder(tmp_path):
+    folder = picture_folder(tmp_path / "hash#12")
+    found = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
+    assert found.input_shape == (1, 8, 6)
+    sized = load_dataset(f"imagefolder:{folder}#5", cache=tmp_path / "cache")
+    assert sized.input_shape == (1, 5, 5)
+
+
+def _tiny_imagenet(folder):
+    """As the official archive is laid out; each image is one grey that names it."""
+    words = ("n01443537", "n01629819", "n01641577")
+    lines, grey = [], 0
+    for word in words:
+        (folder / "train" / word / "images").mkdir(parents=True)
+        (folder / "train" / word / f"{word}_boxes.txt").write_text("x\t0\t0\t1\t1\n")
+        for number in range(3):
+            path = folder / "train" / word / "images" / f"{word}_{number}.JPEG"
+            Image.new("RGB", (8, 8), (grey := grey + 7,) * 3).save(path, quality=100)
+    for split in ("val", "test"):
+        (folder / split / "images").mkdir(parents=True)
+        for number in range(6):
+            path = folder / split / "images" / f"{split}_{number}.JPEG"
+            Image.new("RGB", (8, 8), (100 + 10 * number,) * 3).save(path, quality=100)
+    for number in range(6):
+        lines.append(f"val_{number}.JPEG\t{words[(5 * number + 1) % 3]}\t0\t0\t62\t57\n")
+    (folder / "val" / "val_annotations.txt").write_text("".join(lines))
+    (folder / "wnids.txt").write_text("\n".join(words))
+    return folder
+
+
+def test_tiny_imagenet_is_read_as_its_archive_has_it(tmp_path):
+    folder = _tiny_imagenet(tmp_path / "tiny-imagenet-200")
+    found = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
+    assert found.num_classes == 3
+    greys = found.train_images[:, 0, 0, 0]
+    assert sorted(zip(found.train_labels.tolist(), greys.tolist(), strict=True)) == [
+        (word, 7 * (3 * word + number + 1)) for word in range(3) for number in range(3)
+    ]
+    greys = found.test_images[:, 0, 0, 0]
+    assert sorted(zip(greys.tolist(), found.test_labels.tolist(), strict=True)) == [
+        (100 + 10 * number, (5 * number + 1) % 3) for number in range(6)
+    ]
+
+
+@pytest.mark.parametrize("line", ["val_9.JPEG\tn01443537\t0", "val_1.JPEG", "../val_1.JPEG\tn"])
+def test_a_wrong_line_of_annotations_is_named(tmp_path, line):
+    folder = _tiny_imagenet(tmp_path / "tiny")
+    with (folder / "val" / "val_annotations.txt").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(ValueError, match=r"line 7 of val/val_annotations\.txt must be an image of"):
+        resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
+
+
+def test_what_became_of_the_images_is_said(tmp_path, capsys):
+    folder = picture_folder(tmp_path / "pets")
+    resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache", progress=True)
+    assert f"image folder {folder}: 8 images of 2 classes\n" in capsys.readouterr().err
+    Image.new("RGBA", (30, 20), (9, 99, 199, 0)).save(folder / "train" / "dog" / "big.png")
+    Image.new("LA", (6, 8)).save(folder / "train" / "dog" / "clear.png")
+    (folder / "train" / "loose.png").write_bytes(b"")
+    resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache", progress=True)
+    assert (
+        f"image folder {folder}: 10 images of 2 classes, 2 sizes, scaled to 8 x 6 (PATH#N for N x"
+        " N), transparency dropped in 2, 1 other files not used, such as train/loose.png\n"
+    ) in capsys.readouterr().err
+
+
+def _one_class(folder):
+    for split in ("train", "test"):
+        shutil.rmtree(folder / split / "dog")
+
+
 def _no_folder(folder):
     shutil.rmtree(folder)
 
@@ -173,6 +280,7 @@ def _dangling(folder):
         (_no_folder, "pets does not exist or is not a folder"),
         (_no_test, "must hold a folder test/ or val/, has none"),
         (_no_classes, "train/ has no class folders"),
+        (_one_class, "must have at least 2 classes, has 'cat' alone"),
         (_odd_class, "class 'dgo' is in one split only"),
         (_empty_class, "train/cat has no images"),
         (_not_an_image, "train/cat/0.png cannot be read: cannot identify image file"),

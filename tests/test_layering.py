@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     ["llfc.devices", "llfc.modules", "llfc.names", "llfc.seeds"],
     ["llfc.specs", "llfc.results"],
+    ["llfc.imagelayout"],
     ["llfc.imagefolder", "llfc.batches"],
     ["llfc.data"],
     ["llfc.networks", "llfc.matching", "llfc.connectivity"],
