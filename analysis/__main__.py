@@ -12,7 +12,7 @@ from nbclient.exceptions import CellExecutionError
 
 from analysis.across import page_across
 from analysis.execute import NOTEBOOKS, execute
-from analysis.exports import EXPORTS, Wishes, export, write
+from analysis.exports import EXPORTS, Wishes, check_heeded, export, write
 from analysis.frames import Runs
 from analysis.provenance import warnings
 from analysis.report import page_of, write_report
@@ -77,10 +77,14 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
+    asked = {
+        field.name: tuple(value) if isinstance(value, list) else value
+        for field in fields(Wishes)
+        if (value := getattr(options, field.name, None)) is not None
+    }
+    check_heeded(options.name, asked)
     runs = _load(options)
-    asked = {field.name: getattr(options, field.name) for field in fields(Wishes)}
-    wishes = Wishes(**asked | {"by": tuple(options.by), "given": tuple(options.given)})
-    frame = export(runs, options.name, wishes)
+    frame = export(runs, options.name, Wishes(**asked))
     if options.out:
         print(f"{len(frame)} rows: {write(frame, options.out)}")
     else:
@@ -155,16 +159,18 @@ def _add_wishes(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", metavar="TABLE", help=f"one of: {', '.join(EXPORTS)}")
     command.add_argument("--out", type=Path, metavar="FILE", help="ends in .csv or .parquet")
     command.add_argument(
-        "--by", nargs="+", default=usual.by, metavar="AXIS", help="groups; a,b for combinations"
+        "--by", nargs="+", metavar="AXIS", help="groups; a,b for combinations (default: none)"
     )
     command.add_argument("--barrier", metavar="COLUMN", help="(default: the table's usual one)")
-    command.add_argument("--error", metavar="COLUMN", default=usual.error, help="LLFC summary")
-    command.add_argument("--given", nargs="+", default=usual.given, metavar="COLUMN")
-    command.add_argument("--hold-out", default=usual.hold_out, metavar="AXIS")
-    command.add_argument("--threshold", type=float, default=usual.threshold, help="LMC holds below")
-    command.add_argument(
-        "--permutations", type=int, default=usual.permutations, metavar="N", help="0 for none"
-    )
+    command.add_argument("--error", metavar="COLUMN", help=f"LLFC summary (default: {usual.error})")
+    given = f"covariates (default: {' '.join(usual.given)})"
+    command.add_argument("--given", nargs="+", metavar="COLUMN", help=given)
+    hold_out = f"axis whose values are held out (default: {usual.hold_out})"
+    command.add_argument("--hold-out", metavar="AXIS", help=hold_out)
+    threshold = f"LMC holds below (default: {usual.threshold:g})"
+    command.add_argument("--threshold", type=float, help=threshold)
+    permutations = "of permutation tests (default: no such tests)"
+    command.add_argument("--permutations", type=int, metavar="N", help=permutations)
 
 
 if __name__ == "__main__":

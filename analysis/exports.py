@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,17 @@ class Wishes:
     permutations: int = 0
 
 
-Export = Callable[[Runs, Wishes], pd.DataFrame]
+@dataclass(frozen=True)
+class Export:
+    """A frame that can be asked for.
+
+    Attributes:
+        make: makes it of runs and wishes.
+        heeds: the fields of Wishes that it has a use for; to give it another is an error.
+    """
+
+    make: Callable[[Runs, Wishes], pd.DataFrame]
+    heeds: tuple[str, ...] = ()
 
 
 def _correlations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
@@ -119,24 +129,24 @@ def _table(name: str, runs: Runs, wishes: Wishes) -> pd.DataFrame:
 
 
 EXPORTS: Mapping[str, Export] = {
-    "trials": lambda runs, _: with_summaries(runs),
-    "every": lambda runs, _: runs.every,
-    "unfinished": lambda runs, _: runs.unfinished,
-    "status": lambda runs, _: runs.status(),
-    "layers": lambda runs, _: runs.layers,
-    "curves": lambda runs, _: runs.curves,
-    "correlations": _correlations,
-    "associations": _associations,
-    "partial": _partial,
-    "explanations": lambda runs, _: explanations(with_summaries(runs)),
-    "mediation": _mediation,
-    "layer-correlations": _layer_correlations,
-    "layer-predictions": _layers,
-    "onsets": _onsets,
-    "agreements": _agreements,
-    "roc": _roc,
-    "roc-area": _roc_area,
-    **{name: partial(_table, name) for name in TABLES},
+    "trials": Export(lambda runs, _: with_summaries(runs)),
+    "every": Export(lambda runs, _: runs.every),
+    "unfinished": Export(lambda runs, _: runs.unfinished),
+    "status": Export(lambda runs, _: runs.status()),
+    "layers": Export(lambda runs, _: runs.layers),
+    "curves": Export(lambda runs, _: runs.curves),
+    "correlations": Export(_correlations, ("by", "barrier", "error", "permutations")),
+    "associations": Export(_associations, ("by", "permutations")),
+    "partial": Export(_partial, ("barrier", "error", "given")),
+    "explanations": Export(lambda runs, _: explanations(with_summaries(runs))),
+    "mediation": Export(_mediation, ("barrier", "error")),
+    "layer-correlations": Export(_layer_correlations, ("by", "barrier")),
+    "layer-predictions": Export(_layers, ("barrier", "hold_out")),
+    "onsets": Export(_onsets, ("x", "barrier", "threshold")),
+    "agreements": Export(_agreements, ("barrier", "error")),
+    "roc": Export(_roc, ("barrier", "error", "threshold")),
+    "roc-area": Export(_roc_area, ("barrier", "error", "threshold")),
+    **{name: Export(partial(_table, name)) for name in TABLES},
 }
 # What needs no finished trial.
 ALWAYS = ("every", "unfinished", "status")
@@ -155,7 +165,28 @@ def export(runs: Runs, name: str, wishes: Wishes | None = None) -> pd.DataFrame:
     for column in (wishes.barrier, wishes.error):
         if column is not None and runs.trials.size:
             _check_column(runs, column)
-    return found(runs, wishes)
+    return found.make(runs, wishes)
+
+
+def check_heeded(name: str, given: Iterable[str]) -> None:
+    """Refuse what the frame called `name` would not heed.
+
+    Args:
+        name: of a frame.
+        given: fields of Wishes.
+
+    Raises:
+        ValueError: if there is no such frame, or it has no use for one of them.
+    """
+    heeds = lookup("table", name, EXPORTS).heeds
+    for field in given:
+        if field not in heeds:
+            known = ", ".join(map(_option, heeds)) or "none of these options"
+            raise ValueError(f"table {name} does not heed {_option(field)}: it heeds {known}")
+
+
+def _option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
 
 
 def write(frame: pd.DataFrame, path: Path) -> Path:

@@ -77,6 +77,19 @@ class Recipe:
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"milestones must rise, got {self.milestones}")
 
+    def unused(self) -> dict[str, str]:
+        """The fields that decide nothing beside the others, and why.
+
+        >>> Recipe(epochs=1, batch_size=1, optimizer="sgd", lr=0.1).unused()
+        {'milestones': "only schedule 'step' has milestones, got 'constant'"}
+        """
+        found = {}
+        if self.optimizer != "sgd":
+            found["momentum"] = f"only optimizer 'sgd' has momentum, got {self.optimizer!r}"
+        if self.schedule != "step":
+            found["milestones"] = f"only schedule 'step' has milestones, got {self.schedule!r}"
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:

@@ -47,10 +47,12 @@ def trials_of(
 
     Raises:
         ValueError: if an axis, a name in it or a measure is unknown, an axis is empty, or a value
-            breaks the rule of its field.
+            breaks the rule of its field; if no recipe of the grid uses an axis that is named.
     """
     for name in measures:
         lookup("measure", name, MEASURES)
+    points = list(_points(sweep))
+    _check_used(sweep, points)
     trials = (
         Trial(
             pair=_pair(point),
@@ -62,7 +64,7 @@ def trials_of(
             limit_test=limit_test,
             limit_measured=limit_measured,
         )
-        for point in _points(sweep)
+        for point in points
     )
     return list(dict.fromkeys(trials))
 
@@ -84,8 +86,6 @@ def _pair(point: Mapping[str, Any]) -> Pair:
     if not point["dataset"].startswith(PREFIX):
         lookup("dataset", point["dataset"], DATASETS)
     architecture = lookup("architecture", point["architecture"], ARCHITECTURES)
-    changes = {name: point[name] for name in RECIPE_AXES if name in point}
-    recipe = default_recipe(point["architecture"], point["dataset"], point["norm"])
     return Pair(
         architecture=point["architecture"],
         width=point["width"],
@@ -94,5 +94,25 @@ def _pair(point: Mapping[str, Any]) -> Pair:
         limit_train=point["limit_train"],
         seed=point["seed"],
         spawn_epoch=point["spawn_epoch"],
-        recipe=dataclasses.replace(recipe, **changes),
+        recipe=_recipe(point),
     )
+
+
+def _recipe(point: Mapping[str, Any]) -> Recipe:
+    """The recipe at one point of the grid; what it does not use is as the usual recipe has it.
+
+    So that networks which only such a field tells apart, and which are the same, have one name.
+    """
+    usual = default_recipe(point["architecture"], point["dataset"], point["norm"])
+    changes = {name: point[name] for name in RECIPE_AXES if name in point}
+    changed = dataclasses.replace(usual, **changes)
+    back = {name: getattr(usual, name) for name in changed.unused() if name in changes}
+    return dataclasses.replace(changed, **back)
+
+
+def _check_used(sweep: Sweep, points: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse an axis of the recipe that no recipe of the grid uses."""
+    for name in dict.fromkeys(RECIPE_AXES) & sweep.axes.keys():
+        if all(name in _recipe(point).unused() for point in points):
+            reason = _recipe(points[0]).unused()[name]
+            raise ValueError(f"axis {name} does nothing here: {reason}")

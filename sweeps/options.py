@@ -5,7 +5,7 @@ import dataclasses
 import os
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from llfc.connectivity.corrections import CORRECTIONS
@@ -15,7 +15,16 @@ from llfc.imagefolder import PREFIX
 from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES
-from llfc.specs import DEFAULT_MEASURES, Pair, Recipe, Trial
+from llfc.specs import (
+    DEFAULT_MEASURES,
+    NORMS,
+    OPTIMIZERS,
+    PRECISIONS,
+    SCHEDULES,
+    Pair,
+    Recipe,
+    Trial,
+)
 from sweeps.grid import DEFAULTS, RECIPE_AXES, trials_of
 from sweeps.settings import Settings
 from sweeps.sweep import Sweep
@@ -26,7 +35,7 @@ HELP = {
     "dataset": f"{', '.join(DATASETS)} or {PREFIX}PATH",
     "limit_train": "number of training images; none for all",
     "architecture": ", ".join(ARCHITECTURES),
-    "norm": "none, batch or layer; by default the architecture's usual one",
+    "norm": ", ".join(NORMS),
     "width": "multiple of the architecture's usual width; fractions allowed",
     "spawn_epoch": "epochs of the shared trunk; none for two independent networks",
     "seed": "a seed makes a pair",
@@ -40,6 +49,9 @@ HELP = {
     "limit_measured": "number of training images that matching, correction and the training curve"
     " use; none for all",
 }
+
+
+CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,9 +88,11 @@ def _parser(sweep: Sweep) -> argparse.ArgumentParser:
     hints = {**_hints(Recipe), **_hints(Trial), **_hints(Pair)}
     axes = parser.add_argument_group("axes: one value or several, every combination is a trial")
     for name in (*DEFAULTS, *RECIPE_AXES):
-        usual = sweep.axes.get(name, DEFAULTS.get(name))
-        text = HELP.get(name, f"of the recipe: {name.replace('_', ' ')}")
-        _add(axes, name, hints[name], f"{text} [{_shown(usual)}]", several=True)
+        usual = _usual(sweep, name)
+        text = HELP.get(name) or f"of the recipe: {name.replace('_', ' ')}"
+        if choices := CHOICES.get(name):
+            text += f", {', '.join(choices)}"
+        _add(axes, name, hints[name], f"{text} [{usual}]", several=True)
     measuring = parser.add_argument_group("measuring")
     for name in MEASURING:
         _add(measuring, name, hints[name], HELP[name], several=False)
@@ -163,9 +177,29 @@ def _without_none(hint: Any) -> Any:
     return hint
 
 
-def _shown(values: Sequence[Any] | None) -> str:
-    if values is None:
-        return "the recipe's"
-    return " ".join(
-        "none" if v is None else f"{v:g}" if isinstance(v, float) else str(v) for v in values
-    )
+def _usual(sweep: Sweep, name: str) -> str:
+    """The values of an axis where its option is not typed, as one would type them.
+
+    What depends on the architecture is called so, with its values in this sweep.
+    """
+    values = sweep.axes.get(name, DEFAULTS.get(name))
+    if name in RECIPE_AXES and values is None:
+        recipes = [trial.pair.recipe for trial in trials_of(sweep)]
+        return f"the recipe's: {_shown(dict.fromkeys(getattr(r, name) for r in recipes))}"
+    if name == "norm" and None in (values or ()):
+        norms = dict.fromkeys(trial.pair.norm for trial in trials_of(sweep))
+        return f"the architecture's: {_shown(norms)}"
+    return _shown(values or ())
+
+
+def _shown(values: Iterable[Any]) -> str:
+    return " ".join(map(_word, values))
+
+
+def _word(value: Any) -> str:
+    """`value` as it is typed."""
+    if isinstance(value, tuple):
+        return _shown(value) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

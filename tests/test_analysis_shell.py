@@ -1,5 +1,6 @@
 """Every table from the shell, on screen and as a file; what cannot be done is one line and 2."""
 
+import dataclasses
 import shutil
 
 import pandas as pd
@@ -69,6 +70,24 @@ def test_every_table_is_written_and_read_back(both: Runs, name, tmp_path):
         pd.testing.assert_series_equal(by_parquet[column], frame[column])
 
 
+@pytest.mark.parametrize("name", sorted(EXPORTS))
+def test_a_table_heeds_what_it_says_and_nothing_else(both: Runs, name):
+    read = set()
+
+    class Watched(Wishes):
+        def __getattribute__(self, field):
+            read.add(field)
+            return super().__getattribute__(field)
+
+    wishes = Watched(x="width", threshold=0.45)
+    read.clear()
+    export(both, name, wishes)
+    fields = {field.name for field in dataclasses.fields(Wishes)}
+    # What is asked for is checked whatever the table.
+    assert read & fields - {"barrier", "error"} == set(EXPORTS[name].heeds) - {"barrier", "error"}
+    assert set(EXPORTS[name].heeds) <= read
+
+
 def test_a_table_on_screen_and_what_it_leaves_out(uri, capsys):
     assert main(["table", "status", "--sweep", "architecture", "--tracking-uri", uri]) == 0
     said = capsys.readouterr()
@@ -98,6 +117,14 @@ def test_a_table_heeds_what_it_is_asked_for(uri, capsys, tmp_path):
         (["table", "roc", "--sweep", "width", "--barrier", "loss"], "unknown column 'loss': .*"),
         (["table", "onsets", "--sweep", "architecture"], "architecture must be an axis of num.*"),
         (["table", "layer-predictions", "--sweep", "width"], "architecture must have at least 2"),
+        (
+            ["table", "roc", "--by", "architecture", "--sweep", "width"],
+            "table roc does not heed --by: it heeds --barrier, --error, --threshold",
+        ),
+        (
+            ["table", "trials", "--permutations", "0", "--sweep", "width"],
+            "table trials does not heed --permutations: it heeds none of these options",
+        ),
         (["table", "partial", "--sweep", "width", "--given", "w"], "covariate must be a column"),
         (["table", "correlations", "--sweep", "width", "--by", "colour"], "by must be axes.*"),
         (["summary", "--sweep", "width", "--x", "colour"], "x must be an axis .*"),

@@ -1,5 +1,6 @@
 """The command line: every axis and setting is a typed option; bad input is one line and exit 2."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,17 @@ def test_measures_are_named_or_none():
     assert {(t.measures, t.probes) for t in trials_of(sweep, **measuring)} == {((), None)}
 
 
+def test_networks_that_only_an_unused_field_tells_apart_are_one():
+    words = "--optimizer adam sgd --momentum 0 0.9 --matching none --seed 0 --width 1"
+    _, sweep, _ = parse(WIDTH, words.split())
+    recipes = [trial.pair.recipe for trial in trials_of(sweep)]
+    assert [(r.optimizer, r.momentum) for r in recipes] == [
+        ("adam", 0.9),
+        ("sgd", 0.0),
+        ("sgd", 0.9),
+    ]
+
+
 @pytest.mark.parametrize("name", [*DEFAULTS, *RECIPE_AXES])
 def test_every_axis_is_an_option(name, capsys):
     option = f"--{name.replace('_', '-')}"
@@ -89,9 +101,40 @@ def test_every_axis_is_an_option(name, capsys):
     )
 
 
+def _defaults(sweep, capsys):
+    """What the help prints in brackets beside each axis."""
+    with pytest.raises(SystemExit):
+        parse(sweep, ["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    axes = said[said.index("axes:") : said.index("measuring:")]
+    return dict(re.findall(r"--([a-z-]+) [A-Z_]+ \[[A-Z_]+ \.\.\.\] .*?\[([^][]*)\]", axes))
+
+
+@pytest.mark.parametrize("sweep", SWEEPS.values(), ids=SWEEPS)
+def test_what_the_help_shows_as_default_is_the_default_when_typed(sweep, capsys):
+    defaults = _defaults(sweep, capsys)
+    assert set(defaults) == {name.replace("_", "-") for name in (*DEFAULTS, *RECIPE_AXES)}
+    for name, shown in defaults.items():
+        words = shown.rpartition(": ")[2].split()
+        several = shown.startswith("the") and len(words) > 1  # one an architecture
+        field = name.replace("-", "_")
+        if several or field in trials_of(sweep)[0].pair.recipe.unused():
+            continue
+        _, typed, _ = parse(sweep, [f"--{name}", *words])
+        assert trials_of(typed) == trials_of(sweep), (name, shown)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (
+            "--momentum 0.5 --optimizer adam",
+            "error: axis momentum does nothing here: only optimizer 'sgd' has momentum, got 'adam'",
+        ),
+        (
+            "--milestones 0.5 --schedule cosine",
+            "milestones does nothing here: only schedule 'step' has milestones, got 'cosine'",
+        ),
         (
             "--widht 1",
             "error: unknown option '--widht'",
