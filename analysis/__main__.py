@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nbclient.exceptions import CellExecutionError
 
@@ -77,7 +77,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    asked = {
+    asked: dict[str, Any] = {
         field.name: tuple(value) if isinstance(value, list) else value
         for field in fields(Wishes)
         if (value := getattr(options, field.name, None)) is not None
