@@ -15,6 +15,14 @@ from analysis.marks import MOST
 
 # What the numbers of a page are computed and drawn with.
 PACKAGES = ("llfc", "numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "matplotlib")
+# What each kind of entry means for a trial.
+LEFT_OUT_WORDS = {
+    "probe": "pass over modules whose output is no feature of single images",
+    "group": "match groups of units for which no feature was read",
+    "parameter": "hold parameters fixed that a symmetry might move",
+    "correction": "leave layers as they were blended that the correction is meant for",
+    "definition": "have values that rest on a definition, as where a feature is zero",
+}
 CHANCE = 0.9  # a network that errs as often as this share of chance is hardly trained
 
 
@@ -35,7 +43,12 @@ def warnings(runs: Runs) -> list[str]:
         lines.append(f"{runs.superseded} runs left out: a newer run of the same trial is used.")
     if runs.outdated:
         lines.append(f"{runs.outdated} runs left out: made by another version of the method.")
-    return [*lines, *_chance_warnings(runs.trials), *_code_warnings(runs.trials)]
+    return [
+        *lines,
+        *_chance_warnings(runs.trials),
+        *_left_out_warnings(runs.trials),
+        *_code_warnings(runs.trials),
+    ]
 
 
 def _chance_warnings(trials: pd.DataFrame) -> list[str]:
@@ -49,6 +62,20 @@ def _chance_warnings(trials: pd.DataFrame) -> list[str]:
         f"{count} trials have an end that is near chance (test error above {CHANCE:.0%} of that of"
         " always naming one class): a low barrier says nothing there."
     ]
+
+
+def _left_out_warnings(trials: pd.DataFrame) -> list[str]:
+    """A line for each kind of thing that results do not rest on; see `llfc.results.LeftOut`."""
+    lines = []
+    for kind, what in LEFT_OUT_WORDS.items():
+        counts = trials.get(f"left_out_{kind}", pd.Series(dtype=float)).fillna(0)
+        if concerned := int((counts > 0).sum()):
+            most = int(counts.max())
+            lines.append(
+                f"{concerned} of {len(trials)} trials {what} (at most {most} in one; each with its"
+                " reason in the run's tables/left_out.csv)."
+            )
+    return lines
 
 
 def _code_warnings(trials: pd.DataFrame) -> list[str]:

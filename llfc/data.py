@@ -147,17 +147,24 @@ def load_dataset(
     return full
 
 
-def resolve_dataset(name: str, cache: Path, *, progress: bool = False) -> str:
+def resolve_dataset(
+    name: str,
+    cache: Path,
+    *,
+    progress: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> str:
     """The name that says what is in the data set, wherever it lies; networks are named after it.
 
     `imagefolder:PATH` becomes `imagefolder:FOLDER@DIGITS`, of the folder's own name and a digest
     of its content, and from then on is loaded from `cache` alone. Other names are unchanged.
+    `progress` and `say` are `llfc.imagefolder.resolve_folder`'s.
 
     Raises:
         ValueError: if the name is unknown, or the folder does not hold images as it should.
     """
     if name.startswith(PREFIX):
-        return resolve_folder(name, cache, progress=progress)
+        return resolve_folder(name, cache, progress=progress, say=say)
     lookup("dataset", name, DATASETS)
     return name
 

@@ -13,10 +13,9 @@ import hashlib
 import json
 import os
 import re
-import sys
 import uuid
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,8 +65,20 @@ def load_folder(name: str, cache: Path) -> Arrays:
     return {**arrays, "num_classes": classes}
 
 
-def resolve_folder(name: str, cache: Path, *, progress: bool = False) -> str:
+def resolve_folder(
+    name: str,
+    cache: Path,
+    *,
+    progress: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> str:
     """The name of the image folder `name` by its content; decodes it if `cache` has it not.
+
+    Args:
+        name: `imagefolder:PATH`, or what this function made of it.
+        cache: folder of decoded image folders.
+        progress: whether to show a bar while it is decoded.
+        say: takes the line that says, once it is decoded, what was scaled, dropped or not used.
 
     Raises:
         ValueError: in one line, if the folder is not laid out as above, an image cannot be read,
@@ -87,8 +98,8 @@ def resolve_folder(name: str, cache: Path, *, progress: bool = False) -> str:
         return known
     arrays, seen = _decode(listing.pictures, size, progress=progress)
     resolved = f"{PREFIX}{_safe(folder.name)}@{_content_digest(arrays, listing.classes)}"
-    if progress:
-        print(_summary(folder, listing, arrays, seen), file=sys.stderr)
+    if say is not None:
+        say(_summary(folder, listing, arrays, seen))
     with _one_line(cache):
         with _written(_cached(resolved, cache)) as beside, beside.open("wb") as file:
             np.savez(file, allow_pickle=False, num_classes=len(listing.classes), **arrays)

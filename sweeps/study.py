@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from analysis.server import shown
@@ -103,7 +104,8 @@ def _resolved(sweep: Sweep, settings: Settings) -> Sweep:
     """The sweep with its image folders named by their content."""
     names = sweep.axes.get("dataset", DEFAULTS["dataset"])
     shown = sys.stderr.isatty()
-    resolved = [resolve_dataset(name, settings.cache, progress=shown) for name in names]
+    say = partial(print, file=sys.stderr)
+    resolved = [resolve_dataset(name, settings.cache, progress=shown, say=say) for name in names]
     return sweep.replace({"dataset": resolved})
 
 

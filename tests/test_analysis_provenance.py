@@ -1,10 +1,15 @@
 """What stands behind a page's numbers is said, and leads to the runs that they are from."""
 
 import dataclasses
+import html
 import re
 
-from analysis.provenance import provenance, trial_table, warnings
+import pytest
+
+from analysis.provenance import LEFT_OUT_WORDS, provenance, trial_table, warnings
 from analysis.report import page_of, render
+from analysis.summary import summary_text
+from llfc.results import LEFT_OUT
 from tests.fabricated import grid, runs_of
 
 ONE_WIDTH = grid(seed=[0, 1, 2], matching=["none", "weights"])
@@ -28,6 +33,19 @@ def test_ends_at_chance_are_said_to_be():
     assert "1 trials have an end that is near chance" in " ".join(warnings(poor))
     old = dataclasses.replace(poor, trials=poor.trials.drop(columns="test_error_chance"))
     assert not any("chance" in line for line in warnings(old))
+
+
+@pytest.mark.parametrize("kind", LEFT_OUT)
+def test_what_results_do_not_rest_on_is_said(kind):
+    """One line a kind, on the page and on the terminal; none where nothing was left out."""
+    runs = runs_of(ONE_WIDTH)
+    assert not any("left_out" in line for line in warnings(runs))
+    counts = [0.0, 3.0, 10.0, *[0.0] * (len(runs.trials) - 3)]
+    some = dataclasses.replace(runs, trials=runs.trials.assign(**{f"left_out_{kind}": counts}))
+    (line,) = [line for line in warnings(some) if "left_out" in line]
+    assert line.startswith(f"2 of {len(counts)} trials {LEFT_OUT_WORDS[kind]} (at most 10 in one;")
+    assert line in summary_text(some)
+    assert line in html.unescape(render(page_of(some)))
 
 
 def test_every_number_leads_to_the_runs_that_it_is_from(monkeypatch):
