@@ -192,6 +192,38 @@ def test_unused_and_tied_parameters():
     assert spec.frozen == tuple(f"unused.{end}: no graph uses it" for end in ("weight", "bias"))
 
 
+def test_what_the_derivation_did_not_see_is_said():
+    """Scalars and single entries too, and tensors that are in no state dict."""
+
+    class Hiding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.last = lin(3, 5), lin(5, 2)
+            self.layers = [lin(5, 5)]  # no submodule, so in no state dict
+            self.by_name = {"shift": torch.randn(5)}
+            self.scale = torch.randn(5)
+            self.register_buffer("table", torch.randn(5), persistent=False)
+            self.temperature = nn.Parameter(torch.ones(1))
+            self.register_buffer("unread", torch.tensor(1.0))
+            self.register_buffer("steps", torch.tensor(0))  # counts: no weight
+
+        def forward(self, x):
+            h = self.layers[0](self.stem(x)) * self.scale * self.table + self.by_name["shift"]
+            return self.last(h * torch.tensor([1.0, 1.0, 2.0, 2.0, 2.0]))
+
+    frozen = permutation_spec(Hiding(), torch.randn(2, 3)).frozen
+    outside = "the graph uses it as a constant, as it is not in the state dict"
+    assert {tuple(line.split(": ")) for line in frozen} == {
+        ("temperature", "no graph uses it"),
+        ("unread", "no graph uses it"),
+        ("layers[0].weight", outside),
+        ("layers[0].bias", outside),
+        ("by_name['shift']", outside),
+        ("scale", outside),
+        ("table", outside),
+    }
+
+
 def test_units_of_weights_made_of_parameters_are_as_few_as_of_parameters():
     """One for each entry of a weight would be four times as many at twice the width."""
 

@@ -97,8 +97,8 @@ class PermutationSpec:
             folded into one axis: read such a tensor through `fold`.
         features: group -> the modules whose output carries it, in forward order.
         frozen: a line for each thing that does not move though nothing shows that it must not:
-            what no graph uses, units that no product of groups moves; with strict=False also what
-            is not understood.
+            what no graph uses, tensors that the graph uses and the state dict does not hold, units
+            that no product of groups moves; with strict=False also what is not understood.
     """
 
     groups: dict[str, int]

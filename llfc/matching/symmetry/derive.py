@@ -27,6 +27,7 @@ from llfc.matching.symmetry.kernels import shape_kernels
 from llfc.matching.symmetry.layout import Layout, constant, pin, plain, settle
 from llfc.matching.symmetry.naming import forward_order, group_names, owner_at
 from llfc.matching.symmetry.outputs import module_outputs
+from llfc.matching.symmetry.outside import outside
 from llfc.matching.symmetry.placing import Placing
 from llfc.matching.symmetry.quotient import quotient
 from llfc.matching.symmetry.sharing import overlapping, shared_names
@@ -47,6 +48,7 @@ class Derivation:
     strict: bool
     units: Units = field(default_factory=Units)
     frozen: list[str] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.state: dict[str, Tensor] = self.model.state_dict()
@@ -81,14 +83,16 @@ class Derivation:
         shape_kernels(graph.graph, held)
         walk.run(graph.graph)
         self.frozen += walk.frozen
+        self.used |= {self.first[graph.held[name]] for name in graph.used & graph.held.keys()}
         return walk
 
     def unused(self) -> list[str]:
-        """Tensors that no graph has used."""
+        """Tensors that no graph has used; counters, which are no weights, aside."""
         return [
             name
             for name, layout in self.layouts.items()
-            if layout.raw and set(layout.slots()) & layout.space.free
+            if set(layout.slots()) & layout.space.free
+            or (name not in self.used and is_weight(self.state[name]))
         ]
 
     def freeze(self, name: str, reason: str) -> None:
@@ -170,6 +174,11 @@ class Derivation:
         return True
 
 
+def is_weight(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers that a network computes with; counters are whole numbers."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
 def permutation_spec(
     model: nn.Module, *example_inputs: Tensor, strict: bool = True
 ) -> PermutationSpec:
@@ -215,12 +224,17 @@ def derive(
 ) -> PermutationSpec:
     """The spec, not yet checked; see `permutation_spec`. The graph may be at hand already."""
     derivation = Derivation(model, strict)
-    walk = derivation.walk(graph or exported(model, example_inputs, training=False))
+    graph = graph or exported(model, example_inputs, training=False)
+    walk = derivation.walk(graph)
     if derivation.unused():
         with contextlib.suppress(ValueError):  # there may be no graph in train mode
             derivation.walk(exported(model, example_inputs, training=True), training=True)
     for name in derivation.unused():
         derivation.freeze(name, "no graph uses it")
+    derivation.frozen += [
+        f"{name}: the graph uses it as a constant, as it is not in the state dict"
+        for name in outside(model, graph.constants)
+    ]
     found, placing, axes = derivation.settled(walk)
     held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
     order = [g for g in forward_order(found) if placing.names[g] in held]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
+from llfc.matching.symmetry.calls import written
 from llfc.matching.symmetry.selfcheck import mode
 
 
@@ -25,6 +26,15 @@ class Graph:
     graph: fx.Graph
     held: dict[str, str]
     constants: dict[str, Tensor]
+
+    @property
+    def used(self) -> set[str]:
+        """The placeholders on which an output, or what the graph writes to, depends."""
+        live: set[fx.Node] = set()
+        for node in reversed(self.graph.nodes):
+            if node.op == "output" or node in live or any(written(node)):
+                live |= {node, *node.all_input_nodes}
+        return {node.name for node in live if node.op == "placeholder"}
 
 
 @contextlib.contextmanager
