@@ -3,13 +3,17 @@
 import ctypes
 import platform
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
 import torch
 from torch import nn
+from torch.backends import _FP32Precision
 
 WIDE = 512  # channels
+
+T = TypeVar("T")
 
 
 def fastest_layout(model: nn.Module) -> torch.memory_format:
@@ -27,28 +31,87 @@ def fastest_layout(model: nn.Module) -> torch.memory_format:
     return torch.channels_last if widths and not wide else torch.contiguous_format
 
 
-# How many are inside `whole_float32`, in all threads: the switch is one for the process.
-_inside, _outside, _switch = 0, True, threading.Lock()
+# All that lets float32 operations round their inputs: what others inherit first.
+_SWITCHES = tuple(
+    _FP32Precision(backend, operation)  # type: ignore[no-untyped-call]
+    for backend, operation in (
+        ("generic", "all"),
+        ("cuda", "all"),
+        ("mkldnn", "all"),
+        *((backend, name) for backend in ("cuda", "mkldnn") for name in ("matmul", "conv", "rnn")),
+    )
+)
+# How many are inside `whole_float32`, in all threads: the switches are one set for the process.
+_inside, _outside, _lock = 0, ExitStack(), threading.Lock()
 
 
 @contextmanager
 def whole_float32() -> Iterator[None]:
-    """Convolutions in float32 as IEEE has it: on a GPU, cuDNN else drops 13 of its 23 bits.
+    """Products, convolutions and recurrences in float32 as IEEE has it.
 
-    The switch comes back to what it was when the last of the threads that need it is out.
+    Otherwise a GPU may round what it multiplies to TF32, which drops 13 of 23 bits: cuDNN by
+    default, cuBLAS under `torch.set_float32_matmul_precision("high")`. A CPU may round to bfloat16,
+    under "medium"; both may under a caller's `torch.autocast`. The switches come back to what they
+    were when the last of the threads that need this is out.
     """
-    global _inside, _outside
-    with _switch:
+    global _inside
+    with _lock:
         if not _inside:
-            _outside, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+            _outside.enter_context(_tf32_disabled())
         _inside += 1
+    try:
+        with _autocast_disabled():
+            yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                _outside.close()
+
+
+@contextmanager
+def _autocast_disabled() -> Iterator[None]:
+    """This thread's, where there is any."""
+    with ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
+@contextmanager
+def _tf32_disabled() -> Iterator[None]:
+    """The switches off, and PyTorch's older ones with them: where both differ, reading them fails.
+
+    Older switches that contradict the newer ones already cannot be read, and stay off.
+    """
+    matmul, convolution = _older(torch.get_float32_matmul_precision), _older(_cudnn_allows)
+    before = []
+    for switch in _SWITCHES:
+        before.append(switch.fp32_precision)  # its own, as none is left that it could inherit
+        switch.fp32_precision = "none"
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        with _switch:
-            _inside -= 1
-            if not _inside:
-                torch.backends.cudnn.allow_tf32 = _outside
+        if matmul is not None:
+            torch.set_float32_matmul_precision(matmul)
+        if convolution is not None:
+            torch.backends.cudnn.allow_tf32 = convolution
+        for switch, value in zip(_SWITCHES, before, strict=True):
+            switch.fp32_precision = value
+
+
+def _older(read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except RuntimeError:
+        return None
+
+
+def _cudnn_allows() -> bool:
+    return torch.backends.cudnn.allow_tf32
 
 
 @contextmanager

@@ -11,22 +11,70 @@ from torch import nn
 
 from llfc.devices import fastest_layout, own_stream, whole_float32
 
-SWITCH = torch.backends.cudnn
+# How a program may let float32 be rounded, by the older and by the newer of PyTorch's switches.
+ASKED = {
+    "nothing": lambda: None,
+    "cudnn": lambda: setattr(torch.backends.cudnn, "allow_tf32", True),
+    "no cudnn": lambda: setattr(torch.backends.cudnn, "allow_tf32", False),
+    "cublas": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
+    "high": lambda: torch.set_float32_matmul_precision("high"),
+    "medium": lambda: torch.set_float32_matmul_precision("medium"),
+    "new cublas": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+    "new cudnn": lambda: setattr(torch.backends.cudnn, "fp32_precision", "tf32"),
+    "new onednn": lambda: setattr(torch.backends.mkldnn.conv, "fp32_precision", "bf16"),
+    "everything": lambda: setattr(torch.backends, "fp32_precision", "tf32"),
+}
+LEAVES = [
+    getattr(getattr(torch.backends, backend), operation)
+    for backend, operations in (("cudnn", ("conv", "rnn")), ("mkldnn", ("matmul", "conv", "rnn")))
+    for operation in operations
+]
 
 
-@pytest.fixture(params=[True, False])
-def before(request, monkeypatch):
-    monkeypatch.setattr(SWITCH, "allow_tf32", request.param)
-    return request.param
+def switches():
+    """What each kind of operation may do; the older switches as far as they can be read."""
+    found = [torch.backends.fp32_precision, torch.backends.cuda.matmul.fp32_precision]
+    found += [leaf.fp32_precision for leaf in LEAVES]
+    for older in (
+        torch.get_float32_matmul_precision,
+        lambda: torch.backends.cuda.matmul.allow_tf32,
+        lambda: torch.backends.cudnn.allow_tf32,
+    ):
+        try:
+            found.append(older())
+        except RuntimeError:  # as the two kinds of switches differ
+            found.append(None)
+    return found
+
+
+@pytest.fixture(params=ASKED)
+def before(request):
+    """The switches as they are when the context is entered."""
+    start, legacy = switches()[:-3], switches()[-3:]
+    ASKED[request.param]()
+    yield switches()
+    torch.set_float32_matmul_precision(legacy[0])
+    torch.backends.cudnn.allow_tf32 = legacy[2]
+    torch.backends.cudnn.fp32_precision = torch.backends.fp32_precision = "none"
+    for leaf, value in zip(
+        [torch.backends, torch.backends.cuda.matmul, *LEAVES], start, strict=True
+    ):
+        leaf.fp32_precision = value
+
+
+def is_whole():
+    """Whether no operation may round, by either kind of switches, which agree."""
+    found = switches()
+    return set(found[:-3]) <= {"none", "ieee"} and found[-3:] == ["highest", False, False]
 
 
 def test_float32_is_whole_inside_and_as_before_outside(before):
     with whole_float32(), whole_float32():
-        assert not SWITCH.allow_tf32
-    assert SWITCH.allow_tf32 == before
+        assert is_whole()
+    assert switches() == before
     with pytest.raises(ZeroDivisionError), whole_float32():
         _ = 1 / 0
-    assert SWITCH.allow_tf32 == before
+    assert switches() == before
 
 
 def test_a_thread_that_leaves_first_leaves_it_whole_for_the_other(before):
@@ -44,9 +92,28 @@ def test_a_thread_that_leaves_first_leaves_it_whole_for_the_other(before):
     with whole_float32():
         leave.set()
         assert left.wait(60)
-        assert not SWITCH.allow_tf32
+        assert is_whole()
     thread.join()
-    assert SWITCH.allow_tf32 == before
+    assert switches() == before
+
+
+def test_a_setting_that_is_inherited_goes_on_being_so():
+    torch.backends.fp32_precision = "tf32"
+    with whole_float32():
+        pass
+    torch.backends.fp32_precision = "none"
+    assert torch.backends.mkldnn.conv.fp32_precision == "none"
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"  # PyTorch's own default
+
+
+def test_a_callers_autocast_does_not_reach_in():
+    one, x = nn.Linear(3, 3), torch.ones(2, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        with whole_float32():
+            assert one(x).dtype == torch.float32
+            with torch.autocast("cpu", torch.bfloat16):
+                assert one(x).dtype == torch.bfloat16
+        assert one(x).dtype == torch.bfloat16
 
 
 def test_a_cpu_has_no_streams():
