@@ -15,12 +15,12 @@ from llfc.names import lookup
 
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
-NORMS = ("batch", "layer", "none")
+NORMS = ("batch", "group", "layer", "none")
 PRECISIONS = ("bfloat16", "float32")
 
 # Count the changes of method that move numbers: of how networks are trained, and of how pairs are
 # measured. Old networks, or old results alone, are then not reused.
-TRAINING, MEASURING = 3, 2
+TRAINING, MEASURING = 4, 2
 
 DEFAULT_MEASURES: tuple[str, ...] = ("conditions",)
 

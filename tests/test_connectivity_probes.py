@@ -27,7 +27,7 @@ def test_residual_networks_are_probed_at_stem_blocks_and_head():
     assert names(convnet(0), IMAGES) == ["relu", "block1", "block2", "head"]
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+@pytest.mark.parametrize("norm", ["none", "batch", "group", "layer"])
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 def test_our_own_architectures(architecture, norm):
     model = build(

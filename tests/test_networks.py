@@ -5,9 +5,12 @@ import math
 import pytest
 import torch
 from torch import nn
+from torchvision.models.convnext import LayerNorm2d
 
+import llfc
 from llfc.data import Dataset
 from llfc.networks.architectures import ARCHITECTURES, build, skeleton
+from llfc.networks.layers import image_norm, vector_norm
 from llfc.networks.recipes import default_recipe
 from llfc.networks.resnet import Block
 from llfc.networks.spawning import training_cost
@@ -18,7 +21,7 @@ ALL = [(name, norm) for name in ARCHITECTURES for norm in NORMS]
 SHAPES = [(1, 28, 28), (3, 32, 32)]
 
 
-def made(name, norm=None, *, width=1 / 16, shape=(1, 28, 28), seed=0, num_classes=7):
+def made(name, norm=None, *, width=1 / 8, shape=(1, 28, 28), seed=0, num_classes=7):
     return build(
         name,
         width=width,
@@ -64,13 +67,48 @@ def test_networks_can_be_exported(name, training):
 def test_norms_are_where_they_are_asked_for(name, norm):
     kinds = {
         "batch": (nn.BatchNorm1d, nn.BatchNorm2d),
-        "layer": (nn.LayerNorm, nn.GroupNorm),
+        "group": (nn.GroupNorm,),
+        "layer": (nn.LayerNorm,),
         "none": (),
     }
     model = made(name, norm)
     for other, types in kinds.items():
         found = [module for module in model.modules() if types and isinstance(module, types)]
         assert bool(found) == (other == norm and norm != "none")
+
+
+def test_layer_norm_is_over_the_channels_of_a_position_and_group_norm_over_positions_too():
+    images = 3 + 2 * torch.randn(4, 6, 5, 7, generator=stream(0, "images"), dtype=torch.float64)
+    layer, group = (image_norm(name, 6).double() for name in ("layer", "group"))
+    for norm in (layer, group):
+        nn.init.normal_(norm.weight, generator=stream(0, "scale"))
+        nn.init.normal_(norm.bias, generator=stream(0, "shift"))
+    theirs = LayerNorm2d(6, eps=layer.eps).double()
+    theirs.load_state_dict(layer.state_dict())
+    assert torch.equal(layer(images), theirs(images))
+    scale, shift = layer.weight.view(-1, 1, 1), layer.bias.view(-1, 1, 1)
+    for norm, dims in ((layer, 1), (group, (1, 2, 3))):
+        var, mean = torch.var_mean(images, dims, correction=0, keepdim=True)
+        plain = (images - mean) / (var + norm.eps).sqrt() * scale + shift
+        assert torch.allclose(norm(images), plain, rtol=0, atol=1e-12)
+
+
+def test_without_positions_layer_and_group_norm_are_one_function():
+    x = 3 + 2 * torch.randn(4, 6, generator=stream(0, "images"), dtype=torch.float64)
+    layer, group = (vector_norm(name, 6).double() for name in ("layer", "group"))
+    assert torch.allclose(layer(x), group(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_channels_of_a_normed_resnet_can_be_permuted(norm):
+    model = made("resnet20", norm).eval()
+    images = torch.randn(2, 1, 28, 28, generator=stream(0, "images"))
+    spec = llfc.permutation_spec(model, images)
+    assert len(spec.groups) == len(llfc.permutation_spec(made("resnet20").eval(), images).groups)
+    moved = made("resnet20", norm).eval()
+    moved.load_state_dict(spec.apply(spec.random(seed=0), model.state_dict()))
+    with torch.no_grad():
+        assert torch.allclose(moved(images), model(images), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -178,6 +216,11 @@ def test_large_images_take_the_stem_of_the_original():
     ("change", "line"),
     [
         ({"name": "resnet21"}, "unknown architecture 'resnet21'.*did you mean 'resnet"),
+        ({"name": "mlp", "norm": "layer", "width": 1e-6}, "norm 'layer' needs at least 2 units"),
+        (
+            {"name": "resnet20", "norm": "layer", "width": 1 / 16},
+            "norm 'layer' needs at least 2 units.*more width",
+        ),
         ({"norm": "bach"}, "unknown norm 'bach'.*did you mean 'batch'"),
         ({"width": 0.0}, "width must be a positive number, got 0.0"),
         ({"width": -1.0}, "width must be a positive number, got -1.0"),

@@ -31,7 +31,7 @@ def default_recipe(architecture: str, dataset: str, norm: str | None = None) -> 
         return _grey_perceptron() if dataset in GREY else _perceptron()
     if architecture == "resnet50" and dataset.startswith(PREFIX):
         return _many_images()
-    if norm == "layer" and dataset not in GREY:
+    if norm in ("group", "layer") and dataset not in GREY:
         return _layer_normed()
     recipe = _images(epochs=30 if dataset in GREY else 160, augment=dataset not in GREY)
     if norm == "none":
@@ -124,7 +124,7 @@ def _many_images() -> Recipe:
 
 
 def _layer_normed() -> Recipe:
-    """SGD to 0.1 over 5 epochs, then a cosine to zero at 250.
+    """SGD to 0.1 over 5 epochs, then a cosine to zero at 250; theirs is `layer`, not `group`.
 
     Reference:
         Ainsworth, Hayase & Srinivasa, Git Re-Basin: Merging Models modulo Permutation Symmetries,
