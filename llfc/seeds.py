@@ -12,6 +12,10 @@ import torch
 def stream(seed: int, name: str) -> torch.Generator:
     """A CPU generator for the stream `name` of what is seeded with `seed`.
 
+    What differs in seed or name is a stream of its own; a further one is asked for by a further
+    name, never by arithmetic on the seed, which is another trial's seed. PyTorch's generator takes
+    32 bits of a seed, so two given streams coincide once in four billion.
+
     >>> int(torch.randint(100, (), generator=stream(0, "init")))
     14
     >>> stream(0, "init").initial_seed() == stream(0, "order").initial_seed()

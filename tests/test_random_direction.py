@@ -8,7 +8,9 @@ import torch
 
 import llfc
 from llfc.connectivity.distances import weight_distance
+from llfc.connectivity.measures import random_direction as measure
 from llfc.connectivity.measures.random_direction import _moved
+from llfc.seeds import stream
 from tests.small import convnet, mlp, samples
 
 
@@ -39,7 +41,7 @@ def test_matching_brings_a_permuted_network_back():
 
 def test_every_parameter_moves_as_far_as_on_the_line():
     a, b = convnet(0), convnet(1)
-    moved = _moved(a, b, 0)
+    moved = _moved(a, b, stream(0, "x"))
     for x, y, z in zip(a.parameters(), b.parameters(), moved.parameters(), strict=True):
         assert torch.dist(x, z).item() == pytest.approx(torch.dist(x, y).item())
         assert not torch.equal(z, y)
@@ -62,6 +64,33 @@ def test_statistics_are_corrected_as_those_of_the_blends():
         for correction in ("none", "reset", "repair")
     }
     assert len({round(loss, 6) for loss in losses.values()}) == 3
+
+
+def directions(a, b, seed, monkeypatch):
+    """Where the measure goes from either end, as flat vectors."""
+    found = []
+
+    def spied(start, other, generator):
+        moved = _moved(start, other, generator)
+        found.append(flat(moved) - flat(start))
+        return moved
+
+    monkeypatch.setattr(measure, "_moved", spied)
+    controlled(a, b, seed=seed, correction="none")
+    return found
+
+
+def flat(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_no_two_directions_are_one(monkeypatch):
+    """Neither of two starts, nor of two seeds, nor of one's second start and the next's first."""
+    a, b = convnet(0), convnet(1)
+    found = torch.stack([d for seed in range(4) for d in directions(a, b, seed, monkeypatch)])
+    cosines = torch.nn.functional.cosine_similarity(found[:, None], found[None], dim=-1)
+    assert len(found) == 8
+    assert (cosines - torch.eye(8)).abs().max() < 0.3
 
 
 def test_a_seed_is_a_direction():

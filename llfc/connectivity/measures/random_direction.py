@@ -16,16 +16,16 @@ def random_direction(subject: Subject) -> Measured:
     """Loss and error half way from each end towards a random network.
 
     From each end, every parameter goes half as far as it is from A to B, in a Gaussian direction
-    of its own; so no layer moves more, or less, than it does to the midpoint of the line. Buffers
-    are corrected as those of the blends are. Where the loss is as low here as on the line, the low
-    barrier says how flat the valley is, and nothing of the line.
+    drawn for that seed and end alone; so no layer moves more, or less, than it does to the midpoint
+    of the line. Buffers are corrected as those of the blends are. Where the loss is as low here as
+    on the line, the low barrier says how flat the valley is, and nothing of the line.
 
     Costs two forward passes over the test data and two corrections of one position.
     """
     line = subject.line
     scores: list[Score] = []
-    for start, other in ((line.a, line.b), (line.b, line.a)):
-        end = _moved(start, other, subject.seed + len(scores))
+    for name, start, other in (("a", line.a, line.b), ("b", line.b, line.a)):
+        end = _moved(start, other, stream(subject.seed, f"random-direction/{name}"))
         half = Line(start, end, positions(3))
         half.correct(subject.correction(half, subject.statistics))
         scores.append(evaluate(half.at(1), subject.test))
@@ -38,10 +38,9 @@ def random_direction(subject: Subject) -> Measured:
 
 
 @torch.no_grad()
-def _moved(start: nn.Module, other: nn.Module, seed: int) -> nn.Module:
+def _moved(start: nn.Module, other: nn.Module, generator: torch.Generator) -> nn.Module:
     """`start` with every parameter moved at random, as far as it is from `other`'s."""
     moved = copy.deepcopy(start)
-    generator = stream(seed, "random-direction")
     for here, there in zip(moved.parameters(), other.parameters(), strict=True):
         direction = torch.randn(here.shape, generator=generator).to(here)
         size = torch.linalg.vector_norm(direction)
