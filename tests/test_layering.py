@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # A package stands for all its modules. Modules in one layer do not import one another.
 LAYERS = [
-    ["llfc.devices", "llfc.modules", "llfc.names", "llfc.seeds"],
+    ["llfc.devices", "llfc.imageaxis", "llfc.modules", "llfc.names", "llfc.seeds"],
     ["llfc.specs", "llfc.results"],
     ["llfc.imagelayout"],
     ["llfc.imagefolder", "llfc.batches"],

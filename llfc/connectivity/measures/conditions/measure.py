@@ -15,11 +15,12 @@ from llfc.connectivity.measures.conditions.commutativity import (
     Weights,
     commutativity,
 )
-from llfc.connectivity.measures.conditions.imageaxis import ImageAxis, image_axes
+from llfc.connectivity.measures.conditions.imageaxis import image_axes
 from llfc.connectivity.measures.conditions.operation import Activation, LinearMap, Operation
 from llfc.connectivity.measures.conditions.operations import hear_operations, operations
 from llfc.connectivity.measures.conditions.sums import Four, S, as_they_lie
 from llfc.connectivity.measures.subject import Measured, Subject
+from llfc.imageaxis import ImageAxis
 from llfc.results import TABLES, Table
 
 PAIRS = ("matched", "shuffled", "unmatched")
