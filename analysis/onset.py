@@ -1,26 +1,55 @@
 """From which width, or which spawn epoch, on are pairs connected?
 
 The onset of a seed is where its barrier falls below a threshold and stays there for all larger
-values of the axis: between the last value of the grid that is not connected and the next, on the
-straight line between their barriers, the axis taken as logarithmic, as grids are spaced.
+values of the axis. A grid cannot tell it exactly: it lies in a bracket, between the last value of
+the grid at which the pair is not connected and the first from which on it is. The barrier of a
+finite test set has a standard error, so near the threshold a pair is neither the one nor the other,
+and a trial that failed says nothing; both widen the bracket. The axis is taken as logarithmic, as
+grids are spaced.
 
-Reference:
+References:
     Frankle, Dziugaite, Roy & Carbin, Linear Mode Connectivity and the Lottery Ticket Hypothesis,
     ICML 2020. https://arxiv.org/abs/1912.05671: stable below 2 % of error.
+    Sun, The Statistical Analysis of Interval-censored Failure Time Data, Springer 2006.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from analysis.grid import layout, panels
-from analysis.over_seeds import SCALES, Floats, over_seeds
+from analysis.over_seeds import LEVEL, SCALES, Floats, over_seeds
 
 STABLE = 0.02
-# The mean barrier of the error rate is Frankle et al.'s instability.
+# The mean barrier of the error rate is Frankle et al.'s instability; and its standard error.
 INSTABILITY = "test_error_mean"
+NOISE = f"{INSTABILITY}_se"
+
+
+@dataclass(frozen=True)
+class Onset:
+    """The onset of one seed, in the unit of the axis.
+
+    Attributes:
+        at: where the barrier crosses the threshold for the last time, on the straight line between
+            two values of the grid; infinite if it is not below at the largest value that was
+            measured, minus infinite if it is below everywhere.
+        low: the lower end of the bracket: minus infinite if no value is known not to be connected.
+        high: the upper end; infinite if it is not known to be connected at the grid's end.
+        complete: whether the largest value of the grid was measured.
+        monotone: whether the barrier never rises above the threshold again once it was below.
+    """
+
+    at: float
+    low: float
+    high: float
+    complete: bool
+    monotone: bool
 
 
 def onsets(
@@ -35,17 +64,24 @@ def onsets(
     Args:
         trials: a row a trial.
         axis: "width", "spawn_epoch" or another axis of numbers, none negative; trials without a
-            value on it, as strangers have no spawn epoch, are left out.
-        barrier: a column; connected is where it is below `threshold`.
+            value on it, as independent pairs have no spawn epoch, are left out.
+        barrier: a column; connected is where it is below `threshold`. Of INSTABILITY the standard
+            error is known, if the trials have the column NOISE.
         threshold: in the column's unit.
 
     Returns:
-        A row a combination of the other axes in which `axis` varies: `group`; `onset`, the seeds'
-        mean on the logarithmic scale (of 1 + epoch, where there is a 0), with its 95 % interval
-        over seeds `low` and `high`; `seeds` that have an onset inside the grid; `never` and
-        `from_start`, the seeds that are not connected at the grid's end, and that are everywhere;
-        `note`. With such seeds there is no interval, as the onset is outside the grid there, and
-        `onset` is that of the others alone.
+        A row a combination of the other axes in which `axis` varies:
+
+        - `onset`: the seeds' mean on the logarithmic scale (of 1 + epoch, where there is a 0), NaN
+          where a seed has none inside the grid;
+        - `low` and `high`: an interval for that mean of new seeds. The lower end is that of the
+          95 % t interval over the seeds' lower bracket ends, the upper end that over their upper
+          ones, so the interval never promises more than the grid and the test set can tell; NaN
+          where there is no such end;
+        - `seeds`; how many of them are `never` connected (not at the grid's end), are connected
+          `from_start`, have an `unknown` end (the largest value failed or is missing there), and
+          are not `monotone`: connected at some value and not at a larger one;
+        - `note`: why a number is not there.
 
     Raises:
         ValueError: if the axis has fewer than two numbers in each combination, or other values,
@@ -57,10 +93,15 @@ def onsets(
     if not lines:
         raise ValueError(f"{axis} must have at least 2 numbers where all else is equal, got 1")
     scale = "log" if all((part[axis] > 0).all() for _, part in lines) else "log1p"
+    noise = NOISE if barrier == INSTABILITY and NOISE in trials else None
     rows = []
     for title, part in lines:
-        own = [_onset(seed, axis, barrier, threshold, scale) for _, seed in part.groupby("seed")]
-        rows.append({"group": title, **_together(np.array(own), scale)})
+        grid = np.sort(part[axis].unique()).astype(float)
+        own = [
+            onset_of(grid, *_barriers(seed, axis, barrier, noise, grid), threshold, scale)
+            for _, seed in part.groupby("seed")
+        ]
+        rows.append({"group": title, **_together(own, scale, grid)})
     return pd.DataFrame(rows)
 
 
@@ -79,15 +120,42 @@ def lines_along(trials: pd.DataFrame, axis: str) -> list[tuple[str, pd.DataFrame
     return [(title, part) for title, part in parts if part[axis].nunique() > 1]
 
 
-def crossing(places: Floats, barriers: Floats, threshold: float) -> float:
-    """Where `barriers` fall below `threshold` for good, on the line between two places.
+def onset_of(
+    places: Floats, barriers: Floats, noise: Floats, threshold: float, scale: str = "plain"
+) -> Onset:
+    """The onset of one seed.
 
-    Infinite if they are not below it at the end; minus infinite if they are everywhere.
+    Args:
+        places: the values of the grid, ascending, shape [P].
+        barriers: at each of them; NaN where nothing was measured, shape [P].
+        noise: the standard error of each barrier, shape [P]; connected, or not, is a pair whose
+            barrier is below, or above, the threshold by 1.96 of it.
+        threshold: below which a pair is connected.
+        scale: a name in SCALES: on which the crossing lies on a straight line.
 
-    >>> crossing(np.array([0.0, 1.0, 2.0]), np.array([0.5, 0.1, 0.0]), 0.3)
-    0.5
+    >>> onset_of(np.array([0.0, 1.0, 2.0]), np.array([0.5, 0.1, 0.0]), np.zeros(3), 0.3)
+    Onset(at=0.5, low=0.0, high=1.0, complete=True, monotone=True)
     """
-    above = np.flatnonzero(~(barriers < threshold))
+    margin = stats.norm.ppf((1 + LEVEL) / 2) * noise
+    known = ~np.isnan(barriers)
+    below = barriers < threshold
+    certain_not = np.flatnonzero(known & (barriers - margin >= threshold))
+    uncertain = np.flatnonzero(~(known & (barriers + margin < threshold)))
+    low = float(places[certain_not[-1]]) if len(certain_not) else -math.inf
+    if not len(uncertain):
+        high = float(places[0])
+    else:
+        after = int(uncertain[-1]) + 1
+        high = float(places[after]) if after < len(places) else math.inf
+    there = SCALES[scale].there(places[known])
+    at = _crossing(there, barriers[known], threshold)
+    at = float(SCALES[scale].back(np.array(at))) if math.isfinite(at) else at
+    order = below[known]
+    return Onset(at, low, high, bool(known[-1]), not (order[:-1] & ~order[1:]).any())
+
+
+def _crossing(places: Floats, barriers: Floats, threshold: float) -> float:
+    above = np.flatnonzero(barriers >= threshold)
     if not len(above):
         return -math.inf
     last = int(above[-1])
@@ -97,21 +165,60 @@ def crossing(places: Floats, barriers: Floats, threshold: float) -> float:
     return float(places[last] + share * (places[last + 1] - places[last]))
 
 
-def _onset(rows: pd.DataFrame, axis: str, barrier: str, threshold: float, scale: str) -> float:
-    """The onset of one seed, on the axis's own scale; of several trials at a place, the worst."""
-    worst = rows.groupby(axis)[barrier].max().sort_index()
-    places = SCALES[scale].there(worst.index.to_numpy(dtype=float))
-    at = crossing(places, worst.to_numpy(dtype=float), threshold)
-    return float(SCALES[scale].back(np.array(at))) if math.isfinite(at) else at
+def _barriers(
+    rows: pd.DataFrame, axis: str, barrier: str, noise: str | None, grid: Floats
+) -> tuple[Floats, Floats]:
+    """The barrier of one seed at each value of the grid, and its standard error.
+
+    Of several trials at a place, the one with the highest barrier.
+    """
+    worst = rows.sort_values(barrier).groupby(axis).tail(1).set_index(axis).reindex(grid)
+    errors = np.zeros(len(grid)) if noise is None else worst[noise].fillna(0).to_numpy(dtype=float)
+    return worst[barrier].to_numpy(dtype=float), errors
 
 
-def _together(own: Floats, scale: str) -> dict[str, Any]:
-    inside = own[np.isfinite(own)]
-    found = over_seeds(inside, scale).columns("onset")
-    outside = {"never": int((own == math.inf).sum()), "from_start": int((own == -math.inf).sum())}
-    if sum(outside.values()):
-        never, always = outside.values()
-        note = f"no interval: of {len(own)} seeds {never} never connected, {always} from the start"
-        found |= {"low": math.nan, "high": math.nan, "note": note}
-    del found["p"]  # that an onset is at 1 is no question
-    return {**found, **outside}
+def _together(own: Sequence[Onset], scale: str, grid: Floats) -> dict[str, Any]:
+    # An axis that begins at 0 has no smaller value: connected there, the onset is 0.
+    start = 0.0 if grid[0] == 0 else math.nan
+    at = np.array([start if one.at == -math.inf else one.at for one in own])
+    inside = np.isfinite(at)
+    counts = {
+        "seeds": len(own),
+        "never": sum(one.at == math.inf and one.complete for one in own),
+        "from_start": sum(one.at == -math.inf for one in own),
+        "unknown": sum(not one.complete for one in own),
+        "not_monotone": sum(not one.monotone for one in own),
+    }
+    low = _end([start if one.low == -math.inf else one.low for one in own], scale, "low")
+    high = _end([one.high for one in own], scale, "high")
+    value = over_seeds(at, scale).value if inside.all() else math.nan
+    return {"onset": value, "low": low, "high": high, **counts, "note": _note(counts, low, high)}
+
+
+def _end(ends: Sequence[float], scale: str, which: str) -> float:
+    """The lower or upper end of the interval, from the seeds' bracket ends; NaN if there is none.
+
+    Seeds in one bracket differ by less than the grid tells: then the bracket's end is the end.
+    """
+    if not np.isfinite(ends).all():
+        return math.nan
+    found = over_seeds(ends, scale, possible=(0.0, math.inf))
+    if np.ptp(ends) == 0:
+        return float(ends[0])
+    return float(getattr(found, which))
+
+
+def _note(counts: dict[str, int], low: float, high: float) -> str:
+    seeds = counts["seeds"]
+    words = {
+        "never": "not connected at the grid's end",
+        "from_start": "connected from its start on",
+        "unknown": "without a result at its end",
+    }
+    odd = [f"{counts[kind]} {word}" for kind, word in words.items() if counts[kind]]
+    said = [f"of {seeds} seeds {', '.join(odd)}"] if odd else []
+    if counts["not_monotone"]:
+        said.append(f"{counts['not_monotone']} connected at a value and not at a larger one")
+    if math.isnan(low) and math.isnan(high) and not odd:
+        said.append("no interval: too few seeds, or too near the threshold for this test set")
+    return "; ".join(said)

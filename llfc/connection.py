@@ -202,6 +202,7 @@ def _connection(
         "llfc_zero_features": float(on_test.zeros),
         "lemma1_slack": lemma1_slack(on_test.error),
         "test_error_chance": on_test.logits.chance(),
+        "test_error_mean_se": on_test.logits.instability_se(),
         **logit_scalars(decomposition, ensemble, on_test.logits.disagreement()),
         **_distances(subject),
     }

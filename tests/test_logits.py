@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from scipy.special import logsumexp, softmax
 
 import llfc
@@ -51,6 +52,18 @@ def test_the_parts_are_what_they_are_defined_as_and_sum_to_the_excess(parts):
         table["d"] - table["j"] - table["e"], table["excess"], rtol=0, atol=1e-12
     )
     assert (table["j"] >= 0).all()
+
+
+@pytest.mark.parametrize("parts", [1, 7])
+def test_the_barriers_standard_error_is_that_of_a_paired_difference(parts):
+    logits, labels = drawn()
+    wrong = (logits.argmax(-1) != labels).numpy().astype(float)
+    above = wrong - (wrong[0] + wrong[-1]) / 2
+    highest = above[above.mean(1).argmax()]
+    expected = stats.sem(highest, ddof=0)
+    assert sums_of(logits, labels, parts).instability_se() == pytest.approx(expected)
+    alike = logits[:1].expand(len(ALPHA), -1, -1)
+    assert sums_of(alike, labels, parts).instability_se() == 0
 
 
 def test_linear_logits_lie_below_the_chord_by_j():

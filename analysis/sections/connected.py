@@ -1,14 +1,16 @@
 """Where are pairs connected, and does LLFC hold in the same trials?"""
 
+import math
+
 import pandas as pd
 
 from analysis.agreement import LLFC_THRESHOLDS, agreements, roc, roc_area
 from analysis.columns import LLFC, label, phrase
 from analysis.grid import name
-from analysis.onset import INSTABILITY, STABLE, lines_along, onsets
-from analysis.sections.part import SEEDS, Findings, Part, Table, basis
+from analysis.onset import INSTABILITY, NOISE, STABLE, lines_along, onsets
+from analysis.sections.part import Findings, Part, Table, basis
 from analysis.statistics_figures import agreement_figure, forest_figure
-from analysis.tables import estimate, estimates, told
+from analysis.tables import estimate, estimates, plain, told
 
 AXES = ("width", "spawn_epoch")
 HOLDS = f"LMC holds where {phrase(INSTABILITY)} is below {100 * STABLE:g} % (Frankle et al. 2020)"
@@ -39,30 +41,28 @@ def onset(findings: Findings) -> Part | None:
         {
             "axis": found["axis"],
             "group": rows["label"],
-            "onset (95 % interval)": estimates(found, "onset"),
-            "seeds with an onset": found["seeds"],
-            "never": found["never"],
-            "from the start": found["from_start"],
+            "onset (interval)": [_onset(*row) for row in found[ENDS].to_numpy()],
+            "seeds": found["seeds"],
             "note": found["note"],
         }
     )
+    noise = NOISE_KNOWN if NOISE in trials else NOISE_UNKNOWN
     return Part(
         key="onset",
         title=title,
         figure=drawn,
         caption=(
             f"{HOLDS}. The onset of a seed is where it begins to hold for all larger values of the"
-            f" axis, between two values of the grid on the straight line of a logarithmic axis."
-            f" {SEEDS} {basis(trials)}"
+            " axis, between two values of the grid on the straight line of a logarithmic axis."
+            f" {INTERVAL} {noise} {basis(trials)}"
         ),
         tables=[
             Table(
                 key="onset",
                 frame=shown,
                 caption=(
-                    "Onset, in the unit of the axis; in how many seeds there is none inside the"
-                    " grid, as pairs are never connected, or from its start on. With such seeds"
-                    f" there is no interval. {HOLDS}."
+                    f"Onset, in the unit of the axis, averaged over seeds. {INTERVAL} Where a seed"
+                    f" has no onset inside the grid, only an end of it can be given. {HOLDS}."
                 ),
                 numbers=found,
             )
@@ -127,4 +127,29 @@ def agreement(findings: Findings) -> Part | None:
     )
 
 
+def _onset(value: float, low: float, high: float) -> str:
+    """An onset with its interval, or the side of it that is known.
+
+    >>> _onset(1.5, 1.0, 2.0), _onset(math.nan, 2.0, math.nan), _onset(math.nan, math.nan, 0.5)
+    ('1.50 (1.00 to 2.00)', 'above 2.00', 'below 0.50')
+    """
+    if math.isnan(low) != math.isnan(high):
+        side = f"above {plain(low)}" if math.isnan(high) else f"below {plain(high)}"
+        return side if math.isnan(value) else f"{plain(value)} ({side})"
+    if math.isnan(value) and not math.isnan(low):
+        return f"{plain(low)} to {plain(high)}"
+    return estimate(value, low, high)
+
+
+ENDS = ["onset", "low", "high"]
+INTERVAL = (
+    "A seed's onset is known no closer than between the last value of the grid at which the pair is"
+    " not connected and the first from which on it is; the interval runs from the lower end of the"
+    " 95 % interval over seeds (Student's t) of the former to the upper end of that of the latter."
+)
+NOISE_KNOWN = (
+    "A pair whose barrier is within 1.96 standard errors of the threshold, as the test set is a"
+    " sample, counts as neither."
+)
+NOISE_UNKNOWN = "The standard error of the barriers was not recorded and is not in the interval."
 COUNTS = ["both", "lmc_only", "llfc_only", "neither"]

@@ -2,6 +2,7 @@
 
 # Shape suffixes: P = positions on the line, N = images of a batch, C = classes, B = bins.
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,8 @@ class LogitSums:
             hits, shape [4, B].
         disagreed: number of images that A and B put into different classes.
         labels: number of images of each class, shape [C].
+        above: of each image and position, whether the network errs there, less the mean of whether
+            A and B do: sums and sums of squares, shape [2, P].
 
     Reference:
         Bae 2026, for the identity; re-derived here.
@@ -51,6 +54,7 @@ class LogitSums:
     bins: Tensor
     disagreed: Tensor
     labels: Tensor
+    above: Tensor
 
     @staticmethod
     def of(alpha_P: Tensor, logits_PNC: Tensor, labels_N: Tensor) -> "LogitSums":
@@ -79,6 +83,7 @@ class LogitSums:
             bins=gaps.scatter_add_(1, bins, confidence - hits.double()),
             disagreed=(a.argmax(-1) != b.argmax(-1)).sum(),
             labels=torch.bincount(labels_N.long(), minlength=z.shape[-1]),
+            above=_above(z, labels_N),
         )
 
     def merged(self, other: "LogitSums") -> "LogitSums":
@@ -91,6 +96,7 @@ class LogitSums:
             self.bins + other.bins,
             self.disagreed + other.disagreed,
             self.labels + other.labels,
+            self.above + other.above,
         )
 
     def decomposition(self, alpha: Array, loss: Array) -> Table:
@@ -116,6 +122,17 @@ class LogitSums:
             "error": (self.wrong.double() / self.count).cpu().numpy(),
             "ece": (self.bins.abs().sum(1) / self.count).cpu().numpy(),
         }
+
+    def instability_se(self) -> float:
+        """The standard error of the mean barrier of the error rate, as the images are a sample.
+
+        The networks are evaluated on the same images, so it is that of a paired difference: of the
+        mean over images of whether the network where the barrier is highest errs, less the mean of
+        whether A and B do. Two networks that err on the same images have the standard error 0.
+        """
+        means, squares = (self.above / self.count).cpu()
+        at = int(means.argmax())
+        return math.sqrt(max(0.0, float(squares[at] - means[at].square())) / self.count)
 
     def disagreement(self) -> float:
         """Share of images that A and B put into different classes."""
@@ -144,6 +161,12 @@ def logit_scalars(decomposition: Table, ensemble: Table, disagreement: float) ->
     last = names.index("ensemble")
     found |= {f"ensemble_{k}": float(_column(ensemble, k)[last]) for k in ("loss", "error")}
     return found
+
+
+def _above(z: Tensor, labels_N: Tensor) -> Tensor:
+    wrong_PN = (z.argmax(-1) != labels_N).double()
+    above_PN = wrong_PN - (wrong_PN[0] + wrong_PN[-1]) / 2
+    return torch.stack([above_PN, above_PN.square()]).sum(-1)
 
 
 def _parts(alpha_P: Tensor, z: Tensor, labels_N: Tensor) -> Tensor:
