@@ -136,12 +136,8 @@ def test_an_axis_has_an_onset_only_where_it_varies():
 
 
 def test_seeds_outside_the_grid_are_counted_and_leave_no_onset():
-    barriers = [
-        [0.5, 0.5, 0.5, 0.5],
-        [0.0, 0.0, 0.0, 0.0],
-        [0.5, 0.0, 0.0, 0.0],
-        [0.5, 0.0, 0.4, 0],
-    ]
+    never, always = [0.5] * 4, [0.0] * 4
+    barriers = [never, always, [0.5, 0.0, 0.0, 0.0], [0.5, 0.0, 0.4, 0.0]]
     row = onsets(sweep("width", WIDTHS, barriers), "width").iloc[0]
     assert (row["seeds"], row["never"], row["from_start"], row["not_monotone"]) == (4, 1, 1, 1)
     assert row[["onset", "low", "high"]].isna().all()
