@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.dist_dependence_measures import distance_correlation
 
 from analysis.grid import name, panels
 from analysis.over_seeds import Estimate, Floats, over_seeds
 from analysis.pairs import count_pairs, counted_once
-from analysis.permutations import permutation_p
+from analysis.permutations import Permuted, permutation_test
 
 # Of three points, ranks have four correlations in all, and Fisher's z no finite variance.
 LEAST_TRIALS = 4
@@ -42,6 +41,12 @@ class Method:
     signed: bool = True
 
 
+def _distance_correlation(x: Floats, y: Floats) -> float:
+    from dcor import distance_correlation  # loads numba, which takes seconds
+
+    return float(distance_correlation(x, y))
+
+
 METHODS: Mapping[str, Method] = {
     # Whether the order is the same; any monotone relation counts in full.
     "Spearman": Method(
@@ -63,7 +68,7 @@ METHODS: Mapping[str, Method] = {
     # Whether there is any relation at all; 0 only if none (Székely, Rizzo & Bakirov, Measuring and
     # Testing Dependence by Correlation of Distances, Annals of Statistics 35, 2007).
     "distance": Method(
-        statistic=lambda x, y: float(distance_correlation(x, y)),
+        statistic=_distance_correlation,
         signed=False,
     ),
 }
@@ -99,7 +104,7 @@ def correlations(
         - `within`: within a seed, averaged over `seeds` on Fisher's z scale; `low` and `high`, its
           95 % interval over seeds; `p`, of the t test over seeds that it is zero;
         - `p_permuted`: how often pairs exchanged at random go together as closely; see
-          `analysis.permutations`;
+          `analysis.permutations`; `permuted`, the trials that it rests on;
         - the numbers of `trials`, `pairs` and `seeds`; `left_out`, the trials that the method
           cannot use (not finite, or not positive under a logarithm); `repeats`, those that count
           once with another of their pair (see `analysis.pairs.counted_once`); `note`, why a number
@@ -174,14 +179,19 @@ def _correlate(
         columns["note"] = note
     elif not within.seeds:
         columns["note"] = f"no interval: no seed has {LEAST_TRIALS} trials that differ"
-    p_permuted = math.nan
+    permuted = Permuted(math.nan, 0)
     if permutations and not math.isnan(within.value):
         # Exchanging whole pairs needs the whole grid; a repeat moves with its pair.
-        p_permuted = permutation_p(fine, x, y, METHODS[method].statistic, permutations, seed)
+        statistic = METHODS[method].statistic
+        permuted = permutation_test(fine, x, y, statistic, permutations, seed)
+        if math.isnan(permuted.p):
+            why = f"no permutation test: {permuted.trials} trials of pairs that can be exchanged"
+            columns["note"] = "; ".join(filter(None, (str(columns["note"]), why)))
     return {
         "value": value,
         **columns,
-        "p_permuted": p_permuted,
+        "p_permuted": permuted.p,
+        "permuted": permuted.trials,
         "trials": len(used),
         "pairs": count_pairs(used),
         "seeds": used["seed"].nunique(),

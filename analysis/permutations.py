@@ -17,34 +17,52 @@ Reference:
 
 # Shape suffixes: S = seeds, P = pairs of networks of a seed, T = trials of a pair.
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
-from analysis.over_seeds import Floats
-from analysis.pairs import pair_columns, trial_columns
+from analysis.over_seeds import ROUNDING, Floats
+from analysis.pairs import FINENESS, measured_once, numbered, pair_columns, trial_columns
 
-# Of three pairs there are six orders, and no p below 1/6.
-LEAST_PAIRS = 4
+# Of fewer orders, as of three pairs, no p is below 1/24.
+LEAST_ORDERS = 24
 
 
-def permutation_p(
+@dataclass(frozen=True)
+class Permuted:
+    """What a permutation test found.
+
+    Attributes:
+        p: the two-sided p value; NaN if there are fewer than LEAST_ORDERS orders.
+        trials: how many trials it rests on: those of cells of the grid that every seed has, of
+            pairs that can be exchanged with another.
+    """
+
+    p: float
+    trials: int
+
+
+def permutation_test(
     trials: pd.DataFrame,
     x: str,
     y: str,
     statistic: Callable[[Floats, Floats], float],
     permutations: int = 999,
     seed: int = 0,
-) -> float:
+) -> Permuted:
     """How often exchanged pairs go together, in mean over seeds, at least as closely as these.
 
     The two-sided p value of `statistic` within seeds; the smallest there is, is one over the number
     of orders of a seed's pairs, or 1 / (permutations + 1) if those are more and drawn at random.
-    Only cells of the grid that every seed has are used.
+    Only cells of the grid that every seed has are used. Pairs are exchanged with those that have
+    trials of the same kinds (matchings, corrections, ...); a pair alone of its kind stays, and
+    says nothing. Of trials that differ in nothing but how finely they were measured, or were
+    logged twice, one is used.
 
     Args:
         trials: a row a trial.
@@ -53,58 +71,57 @@ def permutation_p(
         statistic: how closely two columns go together.
         permutations: how many, at most.
         seed: of the draws.
-
-    Returns:
-        p, or NaN if the seeds have fewer than LEAST_PAIRS pairs in common.
     """
-    x_SPT, y_SPT = _cube(trials, x, y)
-    pairs = x_SPT.shape[1]
-    if pairs < LEAST_PAIRS:
-        return math.nan
+    blocks = _blocks(trials, x, y)
+    used = sum(block.size for block, _ in blocks)
+    sizes = [block.shape[1] for block, _ in blocks]
+    orders = math.prod(math.factorial(size) for size in sizes)
+    if orders < LEAST_ORDERS:
+        return Permuted(math.nan, used)
 
-    def closeness(order: NDArray[np.integer]) -> float:
-        found = [
-            statistic(moved.ravel(), still.ravel())
-            for moved, still in zip(x_SPT[:, order], y_SPT, strict=True)
-        ]
+    def closeness(moved: Sequence[NDArray[np.integer]]) -> float:
+        x_SN = np.hstack([_flat(b[:, m]) for (b, _), m in zip(blocks, moved, strict=True)])
+        y_SN = np.hstack([_flat(still) for _, still in blocks])
+        found = [statistic(*pair) for pair in zip(x_SN, y_SN, strict=True)]
         return abs(float(np.mean(found)))
 
-    test = stats.permutation_test(
-        (np.arange(pairs),),
-        closeness,
-        permutation_type="pairings",
-        vectorized=False,
-        n_resamples=permutations,
-        alternative="greater",
-        rng=np.random.default_rng(seed),
-    )
-    return float(test.pvalue)
+    reached = closeness([np.arange(size) for size in sizes]) * (1 - ROUNDING)
+    if orders <= permutations:
+        every = itertools.product(*(itertools.permutations(range(size)) for size in sizes))
+        found = [closeness([np.array(part) for part in order]) for order in every]
+        return Permuted(float(np.mean(np.array(found) >= reached)), used)
+    rng = np.random.default_rng(seed)
+    drawn = [closeness([rng.permutation(size) for size in sizes]) for _ in range(permutations)]
+    count = int((np.array(drawn) >= reached).sum())
+    return Permuted((count + 1) / (permutations + 1), used)
 
 
-def _cube(trials: pd.DataFrame, x: str, y: str) -> tuple[Floats, Floats]:
-    """Both columns by seed, pair and trial of a pair, shape [S, P, T]: cells all seeds have."""
-    cells = [column for column in pair_columns(trials) if column != "seed"]
-    keys = ["seed", "pair", "trial"]
+def _blocks(trials: pd.DataFrame, x: str, y: str) -> list[tuple[Floats, Floats]]:
+    """Both columns of the pairs that can be exchanged with one another, each of shape [S, P, T]."""
+    once = measured_once(trials)
+    cells = [column for column in pair_columns(once) if column != "seed"]
+    kinds = [column for column in trial_columns(once) if column not in FINENESS]
     rows = pd.DataFrame(
         {
-            "seed": trials["seed"],
-            "pair": _number(trials, cells),
-            "trial": _number(trials, trial_columns(trials)),
-            "x": trials[x],
-            "y": trials[y],
+            "seed": once["seed"],
+            "pair": numbered(once, cells),
+            "trial": numbered(once, kinds),
+            "x": once[x],
+            "y": once[y],
         }
-    ).sort_values(keys)
+    ).sort_values(["seed", "pair", "trial"])
     seeds = rows["seed"].nunique()
     rows = rows[rows.groupby(["pair", "trial"])["seed"].transform("nunique") == seeds]
-    each = rows["trial"].nunique()
-    rows = rows[rows.groupby("pair")["trial"].transform("nunique") == each]
-    shape = (seeds, -1, max(each, 1))
-    found = (rows[column].to_numpy(dtype=float).reshape(shape) for column in ("x", "y"))
-    return next(found), next(found)
+    # Which trials a pair has, as a seed has them.
+    each = rows.groupby("pair")["trial"].agg(lambda of: tuple(sorted(set(of))))
+    found = []
+    for kind, pairs in each.groupby(each):
+        if len(pairs) > 1:
+            part = rows[rows["pair"].isin(pairs.index)]
+            shape = (seeds, len(pairs), len(kind))
+            found.append(tuple(part[c].to_numpy(dtype=float).reshape(shape) for c in ("x", "y")))
+    return found
 
 
-def _number(trials: pd.DataFrame, columns: list[str]) -> NDArray[np.integer]:
-    """A number for each row, the same where all `columns` are."""
-    if not columns:
-        return np.zeros(len(trials), dtype=int)
-    return trials.groupby(columns, dropna=False).ngroup().to_numpy()
+def _flat(of_SPT: Floats) -> Floats:
+    return of_SPT.reshape(len(of_SPT), -1)

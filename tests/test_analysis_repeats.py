@@ -56,6 +56,19 @@ def test_what_differs_in_one_number_is_no_repeat(repeated):
     assert len(counted_once(moved, BARRIER, LLFC)) == len(moved)
 
 
+@pytest.mark.parametrize("coarser", [{"alphas": 5}, {"limit_test": 100}, {"measures": ()}])
+def test_a_line_measured_again_more_coarsely_counts_once(plain, coarser):
+    """Its numbers differ a little, as another grid of positions finds another maximum."""
+    again = plain.trials.assign(run_id="again", **{BARRIER: plain.trials[BARRIER] * 0.99})
+    for name, value in coarser.items():
+        again[name] = [value] * len(again)
+    for both in ([plain.trials, again], [again, plain.trials]):
+        pooled = pd.concat(both, ignore_index=True)
+        once = counted_once(pooled, BARRIER, LLFC)
+        assert set(once["run_id"]) == set(plain.trials["run_id"])
+        assert len(once) == len(plain.trials)
+
+
 def test_correlations_are_those_without_repeats(plain, repeated):
     once = correlations(plain.trials, LLFC, BARRIER)
     many = correlations(repeated, LLFC, BARRIER, by=["matching"])
