@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.grid import name, panels
-from analysis.over_seeds import Estimate, Floats, over_seeds
+from analysis.over_seeds import ROUNDING, Estimate, Floats, over_seeds
 from analysis.pairs import count_pairs, counted_once
 from analysis.permutations import Permuted, permutation_test
 
@@ -30,7 +30,8 @@ class Method:
     Attributes:
         statistic: from two columns of one length to a number in [-1, 1].
         positive: whether it takes positive values only, as logarithms do.
-        step: of n trials, how far below 1 the next value is; 0 if values are continuous.
+        step: of n trials without ties, how far below 1 the next value is; 0 if values are
+            continuous.
         signed: whether it is zero on average where nothing goes together; if not, being zero
             cannot be tested by t, only by permutation.
     """
@@ -135,16 +136,31 @@ def within_seeds(trials: pd.DataFrame, x: str, y: str, method: str) -> Estimate:
     """
     groups = [rows.to_numpy(dtype=float) for _, rows in trials[[x, y]].groupby(trials["seed"])]
     found = np.array([correlation(values, method) for values in groups])
-    steps = np.array([METHODS[method].step(max(len(v), LEAST_TRIALS)) for v in groups])
     if len(found) and np.nanmin(found, initial=1) == np.nanmax(found, initial=-1):
         return over_seeds(found, "fisher")  # there is no interval, and 1 may be 1
+    tied = any(len(np.unique(column)) < len(column) for values in groups for column in values.T)
+    steps = np.array([step(method, max(len(v), LEAST_TRIALS), tied=tied) for v in groups])
     return over_seeds(clip(found, steps), "fisher")
 
 
+def step(method: str, count: int, *, tied: bool) -> float:
+    """How far below 1 the next value of the method's statistic over `count` trials is.
+
+    A single tie, in one column of otherwise equal order, takes less off Spearman's rho and
+    Kendall's tau-b than two exchanged neighbours do: both become the root of 1 - step / 2.
+    """
+    whole = METHODS[method].step(count)
+    return 1 - math.sqrt(1 - whole / 2) if tied else whole
+
+
 def clip(found: Floats, steps: Floats | float) -> Floats:
-    """Perfect correlations half a step below 1, so that Fisher's z of them is finite."""
-    most = 1 - np.asarray(steps) / 2
-    return np.clip(found, -most, most)
+    """Perfect correlations half a step below 1, so that Fisher's z of them is finite.
+
+    A perfect one stands for all that the ranks of so few trials would round to it. The others are
+    left as they are: none is nearer to 1 than a step.
+    """
+    perfect = np.abs(found) > 1 - ROUNDING
+    return np.where(perfect, np.sign(found) * (1 - np.asarray(steps) / 2), found)
 
 
 def correlation(values: Floats, method: str) -> float:

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
-from analysis.correlations import METHODS, correlations
+from analysis.correlations import METHODS, clip, correlations, step
 from analysis.over_seeds import over_seeds
 from analysis.pairs import count_networks, count_pairs
 from tests.fabricated import grid, runs_of, width_grid
@@ -80,6 +80,45 @@ def test_a_step_is_the_distance_of_perfect_ranks_from_the_next(method, count):
     swapped = order[[1, 0, *range(2, count)]]
     next_best = METHODS[method].statistic(order, swapped)
     assert 1 - next_best == pytest.approx(METHODS[method].step(count))
+
+
+@pytest.mark.parametrize("method", ["Spearman", "Kendall"])
+@pytest.mark.parametrize("count", [4, 7])
+def test_with_ties_the_next_value_is_nearer(method, count):
+    order = np.arange(count)
+    one_tie = METHODS[method].statistic(order, np.maximum(order, 1))
+    assert one_tie == pytest.approx(1 - step(method, count, tied=True))
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        x, y = rng.integers(0, count, (2, count))
+        x[:2], y[:2] = (0, 1), rng.permutation(2)  # neither is constant
+        value = METHODS[method].statistic(np.sort(x), np.sort(y))
+        assert value <= one_tie + 1e-12 or value == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", ["Spearman", "Kendall"])
+@pytest.mark.parametrize("count", [4, 9, 30])
+def test_only_perfect_coefficients_are_moved_and_stay_the_largest(method, count):
+    for tied in (False, True):
+        gap = step(method, count, tied=tied)
+        found = np.array([-1, -0.999999, -1 + gap, 0, 0.5, 1 - gap, 0.999999, 1 - 1e-15])
+        moved = clip(found, gap)
+        assert moved[1:-1].tolist() == found[1:-1].tolist()
+        assert moved[[0, -1]] == pytest.approx([-1 + gap / 2, 1 - gap / 2])
+        assert moved[-1] > 1 - gap
+
+
+def test_seeds_with_ties_are_averaged_as_they_are():
+    """Nine trials, two of them tied: 0.9958 is no perfect order, and above half a step below 1."""
+    x = np.arange(9.0)
+    orders = [[0, 0, 2, 3, 4, 5, 6, 7, 8], [0, 0, 2, 3, 5, 4, 6, 7, 8], [0, 0, 3, 2, 4, 5, 6, 7, 8]]
+    trials = frame(np.tile(x, 3), np.ravel(orders).astype(float), np.repeat([0, 1, 2], 9))
+    row = correlations(trials, "x", "y", methods=["Spearman"]).iloc[0]
+    own = [stats.spearmanr(x, order).statistic for order in orders]
+    assert max(own) > 1 - METHODS["Spearman"].step(9) / 2
+    low, high = np.tanh(stats.ttest_1samp(np.arctanh(own), 0).confidence_interval(0.95))
+    assert row["within"] == pytest.approx(np.tanh(np.mean(np.arctanh(own))))
+    assert (row["low"], row["high"]) == pytest.approx((low, high))
 
 
 def test_one_perfect_seed_leaves_an_interval():

@@ -14,8 +14,9 @@ import time
 
 import numpy as np
 
+from analysis.correlations import clip, step
 from analysis.over_seeds import over_seeds
-from tests.simulated import LAWS, OTHERS, each_seed, truth
+from tests.simulated import LAWS, OTHERS, coefficients, tied, truth
 
 SEEDS = (3, 5, 8, 12)
 
@@ -23,7 +24,8 @@ SEEDS = (3, 5, 8, 12)
 def by_seeds(law, seeds: int, sweeps: int, method: str) -> float:
     """The share of sweeps whose interval holds the truth, of those that have one."""
     drawn = law(np.random.default_rng(seeds), sweeps, seeds)
-    found = [over_seeds(each, "fisher") for each in each_seed(drawn, method)]
+    steps = step(method, drawn.shape[-1], tied=law is tied)
+    found = [over_seeds(clip(each, steps), "fisher") for each in coefficients(drawn, method)]
     within, _ = truth(law, method)
     return np.mean([one.low <= within <= one.high for one in found if not one.note])
 
