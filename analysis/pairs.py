@@ -43,7 +43,7 @@ def measured_once(trials: pd.DataFrame) -> pd.DataFrame:
         },
         index=pd.RangeIndex(len(trials)),
     )
-    order = most.sort_values(list(most), kind="stable").index
+    order = most.sort_values(list(FINENESS), kind="stable").index
     same = [name for name in PARAMS if name in trials and name not in FINENESS]
     cells = pd.Series(numbered(trials, same)).loc[order]
     return trials.iloc[sorted(order[~cells.duplicated()])]
@@ -94,7 +94,7 @@ def _or_inf(limit: float | None) -> float:
 
 
 def _length(value: Any) -> int:
-    return len(value) if np.iterable(value) else 0
+    return len(list(value)) if np.iterable(value) else 0
 
 
 def _hashable(trials: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

@@ -113,13 +113,16 @@ def _blocks(trials: pd.DataFrame, x: str, y: str) -> list[tuple[Floats, Floats]]
     seeds = rows["seed"].nunique()
     rows = rows[rows.groupby(["pair", "trial"])["seed"].transform("nunique") == seeds]
     # Which trials a pair has, as a seed has them.
-    each = rows.groupby("pair")["trial"].agg(lambda of: tuple(sorted(set(of))))
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for pair, of in rows.groupby("pair")["trial"]:
+        alike.setdefault(tuple(sorted(set(of))), []).append(int(str(pair)))
     found = []
-    for kind, pairs in each.groupby(each):
+    for kind, pairs in alike.items():
         if len(pairs) > 1:
-            part = rows[rows["pair"].isin(pairs.index)]
+            part = rows[rows["pair"].isin(pairs)]
             shape = (seeds, len(pairs), len(kind))
-            found.append(tuple(part[c].to_numpy(dtype=float).reshape(shape) for c in ("x", "y")))
+            x_SPT, y_SPT = (part[c].to_numpy(dtype=float).reshape(shape) for c in ("x", "y"))
+            found.append((x_SPT, y_SPT))
     return found
 
 
