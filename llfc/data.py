@@ -1,15 +1,12 @@
 """Data sets as uint8 tensors on the device; normalised, and augmented, batch by batch.
 
-The one door to torchvision's data sets. A data set is named as on the command line:
+A data set is named as on the command line:
 `fashion-mnist-small` (embedded), `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, or
 `imagefolder:PATH` for a folder of one's own (see llfc.imagefolder).
 """
 
-import fcntl
 import os
-import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -20,12 +17,12 @@ import torch
 from torch import Tensor
 
 from llfc.batches import Batches, Jitter, Scaling
+from llfc.downloads import published
 from llfc.imagefolder import PREFIX, load_folder, resolve_folder
 from llfc.names import lookup
 from llfc.seeds import stream
 
 SPLITS = ("train", "test")
-DOWNLOAD_TIMEOUT = 20  # seconds without an answer; offline must not look like a hang
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -243,52 +240,10 @@ def _embedded(root: Path) -> Arrays:
     return {**arrays, **images, "num_classes": 10}
 
 
-def _torchvision(kind: str, num_classes: int) -> Callable[[Path], Arrays]:
-    """A loader of torchvision's data set `kind`, which is downloaded if it is not in the root.
-
-    CIFAR's published files are pickles; torchvision reads them only if their MD5 is the known one.
-    """
-
-    def load(root: Path) -> Arrays:
-        from torchvision import datasets
-
-        arrays: dict[str, Any] = {"num_classes": num_classes}
-        with _downloads(kind, root):
-            for split in SPLITS:
-                found = getattr(datasets, kind)(str(root), train=split == "train", download=True)
-                images = torch.as_tensor(found.data)
-                channels_first = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
-                arrays[f"{split}_images"] = channels_first.contiguous()
-                arrays[f"{split}_labels"] = torch.as_tensor(found.targets)
-        return arrays
-
-    return load
-
-
-@contextmanager
-def _downloads(kind: str, root: Path) -> Iterator[None]:
-    """One process at a time may fill `root`; what goes wrong is said in one line."""
-    timeout = socket.getdefaulttimeout()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with (root / f".{kind}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
-            yield
-    except Exception as error:  # of the network, of archives, of whatever lies in the files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(
-            f"{kind} is not in {root}, or damaged there, and could not be fetched ({reason}):"
-            f" give the folder that holds it by --data-root or LLFC_DATA, or go online"
-        ) from error
-    finally:
-        socket.setdefaulttimeout(timeout)
-
-
 DATASETS: Mapping[str, Callable[[Path], Arrays]] = {
     "fashion-mnist-small": _embedded,
-    "mnist": _torchvision("MNIST", 10),
-    "fashion-mnist": _torchvision("FashionMNIST", 10),
-    "cifar10": _torchvision("CIFAR10", 10),
-    "cifar100": _torchvision("CIFAR100", 100),
+    "mnist": published("MNIST", 10),
+    "fashion-mnist": published("FashionMNIST", 10),
+    "cifar10": published("CIFAR10", 10),
+    "cifar100": published("CIFAR100", 100),
 }

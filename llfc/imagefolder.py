@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from tqdm import tqdm
 
 from llfc.imagelayout import SPLITS, Listing, Picture, list_images
 from llfc.seeds import stream
+from llfc.whole import made_whole
 
 PREFIX = "imagefolder:"
 RESOLVED = re.compile(r"[\w.-]+@[0-9a-f]{8}")
@@ -101,9 +101,9 @@ def resolve_folder(
     if say is not None:
         say(_summary(folder, listing, arrays, seen))
     with _one_line(cache):
-        with _written(_cached(resolved, cache)) as beside, beside.open("wb") as file:
+        with made_whole(_cached(resolved, cache)) as beside, beside.open("wb") as file:
             np.savez(file, allow_pickle=False, num_classes=len(listing.classes), **arrays)
-        with _written(note) as beside:
+        with made_whole(note) as beside:
             beside.write_text(json.dumps(resolved))
     return resolved
 
@@ -238,18 +238,6 @@ def _noted(note: Path, cache: Path) -> str | None:
 def _safe(name: str) -> str:
     """`name` with nothing in it that a shell, a file system or a table could stumble over."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".") or "folder"
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that becomes `path` if all goes well, else nothing."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield beside
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,16 +5,14 @@ and have forward slashes.
 """
 
 import contextlib
-import os
 import stat
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-ABANDONED = 24 * 3600  # seconds after which a temporary file is a killed process's
+from llfc.whole import made_whole
 
 
 class Files(Protocol):
@@ -92,19 +90,8 @@ class LocalFiles:
             return None
 
     def write(self, path: str, content: bytes) -> None:
-        place = self.root / path
-        # Beside its place, on the disk, then renamed: no reader and no power cut sees half of it.
-        beside = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(place.parent)
-        try:
-            with beside.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(place)
-        finally:
-            beside.unlink(missing_ok=True)
+        with made_whole(self.root / path) as beside:
+            beside.write_bytes(content)
 
     def mark(self, path: str) -> Any:
         try:
@@ -128,13 +115,6 @@ class LocalFiles:
     def names(self, folder: str) -> list[str]:
         place = self.root / folder
         return [path.name for path in place.iterdir()] if place.is_dir() else []
-
-
-def _remove_abandoned(folder: Path) -> None:
-    for path in folder.glob(".*.tmp"):
-        with contextlib.suppress(FileNotFoundError):  # its writer has renamed it meanwhile
-            if time.time() - path.stat().st_mtime > ABANDONED:
-                path.unlink(missing_ok=True)
 
 
 class RemoteFiles:

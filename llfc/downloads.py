@@ -1,0 +1,99 @@
+"""The one door to torchvision's data sets: read where they lie, or downloaded once, whole."""
+
+import contextlib
+import fcntl
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from llfc.whole import made_whole
+
+SPLITS = ("train", "test")
+DOWNLOAD_TIMEOUT = 20  # seconds without an answer; offline must not look like a hang
+
+
+def published(kind: str, num_classes: int) -> Callable[[Path], dict[str, Any]]:
+    """A loader of torchvision's data set `kind`, which is downloaded if it is not in the root.
+
+    CIFAR's published files are pickles; torchvision reads them only if their MD5 is the known one.
+    """
+
+    def load(root: Path) -> dict[str, Any]:
+        from torchvision import datasets
+
+        source = getattr(datasets, kind)
+        try:
+            return {**_read(source, root), "num_classes": num_classes}
+        except Exception:  # not there, or damaged: whatever lies in the files
+            with _filling(kind, root):
+                _fetch(source, root)
+                return {**_read(source, root), "num_classes": num_classes}
+
+    return load
+
+
+def _read(source: Any, root: Path, *, download: bool = False) -> dict[str, Any]:
+    """The arrays of the torchvision class `source` from the files in `root`."""
+    arrays: dict[str, Any] = {}
+    for split in SPLITS:
+        found = source(str(root), train=split == "train", download=download)
+        images = torch.as_tensor(found.data)
+        channels_first = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        arrays[f"{split}_images"] = channels_first.contiguous()
+        arrays[f"{split}_labels"] = torch.as_tensor(found.targets)
+    return arrays
+
+
+def _fetch(source: Any, root: Path) -> None:
+    """Download and unpack a data set beside, and give it its place in `root` once it is whole.
+
+    torchvision takes an unpacked file that is there for a whole one. Archives that lie in `root`
+    are used, and what cannot be read there is renamed, not removed: somebody may have put it there.
+    """
+    with contextlib.suppress(Exception):  # another process has fetched it meanwhile
+        _read(source, root)
+        return
+    name = getattr(source, "base_folder", source.__name__)
+    with TemporaryDirectory(dir=root, prefix=f".{name}.", suffix=".tmp") as folder:
+        for archive in [*root.glob("*.gz"), *root.glob(f"{name}/raw/*.gz")]:
+            copy = Path(folder) / archive.relative_to(root)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(archive, copy)
+        _read(source, Path(folder), download=True)
+        with made_whole(root / name) as beside:
+            _put_aside(root / name)
+            (Path(folder) / name).rename(beside)
+
+
+def _put_aside(path: Path) -> None:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(aside)
+
+
+@contextmanager
+def _filling(kind: str, root: Path) -> Iterator[None]:
+    """One process at a time may fill `root`; what goes wrong is said in one line."""
+    timeout = socket.getdefaulttimeout()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / f".{kind}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+            yield
+    except Exception as error:  # of the network, of archives, of whatever lies in the files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"{kind} is not in {root}, or damaged there, and could not be fetched ({reason}):"
+            f" give the folder that holds it by --data-root or LLFC_DATA, or go online"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(timeout)
