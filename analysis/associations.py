@@ -15,10 +15,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
-from analysis.correlations import USUAL, correlations
-from analysis.over_seeds import LEVEL, Floats
+from analysis.correlations import METHODS, USUAL, correlations
+from analysis.over_seeds import LEAST_SEEDS, LEVEL, Floats
 from analysis.summaries import SUMMARIES
 from llfc.results import BARRIERS
 
@@ -68,17 +69,27 @@ def associations(
         )
     found = pd.concat(frames, ignore_index=True)
     first = ["barrier", "error", "group", "method"]
+    # Seeds that agree to the last digit have no t test, but a correlation that was looked at.
+    looked = (found["within"].notna() & (found["seeds"] >= LEAST_SEEDS)).to_numpy()
+    signed = np.array([METHODS[method].signed for method in found["method"]])
     return found[first + [name for name in found if name not in first]].assign(
-        p_adjusted=adjusted(found["p"].to_numpy(dtype=float)),
+        p_adjusted=adjusted(found["p"].to_numpy(dtype=float), looked & signed),
         p_permuted_adjusted=adjusted(found["p_permuted"].to_numpy(dtype=float)),
-        tests=int(found["p"].notna().sum()),
+        tests=int((found["p"].notna() | (looked & signed)).sum()),
     )
 
 
-def adjusted(p: Floats) -> Floats:
-    """The p values corrected for their number; NaN stays NaN and does not count as a test."""
+def adjusted(p: Floats, looked: NDArray[np.bool_] | None = None) -> Floats:
+    """The p values corrected for their number; NaN stays NaN.
+
+    Args:
+        p: NaN where there is none.
+        looked: where there was a test all the same, so that it counts, as if its p were 1.
+    """
     known = ~np.isnan(p)
+    tests = known if looked is None else known | looked
     found = np.full(len(p), math.nan)
-    if known.any():
-        found[known] = multipletests(p[known], alpha=1 - LEVEL, method=CORRECTION)[1]
-    return found
+    if tests.any():
+        filled = np.where(known, p, 1.0)
+        found[tests] = multipletests(filled[tests], alpha=1 - LEVEL, method=CORRECTION)[1]
+    return np.where(known, found, math.nan)

@@ -15,8 +15,8 @@ import pandas as pd
 from scipy import stats
 
 from analysis.grid import name, panels
-from analysis.over_seeds import ROUNDING, Estimate, Floats, over_seeds
-from analysis.pairs import count_pairs, counted_once
+from analysis.over_seeds import ROUNDING, Estimate, Floats, constant, over_seeds
+from analysis.pairs import count_pairs, counted_once, uneven
 from analysis.permutations import Permuted, permutation_test
 
 # Of three points, ranks have four correlations in all, and Fisher's z no finite variance.
@@ -106,10 +106,12 @@ def correlations(
           95 % interval over seeds; `p`, of the t test over seeds that it is zero;
         - `p_permuted`: how often pairs exchanged at random go together as closely; see
           `analysis.permutations`; `permuted`, the trials that it rests on;
-        - the numbers of `trials`, `pairs` and `seeds`; `left_out`, the trials that the method
-          cannot use (not finite, or not positive under a logarithm); `repeats`, those that count
-          once with another of their pair (see `analysis.pairs.counted_once`); `note`, why a number
-          is not there.
+        - the numbers of `trials` and `pairs`, and of `seeds` that have a correlation of their own;
+          `left_out`, the trials that the method cannot use (not finite, or not positive under a
+          logarithm); `repeats`, those that count once with another of their pair (see
+          `analysis.pairs.counted_once`); `uneven`, the trials of cells of the grid that not every
+          seed has, as where one failed: seeds then compare other trials; `note`, why a number is
+          not there.
 
     Raises:
         ValueError: if one of `by` is no column.
@@ -165,7 +167,7 @@ def clip(found: Floats, steps: Floats | float) -> Floats:
 
 def correlation(values: Floats, method: str) -> float:
     """The correlation of the two columns of `values`; NaN where none is defined."""
-    if len(values) < LEAST_TRIALS or (np.ptp(values, axis=0) == 0).any():
+    if len(values) < LEAST_TRIALS or constant(values):
         return math.nan
     return METHODS[method].statistic(values[:, 0], values[:, 1])
 
@@ -210,7 +212,7 @@ def _correlate(
         "permuted": permuted.trials,
         "trials": len(used),
         "pairs": count_pairs(used),
-        "seeds": used["seed"].nunique(),
+        "uneven": uneven(fine),
         "left_out": len(trials) - len(fine),
         "repeats": len(fine) - len(used),
     }

@@ -20,7 +20,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 
-from analysis.over_seeds import Estimate, Floats, over_seeds
+from analysis.over_seeds import Estimate, Floats, constant, over_seeds
 
 
 def ranks(trials: pd.DataFrame, columns: Sequence[str]) -> Floats:
@@ -53,11 +53,13 @@ def predict(design: Floats, target: Floats, groups: Sequence[object]) -> Floats:
 
 
 def shares(target: Floats, predicted: Floats, seeds: Sequence[object]) -> Floats:
-    """The share of each seed's variance that was predicted; NaN for a seed of one trial."""
+    """The share of each seed's variance that was predicted; NaN for a seed without any."""
     frame = pd.DataFrame({"target": target, "predicted": predicted, "seed": seeds})
     return np.array(
         [
-            r2_score(rows["target"], rows["predicted"]) if len(rows) > 1 else np.nan
+            np.nan
+            if len(rows) < 2 or constant(rows["target"].to_numpy(dtype=float))
+            else r2_score(rows["target"], rows["predicted"])
             for _, rows in frame.groupby("seed")
         ]
     )

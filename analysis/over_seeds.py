@@ -125,6 +125,12 @@ def over_seeds(
     return Estimate(value=value, **ends, p=float(test.pvalue), seeds=count, note="")
 
 
+def constant(values: Floats) -> bool:
+    """Whether one of the columns of `values`, or they themselves, vary by rounding at most."""
+    spread, size = np.ptp(values, axis=0), np.abs(values).max(axis=0, initial=0)
+    return bool(np.any(spread <= ROUNDING * size))
+
+
 def _without_interval(value: float, seeds: int, note: str) -> Estimate:
     return Estimate(value=value, low=math.nan, high=math.nan, p=math.nan, seeds=seeds, note=note)
 

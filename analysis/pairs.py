@@ -66,6 +66,13 @@ def counted_once(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
     return kept
 
 
+def uneven(trials: pd.DataFrame) -> int:
+    """The number of trials of cells of the grid that not every seed has."""
+    cells = [name for name in PARAMS if name in trials and name not in ("seed", *FINENESS)]
+    seeds = trials["seed"].groupby(numbered(trials, cells)).transform("nunique")
+    return int((seeds < trials["seed"].nunique()).sum())
+
+
 def count_pairs(trials: pd.DataFrame) -> int:
     """The number of distinct pairs of networks."""
     return len(_hashable(trials, pair_columns(trials)).drop_duplicates())

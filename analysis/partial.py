@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.correlations import correlations, usable
-from analysis.over_seeds import Floats, over_seeds
+from analysis.over_seeds import Floats, constant, over_seeds
 from analysis.pairs import counted_once
 
 # What a pair's barrier and LLFC error may both owe to.
@@ -77,11 +77,13 @@ def _partial(rows: pd.DataFrame, x: str, y: str, given: Sequence[str], method: s
     columns = [_design(rows[name], place) for name in given]
     design = np.column_stack([np.ones(len(rows)), *columns])
     both = np.column_stack([place(rows[name]) for name in (x, y)]).astype(float)
+    if constant(rows[[x, y]].to_numpy(dtype=float)):  # as ranks, rounding would look like more
+        return float("nan")
     fit, _, rank, _ = np.linalg.lstsq(design, both)
     if len(rows) - rank < SPARE:
         return float("nan")
     left = both - design @ fit
-    if (left.std(axis=0) <= 1e-9 * (both.std(axis=0) + 1e-300)).any():
+    if (left.std(axis=0) <= 1e-9 * both.std(axis=0)).any():
         return float("nan")  # the covariates decide a column, and the rest is rounding
     return float(stats.pearsonr(*left.T).statistic)
 
@@ -89,5 +91,7 @@ def _partial(rows: pd.DataFrame, x: str, y: str, given: Sequence[str], method: s
 def _design(column: "pd.Series[Any]", place: Any) -> Floats:
     """A covariate as columns of a design: numbers as they are placed, others a level a value."""
     if pd.api.types.is_numeric_dtype(column) and column.notna().all():
+        if constant(column.to_numpy(dtype=float)):
+            return np.zeros((len(column), 0))
         return np.asarray(place(column), dtype=float)[:, None]
     return pd.get_dummies(column.astype(str), drop_first=True, dtype=float).to_numpy()

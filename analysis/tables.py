@@ -89,9 +89,11 @@ def correlation_table(found: pd.DataFrame) -> pd.DataFrame:
             **{column: found[column] for column in ("trials", "seeds")},
             "left out": found["left_out"],
             "repeats": found["repeats"],
+            "not in every seed": found["uneven"],
         }
     )
-    return frame.drop(columns=[name for name in ("left out", "repeats") if not frame[name].any()])
+    told = ("left out", "repeats", "not in every seed")
+    return frame.drop(columns=[name for name in told if not frame[name].any()])
 
 
 def estimate(

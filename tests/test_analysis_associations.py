@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.metrics import r2_score
 
 from analysis.associations import adjusted, associations
+from analysis.correlations import correlations
+from analysis.held_out import shares
 from analysis.partial import partial_correlations
 from analysis.summaries import DEPTHS, ERRORS, SUMMARIES, with_summaries
 from llfc.results import BARRIERS
@@ -59,6 +62,53 @@ def test_p_values_are_corrected_as_benjamini_and_yekutieli_do(trials):
     by_scipy = stats.false_discovery_control(p[~np.isnan(p)], method="by")
     assert found["p_adjusted"].dropna().to_numpy() == pytest.approx(by_scipy)
     assert (found["p_adjusted"] >= found["p"])[found["p"].notna()].all()
+
+
+def test_seeds_that_agree_to_the_last_digit_have_no_p_and_count_as_a_test(trials):
+    """Otherwise the others would be corrected for fewer tests than were looked at."""
+    first = trials[trials["seed"] == 0].reset_index(drop=True)
+    copies = pd.concat([first.assign(seed=seed) for seed in range(3)], ignore_index=True)
+    noise = np.random.default_rng(0).uniform(size=len(copies))
+    found = associations(
+        copies.assign(llfc_error_last=noise),
+        errors=["llfc_error_mean", "llfc_error_last"],
+        barriers=[BARRIER],
+        methods=["Spearman"],
+    ).set_index("error")
+    assert np.isnan(found.loc["llfc_error_mean", "p"])
+    assert np.isnan(found.loc["llfc_error_mean", "p_adjusted"])
+    assert (found["tests"] == 2).all()
+    p = found.loc["llfc_error_last", "p"]
+    assert found.loc["llfc_error_last", "p_adjusted"] == pytest.approx(
+        stats.false_discovery_control([p, 1.0], method="by")[0]
+    )
+
+
+@pytest.mark.parametrize("value", [0.3, 1e-12, 0.0])
+@pytest.mark.parametrize("column", [BARRIER, ERROR])
+@pytest.mark.parametrize("method", ["Spearman", "Pearson"])
+def test_a_column_that_varies_by_rounding_alone_has_no_correlation(trials, value, column, method):
+    noise = 1 + 1e-16 * np.arange(len(trials))
+    flat = trials.assign(**{column: value * noise})
+    for given in ([], ["width"], ["architecture", "width", "weight_distance"]):
+        row = partial_correlations(flat, ERROR, BARRIER, given=given, methods=[method]).iloc[0]
+        assert (row["seeds"], row["note"]) == (0, "no seed has an estimate")
+    assert correlations(flat, ERROR, BARRIER, methods=[method])["within"].isna().all()
+
+
+def test_a_constant_seed_has_no_share_of_variance():
+    target = np.array([1.0, 2.0, 3.0, 0.5, 0.5, 0.5])
+    found = shares(target, target + 0.1, [0, 0, 0, 1, 1, 1])
+    assert found[0] == pytest.approx(r2_score([1, 2, 3], [1.1, 2.1, 3.1]))
+    assert np.isnan(found[1])
+
+
+def test_seeds_with_other_cells_are_told(trials):
+    row = correlations(trials, ERROR, BARRIER, methods=["Spearman"]).iloc[0]
+    assert row["uneven"] == 0
+    failed = trials.drop(index=trials.index[0])
+    row = correlations(failed, ERROR, BARRIER, methods=["Spearman"]).iloc[0]
+    assert row["uneven"] == trials["seed"].nunique() - 1
 
 
 def test_what_was_not_tested_does_not_count():
