@@ -10,7 +10,7 @@ from torch import nn
 from llfc.connectivity.barrier import chord_barrier, lemma1_slack
 from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.layerwise import InnerProducts, Moments, cosine, measures, summarise
-from llfc.connectivity.path import walk
+from llfc.connectivity.path import products_between, products_of_ends, walk
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Batches
 from llfc.results import LayerProfile
@@ -33,7 +33,7 @@ def exact(layer):
     return (
         abs(layer.cos_error).max() < 1e-14
         and abs(layer.coef - 1).max() < 1e-13
-        and layer.residual.max() < 1e-7
+        and layer.residual.max() < 1e-13
     )
 
 
@@ -75,7 +75,7 @@ def test_a_scaled_network_bends_the_length_and_not_the_direction(seed, scale):
         layer = layers[f"linear{depth - 1}"]
         coef = (1 - ALPHA + ALPHA * scale) ** depth / (1 - ALPHA + ALPHA * scale**depth)
         assert layer.coef == pytest.approx(coef, rel=1e-12)
-        assert layer.residual == pytest.approx(abs(coef - 1), rel=1e-6, abs=1e-7)
+        assert layer.residual == pytest.approx(abs(coef - 1), rel=1e-12, abs=1e-14)
         assert abs(layer.cos_error).max() < 1e-14
         assert layer.cos_a == pytest.approx(1, abs=1e-14)
 
@@ -96,7 +96,7 @@ def test_two_linear_layers_leave_a_parabola(seed):
         bend = -alpha * (1 - alpha) * (h_a - h_b) @ weights.T
         between = (1 - alpha) * z_a + alpha * z_b
         expected = np.linalg.norm(bend, axis=1) / np.linalg.norm(between, axis=1)
-        assert layers["1"].residual[position] == pytest.approx(expected.mean(), rel=1e-9, abs=1e-7)
+        assert layers["1"].residual[position] == pytest.approx(expected.mean(), rel=1e-9, abs=1e-13)
         _, logits = stored_features(blended(a, b, alpha), images, [])
         assert logits.numpy() == pytest.approx(between + bend, rel=1e-12)
 
@@ -135,13 +135,53 @@ def test_lemma_1_holds_where_llfc_holds_at_the_output(seed):
     assert lemma1_slack(found.error) >= -1e-15
 
 
+# Floors
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("step", [1e-1, 1e-2, 1e-3, 1e-4])
+def test_what_is_small_keeps_its_digits(dtype, step):
+    """Features of 5000 numbers that differ by `step`, against the same ones with 64 digits."""
+    generator = torch.Generator().manual_seed(0)
+    a, b, f = (torch.randn(20, 5000, generator=generator, dtype=torch.float64) for _ in range(3))
+    b = (a + step * b).to(dtype)
+    a = a.to(dtype)
+    f = (torch.lerp(a, b, 0.5) + step**2 * f).to(dtype)
+    given = torch.tensor([0.5], dtype=torch.float64), products(f, a, b), torch.finfo(dtype).eps
+    found, _ = measures(*given)
+    x, y, z = (feature.numpy().astype(np.longdouble) for feature in (f, a, b))
+    g = (y + z) / 2
+    eps = torch.finfo(dtype).eps
+
+    def error(one, other):
+        """1 - cos, as half the squared distance of the two unit vectors."""
+        one, other = (v / np.sqrt((v * v).sum(1, keepdims=True)) for v in (one, other))
+        return ((one - other) ** 2).sum(1).astype(float) / 2
+
+    residual = np.sqrt(((x - g) ** 2).sum(1) / (g**2).sum(1)).astype(float)
+    assert found["residual"][0, 0] == pytest.approx(residual, rel=1e-4, abs=2 * eps)
+    floor = eps * residual.max() + eps**2
+    assert found["cos_error"][0, 0] == pytest.approx(error(x, g), rel=1e-4, abs=floor)
+    assert found["baseline"][0] == pytest.approx(error(y, z), rel=1e-4, abs=eps * step)
+
+
+def test_a_network_and_itself_in_float32():
+    a = mlp(0).float()
+    images, _ = samples(30, (6,))
+    layers, _ = profiles(a, a, images.float())
+    for layer in layers.values():
+        assert (layer.cos_error == 0).all()
+        assert (layer.residual == 0).all()
+        assert layer.baseline == 0
+
+
 # Zero features
 
 
 def products(f, a, b):
     """Of features [N, D]; one layer."""
-    dots = [(x * y).sum(1)[None] for x, y in ((a, a), (b, b), (a, b))]
-    return InnerProducts(*dots, *((f * x).sum(1)[None, None] for x in (f, a, b)))
+    ends = products_of_ends([a], [b])
+    return InnerProducts(*ends, *products_between(f, a, b, 0.5)[:, None, None].double())
 
 
 def at_half(f, a, b):
@@ -181,7 +221,7 @@ def test_features_that_cancel_but_for_rounding_count_as_zero():
     b = -a * (1 + 3e-8)
     values, zeros = measures(
         torch.tensor([0.5], dtype=torch.float64),
-        InnerProducts(*(x.double() for x in vars(products(a, a, b)).values())),
+        products(a, a, b),
         torch.finfo(torch.float32).eps,
     )
     assert zeros == 40

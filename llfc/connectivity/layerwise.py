@@ -2,7 +2,10 @@
 
 A layer is linearly connected where `f(alpha) = c ((1 - alpha) f(A) + alpha f(B))`, c > 0, for every
 image; f is its feature, flattened whole, neither pooled nor centred. All that is measured follows
-from six inner products an image and layer, so features are never kept.
+from eight inner products an image and layer, so features are never cached. Two of them are of
+differences, so that what is small is not the difference of what is large: the floor of the residual
+is the rounding of the features themselves (some 1e-7 in float32), that of `cos_error` and of the
+baseline that rounding times the residual; coefficients and cosines have the rounding of a sum.
 
 Where a feature is zero, nothing has a direction, and these definitions stand, so that no layer's
 mean is spoilt: two zero features have cosine 1, coefficient 1 and residual 0, as they agree; a zero
@@ -32,23 +35,27 @@ CANCELLED = 16  # roundings of the sum of squares that two features which cancel
 
 @dataclass(frozen=True)
 class InnerProducts:
-    """The six inner products of a batch, in float64.
+    """The inner products of a batch, in float64, with g = (1 - alpha) f(A) + alpha f(B).
 
     Attributes:
         aa: <f(A), f(A)>, shape [L, N].
         bb: <f(B), f(B)>, shape [L, N].
         ab: <f(A), f(B)>, shape [L, N].
+        step: ||f(A) - f(B)||², shape [L, N].
         ff: <f(alpha), f(alpha)>, shape [P, L, N].
         fa: <f(alpha), f(A)>, shape [P, L, N].
         fb: <f(alpha), f(B)>, shape [P, L, N].
+        gap: ||f(alpha) - g||², shape [P, L, N].
     """
 
     aa: Tensor
     bb: Tensor
     ab: Tensor
+    step: Tensor
     ff: Tensor
     fa: Tensor
     fb: Tensor
+    gap: Tensor
 
 
 def measures(
@@ -56,7 +63,7 @@ def measures(
 ) -> tuple[dict[str, Tensor], Tensor]:
     r"""What one batch says about each layer, image by image.
 
-    With :math:`g = (1-\alpha) f(A) + \alpha f(B)`: `cos_error` 1 - cos(f, g), signed, so it is 2
+    With :math:`g = (1-\alpha) f(A) + \alpha f(B)`: `cos_error` 1 - cos(f, g), which is 2
     for opposite features; `coef` <f, g> / ||g||²; `residual` ||f - g|| / ||g||; `cos_a` and `cos_b`
     the cosine of f with f(A) and f(B) alone; `baseline` 1 - cos(f(A), f(B)).
 
@@ -83,14 +90,13 @@ def measures(
     ff = products.ff
     some = ~cancelled  # and not gg > 0, which would take what is not a number for zero
     both_zero = ((ff == 0) & ~some).double()
-    squared = ((ff - fg) + (gg - fg)).clamp(min=0)
     found = {
-        "cos_error": 1 - cosine(fg, ff, gg),
+        "cos_error": cosine_error(fg, ff, gg, products.gap),
         "coef": torch.where(some, fg / gg, both_zero),
-        "residual": torch.where(some, (squared / gg).sqrt(), 1 - both_zero),
+        "residual": torch.where(some, (products.gap / gg).sqrt(), 1 - both_zero),
         "cos_a": cosine(products.fa, ff, products.aa),
         "cos_b": cosine(products.fb, ff, products.bb),
-        "baseline": 1 - cosine(products.ab, products.aa, products.bb),
+        "baseline": cosine_error(products.ab, products.aa, products.bb, products.step),
     }
     return found, (cancelled | (ff == 0)).sum()
 
@@ -104,6 +110,17 @@ def cosine(product: Tensor, squares: Tensor, other_squares: Tensor) -> Tensor:
         zero | other_zero, defined, product / (squares * other_squares).sqrt()
     )
     return found
+
+
+def cosine_error(product: Tensor, squares: Tensor, other_squares: Tensor, gap: Tensor) -> Tensor:
+    """1 - cos of two vectors from <x, y>, ||x||², ||y||² and ||x - y||²; zeros as in `cosine`.
+
+    Of vectors that are close, from (||x - y||² - (||x|| - ||y||)²) / (2 ||x|| ||y||), which keeps
+    the digits that 1 - cos would lose.
+    """
+    x, y = squares.sqrt(), other_squares.sqrt()
+    of_close = (gap - (x - y).square()).clamp(min=0) / (2 * x * y)
+    return torch.where(gap < x * y / 4, of_close, 1 - cosine(product, squares, other_squares))
 
 
 # Below this share of its mean square, a variance is rounding.

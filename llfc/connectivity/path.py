@@ -7,7 +7,7 @@ Memory does not grow with the number of images, and that of networks not with th
 
 # Shape suffixes: P = positions on the line, L = layers, N = images of a batch.
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -84,8 +84,9 @@ class _Walker:
         self.sums: LogitSums | None = None
         self.logits: dict[int, Tensor] = {}  # of the batch at hand, by position
         self.ends: dict[str, list[Tensor]] = {"a": [], "b": []}
-        self.products: list[Tensor] = []  # of the position at hand, [3, N] a probe
+        self.products: list[Tensor] = []  # of the position at hand, [4, N] a probe
         self.at: str = "a"
+        self.weight = 0.0  # alpha of the position at hand
         self.eps = 0.0
 
     def receive(self, index: int, output: object) -> None:
@@ -95,8 +96,8 @@ class _Walker:
             # A copy, as a module that works in place may follow.
             self.ends[self.at].append(feature.clone())
         else:
-            others = feature, self.ends["a"][index], self.ends["b"][index]
-            self.products.append(products_with(feature, others))
+            ends = self.ends["a"][index], self.ends["b"][index]
+            self.products.append(products_between(feature, *ends, self.weight))
 
     def batch(self, images: Tensor, labels: Tensor, split: str) -> None:
         """Add one batch."""
@@ -136,7 +137,7 @@ class _Walker:
         )
 
     def _evaluate(self, position: int, at: str, images: Tensor, labels: Tensor, split: str) -> None:
-        self.at = at
+        self.at, self.weight = at, float(self.line.alpha[position])
         logits = logits_of(self.line.at(position), images)
         if at == "a":
             check_labels(labels, logits.shape[1], split)
@@ -147,14 +148,12 @@ class _Walker:
     def _with_ends(self, rows: list[Tensor]) -> InnerProducts:
         """The batch's products; those of the ends, at the ends, are A's and B's own."""
         of_a, of_b = self.ends["a"], self.ends["b"]
-
-        pairs = [products_with(a, (a, b)) for a, b in zip(of_a, of_b, strict=True)]
-        aa, ab = torch.stack(pairs, 1).double()
-        bb = torch.stack([products_with(b, (b,))[0] for b in of_b]).double()
+        aa, bb, ab, step = products_of_ends(of_a, of_b)
         self.eps = torch.finfo(of_a[0].dtype).eps
-        first, last = torch.stack([aa, aa, ab]), torch.stack([bb, ab, bb])
-        ff, fa, fb = torch.stack([first, *(row.double() for row in rows), last], 1)
-        return InnerProducts(aa, bb, ab, ff, fa, fb)
+        none = torch.zeros_like(aa)
+        first, last = torch.stack([aa, aa, ab, none]), torch.stack([bb, ab, bb, none])
+        between = torch.stack([first, *(row.double() for row in rows), last], 1)
+        return InnerProducts(aa, bb, ab, step, *between)
 
     def _flat(self, output: object, index: int) -> Tensor:
         if not isinstance(output, Tensor):
@@ -174,14 +173,47 @@ def flat(output: Tensor) -> Tensor:
     return output.flatten(1)
 
 
-def products_with(feature: Tensor, others: Sequence[Tensor]) -> Tensor:
-    """The inner product of each image's feature [N, D] with each of `others`, shape [others, N].
+def products_between(feature: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:
+    """||f||², <f, a>, <f, b> and ||f - (1 - alpha) a - alpha b||² of each image, shape [4, N].
 
-    On a CPU a few images at a time, so that the products are still in its cache when they are
-    summed: two to three times faster on features of 16 000 numbers and more.
+    Args:
+        feature: f, shape [N, D].
+        a: A's feature of the same images.
+        b: B's.
+        alpha: where f is on the line.
     """
-    rows = max(1, CACHED // feature.shape[1]) if feature.device.type == "cpu" else len(feature)
-    parts = zip(*(torch.split(tensor, rows) for tensor in (feature, *others)), strict=True)
-    return torch.cat(
-        [torch.stack([torch.linalg.vecdot(f, other) for other in rest]) for f, *rest in parts], 1
-    )
+
+    def of_part(f: Tensor, a: Tensor, b: Tensor) -> list[Tensor]:
+        gap = torch.lerp(a, b, alpha)
+        torch.sub(f, gap, out=gap)
+        return [torch.linalg.vecdot(*pair) for pair in ((f, f), (f, a), (f, b), (gap, gap))]
+
+    return _in_parts(of_part, feature, a, b)
+
+
+def products_of_ends(of_a: Sequence[Tensor], of_b: Sequence[Tensor]) -> Tensor:
+    """||a||², ||b||², <a, b> and ||a - b||² of each layer and image, shape [4, L, N], in float64.
+
+    Args:
+        of_a: A's features of each layer, shape [N, D].
+        of_b: B's.
+    """
+
+    def of_part(a: Tensor, b: Tensor) -> list[Tensor]:
+        gap = a - b
+        return [torch.linalg.vecdot(*pair) for pair in ((a, a), (b, b), (a, b), (gap, gap))]
+
+    layers = [_in_parts(of_part, a, b) for a, b in zip(of_a, of_b, strict=True)]
+    return torch.stack(layers, 1).double()
+
+
+def _in_parts(products: Callable[..., list[Tensor]], *features: Tensor) -> Tensor:
+    """The `products` of features [N, D], each [N], stacked.
+
+    On a CPU a few images at a time, so that the features are still in its cache from one product to
+    the next: two to three times faster on features of 16 000 numbers and more.
+    """
+    first = features[0]
+    rows = max(1, CACHED // first.shape[1]) if first.device.type == "cpu" else len(first)
+    parts = zip(*(torch.split(feature, rows) for feature in features), strict=True)
+    return torch.cat([torch.stack(products(*part)) for part in parts], 1)

@@ -11,12 +11,12 @@ from torch import Tensor
 from llfc.connectivity.barrier import middle
 from llfc.connectivity.layerwise import InnerProducts, measures
 from llfc.connectivity.measures.subject import Measured, Subject
-from llfc.connectivity.path import products_with
+from llfc.connectivity.path import products_between, products_of_ends
 from llfc.connectivity.probes import features_of
 from llfc.results import Array
 
 VALUES = ("cos_error", "baseline", "coef")
-# Four bins a decade. The error of a linear feature is rounding: in float32, up to some 1e-7.
+# Four bins a decade. The error of a linear feature is rounding: in float32, far below the lowest.
 EDGES = np.concatenate([[0], np.geomspace(1e-8, 2, 34)])
 
 
@@ -25,9 +25,8 @@ def samples(subject: Subject) -> Measured:
 
     Those of `llfc.connectivity.layerwise`, whose profiles are their means over images. `image`
     counts the test images from 0. The table `histogram` has, for every layer, how many images'
-    `cos_error` and how many images' `baseline` are in [low, high): the lowest bin is from 0, where
-    rounding below 0 is counted too, to 1e-8, the others are equally wide in logarithm up to 2,
-    which is in the last.
+    `cos_error` and how many images' `baseline` are in [low, high): the lowest bin is from 0 to
+    1e-8, the others are equally wide in logarithm up to 2, which is in the last.
 
     Costs a forward pass over the test data of A, B and the blend; memory and table grow with the
     images, by three numbers an image and layer.
@@ -43,7 +42,7 @@ def samples(subject: Subject) -> Measured:
         networks = (line.a, line.b, line.at(at))
         of_a, of_b, blend = (features_of(model, subject.probes, images) for model in networks)
         eps = torch.finfo(blend[0].dtype).eps
-        found, _ = measures(alpha, _products(of_a, of_b, blend), eps)
+        found, _ = measures(alpha, _products(of_a, of_b, blend, float(alpha)), eps)
         # The baseline has no dimension of positions.
         parts.append(torch.stack([found[name].view(len(names), -1) for name in VALUES]).cpu())
     columns_LN = dict(zip(VALUES, torch.cat(parts, -1).numpy(), strict=True))
@@ -66,15 +65,12 @@ def samples(subject: Subject) -> Measured:
 
 
 def _products(
-    of_a: Sequence[Tensor], of_b: Sequence[Tensor], blend: Sequence[Tensor]
+    of_a: Sequence[Tensor], of_b: Sequence[Tensor], blend: Sequence[Tensor], alpha: float
 ) -> InnerProducts:
-    """The inner products of the three networks' features, those of the one position [1, L, N]."""
-    ends = [products_with(a, (a, b)) for a, b in zip(of_a, of_b, strict=True)]
-    aa, ab = torch.stack(ends, 1).double()
-    bb = torch.stack([products_with(b, (b,))[0] for b in of_b]).double()
-    between = [products_with(f, (f, a, b)) for f, a, b in zip(blend, of_a, of_b, strict=True)]
-    ff, fa, fb = torch.stack(between, 1).double()[:, None]
-    return InnerProducts(aa, bb, ab, ff, fa, fb)
+    """The inner products of the three networks' features, those at the one `alpha` [1, L, N]."""
+    layers = zip(blend, of_a, of_b, strict=True)
+    between = [products_between(*features, alpha) for features in layers]
+    return InnerProducts(*products_of_ends(of_a, of_b), *torch.stack(between, 1).double()[:, None])
 
 
 def _counts(values_LN: Array) -> Array:
