@@ -39,12 +39,15 @@ LABELS: Mapping[str, str] = {
 DEFINITIONS: Mapping[str, str] = {
     "chord barrier": (
         "The largest height, over α in [0, 1], of the loss of the blend (1 − α) A + α B above the"
-        " straight line between the losses of A and B. Zero means linearly connected."
+        " straight line between the losses of A and B. Zero means linearly connected. Where a"
+        " correction computes the statistics of the blends anew, A and B keep those that they were"
+        " trained with (REPAIR's convention); the barrier between A and B corrected alike (Garipov"
+        " et al.'s) is in each trial's numbers, under the name that ends in _corrected."
     ),
     "LLFC error": (
         "1 − cos between a layer's features in the blend and the blend of that layer's features in"
         " A and in B, averaged over test images, at α = 1/2. Zero means that the features move"
-        " linearly."
+        " linearly. A and B are corrected as the blend is."
     ),
     "baseline": (
         "1 − cos between the layer's features in A and in B, averaged over test images. Where A and"

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import nn
 
-from llfc.connectivity.barrier import barriers, curve_summaries, lemma1_slack
+from llfc.connectivity.barrier import (
+    barriers,
+    corrected_summaries,
+    curve_summaries,
+    lemma1_slack,
+)
 from llfc.connectivity.blend import (
     Line,
     check_same_architecture,
     device_of,
-    frozen_copy,
     positions,
 )
 from llfc.connectivity.corrections import CORRECTIONS, Correction
@@ -30,7 +34,7 @@ from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.symmetry import permutation_spec
 from llfc.modules import check_inputs, check_network
 from llfc.names import lookup, names
-from llfc.results import Array, Connection, LeftOut
+from llfc.results import METRICS, Array, Connection, LeftOut
 from llfc.seeds import stream
 from llfc.specs import DEFAULT_MEASURES
 
@@ -71,7 +75,9 @@ def connect(
             `train` if None. Images in memory are mixed here.
         matching: a name in MATCHERS; or a permutation of B's units, as `llfc.match` finds it; or
             None to leave B as it is.
-        correction: a name in CORRECTIONS.
+        correction: a name in CORRECTIONS. Curves and barriers are of A and B as trained; barriers
+            whose name ends in `_corrected`, and all that compares features, of A and B corrected as
+            the networks between them are.
         alphas: an odd number of positions, or the positions themselves.
         probes: names of modules, or patterns, or one; None for those `choose_probes` finds.
         measures: names in MEASURES, or one: what else is measured, at a cost that each one says.
@@ -170,10 +176,15 @@ def _subject(
 ) -> Subject:
     """What is measured: the line, corrected, its probed layers, and B as it was if it was moved."""
     probes = choose_probes(line.a, test.example(), layers)
-    line.correct(correct(line, statistics))
+    example = test.example()
+    line.correct(correct(line, statistics, example, line.every))
+    if unmatched is not None:
+        alone = Line(unmatched, unmatched, line.alpha)
+        alone.correct(correct(alone, statistics, example, [0]))
+        unmatched, _ = alone.ends
     return Subject(
         line=line,
-        unmatched=None if unmatched is None else frozen_copy(unmatched),
+        unmatched=unmatched,
         test=test,
         statistics=statistics,
         probes=probes,
@@ -192,15 +203,17 @@ def _connection(
     line, alpha = subject.line, subject.line.alpha
     on_train = None if train is None else walk(line, train)
     on_test = walk(line, subject.test, subject.probes)
-    curve = _curve(alpha, on_train, on_test)
-    decomposition = on_test.logits.decomposition(alpha, on_test.loss)
+    curve, corrected = _curves(alpha, on_train, on_test)
+    decomposition = on_test.logits.decomposition(alpha, on_test.corrected_loss)
     ensemble = on_test.logits.ensemble()
     tables = {"logits": decomposition, "ensemble": ensemble}
     summaries = {
         **curve_summaries(curve),
+        **corrected_summaries(curve, corrected),
+        "correction_layers": float(line.corrections.layers),
         **summarise(on_test.layers, alpha),
         "llfc_zero_features": float(on_test.zeros),
-        "lemma1_slack": lemma1_slack(on_test.error),
+        "lemma1_slack": lemma1_slack(on_test.corrected_error),
         "test_error_chance": on_test.logits.chance(),
         "test_error_mean_se": on_test.logits.instability_se(),
         **logit_scalars(decomposition, ensemble, on_test.logits.disagreement()),
@@ -217,7 +230,7 @@ def _connection(
         summaries=summaries,
         matching=dict(basis.record),
         tables=tables,
-        left_out=(*basis.left_out, *_stood_in(on_test)),
+        left_out=(*basis.left_out, *line.corrections.left_out, *_stood_in(on_test)),
     )
 
 
@@ -229,15 +242,18 @@ def _stood_in(walked: Walk) -> list[LeftOut]:
     return [LeftOut("definition", "cosine", reason)]
 
 
-def _curve(alpha: Array, on_train: Walk | None, on_test: Walk) -> dict[str, Array]:
+def _curves(
+    alpha: Array, on_train: Walk | None, on_test: Walk
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The columns of CURVE with the ends as trained, and with corrected ends."""
+    curve, corrected = {"alpha": alpha}, {"alpha": alpha}
     missing = np.full(len(alpha), np.nan)
-    return {
-        "alpha": alpha,
-        "train_loss": missing if on_train is None else on_train.loss,
-        "train_error": missing if on_train is None else on_train.error,
-        "test_loss": on_test.loss,
-        "test_error": on_test.error,
-    }
+    for split, walked in (("train", on_train), ("test", on_test)):
+        for metric in METRICS:
+            name = f"{split}_{metric}"
+            curve[name] = missing if walked is None else getattr(walked, metric)
+            corrected[name] = missing if walked is None else getattr(walked, f"corrected_{metric}")
+    return curve, corrected
 
 
 def _distances(subject: Subject) -> dict[str, float]:

@@ -120,10 +120,12 @@ class Connection:
     """What lies on the line between two networks.
 
     Attributes:
-        curve: the columns of CURVE, each of shape [P]; errors are rates in [0, 1].
-        barriers: a number for each name in BARRIERS.
-        layers: a profile a probed layer, in forward order.
-        summaries: further scalars by name: midpoint gaps, LLFC summaries, checks.
+        curve: the columns of CURVE, each of shape [P]; errors are rates in [0, 1]; its ends are A
+            and B as trained.
+        barriers: a number for each name in BARRIERS, of these curves.
+        layers: a profile a probed layer, in forward order; A and B corrected as the blends are.
+        summaries: further scalars by name: midpoint gaps, barriers between corrected ends (see
+            `llfc.connectivity.barrier.corrected_summaries`), LLFC summaries, checks.
         matching: the matcher's record: objective before and after, units moved, seconds, ...
         tables: what the measures found beyond that, by name; TABLES has their columns.
         left_out: what was not probed, read, moved, corrected or defined, and why.

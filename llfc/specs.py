@@ -167,7 +167,8 @@ class Trial:
     Attributes:
         pair: the two networks.
         matching: a name in MATCHERS; how b's units are permuted towards a's.
-        correction: a name in CORRECTIONS; what is done to the statistics of each blend.
+        correction: a name in CORRECTIONS; what is done to the statistics of each blend, and of A
+            and B where their features are compared with its.
         alphas: number of positions on the line, odd, both ends included.
         probes: names of the modules to probe; None for the architecture's usual ones.
         measures: names in MEASURES; what is measured beyond the walk along the line.

@@ -22,7 +22,8 @@ def subject(
     line = Line(a, b, positions(alphas))
     source = Batches("test", test, batch, line.device)
     images = None if train is None else Batches("train", train, batch, line.device)
-    line.correct(CORRECTIONS[correction](line, images))
+    example = source.example()
+    line.correct(CORRECTIONS[correction](line, images, example, line.every))
     return Subject(
         line=line,
         unmatched=None if unmatched is None else frozen_copy(unmatched),

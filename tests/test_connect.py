@@ -21,6 +21,14 @@ SUMMARIES = {
         for metric in ("loss", "error")
         for kind in ("a", "b", "mid", "gap", "area")
     ),
+    *(
+        f"{split}_{metric}_{kind}"
+        for split in ("train", "test")
+        for metric in ("loss", "error")
+        for kind in (*(f"{k}_corrected" for k in ("a", "b", "chord", "mean", "gap")), "floor")
+    ),
+    "correction_layers",
+    "test_error_mean_se",
     *(f"llfc_{kind}" for kind in ("error_mean", "error_max", "error_last", "baseline_mean")),
     *(f"llfc_{kind}" for kind in ("ratio_mean", "coef_mean", "residual_mean", "zero_features")),
     "lemma1_slack",

@@ -24,8 +24,12 @@ def batches(count, size, shape=(2, 7, 7)):
 
 def corrected(name="reset", size=1000, a=0, b=1, count=20):
     line = Line(convnet(a), convnet(b), ALPHA)
-    line.correct(CORRECTIONS[name](line, batches(count, size)))
+    correct(line, name, batches(count, size))
     return line
+
+
+def correct(line, name, train):
+    line.correct(CORRECTIONS[name](line, train, train.example(), line.every))
 
 
 def by_torch(alpha, parts):
@@ -67,7 +71,7 @@ def test_means_of_equal_batches_are_torchs_and_variances_are_pooled():
 
 def reset_on(parts):
     line = Line(convnet(0), convnet(1), ALPHA)
-    line.correct(reset(line, Batches("train", parts, 5, torch.device("cpu"))))
+    correct(line, "reset", Batches("train", parts, 5, torch.device("cpu")))
     return line.at(2).norm
 
 
@@ -85,11 +89,22 @@ def test_a_batch_of_one_image_is_left_out():
     assert torch.equal(reset_on([first, last]).running_mean, reset_on([first]).running_mean)
 
 
-def test_ends_keep_their_own_statistics():
+def test_a_and_b_keep_their_own_statistics_and_the_ends_are_reset_as_blends_are():
+    images, _ = samples(20, (2, 7, 7))
     line = corrected()
-    for end, seed in ((0, 0), (len(ALPHA) - 1, 1)):
+    for seed, trained, at in ((0, line.a, 0), (1, line.b, len(ALPHA) - 1)):
+        assert line.at(at) is trained
         state = convnet(seed).state_dict()
-        assert all(torch.equal(v, state[n]) for n, v in line.at(end).state_dict().items())
+        assert all(torch.equal(v, state[n]) for n, v in trained.state_dict().items())
+        expected = by_torch(float(seed), [images]).state_dict()
+        for name, value in line.ends[seed].state_dict().items():
+            assert torch.allclose(value, expected[name], rtol=1e-12) or "tracked" in name, name
+
+
+@pytest.mark.parametrize("name", ["none", "repair", "rescale"])
+def test_ends_are_a_and_b_themselves_where_nothing_is_owed_to_them(name):
+    line = corrected(name)
+    assert line.ends == (line.a, line.b)
 
 
 def test_positions_do_not_leak_into_one_another():
@@ -126,20 +141,22 @@ def test_blend_normalises_as_it_should_after_a_reset():
 
 
 def test_walk_with_reset_is_the_reference_with_reset():
+    """Features are compared with those of corrected ends; the curve's own ends are as trained."""
     images, labels = samples(20, (2, 7, 7), 5)
     line = corrected()
     source = Batches("test", (images, labels), 6, images.device)
     found = walk(line, source, choose_probes(line.a, images))
     train, _ = samples(20, (2, 7, 7))
-
-    def at(position):
-        inner = 0 < position < len(ALPHA) - 1
-        alpha = ALPHA[position]
-        return by_torch(alpha, [train]) if inner else blended(convnet(0), convnet(1), alpha)
-
     names = [layer.name for layer in found.layers]
-    curve, rows = reference(at, ALPHA, images, labels, names)
-    assert found.loss == pytest.approx(curve[0], rel=1e-11)
+    alike = [by_torch(alpha, [train]) for alpha in ALPHA]
+    (loss, error), rows = reference(alike.__getitem__, ALPHA, images, labels, names)
+    assert found.corrected_loss == pytest.approx(loss, rel=1e-11)
+    assert found.corrected_error.tolist() == error.tolist()
+    trained = [convnet(0).eval(), *alike[1:-1], convnet(1).eval()]
+    (loss, error), _ = reference(trained.__getitem__, ALPHA, images, labels, [])
+    assert found.loss == pytest.approx(loss, rel=1e-11)
+    assert found.error.tolist() == error.tolist()
+    assert abs(found.loss - found.corrected_loss)[[0, -1]].min() > 1e-3
     for layer in found.layers:
         for column in PROFILE:
             expected = [row[column] for row in rows[layer.name]]
@@ -148,9 +165,11 @@ def test_walk_with_reset_is_the_reference_with_reset():
 
 @pytest.mark.parametrize("name", ["none", "reset"])
 def test_networks_without_norms_are_left_alone_by_reset_and_none(name):
-    found = CORRECTIONS[name](Line(mlp(0), mlp(1), ALPHA), None)
-    assert len(found) == len(ALPHA)
-    assert not any(corrected.buffers or corrected.affines for corrected in found)
+    line = Line(mlp(0), mlp(1), ALPHA)
+    line.correct(CORRECTIONS[name](line, None, samples(2, (6,))[0], line.every))
+    assert (line.corrections.layers, line.corrections.left_out) == (0, ())
+    assert not any(found.buffers or found.affines for found in line.corrections.at.values())
+    assert line.ends == (line.a, line.b)
 
 
 def test_no_correction_blends_the_statistics():
@@ -166,14 +185,15 @@ def test_refusals():
         ValueError,
         match=r"^correction 'reset' needs train images for the batch norms, got None$",
     ):
-        reset(line, None)
+        reset(line, None, samples(2, (2, 7, 7))[0], line.every)
     with pytest.raises(
         ValueError, match=r"^correction 'reset' needs train batches of at least 2 images$"
     ):
-        reset(line, batches(3, 1))
+        correct(line, "reset", batches(3, 1))
 
 
 def test_batch_norms_are_those_with_statistics():
-    model = convnet(0)
-    model.block1.norm = torch.nn.BatchNorm2d(5, track_running_stats=False)
-    assert batch_norms(model) == ("norm", "block2.norm")
+    model = convnet(0).eval()
+    model.block1.norm = torch.nn.BatchNorm2d(5, track_running_stats=False).double()
+    found = batch_norms(model, samples(2, (2, 7, 7))[0])
+    assert found == tuple((f"{n}.running_mean", f"{n}.running_var") for n in (NORMS[0], NORMS[2]))

@@ -31,7 +31,11 @@ RECIPES = {
 
 
 # Shares, of images or of numbers: one or two, all but on the border, may fall the other way.
-COUNTED = ("train_error", "train_error: barriers", "test_error", "test_error: barriers")
+COUNTED = tuple(
+    f"{split}_error{which}"
+    for split in ("train", "test")
+    for which in ("", ": barriers", ": corrected barriers")
+)
 COUNTED += ("stitching: error", "additivity: signs")
 # Of torch's batch norm in float32: on channels-last inputs it sums a batch's variances one by one,
 # to 4 digits of a quarter of a million numbers, and `reset` takes them from there.
@@ -92,17 +96,24 @@ def test_every_number_of_a_trained_pair(architecture, tmp_path, monkeypatch):
     found, (a, b, unmatched), data = both(architecture, tmp_path)
     alpha, images = found.curve["alpha"], data["test"][0]
     mixed = torch.randperm(COUNT, generator=stream(0, "order/statistics"))
-    models = in_memory.networks(a, b, alpha, data["train"][0][mixed], BATCH)
+    train = data["train"][0][mixed]
+    models = in_memory.networks(a, b, alpha, train, BATCH)
+    with_trained_ends = [a, *models[1:-1], b]
     names = [layer.name for layer in found.layers]
     gaps = Gaps()
 
     for split, (inputs, labels) in data.items():
-        curve, rows = reference(models.__getitem__, alpha, inputs, labels, names)
-        for metric, values in zip(("loss", "error"), curve, strict=True):
+        curve, _ = reference(with_trained_ends.__getitem__, alpha, inputs, labels, [])
+        corrected, rows = reference(models.__getitem__, alpha, inputs, labels, names)
+        for metric, values, alike in zip(("loss", "error"), curve, corrected, strict=True):
             name = f"{split}_{metric}"
             ours = [found.barriers[f"{name}_{kind}"] for kind in ("chord", "mean")]
             gaps.add(name, found.curve[name], values)
             gaps.add(f"{name}: barriers", ours, in_memory.barriers(alpha, values))
+            kinds = ("a", "b", "chord", "mean")
+            ours = [found.summaries[f"{name}_{kind}_corrected"] for kind in kinds]
+            expected = [*alike[[0, -1]], *in_memory.barriers(alpha, alike)]
+            gaps.add(f"{name}: corrected barriers", ours, expected)
 
     for column in (*PROFILE, "baseline", "baseline_std"):
         values = [[row[column] for row in rows[name]] for name in names]
@@ -115,17 +126,20 @@ def test_every_number_of_a_trained_pair(architecture, tmp_path, monkeypatch):
         torch.cat([part[start : start + SHUFFLED] for part in images.split(BATCH)])
         for start in (0, SHUFFLED)
     )
-    pairs = (b, images, images), (b, firsts, seconds), (unmatched, images, images)
+    (of_unmatched,) = in_memory.networks(unmatched, unmatched, [0], train, BATCH)
+    first, last = models[0], models[-1]
+    pairs = (last, images, images), (last, firsts, seconds), (of_unmatched, images, images)
     for table in ("additivity", "commutativity"):
         rows = []
         for other, *inputs in pairs:
-            by_layer = getattr(in_memory, table)(a, other, *inputs)
+            by_layer = getattr(in_memory, table)(first, other, *inputs)
             rows += [list(row.values()) for row in by_layer.values()]
         add_table(gaps, found, table, rows)
     stitched = [in_memory.stitching(*ends, *data["test"], names) for ends in ((a, b), (b, a))]
     add_table(gaps, found, "stitching", [*stitched[0], *stitched[1]])
     blend = models[len(alpha) // 2]
-    add_table(gaps, found, "similarity", in_memory.similarity(a, b, blend, images, names, BATCH))
+    rows = in_memory.similarity(first, last, blend, images, names, BATCH)
+    add_table(gaps, found, "similarity", rows)
     for name, gap in gaps.found.items():
         print(f"{architecture:10} {name:24} {gap:.1e}")
     assert max(gaps.found.values()) < LARGEST[architecture]

@@ -20,6 +20,10 @@ def batches(count, size, shape=(2, 7, 7)):
     return Batches("train", (images, labels), size, images.device)
 
 
+def correct(line, name, train):
+    line.correct(CORRECTIONS[name](line, train, train.example(), line.every))
+
+
 def plain(seed):
     """A convolutional network without norms; its first convolution has no bias."""
     return random_(
@@ -93,7 +97,7 @@ def test_spread_of_each_preactivation_is_between_the_ends(net, name):
     names = preactivations(line.a, images[:2])
     of_a, of_b = (outputs(model, images, names)[0] for model in (line.a, line.b))
     uncorrected = outputs(line.at(2), images, names)[0]
-    line.correct(CORRECTIONS[name](line, Batches("train", (images, labels), 60, images.device)))
+    correct(line, name, Batches("train", (images, labels), 60, images.device))
     for position in line.inner:
         alpha = ALPHA[position]
         found = outputs(line.at(position), images, names)[0]
@@ -113,7 +117,7 @@ def test_the_ends_are_a_and_b_whatever_was_walked_before(net, name):
     make, shape = MAKES[net]
     images, labels = samples(40, shape)
     line = Line(make(0), make(1), ALPHA)
-    line.correct(CORRECTIONS[name](line, Batches("train", (images, labels), 20, images.device)))
+    correct(line, name, Batches("train", (images, labels), 20, images.device))
     for position in (2, 0, 3, len(ALPHA) - 1):  # a blend's correction must not stay behind
         _, found = outputs(line.at(position), images, [])
         if position in (0, len(ALPHA) - 1):
@@ -127,7 +131,7 @@ def test_rescale_only_multiplies(name):
     images, labels = samples(60, (2, 7, 7))
     line = Line(plain(0), plain(1), ALPHA)
     before = outputs(line.at(2), images, ["0"])[0]["0"]
-    line.correct(CORRECTIONS[name](line, Batches("train", (images, labels), 60, images.device)))
+    correct(line, name, Batches("train", (images, labels), 60, images.device))
     after = outputs(line.at(2), images, ["0"])[0]["0"]
     ratio = after / before
     constant = torch.allclose(ratio, ratio[:, :1].expand_as(ratio), rtol=1e-9)
@@ -141,7 +145,7 @@ def test_a_network_blended_with_itself_is_left_alone(net, name, size):
     make, shape = MAKES[net]
     images, labels = samples(60, shape)
     line = Line(make(0), make(0), ALPHA)
-    line.correct(CORRECTIONS[name](line, Batches("train", (images, labels), size, images.device)))
+    correct(line, name, Batches("train", (images, labels), size, images.device))
     _, expected = outputs(make(0).eval(), images, [])
     for position in line.inner:
         _, logits = outputs(line.at(position), images, [])
@@ -168,7 +172,7 @@ def test_repair_is_reset_where_statistics_are_those_of_the_data():
     for name in ("none", "reset", "repair"):
         line = Line(settled(0, images), settled(1, images), ALPHA)
         train = Batches("train", (images, labels), 60, images.device)
-        line.correct(CORRECTIONS[name](line, train))
+        correct(line, name, train)
         found[name] = [outputs(line.at(p), images, NORMS) for p in line.inner]
     for none, reset_, repair in zip(*found.values(), strict=True):
         assert torch.allclose(reset_[0]["norm"], repair[0]["norm"], rtol=1e-9, atol=1e-9)
@@ -201,7 +205,7 @@ def test_constant_channels_are_not_blown_up(name):
 
     images, labels = samples(60, (2, 7, 7))
     line = Line(dead(0), dead(1), ALPHA)
-    line.correct(CORRECTIONS[name](line, Batches("train", (images, labels), 20, images.device)))
+    correct(line, name, Batches("train", (images, labels), 20, images.device))
     channel = outputs(line.at(2), images, ["2"])[0]["2"][1]
     assert channel == pytest.approx(blended(dead(0), dead(1), 0.5)[2].bias[1].item(), rel=1e-9)
 
@@ -219,10 +223,10 @@ def test_a_layer_that_runs_twice_has_one_correction(name):
     images, labels = samples(60, (6,))
     train = Batches("train", (images, labels), 20, images.device)
     line = Line(Twice(0), Twice(0), ALPHA)
-    line.correct(CORRECTIONS[name](line, train))
+    correct(line, name, train)
     assert torch.allclose(line.at(2)(images), Twice(0)(images), rtol=1e-11, atol=1e-12)
     other = Line(Twice(0), Twice(1), ALPHA)
-    other.correct(CORRECTIONS[name](other, train))
+    correct(other, name, train)
     assert other.at(2)(images).isfinite().all()
 
 
@@ -230,8 +234,8 @@ def test_a_layer_that_runs_twice_has_one_correction(name):
 def test_repair_and_rescale_refuse_what_reset_refuses(name):
     line = Line(mlp(0), mlp(1), ALPHA)
     with pytest.raises(ValueError, match=rf"^correction '{name}' needs train images, got None$"):
-        CORRECTIONS[name](line, None)
+        CORRECTIONS[name](line, None, samples(2, (6,))[0], line.every)
     with pytest.raises(
         ValueError, match=rf"^correction '{name}' needs train batches of at least 2 images$"
     ):
-        CORRECTIONS[name](line, batches(3, 1, (6,)))
+        correct(line, name, batches(3, 1, (6,)))

@@ -129,6 +129,43 @@ def curve_summaries(curve: Mapping[str, Array]) -> dict[str, float]:
     return found
 
 
+def corrected_summaries(
+    curve: Mapping[str, Array], corrected: Mapping[str, Array]
+) -> dict[str, float]:
+    """What the two conventions of correcting make of each curve, by `{split}_{metric}_{which}`.
+
+    `a_corrected`, `b_corrected`, `chord_corrected`, `mean_corrected` and `gap_corrected` are the
+    values at A and B, the two barriers and the midpoint gap where the ends are corrected as the
+    networks between them are, the convention of Garipov et al.; without `_corrected` they are of
+    ends as trained, that of Jordan et al. (REPAIR). `floor` is the chord barrier that A as trained
+    has with itself, all of which is the correction's: a barrier below it says nothing. Where a
+    correction changes no end, the conventions are one and the floor is 0.
+
+    Args:
+        curve: columns of CURVE, the ends as trained.
+        corrected: the same columns, all networks corrected alike.
+
+    Reference:
+        Garipov, Izmailov, Podoprikhin, Vetrov & Wilson, Loss Surfaces, Mode Connectivity, and Fast
+        Ensembling of DNNs, NeurIPS 2018. https://arxiv.org/abs/1802.10026
+        Jordan, Sedghi, Saukh, Entezari & Neyshabur, REPAIR, ICLR 2023.
+        https://arxiv.org/abs/2211.08403
+    """
+    alpha = curve["alpha"]
+    found: dict[str, float] = {}
+    for column in (f"{split}_{metric}" for split in SPLITS for metric in METRICS):
+        values = corrected[column]
+        found |= {
+            f"{column}_a_corrected": float(values[0]),
+            f"{column}_b_corrected": float(values[-1]),
+            f"{column}_chord_corrected": chord_barrier(alpha, values),
+            f"{column}_mean_corrected": mean_barrier(alpha, values),
+            f"{column}_gap_corrected": midpoint_gap(alpha, values),
+            f"{column}_floor": float(np.maximum(values[0] - curve[column][0], 0)),
+        }
+    return found
+
+
 def lemma1_slack(error: Values) -> float:
     """How far the worst error on the line stays below the sum of the ends' errors.
 
@@ -136,7 +173,7 @@ def lemma1_slack(error: Values) -> float:
     the slack is not negative. Where it is negative, LLFC does not hold there.
 
     Args:
-        error: error rate at each position from A to B, shape [P].
+        error: error rate at each position from A to B, all corrected alike, shape [P].
 
     Reference:
         Zhou et al., Going Beyond Linear Mode Connectivity, NeurIPS 2023, Lemma 1.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from llfc.devices import fastest_layout
-from llfc.results import Array
+from llfc.results import Array, LeftOut
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Affine:
 
 @dataclass(frozen=True, eq=False)
 class Corrected:
-    """What a correction found for the network at one position; nothing if it is empty.
+    """What a correction found for one network; nothing if it is empty.
 
     Attributes:
         buffers: the values of buffers, by their full names.
@@ -47,6 +47,21 @@ class Corrected:
 
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
     affines: Mapping[str, Affine] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Corrections:
+    """What a correction found on a line.
+
+    Attributes:
+        at: for the network at each position that was asked for.
+        layers: how many layers of a network it corrects.
+        left_out: layers that it passes over, and why.
+    """
+
+    at: Mapping[int, Corrected]
+    layers: int = 0
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def positions(alphas: int | Sequence[float] | Array) -> Array:
@@ -79,12 +94,15 @@ class Line:
 
     Holds copies: the models that it is made from are never modified. The ends are A and B
     themselves; every network between them is blended into one scratch network, so memory is that
-    of three networks, whatever the number of positions.
+    of three networks, whatever the number of positions; of five if a correction changes the ends.
 
     Attributes:
         alpha: positions, ascending from 0 (A) to 1 (B), shape [P].
-        a: a copy of A.
-        b: a copy of B.
+        a: a copy of A, as it was trained.
+        b: a copy of B, as it was trained.
+        ends: A and B corrected as the networks between them are, which compare with those like
+            with like; `a` and `b` themselves where the correction owes the ends nothing.
+        corrections: what was found for the networks; nothing until `correct` is called.
     """
 
     def __init__(self, a: nn.Module, b: nn.Module, alpha: Array) -> None:
@@ -101,8 +119,9 @@ class Line:
             )
             if into.is_floating_point() or into.is_complex()
         ]
-        self._buffers = dict(self._scratch.named_buffers())
-        self._corrected: Sequence[Corrected] = [Corrected() for _ in alpha]
+        self._tensors = tensors(self._scratch)
+        self.ends = self.a, self.b
+        self.corrections = Corrections(dict.fromkeys(self.every, Corrected()))
         self._now = Corrected()
 
     @property
@@ -110,13 +129,18 @@ class Line:
         """Where the networks are."""
         return device_of(self.a)
 
-    def correct(self, corrected: Sequence[Corrected]) -> None:
-        """From now on, correct the network at each position so; the ends stay as they are.
+    def correct(self, corrections: Corrections) -> None:
+        """From now on, correct the network at each position so; `a` and `b` stay as they are.
 
         Can be done once, as what follows a module's output is hooked to it for good.
         """
-        self._corrected = corrected
-        for name in dict.fromkeys(name for found in corrected for name in found.affines):
+        self.corrections = corrections
+        found = corrections.at
+        self.ends = (
+            _with_buffers(self.a, found.get(0, Corrected()).buffers),
+            _with_buffers(self.b, found.get(len(self.alpha) - 1, Corrected()).buffers),
+        )
+        for name in dict.fromkeys(name for each in found.values() for name in each.affines):
             self._scratch.get_submodule(name).register_forward_hook(self._follow(name))
 
     def _follow(self, name: str) -> Callable[[nn.Module, Any, Tensor], Tensor]:
@@ -129,7 +153,7 @@ class Line:
 
     @torch.no_grad()
     def at(self, position: int) -> nn.Module:
-        """The network at `alpha[position]`; valid until the next call."""
+        """The network at `alpha[position]`, valid until the next call; the ends as trained."""
         if position == 0:
             return self.a
         if position == len(self.alpha) - 1:
@@ -137,15 +161,31 @@ class Line:
         weight = float(self.alpha[position])
         for of_a, of_b, into in self._ends:
             torch.lerp(of_a, of_b, weight, out=into)
-        self._now = self._corrected[position]
+        self._now = self.corrections.at[position]
         for name, value in self._now.buffers.items():
-            self._buffers[name].copy_(value)
+            self._tensors[name].copy_(value)
         return self._scratch
+
+    @property
+    def every(self) -> range:
+        """All positions."""
+        return range(len(self.alpha))
 
     @property
     def inner(self) -> range:
         """The positions strictly between the ends."""
         return range(1, len(self.alpha) - 1)
+
+
+def _with_buffers(model: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of `model` with these buffers; `model` itself if there are none."""
+    if not values:
+        return model
+    copied = copy.deepcopy(model)
+    own = tensors(copied)
+    for name, value in values.items():
+        own[name].copy_(value)
+    return copied
 
 
 def frozen_copy(model: nn.Module) -> nn.Module:

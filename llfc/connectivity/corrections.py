@@ -1,45 +1,70 @@
-"""What is done to the statistics of each blend; the ends keep their own, so they stay A and B."""
+"""What is done to the statistics of each blend, and what of A and B as they are compared with it.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol, cast
+A network on the line has statistics of its own, which its weights' blend does not bring along. A
+correction that computes them anew moves the ends as well, whose statistics were trained with: by
+as much as these differ from those of the data, which between close networks is more than all else.
+So there are two conventions. Curves and barriers leave A and B as they were trained; beside them
+stand the barriers between corrected ends. Features, and whatever else is compared with those of a
+blend, are of ends that are corrected as the blend is: `Line.ends`.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
-from llfc.connectivity.blend import Corrected, Line
+from llfc.connectivity.blend import Corrected, Corrections, Line, tensors
 from llfc.connectivity.layerwise import Moments
 from llfc.connectivity.repair import repair, rescale
 from llfc.connectivity.samples import Batches
+from llfc.results import LeftOut
+
+Kept = tuple[str, str]  # names of the tensors that hold a layer's running mean and variance
 
 
 class Correction(Protocol):
-    """Finds what the network at each position of the line owes; nothing at the ends.
+    """Finds what the networks at some positions of the line owe.
 
-    `train` is training data, for corrections that look at features.
+    Args:
+        line: the networks.
+        train: training data, for corrections that look at features; None if there are none.
+        example: one or two images, on which is found what the networks run.
+        at: positions; the ends are corrected as the networks between them are.
     """
 
-    def __call__(self, line: Line, train: Batches | None) -> Sequence[Corrected]: ...
+    def __call__(
+        self, line: Line, train: Batches | None, example: Tensor, at: Iterable[int]
+    ) -> Corrections: ...
 
 
-def no_correction(line: Line, train: Batches | None) -> Sequence[Corrected]:
+def no_correction(
+    line: Line, train: Batches | None, example: Tensor, at: Iterable[int]
+) -> Corrections:
     """Statistics stay as they were blended."""
-    del train
-    return [Corrected() for _ in line.alpha]
+    del line, train, example
+    return Corrections(dict.fromkeys(at, Corrected()))
 
 
-def reset(line: Line, train: Batches | None) -> Sequence[Corrected]:
-    """Running statistics of every batch norm, computed anew for every blend on training data.
+def reset(line: Line, train: Batches | None, example: Tensor, at: Iterable[int]) -> Corrections:
+    """Running statistics of every batch norm, computed anew for every network on training data.
 
-    One pass over the data, in which every batch norm normalises by its batch's own statistics, so
-    that those of a layer come from inputs that the layers before it have already normalised. Its
-    running mean and variance become the mean and the (unbiased) variance over all the data, each
-    batch weighted by its size: no momentum, no dependence on the order of the batches. Only batch
-    norms are in training mode; dropout stays off. They depend on what is in a batch as far as its
-    statistics differ from those of all the data: batches of one class each give others than were
-    trained with, and spoil the blend. A batch of a single image is left out. The ends keep the
-    statistics they were trained with. Networks without batch norm are left as they are.
+    A batch norm is a call of PyTorch's `batch_norm` with running statistics that are tensors of the
+    network, whatever module calls it. One pass over the data, in which every batch norm normalises
+    by its batch's own statistics, so that those of a layer come from inputs that the layers before
+    it have already normalised. Its running mean and variance become the mean and the (unbiased)
+    variance over all the data, each batch weighted by its size: no momentum, no dependence on the
+    order of the batches. All modules stay in eval mode, so dropout is off. They depend on what is
+    in a batch as far as its statistics differ from those of all the data: batches of one class each
+    give others than were trained with, and spoil the blend. A batch of a single image is left out.
+    Networks without batch norm are left as they are.
+
+    Passed over, and said to be, is a module with other statistics: tensors that change when the
+    network runs in training mode, or are no parameters and called `running_...`, or are buffers
+    that differ between A and B. They stay as they were blended.
 
     Raises:
         ValueError: if there is a batch norm, but no training data.
@@ -50,19 +75,21 @@ def reset(line: Line, train: Batches | None) -> Sequence[Corrected]:
         Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, UAI
         2018, section 3.2, for the pass that recomputes them. https://arxiv.org/abs/1803.05407
     """
-    norms = batch_norms(line.a)
+    norms = batch_norms(line.a, example)
+    left_out = _passed_over(line, example, {name for kept in norms for name in kept})
     if not norms:
-        return no_correction(line, train)
+        return Corrections(dict.fromkeys(at, Corrected()), left_out=left_out)
     if train is None:
         raise ValueError("correction 'reset' needs train images for the batch norms, got None")
-    found: list[dict[str, Moments]] = [{} for _ in line.alpha]
+    found: dict[int, dict[Kept, Moments]] = {position: {} for position in at}
     for images, _ in train:
         if len(images) > 1:
-            for position in line.inner:
-                _add_batch(line.at(position), norms, images, found[position])
-    if not found[1]:
+            for position, seen in found.items():
+                _run_by_batch_statistics(line.at(position), images, seen)
+    if not all(found.values()):
         raise ValueError("correction 'reset' needs train batches of at least 2 images")
-    return [Corrected(buffers=_statistics(moments)) for moments in found]
+    corrected = {p: Corrected(buffers=_statistics(seen)) for p, seen in found.items()}
+    return Corrections(corrected, len(norms), left_out)
 
 
 CORRECTIONS: Mapping[str, Correction] = {
@@ -73,63 +100,112 @@ CORRECTIONS: Mapping[str, Correction] = {
 }
 
 
-def batch_norms(model: nn.Module) -> tuple[str, ...]:
-    """Names of the batch norms of `model` that keep running statistics."""
-    return tuple(
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm) and module.running_mean is not None
-    )
+def batch_norms(model: nn.Module, example: Tensor) -> tuple[Kept, ...]:
+    """The running statistics that `model` normalises by, a pair of names a batch norm, in order."""
+    seen: dict[Kept, Moments] = {}
+    _run_by_batch_statistics(model, _at_least_two(example), seen)
+    return tuple(seen)
 
 
 @torch.no_grad()
-def _add_batch(
-    model: nn.Module, norms: Sequence[str], images: Tensor, found: dict[str, Moments]
-) -> None:
-    def hook(name: str) -> Callable[[_BatchNorm, Any, Any], None]:
-        def hear(module: _BatchNorm, inputs: tuple[Tensor], output: Any) -> None:
-            del output
-            batch = _batch_moments(module, inputs[0])
-            found[name] = found[name].merged(batch) if name in found else batch
-
-        return hear
-
-    modules = {name: cast(_BatchNorm, model.get_submodule(name)) for name in norms}
-    with _by_batch_statistics(list(modules.values())):
-        handles = [norm.register_forward_hook(hook(name)) for name, norm in modules.items()]
-        try:
-            model(images)
-        finally:
-            for handle in handles:
-                handle.remove()
+def _run_by_batch_statistics(model: nn.Module, images: Tensor, found: dict[Kept, Moments]) -> None:
+    """Run `model` on a batch whose statistics its batch norms use; add these to those `found`."""
+    with _ByBatchStatistics(model, found):
+        model(images)
 
 
-def _batch_moments(module: _BatchNorm, inputs: Tensor) -> Moments:
-    """What the norm has just seen: with momentum 1, its running statistics are its batch's."""
-    assert module.running_mean is not None
-    assert module.running_var is not None
-    count = inputs.numel() // module.num_features
-    squares = module.running_var.double() * (count - 1)  # running_var is unbiased
-    # Copies, as the next batch is noted in the same buffers.
-    return Moments(count, module.running_mean.to(torch.float64, copy=True), squares)
+# The arguments of the functions that normalise by running statistics.
+_MODULES = "input running_mean running_var weight bias training momentum eps".split()
+_BUILTIN = "input weight bias running_mean running_var training momentum eps cudnn_enabled".split()
+_BATCH_NORMS = {F.batch_norm: _MODULES, torch.batch_norm: _BUILTIN}
 
 
-@contextmanager
-def _by_batch_statistics(norms: Sequence[_BatchNorm]) -> Iterator[None]:
-    momenta = [norm.momentum for norm in norms]
+class _ByBatchStatistics(TorchFunctionMode):
+    """Batch norms whose running statistics are the network's own use those of the batch instead."""
+
+    def __init__(self, model: nn.Module, found: dict[Kept, Moments]) -> None:
+        super().__init__()
+        self._found = found
+        self._names = {
+            (each.data_ptr(), each.numel()): name for name, each in tensors(model).items()
+        }
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        kwargs = kwargs or {}
+        arguments = _BATCH_NORMS.get(func)
+        if arguments is None:
+            return func(*args, **kwargs)
+        given = dict(zip(arguments, args, strict=False)) | kwargs
+        kept = self._kept(given.get("running_mean")), self._kept(given.get("running_var"))
+        if given.get("training") or not all(kept):
+            return func(*args, **kwargs)
+        return self._normalised(given, kept)
+
+    def _kept(self, tensor: Tensor | None) -> str:
+        if tensor is None:
+            return ""
+        return self._names.get((tensor.data_ptr(), tensor.numel()), "")
+
+    def _normalised(self, given: Mapping[str, Any], kept: Kept) -> Tensor:
+        """By the batch's statistics, which are added to those found."""
+        x = given["input"]
+        # With momentum 1, running statistics are those of the batch.
+        mean, var = (torch.zeros_like(given[name]) for name in ("running_mean", "running_var"))
+        weights = given.get("weight"), given.get("bias")
+        output = F.batch_norm(x, mean, var, *weights, True, 1.0, given.get("eps", 1e-5))
+        count = x.numel() // mean.numel()
+        batch = Moments(count, mean.double(), var.double() * (count - 1))  # var is unbiased
+        self._found[kept] = self._found[kept].merged(batch) if kept in self._found else batch
+        return output
+
+
+def _statistics(found: Mapping[Kept, Moments]) -> dict[str, Tensor]:
+    values = {}
+    for (mean, var), seen in found.items():
+        values[mean], values[var] = seen.mean, seen.squares / (seen.count - 1)
+    return values
+
+
+def _passed_over(line: Line, example: Tensor, recomputed: set[str]) -> tuple[LeftOut, ...]:
+    """The modules with statistics, or what may be some, that are not among those `recomputed`."""
+    of_a, of_b = (
+        {name: b for name, b in model.named_buffers() if b.is_floating_point() or b.is_complex()}
+        for model in (line.a, line.b)
+    )
+    if of_a.keys() <= recomputed:
+        return ()
+    named = {name for name in of_a if name.rpartition(".")[2].startswith("running_")}
+    differ = {name for name, buffer in of_a.items() if not torch.equal(buffer, of_b[name])}
+    updated, failed = _updated_in_training(line.a, example)
+    modules: dict[str, list[str]] = {}
+    for name in tensors(line.a):
+        if name in (named | differ | updated) - recomputed:
+            module, _, own = name.rpartition(".")
+            modules.setdefault(module or "model", []).append(own)
+    return failed + tuple(
+        LeftOut("correction", module, f"{', '.join(own)}: blended, as no batch_norm reads them")
+        for module, own in modules.items()
+    )
+
+
+def _updated_in_training(model: nn.Module, example: Tensor) -> tuple[set[str], tuple[LeftOut, ...]]:
+    """The tensors that a forward pass in training mode changes; and that there can be none."""
+    copied = copy.deepcopy(model).train()
+    before = {name: each.clone() for name, each in tensors(copied).items()}
+    devices = [example.device] if example.is_cuda else []
     try:
-        for norm in norms:
-            norm.training, norm.momentum = True, 1.0
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.training, norm.momentum = False, momentum
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+            copied(_at_least_two(example))
+    except Exception as error:  # whatever a model's own code raises
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = f"cannot run in training mode, which would show what it updates: {said}"
+        return set(), (LeftOut("correction", "model", reason),)
+    after = tensors(copied)
+    changed = {name for name, each in before.items() if not torch.equal(each, after[name])}
+    return {name for name in changed if after[name].is_floating_point()}, ()
 
 
-def _statistics(moments: Mapping[str, Moments]) -> dict[str, Tensor]:
-    found = {}
-    for name, seen in moments.items():
-        prefix = f"{name}." if name else ""
-        found[f"{prefix}running_mean"] = seen.mean
-        found[f"{prefix}running_var"] = seen.squares / (seen.count - 1)
-    return found
+def _at_least_two(example: Tensor) -> Tensor:
+    """A single image twice, as it has no variance."""
+    return example if len(example) > 1 else torch.cat([example, example])

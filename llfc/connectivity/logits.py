@@ -28,13 +28,15 @@ class LogitSums:
               J = (1-\alpha)\mathrm{LSE}(z_A) + \alpha\mathrm{LSE}(z_B) - \mathrm{LSE}(z_I) \ge 0
 
     where LSE is the log of the sum of exponentials. If LLFC holds at the logits with coefficient 1,
-    e is zero and the loss lies below its chord by J.
+    e is zero and the loss lies below its chord by J. As in all of LLFC, A and B are corrected as
+    the blend is, in :math:`z` and in the chord; where they stand for themselves, they are as
+    trained.
 
     Attributes:
         count: number of images.
         parts: sums of D, J and e_y at each position, shape [3, P].
-        loss: sums of cross-entropies of NETWORKS, shape [4]; the blend is the one nearest to
-            alpha = 1/2 and the ensemble is the mean of A's and B's logits.
+        loss: sums of cross-entropies of NETWORKS, shape [4]; A and B are as trained, the blend is
+            the one nearest to alpha = 1/2 and the ensemble is the mean of A's and B's logits.
         wrong: numbers of errors of NETWORKS, shape [4].
         bins: of NETWORKS and each bin of confidence: the sum of confidences less the number of
             hits, shape [4, B].
@@ -57,16 +59,22 @@ class LogitSums:
     above: Tensor
 
     @staticmethod
-    def of(alpha_P: Tensor, logits_PNC: Tensor, labels_N: Tensor) -> "LogitSums":
+    def of(
+        alpha_P: Tensor,
+        logits_PNC: Tensor,
+        labels_N: Tensor,
+        trained_2NC: Tensor | None = None,
+    ) -> "LogitSums":
         """The sums of one batch.
 
         Args:
             alpha_P: positions from A to B, shape [P], float64.
-            logits_PNC: of the networks at these positions, shape [P, N, C].
+            logits_PNC: of the networks at these positions, all corrected alike, shape [P, N, C].
             labels_N: classes, shape [N].
+            trained_2NC: of A and of B as trained, shape [2, N, C]; if None, those at the ends.
         """
         z = logits_PNC.double()
-        a, b = z[0], z[-1]
+        a, b = z[[0, -1]] if trained_2NC is None else trained_2NC.double()
         at = middle(alpha_P.tolist())
         each = torch.stack([a, b, z[at], (a + b) / 2])
         hits = each.argmax(-1) == labels_N
@@ -83,7 +91,7 @@ class LogitSums:
             bins=gaps.scatter_add_(1, bins, confidence - hits.double()),
             disagreed=(a.argmax(-1) != b.argmax(-1)).sum(),
             labels=torch.bincount(labels_N.long(), minlength=z.shape[-1]),
-            above=_above(z, labels_N),
+            above=_above(torch.stack([a, *z[1:-1], b]), labels_N),
         )
 
     def merged(self, other: "LogitSums") -> "LogitSums":
@@ -104,7 +112,7 @@ class LogitSums:
 
         Args:
             alpha: positions, shape [P].
-            loss: mean loss at each, found without these sums, shape [P].
+            loss: mean loss at each, all corrected alike, found without these sums, shape [P].
         """
         d, j, e = (self.parts / self.count).cpu().numpy()
         return {"alpha": alpha, "excess": excess(alpha, loss), "d": d, "j": j, "e": e}

@@ -3,6 +3,9 @@
 Each batch goes once through A and through B, whose features are kept for that batch, and once
 through each network between them, whose features are only multiplied with those and forgotten.
 Memory does not grow with the number of images, and that of networks not with the positions.
+
+Where a correction changes the ends, features are compared with those of the corrected ends, as the
+networks between them are corrected too; a batch then goes through A and B as trained as well.
 """
 
 # Shape suffixes: P = positions on the line, L = layers, N = images of a batch.
@@ -11,8 +14,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llfc.connectivity.blend import Line
 from llfc.connectivity.evaluation import check_labels, cross_entropy_sum, errors, logits_of
@@ -30,9 +34,12 @@ class Walk:
     """What was found along the line.
 
     Attributes:
-        loss: mean cross-entropy in nats at each position, shape [P].
-        error: share of images whose largest logit is not their label's, shape [P].
-        layers: a profile a probe.
+        loss: mean cross-entropy in nats at each position, A and B as trained, shape [P].
+        error: share of images whose largest logit is not their label's, A and B as trained, shape
+            [P].
+        corrected_loss: `loss`, but of A and B corrected as the networks between them are.
+        corrected_error: `error`, but of A and B corrected as the networks between them are.
+        layers: a profile a probe, against A and B corrected as the networks between them are.
         zeros: how many times an image's feature was zero at a position; see
             `llfc.connectivity.layerwise`.
         logits: what the logits alone say.
@@ -40,6 +47,8 @@ class Walk:
 
     loss: Array
     error: Array
+    corrected_loss: Array
+    corrected_error: Array
     layers: tuple[LayerProfile, ...]
     zeros: int
     logits: LogitSums
@@ -63,7 +72,7 @@ def walk(line: Line, batches: Batches, probes: Sequence[Probe] = ()) -> Walk:
     """
     walker = _Walker(line, probes)
     with ExitStack() as stack:
-        for model in {id(m): m for m in (line.a, line.b, line.at(1))}.values():
+        for model in {id(m): m for m in (*line.ends, line.at(1))}.values():
             stack.enter_context(tapped(model, probes, walker.receive))
         for images, labels in batches:
             walker.batch(images, labels, batches.split)
@@ -75,14 +84,13 @@ class _Walker:
 
     def __init__(self, line: Line, probes: Sequence[Probe]) -> None:
         self.line, self.probes = line, probes
-        size, device = len(line.alpha), line.device
+        size, device = len(line.alpha) + 2, line.device  # all positions, and the ends as trained
         self.alpha = torch.as_tensor(line.alpha, device=device)
         self.count = 0
         self.loss = torch.zeros(size, dtype=torch.float64, device=device)
         self.wrong = torch.zeros(size, dtype=torch.int64, device=device)
         self.moments = LayerMoments({})
         self.sums: LogitSums | None = None
-        self.logits: dict[int, Tensor] = {}  # of the batch at hand, by position
         self.ends: dict[str, list[Tensor]] = {"a": [], "b": []}
         self.products: list[Tensor] = []  # of the position at hand, [4, N] a probe
         self.at: str = "a"
@@ -101,49 +109,61 @@ class _Walker:
 
     def batch(self, images: Tensor, labels: Tensor, split: str) -> None:
         """Add one batch."""
-        size = len(self.line.alpha)
+        line = self.line
         self.count += len(labels)
         self.ends = {"a": [], "b": []}
-        self._evaluate(0, "a", images, labels, split)
-        self._evaluate(size - 1, "b", images, labels, split)
-        rows = []
-        for position in self.line.inner:
-            self.products = []
-            self._evaluate(position, "between", images, labels, split)
+        first = self._logits(line.ends[0], "a", images)
+        check_labels(labels, first.shape[1], split)
+        last = self._logits(line.ends[1], "b", images)
+        between, rows = [], []
+        for position in line.inner:
+            self.products, self.weight = [], float(line.alpha[position])
+            between.append(self._logits(line.at(position), "between", images))
             if self.probes:
                 rows.append(torch.stack(self.products, 1))
         if self.probes:
             products = self._with_ends(rows)
             self.moments = self.moments.update(self.alpha, products, self.eps)
-        logits = torch.stack([self.logits[position] for position in range(size)])
-        sums = LogitSums.of(self.alpha, logits, labels)
+        alike = torch.stack([first, *between, last])
+        trained = alike[[0, -1]]
+        if line.ends != (line.a, line.b):
+            trained = torch.stack([logits_of(model, images) for model in (line.a, line.b)])
+        for row, logits in enumerate((*alike, *trained)):
+            self.loss[row] += cross_entropy_sum(logits, labels)
+            self.wrong[row] += errors(logits, labels)
+        sums = LogitSums.of(self.alpha, alike, labels, trained)
         self.sums = sums if self.sums is None else self.sums.merged(sums)
 
     def found(self, split: str) -> Walk:
         """The result, on the CPU."""
         alpha = self.line.alpha
-        loss = (self.loss / self.count).cpu().numpy()
-        for position, value in enumerate(loss.tolist()):
-            if value != value or value in (float("inf"), float("-inf")):
-                raise ValueError(f"{split} loss is {value} at alpha {alpha[position]:g}")
+        loss, corrected_loss = self._curves(self.loss / self.count)
+        error, corrected_error = self._curves(self.wrong.double() / self.count)
+        finite = np.isfinite(loss) & np.isfinite(corrected_loss)
+        if not finite.all():
+            at = int(finite.argmin())
+            worst = loss[at] if not np.isfinite(loss[at]) else corrected_loss[at]
+            raise ValueError(f"{split} loss is {worst} at alpha {alpha[at]:g}")
         names = [probe.name for probe in self.probes]
         assert self.sums is not None  # there was a batch, or the samples refused
         return Walk(
             loss=loss,
-            error=(self.wrong.double() / self.count).cpu().numpy(),
+            error=error,
+            corrected_loss=corrected_loss,
+            corrected_error=corrected_error,
             layers=self.moments.profiles(names, alpha) if names else (),
             zeros=int(self.moments.zeros),
             logits=self.sums,
         )
 
-    def _evaluate(self, position: int, at: str, images: Tensor, labels: Tensor, split: str) -> None:
-        self.at, self.weight = at, float(self.line.alpha[position])
-        logits = logits_of(self.line.at(position), images)
-        if at == "a":
-            check_labels(labels, logits.shape[1], split)
-        self.loss[position] += cross_entropy_sum(logits, labels)
-        self.wrong[position] += errors(logits, labels)
-        self.logits[position] = logits
+    def _logits(self, model: nn.Module, at: str, images: Tensor) -> Tensor:
+        self.at = at
+        return logits_of(model, images)
+
+    def _curves(self, values: Tensor) -> tuple[Array, Array]:
+        """With the ends as trained, and with corrected ends; from a row a network."""
+        *alike, a, b = values.tolist()
+        return np.array([a, *alike[1:-1], b]), np.array(alike)
 
     def _with_ends(self, rows: list[Tensor]) -> InnerProducts:
         """The batch's products; those of the ends, at the ends, are A's and B's own."""

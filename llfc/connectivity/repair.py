@@ -11,7 +11,7 @@ linear layer or convolution to run, is left as it is.
 
 # Shape suffixes: C = channels of a layer.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from llfc.connectivity.blend import Affine, Corrected, Line
+from llfc.connectivity.blend import Affine, Corrected, Corrections, Line
 from llfc.connectivity.layerwise import Moments
 from llfc.connectivity.probes import LINEAR
 from llfc.connectivity.samples import Batches
@@ -29,7 +29,7 @@ NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 Seen = dict[str, list[Moments]]  # a module's name -> its channels' moments, one a call
 
 
-def repair(line: Line, train: Batches | None) -> Sequence[Corrected]:
+def repair(line: Line, train: Batches | None, example: Tensor, at: Iterable[int]) -> Corrections:
     r"""Each channel's mean and standard deviation become the blend of those at the two ends.
 
     .. math:: \mu_\alpha = (1 - \alpha)\mu_A + \alpha\mu_B, \qquad
@@ -39,7 +39,8 @@ def repair(line: Line, train: Batches | None) -> Sequence[Corrected]:
     batch goes through A, through B and through each blend, whose layers are corrected towards the
     ends' own statistics on that very batch before the next layer is measured. What is then set is
     that of all batches together. It is exact on a single batch, and leaves a network alone that is
-    blended with itself whatever the batches. A batch of a single image is left out.
+    blended with itself whatever the batches. A batch of a single image is left out. The ends, which
+    are what is aimed at, are left as they are.
 
     On batch norms, this is `reset`, up to the norms' eps and one part in the number of samples a
     channel, where A's and B's running statistics are those of the data and their scales have one
@@ -52,10 +53,10 @@ def repair(line: Line, train: Batches | None) -> Sequence[Corrected]:
         Jordan, Sedghi, Saukh, Entezari & Neyshabur, REPAIR: REnormalizing Permuted Activations for
         Interpolation Repair, ICLR 2023. https://arxiv.org/abs/2211.08403
     """
-    return _renormalised(line, train, "repair", shift=True)
+    return _renormalised(line, train, example, at, shift=True)
 
 
-def rescale(line: Line, train: Batches | None) -> Sequence[Corrected]:
+def rescale(line: Line, train: Batches | None, example: Tensor, at: Iterable[int]) -> Corrections:
     """Each channel's standard deviation becomes the blend of those at the two ends; no shift.
 
     As `repair`, but the channel is only multiplied, so its mean is scaled with it.
@@ -67,7 +68,7 @@ def rescale(line: Line, train: Batches | None) -> Sequence[Corrected]:
         Qu & Horváth, Rethinking Model Re-Basin and Linear Mode Connectivity, 2024.
         https://arxiv.org/abs/2402.05966
     """
-    return _renormalised(line, train, "rescale", shift=False)
+    return _renormalised(line, train, example, at, shift=False)
 
 
 @torch.no_grad()
@@ -116,27 +117,30 @@ class _Run:
 
 
 def _renormalised(
-    line: Line, train: Batches | None, name: str, *, shift: bool
-) -> Sequence[Corrected]:
+    line: Line, train: Batches | None, example: Tensor, at: Iterable[int], *, shift: bool
+) -> Corrections:
+    correction = "repair" if shift else "rescale"
     if train is None:
-        raise ValueError(f"correction {name!r} needs train images, got None")
-    names = preactivations(line.a, train.example())
+        raise ValueError(f"correction {correction!r} needs train images, got None")
+    names = preactivations(line.a, example)
+    corrected = dict.fromkeys(at, Corrected())
+    inner = [position for position in corrected if position in line.inner]
     ends: tuple[Seen, Seen] = ({}, {})
-    blends: list[Seen] = [{} for _ in line.alpha]
-    for images, _ in train:
+    blends: dict[int, Seen] = {position: {} for position in inner}
+    for images, _ in train if inner and names else ():
         if len(images) > 1:
             of_a, of_b = (_seen(model, names, images) for model in (line.a, line.b))
             _pool(ends[0], of_a)
             _pool(ends[1], of_b)
-            for position in line.inner:
+            for position, pooled in blends.items():
                 towards = _Towards(of_a, of_b, float(line.alpha[position]), shift)
-                _pool(blends[position], _seen(line.at(position), names, images, towards))
-    if names and not ends[0]:
-        raise ValueError(f"correction {name!r} needs train batches of at least 2 images")
-    return [
-        Corrected(affines=_affines(line, found, ends, float(alpha), shift))
-        for alpha, found in zip(line.alpha, blends, strict=True)
-    ]
+                _pool(pooled, _seen(line.at(position), names, images, towards))
+    if inner and names and not ends[0]:
+        raise ValueError(f"correction {correction!r} needs train batches of at least 2 images")
+    for position, pooled in blends.items():
+        affines = _affines(line, pooled, ends, float(line.alpha[position]), shift)
+        corrected[position] = Corrected(affines=affines)
+    return Corrections(corrected, len(names))
 
 
 @dataclass(frozen=True)

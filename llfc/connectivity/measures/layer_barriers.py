@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from llfc.connectivity.blend import Line, positions, tensors
+from llfc.connectivity.blend import tensors
 from llfc.connectivity.evaluation import Score, evaluate
 from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.connectivity.probes import Probe
@@ -18,9 +18,8 @@ def layer_barriers(subject: Subject) -> Measured:
 
     `rest` says whose all other parts are. `loss_excess` and `error_excess` are above the loss and
     error of that whole network; they may be negative. See `parts` for what a part is. Statistics
-    of the whole blend are corrected as those of the blends of A and B are, so under `reset` even a
-    part that A and B share may leave an excess: that between a network's running statistics and
-    those of the training data.
+    of the blend and of that whole network are corrected as those of the blends of A and B are, so
+    a part that A and B share leaves no excess.
 
     The scalars are the largest and the mean excess of the loss.
 
@@ -35,8 +34,9 @@ def layer_barriers(subject: Subject) -> Measured:
         is then in no layer's barrier. The mean of a part's two rows is the same.
     """
     line, rows = subject.line, []
-    for rest, network, other in (("a", line.a, line.b), ("b", line.b, line.a)):
-        whole = evaluate(network, subject.test)
+    ends = ("a", line.a, line.b, line.ends[0]), ("b", line.b, line.a, line.ends[1])
+    for rest, network, other, corrected in ends:
+        whole = evaluate(corrected, subject.test)
         for part, names in parts(line.a, subject.probes).items():
             score = _half(network, other, names, subject)
             excess = score.loss - whole.loss, score.error - whole.error
@@ -88,6 +88,4 @@ def _half(network: nn.Module, other: nn.Module, names: Sequence[str], subject: S
     with torch.no_grad():
         for name in names:
             into[name].copy_(values[name])
-    half = Line(network, replaced, positions(3))
-    half.correct(subject.correction(half, subject.statistics))
-    return evaluate(half.at(1), subject.test)
+    return evaluate(subject.half_way(network, replaced), subject.test)

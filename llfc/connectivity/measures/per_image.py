@@ -23,7 +23,8 @@ EDGES = np.concatenate([[0], np.geomspace(1e-8, 2, 34)])
 def samples(subject: Subject) -> Measured:
     """`cos_error`, `baseline` and `coef` of every image, at the blend nearest to alpha = 1/2.
 
-    Those of `llfc.connectivity.layerwise`, whose profiles are their means over images. `image`
+    Those of `llfc.connectivity.layerwise`, whose profiles are their means over images; A and B are
+    corrected as the blend is. `image`
     counts the test images from 0. The table `histogram` has, for every layer, how many images'
     `cos_error` and how many images' `baseline` are in [low, high): the lowest bin is from 0 to
     1e-8, the others are equally wide in logarithm up to 2, which is in the last.
@@ -39,7 +40,7 @@ def samples(subject: Subject) -> Measured:
     alpha = torch.as_tensor(line.alpha[[at]], device=line.device)
     parts = []
     for images, _ in subject.test:
-        networks = (line.a, line.b, line.at(at))
+        networks = (*line.ends, line.at(at))
         of_a, of_b, blend = (features_of(model, subject.probes, images) for model in networks)
         eps = torch.finfo(blend[0].dtype).eps
         found, _ = measures(alpha, _products(of_a, of_b, blend, float(alpha)), eps)

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.evaluation import Score, evaluate
 from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.seeds import stream
@@ -26,9 +25,7 @@ def random_direction(subject: Subject) -> Measured:
     scores: list[Score] = []
     for name, start, other in (("a", line.a, line.b), ("b", line.b, line.a)):
         end = _moved(start, other, stream(subject.seed, f"random-direction/{name}"))
-        half = Line(start, end, positions(3))
-        half.correct(subject.correction(half, subject.statistics))
-        scores.append(evaluate(half.at(1), subject.test))
+        scores.append(evaluate(subject.half_way(start, end), subject.test))
     loss = np.array([score.loss for score in scores])
     error = np.array([score.error for score in scores])
     return Measured(

@@ -17,6 +17,8 @@ PAIRS = {"cka_ab": ("a", "b"), "cka_a": ("blend", "a"), "cka_b": ("blend", "b")}
 def similarity(subject: Subject) -> Measured:
     r"""Variance ratio and linear CKA of every probed layer, at the blend nearest to alpha = 1/2.
 
+    A and B are corrected as the blend is.
+
     `variance_ratio` is the blend's variance over the variance between the ends',
     :math:`\sum_k \sigma_k^2(\alpha) / \sum_k [(1-\alpha) \sigma_k(A) + \alpha \sigma_k(B)]^2`, over
     images and with k the numbers of the feature: far below 1, the features of the blend have
@@ -42,8 +44,8 @@ def similarity(subject: Subject) -> Measured:
     layers = [_Layer() for _ in subject.probes]
     for images, _ in subject.test:
         features = {
-            "a": features_of(line.a, subject.probes, images),
-            "b": features_of(line.b, subject.probes, images),
+            "a": features_of(line.ends[0], subject.probes, images),
+            "b": features_of(line.ends[1], subject.probes, images),
             "blend": features_of(line.at(at), subject.probes, images),
         }
         for index, layer in enumerate(layers):

@@ -14,7 +14,7 @@ def stitching(subject: Subject) -> Measured:
     At every probe, A's feature goes on through the rest of B (`into` is `b`), and B's through the
     rest of A. `into` names the network whose remaining layers run; all else that they read is its
     own: at a probe inside a block, the shortcut around it is B's own. At the logits, stitching into
-    B gives A. Errors are from 0 to 1, losses in nats.
+    B gives A. Errors are from 0 to 1, losses in nats. A and B are as trained: no blend takes part.
 
     The scalars are the mean and the largest error over probes and directions, and how far each is
     above the larger of the two ends' errors.

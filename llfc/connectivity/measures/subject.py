@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import nn
 
-from llfc.connectivity.blend import Line
+from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.corrections import Correction
 from llfc.connectivity.probes import Probe
 from llfc.connectivity.samples import Batches
@@ -18,12 +18,14 @@ class Subject:
     """Two networks in one basis, the line between them, and the data.
 
     Attributes:
-        line: A, B as it was matched, and the networks between them, corrected.
-        unmatched: B as it was before it was matched; None if nothing was permuted.
+        line: A, B as it was matched, and the networks between them, corrected; `line.ends` is what
+            compares with those between, `line.a` and `line.b` are as trained.
+        unmatched: B as it was before it was matched, corrected as an end; None if nothing was
+            permuted.
         test: what measures are taken on.
         statistics: training images that corrections look at; None if there are none.
         probes: the layers that are probed, in forward order.
-        correction: what a blend's statistics owe; for measures that make blends of their own.
+        correction: what a network's statistics owe; for measures that make blends of their own.
         seed: of a measure's random choices.
     """
 
@@ -34,6 +36,12 @@ class Subject:
     probes: tuple[Probe, ...]
     correction: Correction
     seed: int
+
+    def half_way(self, start: nn.Module, end: nn.Module) -> nn.Module:
+        """The network half way from `start` to `end`, corrected as those of the line are."""
+        half = Line(start, end, positions(3))
+        half.correct(self.correction(half, self.statistics, self.test.example(), half.inner))
+        return half.at(1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -45,6 +45,8 @@ def conditions(subject: Subject) -> Measured:
     vector and without biases; `dist_w` dist(W_A, W_B) and `dist_h` dist(H_A, H_B), the two trivial
     ways to commute. The first layer, whose inputs are the images, always commutes.
 
+    Networks are corrected as the blends are, since that is where LLFC is measured.
+
     An absolute value proves nothing: two independent Gaussian pre-activations have dist 0.158 and
     cos 0.930 under a ReLU. So each is given for three `pair`s: `matched`, A and B; `shuffled`, A
     and B on different images, an eighth of each batch's first against as many after them; and
@@ -67,15 +69,16 @@ def conditions(subject: Subject) -> Measured:
         Feature Connectivity, NeurIPS 2023, section 5. https://arxiv.org/abs/2307.08286
     """
     line = subject.line
-    others = {"matched": line.b}
+    a, b = line.ends
+    others = {"matched": b}
     if subject.unmatched is not None:
         others["unmatched"] = subject.unmatched
     example = subject.test.example()
-    ran = operations(line.a, example)
-    axes = image_axes(line.a, example, ran)
+    ran = operations(a, example)
+    axes = image_axes(a, example, ran)
     found = _Found()
     for images, _ in subject.test:
-        _add_batch(found, line.a, others, images, axes)
+        _add_batch(found, a, others, images, axes)
     return found.measured()
 
 
