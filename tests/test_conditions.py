@@ -11,8 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import llfc
+from llfc.connectivity.measures import shuffled
 from llfc.connectivity.measures.conditions.additivity import additivity
-from llfc.connectivity.measures.conditions.measure import SHUFFLED, conditions
+from llfc.connectivity.measures.conditions.measure import conditions
+from llfc.connectivity.measures.shuffled import Shuffled
 from tests import in_memory
 from tests.conditions import measured, rows, same
 from tests.small import CLASSES, blended, convnet, mlp, random_, samples
@@ -48,13 +50,53 @@ def test_the_shuffled_pair_is_of_different_images(case):
     make, shape = CASES[case]
     a, b = make(0).eval(), make(1).eval()
     images, _ = samples(48, shape)
-    found = measured(a, b, images, size=24)
-    few = 24 // SHUFFLED
-    first = torch.cat([part[:few] for part in images.split(24)])
-    then = torch.cat([part[few : 2 * few] for part in images.split(24)])
+    chosen = Shuffled(seed=0)
+    chosen.add(images)
+    ((first, then),) = chosen.pairs(48)
+    assert not (first == then).flatten(1).all(1).any()
     additive, commuting = stored(a, b, first, then)
+    found = measured(a, b, images, size=24)
     same(rows(found, "additivity", "shuffled"), additive)
     same(rows(found, "commutativity", "shuffled"), commuting)
+
+
+@every_case
+@pytest.mark.parametrize("size", [1, 7, 48])
+def test_the_shuffled_pair_knows_neither_order_nor_batches(case, size):
+    """A test set may be sorted by class: near neighbours are then no control."""
+    make, shape = CASES[case]
+    images = samples(48, shape)[0] + 3 * torch.arange(48)[:, None].reshape(48, *[1] * len(shape))
+    usual = measured(make(0), make(1), images[torch.randperm(48)], size=10)
+    found = measured(make(0), make(1), images, size=size)
+    for table in ("additivity", "commutativity"):
+        same(rows(found, table, "shuffled"), rows(usual, table, "shuffled"))
+    assert found.scalars == pytest.approx(usual.scalars, rel=1e-10)
+
+
+def test_a_shuffled_sample_is_of_the_whole_set(monkeypatch):
+    """Pairs that a stream of batches gives, and each image once on either side; never itself."""
+    monkeypatch.setattr(shuffled, "PAIRS", 10)
+    images = torch.arange(100.0)[:, None]
+    taken = set()
+    for seed in range(20):
+        one, other = Shuffled(seed), Shuffled(seed)
+        one.add(images)
+        for part in images.flip(0).split(7):
+            other.add(part)
+        lefts, rights = (torch.cat(side)[:, 0] for side in zip(*one.pairs(3), strict=True))
+        assert [len(part) for part, _ in one.pairs(3)] == [3, 3, 3, 1]
+        assert torch.equal(one.images, other.images)
+        assert len(set(lefts.tolist())) == len(set(rights.tolist())) == 10
+        assert (lefts != rights).all()
+        taken.add(tuple(lefts.tolist()))
+    assert len(taken) == 20
+    share = np.mean([np.array(each) < 50 for each in taken])
+    assert share == pytest.approx(0.5, abs=0.15)  # 200 draws: four standard errors
+
+
+def test_one_image_has_no_other():
+    found = measured(mlp(0), mlp(1), samples(1, (6,))[0])
+    assert set(found.tables["additivity"]["pair"]) == {"matched"}
 
 
 @every_case
@@ -65,9 +107,8 @@ def test_batching_changes_nothing(case, size):
     whole = measured(make(0), make(1), images)
     part = measured(make(0), make(1), images, size=size)
     for table in ("additivity", "commutativity"):
-        same(rows(part, table), rows(whole, table))
-    pairs = set(part.tables["additivity"]["pair"])
-    assert pairs == ({"matched"} if size == 1 else {"matched", "shuffled"})
+        for pair in ("matched", "shuffled"):
+            same(rows(part, table, pair), rows(whole, table, pair))
 
 
 @every_case

@@ -16,7 +16,7 @@ LAYERS = [
     ["llfc.imagefolder", "llfc.batches", "llfc.downloads"],
     ["llfc.data"],
     ["llfc.networks", "llfc.matching", "llfc.connectivity"],
-    ["llfc.connectivity.measures.subject"],
+    ["llfc.connectivity.measures.shuffled", "llfc.connectivity.measures.subject"],
     [
         "llfc.connectivity.measures.conditions",
         "llfc.connectivity.measures.layer_barriers",

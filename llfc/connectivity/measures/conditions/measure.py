@@ -19,12 +19,12 @@ from llfc.connectivity.measures.conditions.imageaxis import image_axes
 from llfc.connectivity.measures.conditions.operation import Activation, LinearMap, Operation
 from llfc.connectivity.measures.conditions.operations import hear_operations, operations
 from llfc.connectivity.measures.conditions.sums import Four, S, as_they_lie
+from llfc.connectivity.measures.shuffled import Shuffled
 from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.imageaxis import ImageAxis
 from llfc.results import TABLES, Table
 
 PAIRS = ("matched", "shuffled", "unmatched")
-SHUFFLED = 8  # of so many images, one is shuffled: a control needs no more, and each costs a pass
 
 
 @torch.no_grad()
@@ -49,7 +49,7 @@ def conditions(subject: Subject) -> Measured:
 
     An absolute value proves nothing: two independent Gaussian pre-activations have dist 0.158 and
     cos 0.930 under a ReLU. So each is given for three `pair`s: `matched`, A and B; `shuffled`, A
-    and B on different images, an eighth of each batch's first against as many after them; and
+    and B on different images, 512 random ones of all the data, as `Shuffled` has them; and
     `unmatched`, A and B as it was before it was matched, where there is one.
 
     Scalars are of the matched pair: means over the layers and the worst; `_ratio_shuffled` and
@@ -58,7 +58,7 @@ def conditions(subject: Subject) -> Measured:
     and `additivity` say what stands in; what is seen of a network, `operations` does.
 
     Costs, over the test data, a forward pass of A, of B and of the unmatched B, another of each
-    pair's layers and an eighth for the shuffled one.
+    pair's layers, and the same on 512 images for the shuffled pair.
 
     Raises:
         ValueError: if the networks run different operations, as where data decide what is run; if
@@ -74,11 +74,22 @@ def conditions(subject: Subject) -> Measured:
     if subject.unmatched is not None:
         others["unmatched"] = subject.unmatched
     example = subject.test.example()
+<<<<<<< Updated upstream
     ran = operations(a, example)
     axes = image_axes(a, example, ran)
     found = _Found()
     for images, _ in subject.test:
         _add_batch(found, a, others, images, axes)
+=======
+    ran = operations(line.a, example)
+    axes = image_axes(line.a, example, ran)
+    found, shuffled = _Found(), Shuffled(subject.seed)
+    for images, _ in subject.test:
+        shuffled.add(images)
+        _add_batch(found, line.a, others, images, axes)
+    for images, different in shuffled.pairs(subject.test.batch_size):
+        _add_batch(found, line.a, {"shuffled": line.b}, images, axes, different)
+>>>>>>> Stashed changes
     return found.measured()
 
 
@@ -88,13 +99,17 @@ def _add_batch(
     others: Mapping[str, nn.Module],
     images: Tensor,
     axes: Sequence[ImageAxis | None],
+    different: Tensor | None = None,
 ) -> None:
-    """A function of its own, so that a batch's features are let go of before the next ones come."""
+    """A on `images`, the others on these or on `different` ones.
+
+    A function of its own, so that a batch's features are let go of before the next ones come.
+    """
     of_a = operations(model, images)
     found.check_repeats(of_a, axes)
     for pair, other in others.items():
         step = _InStep(found, pair, of_a, axes, len(images))
-        hear_operations(other, images, step.receive)
+        hear_operations(other, images if different is None else different, step.receive)
         step.check_ended()
 
 
@@ -148,27 +163,10 @@ class _Found:
         axis: ImageAxis | None,
         count: int,
     ) -> None:
-        """Add an operation of a batch of `count` images; shuffled too, if of the matched pair."""
+        """Add an operation of a batch of `count` images."""
         if axis is not None and not axis.holds(a.input, count):
             axis = None
         four = (a.input, b.input, a.output, b.output)
-        self._add(at, four, a, b, axis, count)
-        pair, index = at
-        few = max(1, count // SHUFFLED)
-        if pair == "matched" and axis is not None and 2 * few <= count:
-            firsts = (0, few, 0, few)
-            some = [axis.some(x, count, first, few) for x, first in zip(four, firsts, strict=True)]
-            self._add(("shuffled", index), cast("Four", tuple(some)), a, b, axis, few)
-
-    def _add(
-        self,
-        at: tuple[str, int],
-        four: Four,
-        a: Operation,
-        b: Operation,
-        axis: ImageAxis | None,
-        count: int,
-    ) -> None:
         if isinstance(a, Activation):
             if axis is None:
                 rows = [x.reshape(1, -1) for x in four]

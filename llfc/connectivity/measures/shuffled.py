@@ -1,0 +1,54 @@
+"""Pairs of different images, for controls: the same in any batches and in any order of the data."""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+PAIRS = 512  # or as many as there are images; a control needs no more, and each costs two passes
+
+
+class Shuffled:
+    """Some images of a set that is streamed, and another of the set for each of them.
+
+    Every image has a key, a hash of the seed and what is in the image. The PAIRS images with the
+    smallest keys are a random sample of the whole set; in the order of their keys, each is paired
+    with the next one and the last with the first, so none with itself. Thus neither the order of
+    the data (as by class) nor the batches make a difference, and only the sample is held in memory.
+    Keys read floats rounded to bfloat16, so that networks of any precision see one sample.
+
+    Attributes:
+        seed: of the keys.
+        keys: of the images held, ascending, shape [n].
+        images: those images, shape [n, ...]; None before the first batch.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.keys = np.zeros(0, dtype=np.uint64)
+        self.images: Tensor | None = None
+
+    def add(self, images: Tensor) -> None:
+        """See a batch of the set."""
+        keys = np.concatenate([self.keys, self._keys(images)])
+        kept = np.argsort(keys, kind="stable")[:PAIRS]
+        if self.images is not None and (kept < len(self.keys)).all():
+            return
+        together = images if self.images is None else torch.cat([self.images, images])
+        self.keys = keys[kept]
+        self.images = together[torch.from_numpy(kept).to(images.device)]
+
+    def pairs(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The pairs, in batches of at most `size`; none where there is a single image."""
+        if self.images is None or len(self.images) < 2:
+            return
+        yield from zip(self.images.split(size), self.images.roll(-1, 0).split(size), strict=True)
+
+    def _keys(self, images: Tensor) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+        rounded = images.bfloat16() if images.is_floating_point() else images
+        rows = rounded.reshape(len(images), -1).cpu().contiguous().view(torch.uint8).numpy()
+        name = f"{self.seed}/shuffled".encode()
+        digests = (hashlib.blake2b(row, digest_size=8, key=name).digest() for row in rows)
+        return np.frombuffer(b"".join(digests), dtype=np.uint64)
