@@ -74,22 +74,14 @@ def conditions(subject: Subject) -> Measured:
     if subject.unmatched is not None:
         others["unmatched"] = subject.unmatched
     example = subject.test.example()
-<<<<<<< Updated upstream
     ran = operations(a, example)
     axes = image_axes(a, example, ran)
-    found = _Found()
-    for images, _ in subject.test:
-        _add_batch(found, a, others, images, axes)
-=======
-    ran = operations(line.a, example)
-    axes = image_axes(line.a, example, ran)
     found, shuffled = _Found(), Shuffled(subject.seed)
     for images, _ in subject.test:
         shuffled.add(images)
-        _add_batch(found, line.a, others, images, axes)
+        _add_batch(found, a, others, images, axes)
     for images, different in shuffled.pairs(subject.test.batch_size):
-        _add_batch(found, line.a, {"shuffled": line.b}, images, axes, different)
->>>>>>> Stashed changes
+        _add_batch(found, a, {"shuffled": b}, images, axes, different)
     return found.measured()
 
 
