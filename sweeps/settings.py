@@ -2,9 +2,11 @@
 
 import math
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+NAME = r"(?!all$)[A-Za-z][\w-]*"  # a file's name and an argument of every shell; `all` is taken
 GPU_SHARE = 0.25  # of a GPU for a worker: the networks of most sweeps are far too small for one
 
 
@@ -17,6 +19,13 @@ def _described(text: str, environment: str = "") -> dict[str, str]:
 class Settings:
     """Where a sweep keeps things and what share of a machine a worker gets."""
 
+    name: str | None = field(
+        default=None,
+        metadata=_described(
+            "what to call the MLflow experiment and the report of these trials; by default the"
+            " sweep's own name"
+        ),
+    )
     storage: str = field(
         default="runs",
         metadata=_described(
@@ -74,6 +83,11 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
+        if self.name is not None and not re.fullmatch(NAME, self.name):
+            raise ValueError(
+                f"name must be letters, digits, - and _ alone, beginning with a letter, not 'all',"
+                f" got {self.name!r}"
+            )
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"device must be auto, cpu or cuda, got {self.device!r}")
         if self.cpus_per_trial < 1:

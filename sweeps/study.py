@@ -1,5 +1,6 @@
 """One sweep from its grid to its answer: what is missing is run, logged and reported."""
 
+import dataclasses
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,7 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
         ValueError: if a setting or an axis is wrong; nothing has been trained then.
         OSError: if the storage folder cannot be written.
     """
+    sweep = dataclasses.replace(sweep, name=settings.name or sweep.name)
     store = Store(settings.store)
     trials = trials_of(_resolved(sweep, settings), **measuring)
     store.check_writable()

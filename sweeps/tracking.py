@@ -112,6 +112,11 @@ class Tracker:
     def _experiment(self, name: str, folder: Path | None) -> str:
         """The id of the experiment `name`, made if need be with its artifacts in `folder`."""
         found = self._client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage == "deleted":
+            raise ValueError(
+                f"MLflow's experiment {name!r} is deleted: restore it (mlflow experiments restore"
+                f" --experiment-id {found.experiment_id}), or give this sweep another --name"
+            )
         if found is not None:
             return str(found.experiment_id)
         # Which of its two faces MLflow's pages show: training runs, not prompts.

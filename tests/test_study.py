@@ -123,6 +123,18 @@ def test_the_report_is_written_anew_only_if_it_would_say_something_else(done):
     assert written() > second
 
 
+def test_another_question_has_a_name_and_a_report_of_its_own(done, tmp_path):
+    storage = shutil.copytree(done[0], tmp_path / "storage")
+    page = (storage / "reports" / "smoke.html").read_bytes()
+    said = sweep(storage, "--name", "half", "--correction", "none")
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("half: ")
+    assert (storage / "reports" / "smoke.html").read_bytes() == page
+    assert (storage / "reports" / "half.html").is_file()
+    half = load_runs(f"sqlite:///{storage}/mlflow.db", "half")
+    assert set(half.trials["correction"]) == {"none"}
+
+
 def test_measured_but_not_logged_is_logged_without_measuring(storage):
     said = sweep(storage)
     assert said.returncode == 0

@@ -282,3 +282,17 @@ def test_a_database_that_cannot_be_made_is_one_line_at_once(tmp_path):
 def test_commit_is_known_or_said_to_be_unknown(monkeypatch, tmp_path):
     monkeypatch.setattr(commit, "__file__", str(tmp_path / "commit.py"))
     assert commit.commit() == "unknown"
+
+
+def test_a_deleted_experiment_is_one_line_with_the_ways_out(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = Tracker(uri, "width", tmp_path)
+    tracker._client.delete_experiment(tracker.experiment_id)
+    with pytest.raises(
+        ValueError, match=r"'width' is deleted: restore it .*--experiment-id 1\)"
+    ) as e:
+        Tracker(uri, "width", tmp_path)
+    assert "\n" not in str(e.value)
+    assert Tracker(uri, "wide", tmp_path).experiment_id != tracker.experiment_id
+    tracker._client.restore_experiment(tracker.experiment_id)
+    assert Tracker(uri, "width", tmp_path).experiment_id == tracker.experiment_id
