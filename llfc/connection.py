@@ -151,7 +151,10 @@ def _into_one_basis(
     if isinstance(matching, str):
         images = None if train is None else train.images()
         matching = match(matching, a, b, spec, images, seed)
-    left_out = tuple(LeftOut("parameter", *_named(line)) for line in spec.frozen)
+    left_out = (
+        *(LeftOut("parameter", *_named(line)) for line in spec.frozen),
+        *(LeftOut("group", group, reason) for group, reason in matching.left_out.items()),
+    )
     if not matching.moved():
         return _Basis(b, matching.record, left_out)
     permuted = copy.deepcopy(b)

@@ -54,15 +54,21 @@ def _to_tensors(permutation: Permutation) -> dict[str, Tensor]:
         f"record/{name}": torch.tensor(value, dtype=torch.float64)
         for name, value in permutation.record.items()
     }
-    return {f"group/{name}": units for name, units in permutation.items()} | record
+    reasons = {
+        f"left_out/{name}": torch.tensor(list(reason.encode()), dtype=torch.uint8)
+        for name, reason in permutation.left_out.items()
+    }
+    return {f"group/{name}": units for name, units in permutation.items()} | record | reasons
 
 
 def _from_tensors(tensors: dict[str, Tensor]) -> Permutation:
-    kinds: dict[str, dict[str, Tensor]] = {"group": {}, "record": {}}
+    kinds: dict[str, dict[str, Tensor]] = {"group": {}, "record": {}, "left_out": {}}
     for key, tensor in tensors.items():
         kind, _, name = key.partition("/")
         kinds[kind][name] = tensor
-    return Permutation(kinds["group"], {name: float(x) for name, x in kinds["record"].items()})
+    record = {name: float(number) for name, number in kinds["record"].items()}
+    left_out = {name: bytes(text.tolist()).decode() for name, text in kinds["left_out"].items()}
+    return Permutation(kinds["group"], record, left_out)
 
 
 def _digest(*models: nn.Module) -> str:

@@ -6,6 +6,7 @@ from torch import nn
 
 from llfc.matching import match, permutation_spec
 from llfc.matching.activations import CrossMoments, cross_moments
+from llfc.matching.taps import taps
 from tests.matchable import KINDS, inputs, network, pair, permuted
 
 
@@ -40,8 +41,8 @@ def test_activation_matching_is_that_of_all_features_in_memory(name):
 def test_moments_do_not_depend_on_the_batches(kind):
     a, b, spec = pair(kind)
     data = torch.cat(inputs(1))
-    whole, _ = cross_moments(a, b, spec, [data])
-    parts, count = cross_moments(a, b, spec, data.split(7))
+    whole, _ = cross_moments(a, b, taps(spec), [data])
+    parts, count = cross_moments(a, b, taps(spec), data.split(7))
     assert count == 7
     for key in whole:
         assert torch.allclose(whole[key].correlation(), parts[key].correlation(), atol=1e-4)

@@ -8,7 +8,7 @@ import torch
 
 from llfc import matched
 from llfc.matched import PERMUTATIONS, kept_permutation
-from llfc.matching import permutation_spec
+from llfc.matching import Permutation, permutation_spec
 from llfc.matching.record import FIELDS
 from llfc.networks.store import Store, StoreWarning
 from llfc.specs import Pair, Recipe, Trial
@@ -57,7 +57,17 @@ def test_trials_that_differ_after_the_matching_share_it_with_its_record(found):
         assert again == first
         assert tuple(first.record) == FIELDS
         assert dict(again.record) == dict(first.record)  # to the bit, the seconds too
+        assert again.left_out == first.left_out == {}
     assert found.anew == ["weights"]
+
+
+def test_what_could_not_be_matched_is_said_again(found, monkeypatch):
+    left_out = {"a group": "no value carries it, not even \N{GREEK SMALL LETTER ALPHA}"}
+    made = Permutation({"a group": torch.arange(3)}, {"seconds": 1.0}, left_out)
+    monkeypatch.setattr(matched, "match", lambda *given: made)
+    assert found(TRIAL).left_out == left_out
+    monkeypatch.undo()
+    assert found(TRIAL).left_out == left_out
 
 
 def test_another_matcher_pair_or_network_is_matched_anew(found):

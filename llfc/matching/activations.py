@@ -1,7 +1,7 @@
 """Activation matching: units that fire together on the same inputs become one unit."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -13,7 +13,7 @@ from llfc.matching.nested import improved_partners
 from llfc.matching.overlap import Overlap
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
-from llfc.matching.taps import Inputs, Key, listening, taps
+from llfc.matching.taps import Inputs, Reader, Tap, Taps, taps, unread
 
 TRACE = 1e-6  # far below what any two units that do fire add to the objective
 
@@ -22,44 +22,54 @@ TRACE = 1e-6  # far below what any two units that do fire add to the objective
 class CrossMoments:
     """Running moments of the features of two networks: enough for all correlations of their units.
 
-    Features are shifted by the mean of the first batch before anything is squared, so the moments
-    lose no digits to a large mean; products are taken in the features' own precision, sums over
-    batches in float64. Memory does not grow with the number of samples.
+    All in double precision, in which units that differ by a constant alone can be told apart, and
+    a large mean costs no digits that count. Memory does not grow with the number of samples.
     """
 
     count: int = 0
-    shift: tuple[Tensor, Tensor] | None = None
     sums: list[Tensor] = field(default_factory=list)
 
     def update(self, a: Tensor, b: Tensor) -> None:
         """Add a batch of features of A and of B, each of shape [units, samples]."""
-        if self.shift is None:
-            self.shift = a.mean(1, keepdim=True), b.mean(1, keepdim=True)
-        a, b = a - self.shift[0], b - self.shift[1]
-        parts = [a.sum(1), b.sum(1), a.square().sum(1), b.square().sum(1), a @ b.T]
-        batch = [part.double() for part in parts]
+        double = torch.complex128 if a.is_complex() else torch.float64
+        a, b = a.to(double), b.to(double)
+        squares = [x.abs().square().sum(1) for x in (a, b)]
+        batch = [a.sum(1), b.sum(1), *squares, a @ b.mH]
         self.sums = (
             batch if not self.sums else [s + t for s, t in zip(self.sums, batch, strict=True)]
         )
         self.count += a.shape[1]
 
+    @property
+    def means(self) -> tuple[Tensor, ...]:
+        """Of each unit of A and of B, of their squares, [H] each; of the products, [H, H]."""
+        return tuple(total / self.count for total in self.sums)
+
     def correlation(self) -> Tensor:
-        """Pearson's correlation of unit i of A with unit j of B, [H, H]; 0 for a constant unit."""
-        a, b, a_squares, b_squares, products = (total / self.count for total in self.sums)
-        a_variance, b_variance = a_squares - a.square(), b_squares - b.square()
-        covariance = products - a[:, None] * b[None]
+        """Pearson's correlation of unit i of A with unit j of B, [H, H]; 0 for a constant unit.
+
+        Of complex features the real part: how well the one is the other, not turned.
+        """
+        a, b, a_squares, b_squares, products = self.means
+        a_variance, b_variance = a_squares - a.abs().square(), b_squares - b.abs().square()
+        covariance = (products - a[:, None] * b.conj()[None]).real
         # A variance that is all rounding is that of a constant unit.
         a_scale = torch.where(a_variance > 1e-12 * a_squares, a_variance, torch.inf).sqrt()
         b_scale = torch.where(b_variance > 1e-12 * b_squares, b_variance, torch.inf).sqrt()
         return covariance / a_scale[:, None] / b_scale[None]
 
     def product(self) -> Tensor:
-        """The mean product of unit i of A with unit j of B, not centred, [H, H]."""
-        assert self.shift is not None
-        a, b, _, _, products = (total / self.count for total in self.sums)
-        a_shift, b_shift = (shift[:, 0].double() for shift in self.shift)
-        crossed = a[:, None] * b_shift[None] + a_shift[:, None] * b[None]
-        return products + crossed + a_shift[:, None] * b_shift[None]
+        """The mean product of unit i of A with unit j of B, not centred, [H, H].
+
+        Of complex features <x, y> is the real part of x times y conjugated.
+        """
+        return self.means[4].real
+
+    def agreement(self) -> Tensor:
+        """2 <x, y> / (<x, x> + <y, y>), not centred, [H, H]; 1 only for equal features."""
+        _, _, a_squares, b_squares, products = self.means
+        both = a_squares[:, None] + b_squares[None]
+        return 2 * products.real / torch.where(both > 0, both, torch.inf)
 
 
 def match_activations(
@@ -74,9 +84,12 @@ def match_activations(
 
     .. math:: \max_{P_g} \sum_i \mathrm{corr}(x^A_i, x^B_{P_g(i)})
 
-    for each group g, in one pass over the data for all groups. A unit is read where the last module
-    in forward order carries it, after the activation function if that is a module; every position
-    of a spatial feature is a sample. Both networks run in eval mode.
+    for each group g, in one pass over the data for all groups. A unit is read at the value of the
+    network's graph after which nothing new is computed of it: after the activation function, after
+    the last addition of a residual stage, in each head of an attention; not after pooling, as every
+    position of a spatial feature is a sample. Where there are several such values (queries and
+    keys), their mean correlation counts. Both networks run in eval mode. Groups that no value
+    carries stay in place; the permutation's `left_out` names them.
 
     `objective` in the record is the sum of correlations over all units; `iterations` is the number
     of batches.
@@ -135,47 +148,53 @@ def _match(
     if batches is None:
         raise ValueError("activation matching needs batches of inputs, got None")
     overlap = Overlap.of(a, b, spec)
-    moments, count = cross_moments(a, b, spec, batches)
+    where = taps(spec)
+    moments, count = cross_moments(a, b, where, batches)
     scores: dict[str, dict[Cluster, Tensor]] = {}
-    for (cluster, end), found in moments.items():
-        if end == "last":
-            score = _with_ties_broken(similarity(found), moments[cluster, "first"].correlation())
-            scores.setdefault(root(cluster), {})[cluster] = score
+    for cluster, its in where.items():
+        score = torch.stack([similarity(moments[tap]) for tap in its.last]).mean(0)
+        alike = torch.stack([moments[tap].agreement() for tap in its.last]).mean(0)
+        score = _with_ties_broken(score, alike, moments[its.first].agreement())
+        scores.setdefault(root(cluster), {})[cluster] = score
     index = dict(spec.identity())
     before = after = 0.0
     for of_root in scores.values():
         before += sum(total_score(s, place(c, index)) for c, s in of_root.items())
         index |= improved_partners(of_root, index) or {}
         after += sum(total_score(s, place(c, index)) for c, s in of_root.items())
-    return with_record(overlap, index, began=began, iterations=count, objective=(before, after))
+    return with_record(
+        overlap,
+        index,
+        began=began,
+        iterations=count,
+        objective=(before, after),
+        left_out=unread(spec, where),
+    )
 
 
-def _with_ties_broken(score: Tensor, earlier: Tensor) -> Tensor:
-    """The scores, with a trace of the units' earlier correlation where two score with none at all.
+def _with_ties_broken(score: Tensor, alike: Tensor, earlier: Tensor) -> Tensor:
+    """The scores, with a trace of what tells units apart that score the same.
 
-    Units that a rectifier silences on all inputs are alike there, but not before it.
+    Units that never cross the threshold of a rectifier may differ by a constant alone, which no
+    correlation sees. Those that it silences on all inputs are alike there, but not before it.
     """
     silent = (score == 0).all(1)[:, None] & (score == 0).all(0)[None]
-    return score + TRACE * score.abs().max() * earlier * silent
+    return score + TRACE * score.abs().max() * torch.where(silent, earlier, alike)
 
 
 def cross_moments(
-    a: nn.Module, b: nn.Module, spec: PermutationSpec, batches: Iterable[Inputs]
-) -> tuple[dict[Key, CrossMoments], int]:
-    """For each cluster where it is read last and first, the moments over all batches.
-
-    Also the number of batches.
-    """
-    where = taps(spec)
-    moments = {key: CrossMoments() for key in where}
+    a: nn.Module, b: nn.Module, where: Mapping[Cluster, Taps], batches: Iterable[Inputs]
+) -> tuple[dict[Tap, CrossMoments], int]:
+    """For each tap the moments over all batches, and the number of batches."""
+    moments = {tap: CrossMoments() for its in where.values() for tap in (*its.last, its.first)}
+    read_a, read_b = Reader(a, moments), Reader(b, moments)
     count = 0
-    with listening(a, where) as listen_a, listening(b, where) as listen_b:
-        for batch in batches:
-            of_a, of_b = listen_a(batch), listen_b(batch)
-            for key in where:
-                for x, y in zip(of_a[key], of_b[key], strict=True):
-                    moments[key].update(x, y)
-            count += 1
+    for batch in batches:
+        of_a, of_b = read_a(batch), read_b(batch)
+        for tap, found in moments.items():
+            for x, y in zip(of_a[tap], of_b[tap], strict=True):
+                found.update(x, y)
+        count += 1
     if not count:
         raise ValueError("activation matching needs batches of inputs, got none")
     return moments, count

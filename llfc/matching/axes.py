@@ -38,11 +38,30 @@ Axis = tuple[Segment, ...]  # the concatenation of its segments
 
 @dataclass(frozen=True)
 class Feature:
-    """A module whose output, a single tensor, carries groups of units along dimension `dim`."""
+    """A value inside the network that carries units of a group.
 
+    Attributes:
+        value: its name in the exported graph.
+        module: the innermost module in whose forward it is made; empty for the model itself.
+        dims: the dimensions on which the units lie; read together in row-major order, they are
+            laid out as `axis`.
+        axis: where the units lie.
+        others: dimensions that other groups move, whose order says nothing.
+        last: whether this is where the group is read: nothing that depends on the value tells
+            anything new of the group.
+    """
+
+    value: str
     module: str
-    dim: int
+    dims: tuple[int, ...]
     axis: Axis
+    others: tuple[int, ...] = ()
+    last: bool = True
+
+    @property
+    def dim(self) -> int:
+        """The first dimension on which the units lie, usually the only one."""
+        return self.dims[0]
 
 
 def segment_size(segment: Segment) -> int:

@@ -37,15 +37,21 @@ class Permutation(Mapping[str, Tensor]):
 
     Attributes:
         record: what the matcher that made it has to say of its work; no part of equality.
+        left_out: the groups that the matcher left in place as it found nothing to match them by,
+            each with the reason; no part of equality.
 
     Raises:
         ValueError: an index vector is not a permutation.
     """
 
     record: Mapping[str, float]
+    left_out: Mapping[str, str]
 
     def __init__(
-        self, indices: Mapping[str, Tensor], record: Mapping[str, float] | None = None
+        self,
+        indices: Mapping[str, Tensor],
+        record: Mapping[str, float] | None = None,
+        left_out: Mapping[str, str] | None = None,
     ) -> None:
         self._indices: dict[str, Tensor] = {}
         for group, index in indices.items():
@@ -55,6 +61,7 @@ class Permutation(Mapping[str, Tensor]):
                 raise ValueError(f"group {group!r}: the index must be a permutation, got {shown}")
             self._indices[group] = index_U
         self.record = MappingProxyType(dict(record or {}))
+        self.left_out = MappingProxyType(dict(left_out or {}))
 
     def __getitem__(self, group: str) -> Tensor:
         return self._indices[group]
@@ -95,7 +102,8 @@ class PermutationSpec:
         axes: tensor of the state dict -> one Axis for each dimension. Where the units of one
             dimension are nested in another's (grouped convolution), neighbouring dimensions are
             folded into one axis: read such a tensor through `fold`.
-        features: group -> the modules whose output carries it, in forward order.
+        features: group -> the values of the graph that carry it, in the order in which they are
+            made; where it is read, `last` is set.
         frozen: a line for each thing that does not move though nothing shows that it must not:
             what no graph uses, tensors that the graph uses and the state dict does not hold, units
             that no product of groups moves; with strict=False also what is not understood.

@@ -16,6 +16,7 @@ FIELDS = (
     "certificate",
     "moved",
     "iterations",
+    "groups_unread",
     "seconds",
 )
 
@@ -27,6 +28,7 @@ def with_record(
     began: float,
     iterations: int,
     objective: tuple[float, float] | None = None,
+    left_out: Mapping[str, str] | None = None,
 ) -> Permutation:
     """The permutation of `index`, with its record.
 
@@ -34,7 +36,8 @@ def with_record(
     at the identity and at the permutation; `overlap_before` and `overlap`, the sum over parameters
     of <W_A, P(W_B)> at the two, the same measure for every matcher; `certificate`, the overlap
     over a bound that no permutation exceeds, in [-1, 1]; `moved`, the number of units that change
-    place; `iterations`; and `seconds`, all of the matching but the certificate.
+    place; `iterations`; `groups_unread`, of how many groups no feature was read, 0 for a matcher
+    that reads none; and `seconds`, all of the matching but the certificate.
 
     Args:
         overlap: of the two networks.
@@ -42,6 +45,7 @@ def with_record(
         began: time.perf_counter() at the start.
         iterations: of the matcher, in its own unit.
         objective: before and after; None where it is the overlap.
+        left_out: the groups of which no feature was read, each with the reason.
     """
     values = overlap.value(overlap.spec.identity()), overlap.value(index)
     before, after = values if objective is None else objective
@@ -54,6 +58,8 @@ def with_record(
         values[1] / overlap.bound if overlap.bound > 0 else 1.0,
         permutation.moved(),
         iterations,
+        len(left_out or ()),
         seconds,
     )
-    return Permutation(index, record=dict(zip(FIELDS, map(float, fields), strict=True)))
+    record = dict(zip(FIELDS, map(float, fields), strict=True))
+    return Permutation(index, record=record, left_out=left_out)

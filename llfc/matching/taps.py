@@ -1,101 +1,202 @@
-"""Where the units of each cluster are read, and reading them batch by batch."""
+"""Where the units of each cluster are read, and reading them batch by batch.
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+What is read are values of the exported graph, which is run in place of the model, node by node: so
+what no module returns is read like what one does, and the model itself is not touched.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.export.graph_signature import InputKind
 
 from llfc.matching.axes import Axis
 from llfc.matching.blocks import Cluster, blocks
 from llfc.matching.permutation import PermutationSpec
+from llfc.matching.symmetry.export import program_of
+from llfc.modules import check_inputs
 
 Inputs = Tensor | tuple[Tensor, ...]
-Key = tuple[Cluster, str]  # a cluster, and whether it is read "first" or "last"
-Listen = Callable[[Inputs], dict[Key, list[Tensor]]]
 
 
 @dataclass(frozen=True)
 class Tap:
-    """A module whose output carries a cluster on dimension `dim`, which is laid out as `axis`."""
+    """A part of a value on which the units of one cluster lie.
 
-    module: str
-    dim: int
+    Attributes:
+        cluster: whose units.
+        value: its name in the exported graph.
+        dims: the dimensions that, read together, are laid out as `axis`.
+        axis: where units lie.
+        part: which of the axis's blocks.
+        others: dimensions on which units lie whose order is not known.
+    """
+
+    cluster: Cluster
+    value: str
+    dims: tuple[int, ...]
     axis: Axis
+    part: int
+    others: tuple[int, ...]
+
+    def of(self, value: Tensor) -> Tensor:
+        """A copy of the cluster's features in a value, [units, samples].
+
+        All positions and images are samples; over units of other groups the mean is taken, as their
+        order is not known before they are matched.
+
+        Raises:
+            ValueError: the value has another shape than that of the spec.
+        """
+        block = blocks(self.axis)[self.part]
+        places = sum(each.positions.numel() for each in blocks(self.axis))
+        if value.ndim <= max((*self.dims, *self.others)):
+            raise ValueError(
+                f"value {self.value} has {value.ndim} dimensions: not that of the spec"
+            )
+        if self.others:
+            value = value.mean(self.others, keepdim=True)
+        feature = value.movedim(self.dims, tuple(range(len(self.dims))))
+        feature = feature.flatten(0, len(self.dims) - 1)
+        if len(feature) != places:
+            raise ValueError(
+                f"value {self.value} has {len(feature)} places for the spec's {places} units"
+            )
+        units = block.of(feature, 0).reshape(len(block.positions), -1)
+        return units.clone(memory_format=torch.contiguous_format)
 
 
-def taps(spec: PermutationSpec) -> dict[Key, Tap]:
-    """For each cluster, the last and the first module in forward order whose output carries it.
+@dataclass(frozen=True)
+class Taps:
+    """The taps of a cluster: where it is read, and where its units first are.
+
+    Attributes:
+        last: after all that is computed on its units; several where values part, as queries and
+            keys do.
+        first: before an activation function, say, that makes units alike.
+    """
+
+    last: tuple[Tap, ...]
+    first: Tap
+
+
+def taps(spec: PermutationSpec) -> dict[Cluster, Taps]:
+    """For each cluster that can be read, where.
 
     A block with two clusters is not read: the units of the one are in an unknown order while those
     of the other are matched.
     """
-    found: dict[Key, Tap] = {}
-    for features in spec.features.values():
-        for end, ordered in (("last", features), ("first", features[::-1])):
-            for feature in ordered:
-                for block in blocks(feature.axis):
-                    if len(block.clusters) == 1:
-                        key = block.clusters[0], end
-                        found[key] = Tap(feature.module, feature.dim, feature.axis)
-    return found
+    first: dict[Cluster, Tap] = {}
+    last: dict[Cluster, dict[Tap, None]] = {}
+    for group, features in spec.features.items():
+        for feature in features:
+            for part, block in enumerate(blocks(feature.axis)):
+                cluster = block.clusters[0] if len(block.clusters) == 1 else ()
+                if not any(group in factor.groups for factor in cluster[1:] or cluster):
+                    continue
+                found = Tap(
+                    cluster, feature.value, feature.dims, feature.axis, part, feature.others
+                )
+                first.setdefault(cluster, found)
+                if feature.last:
+                    last.setdefault(cluster, {})[found] = None
+    return {cluster: Taps(tuple(found), first[cluster]) for cluster, found in last.items()}
 
 
-@contextmanager
-def listening(model: nn.Module, where: Mapping[Key, Tap]) -> Iterator[Listen]:
-    """Within the context, a function from a batch to each key's features, [units, samples].
-
-    A module that runs several times gives as many features. The model is in eval mode meanwhile;
-    at the end every module's mode is as it was and all hooks are off. Features are copied inside
-    the hook, as an in-place module that follows would overwrite them.
-    """
-    heard: dict[Key, list[Tensor]] = {}
-    active = False  # a model that is compared with itself must not hear its other half
-
-    def hook(key: Key, tap: Tap) -> Callable[[nn.Module, object, Tensor], None]:
-        def hear(module: nn.Module, inputs: object, output: Tensor) -> None:
-            del module, inputs
-            if active:
-                heard[key].extend(_units(output, tap, key[0]))
-
-        return hear
-
-    def listen(batch: Inputs) -> dict[Key, list[Tensor]]:
-        nonlocal active
-        heard.update({key: [] for key in where})
-        inputs = (batch,) if isinstance(batch, Tensor) else batch
-        active = True
-        try:
-            with torch.no_grad():
-                model(*(tensor.to(device) for tensor in inputs))
-        except (TypeError, RuntimeError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise ValueError(f"batches must be inputs as the models take them: {reason}") from error
-        finally:
-            active = False
-        return dict(heard)
-
-    device = next(model.parameters()).device
-    modes = {module: module.training for module in model.modules()}
-    handles = []
-    try:
-        for key, tap in where.items():
-            module = model.get_submodule(tap.module)
-            handles.append(module.register_forward_hook(hook(key, tap)))
-        model.eval()
-        yield listen
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, training in modes.items():
-            module.training = training
+def unread(spec: PermutationSpec, read: Collection[Cluster]) -> dict[str, str]:
+    """The groups that are in no cluster that is read, each with the reason."""
+    held = {name for cluster in read for factor in cluster for name in factor.groups}
+    return {group: _reason(spec, group) for group in spec.groups if group not in held}
 
 
-def _units(output: Tensor, tap: Tap, cluster: Cluster) -> Iterator[Tensor]:
-    """Copies of the cluster's features in `output`, [units, samples]; one for each segment."""
-    feature = output.detach().movedim(tap.dim, 0)
-    for block in blocks(tap.axis):
-        if block.clusters == (cluster,):
-            units = block.of(feature, 0).reshape(len(block.positions), -1)
-            yield units.clone(memory_format=torch.contiguous_format)
+def _reason(spec: PermutationSpec, group: str) -> str:
+    if spec.features.get(group):
+        return "no feature tells its units apart from those of other groups that lie among them"
+    return "no value of the network's graph carries its units"
+
+
+class Reader:
+    """Reads taps of one model, batch by batch."""
+
+    def __init__(self, model: nn.Module, where: Collection[Tap]) -> None:
+        self._model = model
+        self._wanted: dict[str, list[Tap]] = {}
+        for tap in where:
+            self._wanted.setdefault(tap.value, []).append(tap)
+        self._device = next(model.parameters()).device
+        self._programs: dict[Any, torch.export.ExportedProgram] = {}
+
+    def __call__(self, batch: Inputs) -> dict[Tap, list[Tensor]]:
+        """The features of each tap, [units, samples]; several where its value is made repeatedly.
+
+        Raises:
+            ValueError: the model does not take the batch, or runs other operators on it.
+        """
+        inputs = [x.to(self._device) for x in ([batch] if isinstance(batch, Tensor) else batch)]
+        found: dict[Tap, list[Tensor]] = {tap: [] for taps in self._wanted.values() for tap in taps}
+
+        def take(name: str, value: Any) -> None:
+            for tap in self._wanted.get(name, ()):
+                found[tap].append(tap.of(value))
+
+        program = self._program(inputs)
+        with torch.no_grad():
+            _Run(program.graph_module, take).run(*_arguments(program, inputs))
+        missing = [tap.value for tap, features in found.items() if not features]
+        if missing:
+            raise ValueError(
+                f"the model's graph has no value {missing[0]!r}: the spec is that of another model"
+            )
+        return found
+
+    def _program(self, inputs: list[Tensor]) -> torch.export.ExportedProgram:
+        """The model's graph for inputs of these shapes."""
+        key = tuple((x.shape, x.dtype) for x in inputs)
+        if key not in self._programs:
+            try:
+                self._programs[key] = program_of(self._model, inputs, training=False)
+            except ValueError:
+                check_inputs("batches", self._model, inputs)  # which may be why
+                raise
+        return self._programs[key]
+
+
+def _arguments(program: torch.export.ExportedProgram, inputs: list[Tensor]) -> Iterator[Any]:
+    """What the graph takes: tensors of the model, buffers as copies, and the inputs."""
+    given = iter(inputs)
+    for spec in program.graph_signature.input_specs:
+        if spec.kind == InputKind.USER_INPUT:
+            yield next(given)
+            continue
+        name = str(spec.target)
+        held = program.state_dict.get(name, program.constants.get(name))
+        is_buffer = spec.kind == InputKind.BUFFER and isinstance(held, Tensor)
+        yield held.clone() if is_buffer else held
+
+
+class _Run(fx.Interpreter):
+    """Runs a graph, and the graphs in it, and shows each value to `take` as soon as it is made."""
+
+    def __init__(
+        self, module: nn.Module, take: Callable[[str, Any], None], prefix: str = ""
+    ) -> None:
+        super().__init__(module)
+        self._take, self._prefix = take, prefix
+        self._inner = {id(part): name for name, part in module.named_children()}
+
+    def run_node(self, node: fx.Node) -> Any:
+        value = super().run_node(node)
+        if node.op == "call_function":
+            self._take(f"{self._prefix}{node.name}", value)
+        return value
+
+    def call_function(self, target: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        args = tuple(
+            _Run(arg, self._take, f"{self._prefix}{self._inner[id(arg)]}.").run
+            if isinstance(arg, fx.GraphModule)
+            else arg
+            for arg in args
+        )
+        return super().call_function(target, args, dict(kwargs))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor, nn
 
-from llfc.matching.axes import Axis, Feature, axis_groups
+from llfc.matching.axes import Axis, axis_groups
 from llfc.matching.permutation import PermutationSpec
 from llfc.matching.symmetry import (
     rules_elementwise,
@@ -24,12 +24,12 @@ from llfc.matching.symmetry.export import (
 )
 from llfc.matching.symmetry.families import Families, Implied, Irregular, families
 from llfc.matching.symmetry.kernels import shape_kernels
-from llfc.matching.symmetry.layout import Layout, constant, pin, plain, settle
+from llfc.matching.symmetry.layout import Layout, constant, pin, plain
 from llfc.matching.symmetry.naming import forward_order, group_names, owner_at
-from llfc.matching.symmetry.outputs import module_outputs
 from llfc.matching.symmetry.outside import outside
 from llfc.matching.symmetry.placing import Placing
 from llfc.matching.symmetry.quotient import quotient
+from llfc.matching.symmetry.readings import features
 from llfc.matching.symmetry.sharing import overlapping, shared_names
 from llfc.matching.symmetry.units import Nodes, Units
 from llfc.matching.symmetry.walk import Walk, where
@@ -241,20 +241,6 @@ def derive(
     return PermutationSpec(
         groups={placing.names[g]: found.sizes[g] for g in order},
         axes={name: axes[first] for name, first in derivation.first.items()},
-        features=features(walk, placing, [placing.names[g] for g in order]),
+        features=features(walk, placing, graph.graph, [placing.names[g] for g in order]),
         frozen=tuple(derivation.frozen),
     )
-
-
-def features(walk: Walk, placing: Placing, names: Sequence[str]) -> dict[str, tuple[Feature, ...]]:
-    """For each group, the modules whose output carries it."""
-    found: dict[str, list[Feature]] = {name: [] for name in names}
-    for module, node in module_outputs(walk.values):
-        layout = walk.values[node]
-        if not isinstance(layout, Layout):
-            continue
-        for dim in range(len(layout.raw)):
-            axis = placing.carried(settle(layout), dim)
-            for group in axis_groups(axis) if axis else ():
-                found[group].append(Feature(module, dim, axis or ()))
-    return {group: tuple(items) for group, items in found.items()}

@@ -51,6 +51,23 @@ def undisturbed(model: nn.Module, training: bool) -> Iterator[None]:
 
 
 def exported(model: nn.Module, inputs: Sequence[Tensor], training: bool) -> Graph:
+    """The graph of a model, as `program_of` exports it."""
+    program = program_of(model, inputs, training)
+    graph = Graph(program.graph, {}, {})
+    state = model.state_dict()
+    for spec in program.graph_signature.input_specs:
+        if spec.kind == InputKind.USER_INPUT or not hasattr(spec.arg, "name"):
+            continue
+        if spec.target in state:
+            graph.held[spec.arg.name] = str(spec.target)
+        elif isinstance(found := program.constants.get(str(spec.target)), Tensor):
+            graph.constants[spec.arg.name] = found
+    return graph
+
+
+def program_of(
+    model: nn.Module, inputs: Sequence[Tensor], training: bool
+) -> torch.export.ExportedProgram:
     """Export a model; the model, its mode and the random state are as before.
 
     Raises:
@@ -68,16 +85,7 @@ def exported(model: nn.Module, inputs: Sequence[Tensor], training: bool) -> Grap
     for name, tensor in model.named_buffers():
         if not torch.equal(tensor, buffers[name]):
             tensor.detach().copy_(buffers[name])
-    graph = Graph(program.graph, {}, {})
-    state = model.state_dict()
-    for spec in program.graph_signature.input_specs:
-        if spec.kind == InputKind.USER_INPUT or not hasattr(spec.arg, "name"):
-            continue
-        if spec.target in state:
-            graph.held[spec.arg.name] = str(spec.target)
-        elif isinstance(found := program.constants.get(str(spec.target)), Tensor):
-            graph.constants[spec.arg.name] = found
-    return graph
+    return program
 
 
 def owner_of(name: str) -> str:

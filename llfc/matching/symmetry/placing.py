@@ -117,18 +117,43 @@ class Placing:
             np.concatenate([self.families.quotient.of[lb.nodes.reshape(-1)] for lb in labels])
         )
 
-    def carried(self, layout: Layout, dim: int) -> Axis | None:
-        """The axis of one dimension of a feature, if units of its own move it and no others."""
-        slots = layout.dims[dim]
-        for slot in slots:
-            for label in layout.space.covering(slot):
-                if not set(label.slots) <= set(slots):
-                    return None
-        try:
-            axis = parse_axis(self.families, self.names, *self.coordinates(layout, slots))
-        except Irregular:
-            return None
-        return axis if axis_groups(axis) else None
+    def carried(self, layout: Layout) -> list[tuple[tuple[int, ...], Axis | None]]:
+        """The dimensions of a value that units move, and how they are laid out.
+
+        Dimensions that depend on one another are together: read in row-major order, they have one
+        axis; None where no axis says how units lie on them.
+        """
+        shape = layout.shape
+        found: list[tuple[tuple[int, ...], Axis | None]] = []
+        waiting = list(range(len(shape)))
+        while waiting:
+            dims = self.linked(layout, waiting[0])
+            waiting = [dim for dim in waiting if dim not in dims]
+            slots = [slot for dim in dims for slot in layout.dims[dim]]
+            groups, units, kinds = self.coordinates(layout, slots)
+            apart = separated(groups, units, kinds, [shape[dim] for dim in dims])
+            runs = [(dim,) for dim in dims] if len(apart) > 1 else [dims]
+            for run, each in zip(runs, apart, strict=True):
+                try:
+                    axis = parse_axis(self.families, self.names, *each)
+                except Irregular:
+                    found.append((run, None))
+                    continue
+                if axis_groups(axis):
+                    found.append((run, axis))
+        return found
+
+    def linked(self, layout: Layout, dim: int) -> tuple[int, ...]:
+        """The dimensions that labels tie to this one, directly or through others; itself too."""
+        found = {dim}
+        while True:
+            slots = {slot for d in found for slot in layout.dims[d]}
+            labels = [label for label in layout.space.labels if slots & {*label.slots}]
+            tied = slots.union(*(label.slots for label in labels))
+            more = {d for d, own in enumerate(layout.dims) if tied & {*own}}
+            if more <= found:
+                return tuple(sorted(found))
+            found |= more
 
 
 def separated(

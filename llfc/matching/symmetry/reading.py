@@ -57,9 +57,16 @@ def read_spec(data: Mapping[str, Any]) -> PermutationSpec:
 def read_feature(data: Any, groups: Mapping[str, int]) -> Feature:
     """A feature from its JSON."""
     found = entries(data, "a feature")
-    module = text(found.get("module"), "module of a feature")
-    dim = number(found.get("dim"), f"dim of {module!r}")
-    return Feature(module, dim, read_axis(found.get("axis"), groups, module))
+    value = text(found.get("value"), "value of a feature")
+    module = text(found.get("module"), f"module of {value!r}")
+    dims, others = (
+        tuple(number(dim, f"{key} of {value!r}") for dim in items(found.get(key), value))
+        for key in ("dims", "others")
+    )
+    if not dims:
+        raise Broken(f"{value!r} has no dims")
+    axis = read_axis(found.get("axis"), groups, value)
+    return Feature(value, module, dims, axis, others, last=found.get("last") is True)
 
 
 def read_axis(data: Any, groups: Mapping[str, int], name: str) -> Axis:
