@@ -7,26 +7,32 @@ PORT ?= 5000
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-TRACKING := $(or $(MLFLOW_TRACKING_URI),sqlite:///$(CURDIR)/runs/mlflow.db)
+# A .venv is whole and of this folder, or is made anew: one whose making was stopped, or that moved.
+BROKEN := $(shell test -e $(READY) && $(BIN)/python -c 'import importlib.metadata as m, json, os, urllib.parse as u; \
+	at = json.loads(m.distribution("llfc").read_text("direct_url.json"))["url"]; \
+	assert os.path.samefile(u.unquote(u.urlsplit(at).path), ".")' 2>/dev/null || echo broken)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test check smoke sweep-width sweep-spawn-epoch sweep-architecture \
-	sweep-matching ui report notebooks bench clean pins
+	sweep-matching ui report notebooks bench clean pins broken
 
 help:  ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml requirements.txt
+$(READY): pyproject.toml requirements.txt $(BROKEN)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $(PYTHON) must be Python 3.11 or later: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ echo "error: $(PYTHON) has no venv module: install it (Debian: python3-venv)" >&2; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	@rm -f $@
+	@test -z "$(BROKEN)" || { $(PYTHON) -m venv --clear $(VENV) && \
+		$(BIN)/python -m pip install --quiet uv==$(UV_VERSION); }
 	@echo "setting up $(VENV) (5 GB with PyTorch)"
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -r requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps -e .
 	@touch $@
+
+broken:
 
 setup: $(READY)  ## create .venv and install everything into it
 
@@ -55,13 +61,13 @@ sweep-matching: $(READY)  ## which matching, with which correction, flattens the
 	$(BIN)/python sweeps/matching.py $(ARGS)
 
 ui: $(READY)  ## browse the runs with MLflow on http://127.0.0.1:5000 (PORT=...)
-	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "$(TRACKING)" --host 127.0.0.1 --port $(PORT) --workers 1
+	@$(BIN)/python -m analysis.ui --port "$(PORT)" $(ARGS)
 
 report: $(READY)  ## a sweep's table and its page, from the runs (SWEEP=width, or all)
-	$(BIN)/python -m analysis report --sweep $(SWEEP) --tracking-uri "$(TRACKING)" $(ARGS)
+	$(BIN)/python -m analysis report --sweep $(SWEEP) $(ARGS)
 
 notebooks: $(READY)  ## execute the notebooks on the runs, into runs/notebooks
-	MLFLOW_TRACKING_URI="$(TRACKING)" $(BIN)/python -m analysis notebooks --out runs/notebooks $(ARGS)
+	$(BIN)/python -m analysis notebooks --out runs/notebooks $(ARGS)
 
 bench: $(READY)  ## measure speed, as ratios against plain references
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -24,7 +24,9 @@ import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
+from analysis.database import fault_of, path_of
 from analysis.frames import PROVENANCE, UNFINISHED, Runs, frame_of, join_runs
 from analysis.params import PARAMS, params_of, trial_from_params
 from analysis.server import check_server, shown
@@ -121,17 +123,22 @@ def _named(tracking_uri: str) -> Iterator[None]:
     """MLflow's errors as ValueError, in one line that names the store."""
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"tracking store {tracking_uri} cannot be read: {first}") from error
+        raise ValueError(f"tracking store {shown(tracking_uri)} cannot be read: {first}") from error
 
 
 def _check_store(tracking_uri: str) -> None:
     check_server(tracking_uri)
     # MLflow would make an empty store where there is none, and say that it has no runs.
-    path = tracking_uri.removeprefix("sqlite:///")
-    if path != tracking_uri and not Path(path).is_file():
+    # Likewise it would go on to make one that is half made.
+    path = path_of(tracking_uri)
+    if path is None:
+        return
+    if not path.is_file():
         raise ValueError(f"tracking store must exist, got {tracking_uri} (no file {path})")
+    if fault := fault_of(path):
+        raise ValueError(fault)
 
 
 def search(client: MlflowClient, experiment_id: str, condition: str) -> Iterator[Run]:

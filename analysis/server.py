@@ -1,10 +1,37 @@
-"""Is a tracking server there? Asked once, before MLflow would try for minutes to find out."""
+"""Tracking servers: whether one is there, and how an address is shown to a user.
 
+A server is asked once, before MLflow would try for minutes to find out.
+"""
+
+import shlex
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
 PATIENCE = 10.0  # seconds for one answer
+HTTP = ("http://", "https://")
+
+
+def is_server(tracking_uri: str) -> bool:
+    """Whether `tracking_uri` is that of a server, rather than of a database or a folder.
+
+    >>> is_server("https://host/mlflow"), is_server("sqlite:///runs/mlflow.db")
+    (True, False)
+    """
+    return tracking_uri.lower().startswith((*HTTP, "databricks", "uc:"))
+
+
+def way_to(tracking_uri: str) -> str:
+    """What to open or to type to see the runs at `tracking_uri`.
+
+    >>> way_to("http://me:secret@host:5000")
+    'http://me:***@host:5000'
+    >>> way_to("sqlite:////a b/mlflow.db")
+    "MLFLOW_TRACKING_URI='sqlite:////a b/mlflow.db' make ui"
+    """
+    address = shown(tracking_uri)
+    server = is_server(tracking_uri)
+    return address if server else f"MLFLOW_TRACKING_URI={shlex.quote(address)} make ui"
 
 
 def check_server(tracking_uri: str) -> None:
@@ -15,7 +42,7 @@ def check_server(tracking_uri: str) -> None:
     Raises:
         ValueError: if it does not answer within PATIENCE, or says that it is out of order.
     """
-    if not tracking_uri.startswith(("http://", "https://")):
+    if not tracking_uri.lower().startswith(HTTP):
         return
     try:
         with urllib.request.urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=PATIENCE):

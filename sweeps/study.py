@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from analysis.server import shown
+from analysis.server import way_to
 from llfc.data import Dataset, load_dataset, resolve_dataset
 from llfc.networks.spawning import has_state, training_cost
 from llfc.networks.store import Store
@@ -179,7 +179,7 @@ def _report(
     if not len(runs.trials):
         return
     page = report(sweep, runs, tracker, settings.folder / "reports")
-    print(f"\nreport: {page}\nruns:   MLFLOW_TRACKING_URI={shown(settings.tracking)} make ui")
+    print(f"\nreport: {page}\nruns:   {way_to(settings.tracking)}")
 
 
 def _close(

@@ -12,10 +12,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 # Before the first import of mlflow: nothing is sent to anybody about its use, and it soon says that
 # its server is out of order; who waits for how long is decided by sweeps.recorder.
@@ -26,15 +25,19 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
+from analysis.database import address_of, fault_of, path_of
 from analysis.params import params_of
 from analysis.runs import search
-from analysis.server import check_server, shown
+from analysis.server import check_server, is_server, shown
 from llfc.results import Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
+from llfc.whole import made_whole
 from sweeps.commit import commit
 from sweeps.flattening import metrics_of, tables_of
+from sweeps.guide import GUIDE
 from sweeps.titles import title_of
 
 # Tables being made is no news to a user; what a store refuses is raised, and said in one line.
@@ -42,27 +45,10 @@ for _name in ("alembic", "mlflow"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 PACKAGES = ("llfc", "mlflow", "numpy", "ray", "scipy", "torch", "torchvision")
-SQLITE = "sqlite:///"
 BATCH = 1000  # metrics in one call, MLflow's own limit
 # The tag that MLflow's pages show as the description, in Markdown, of an experiment or a run.
 NOTE = "mlflow.note.content"
 REPORTED = "llfc.report"  # of a sweep's own run: what its report was made from
-GUIDE = """\
-A run is a trial: two networks A and B, and the straight line from A to B in the space of weights.
-
-- `test_loss_chord` is the LMC barrier of the test loss, in nats; 0 means linearly connected. A and
-  B are as trained; in `test_loss_chord_corrected` they are corrected as the networks between them
-  are, and `test_loss_floor` is the barrier that A has with itself.
-- `llfc_error_mean` is the LLFC error at the midpoint, averaged over layers, A and B corrected as
-  the blend is; compare it with `llfc_baseline_mean`.
-- The barrier against width: chart view (beside the search), Add chart, Scatter chart, x `width`,
-  y `test_loss_chord`. The eye above the runs shows all of them, not the first ten alone.
-- A run's charts: `curve/...` has a step a position on the line, the first A and the last B;
-  `layer/...`, `additivity/...` and `commutativity/...` have a step a layer.
-- A run's artifacts: `figures/`, `tables/` and `connection.json`, with everything that was found.
-- The run *report of {sweep}* holds the answer to the question among its artifacts: a page, and its
-  figures and tables as files.
-"""
 ABANDONED_SECONDS = 600.0  # a run still RUNNING after this was left by a driver elsewhere
 
 
@@ -80,17 +66,14 @@ class Tracker:
     """
 
     def __init__(self, uri: str, experiment: str, artifacts: Path, question: str = "") -> None:
-        remote = uri.startswith(("http:", "https:", "databricks"))
-        folder = None if remote else (artifacts / experiment).absolute()
+        folder = None if is_server(uri) else (artifacts / experiment).absolute()
         with _named(uri):
             # Says now, not after an hour or MLflow's minutes of retries, what cannot be written.
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
                 _check_writable(folder)
-            if uri.startswith(SQLITE):
-                _check_writable(Path(uri.removeprefix(SQLITE)).parent)
             check_server(uri)
-            with _alone(uri):
+            with _database(uri):
                 self._client = MlflowClient(tracking_uri=uri)
                 self.experiment_id = self._experiment(experiment, folder)
             note = f"{question}\n{GUIDE.format(sweep=experiment)}".strip()
@@ -293,15 +276,28 @@ def _named(uri: str) -> Iterator[None]:
     try:
         yield
     except (OSError, MlflowException, SQLAlchemyError) as error:
-        line = f"tracking address {uri} cannot be used: {_first_line(error)}"
+        path = path_of(uri)
+        fault = fault_of(path) if path is not None and path.is_file() else ""
+        line = fault or f"tracking address {uri} cannot be used: {_first_line(error)}"
         raise ValueError(shown(line)) from error
 
 
-def _alone(uri: str) -> AbstractContextManager[Any]:
-    """Two drivers that make the tables of one new database at once would trip over each other."""
-    if not uri.startswith(SQLITE):
-        return nullcontext()
-    return FileLock(f"{uri.removeprefix(SQLITE)}.lock")
+@contextmanager
+def _database(uri: str) -> Iterator[None]:
+    """A whole database at `uri`, for one driver at a time.
+
+    MLflow makes its tables in dozens of steps, and cannot go on where it was killed between two.
+    """
+    path = path_of(uri)
+    if path is None:
+        yield
+        return
+    _check_writable(path.parent)
+    with FileLock(f"{path}.lock"):
+        if not path.exists() or not path.stat().st_size:
+            with made_whole(path, alone=True) as beside:
+                SqlAlchemyStore(address_of(beside), str(path.parent / "artifacts")).engine.dispose()
+        yield
 
 
 def _check_writable(folder: Path) -> None:

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import math
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from llfc.results import BARRIERS, CURVE, PROFILE, TABLES, Connection, LayerProf
 from llfc.specs import Pair, Recipe, Trial, fingerprint
 from sweeps import commit, tracking
 from sweeps.flattening import metrics_of
+from sweeps.settings import Settings
 from sweeps.tracking import Tracker
 
 ALPHAS = 5
@@ -124,6 +127,29 @@ def test_a_folder_with_a_space_and_an_accent_is_read_back(uri, tmp_path):
     runs = load_runs(uri, name)
     assert len(runs.layers) == 2 * ALPHAS
     assert runs.only(set()).trials.empty
+
+
+def test_a_database_in_a_folder_of_any_name_is_where_it_should_be(tmp_path):
+    folder = tmp_path / "été 100% p%41 h#1 q?mode=ro&x it's a+b"
+    uri = Settings(storage=str(folder)).tracking
+    Tracker(uri, "width", folder / "artifacts").log(trial(), connection(), {}, {"curve": b"x"})
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert (folder / "mlflow.db").is_file()
+    assert len(load_runs(uri, "width").layers) == 2 * ALPHAS
+    (figure,) = folder.glob("artifacts/width/*/artifacts/figures/curve.png")
+    assert figure.read_bytes() == b"x"
+
+
+def test_a_database_that_was_half_made_is_one_line_that_says_what_to_do(tmp_path):
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(path)) as half:
+        half.execute("create table _alembic_tmp_runs (run_uuid text)")
+        half.execute("create table experiments (experiment_id integer)")
+    with pytest.raises(
+        ValueError, match=r"mlflow\.db is not a whole database .*move it away"
+    ) as said:
+        Tracker(Settings(storage=str(tmp_path)).tracking, "width", tmp_path / "artifacts")
+    assert "\n" not in str(said.value)
 
 
 def test_a_run_has_params_steps_tags_and_artifacts(tracker):

@@ -1,0 +1,80 @@
+"""`python -m analysis.ui`: MLflow's pages of the runs, by a new server or the one there is."""
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+from analysis.database import fault_of, path_of
+from analysis.server import check_server, is_server, shown
+
+HOST = "127.0.0.1"
+DEFAULT_URI = "sqlite:///runs/mlflow.db"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve the runs, or say where they are served; 2 and one line if that cannot be done."""
+    parser = argparse.ArgumentParser(prog="python -m analysis.ui", description=__doc__)
+    usual = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    where = "MLflow's address (default: MLFLOW_TRACKING_URI, then %(default)s)"
+    parser.add_argument("--tracking-uri", default=usual, help=where.replace("%(default)s", usual))
+    parser.add_argument("--port", type=int, default=5000, help="(default: %(default)s)")
+    options = parser.parse_args(argv)
+    try:
+        serve(options.tracking_uri, options.port)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def serve(tracking_uri: str, port: int) -> None:
+    """Become MLflow's server of the database at `tracking_uri`; of a server, print the address.
+
+    Raises:
+        ValueError: if there is no such database or server, or the port is not free.
+    """
+    if is_server(tracking_uri):
+        check_server(tracking_uri)
+        print(shown(tracking_uri))
+        return
+    _check_port(port)
+    _check_database(tracking_uri)
+    print(f"http://{HOST}:{port}", flush=True)
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri]
+    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    os.execve(sys.executable, command, {**os.environ, **quiet})
+
+
+def _check_database(tracking_uri: str) -> None:
+    """MLflow itself would begin a new database, in steps, where there is none."""
+    path = path_of(tracking_uri)
+    if path is None:
+        return
+    if not path.is_file():
+        raise ValueError(
+            f"there are no runs yet, as there is no file {path}: run a sweep first, or say by"
+            " MLFLOW_TRACKING_URI where they are"
+        )
+    if fault := fault_of(path):
+        raise ValueError(fault)
+
+
+def _check_port(port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise ValueError(f"the port must be in [1, 65535], got {port}")
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as error:
+            raise ValueError(
+                f"port {port} of {HOST} cannot be listened on ({error.strerror}): choose another,"
+                " as in `make ui PORT=5001`"
+            ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
