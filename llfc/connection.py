@@ -21,12 +21,12 @@ from llfc.connectivity.blend import (
 )
 from llfc.connectivity.corrections import CORRECTIONS, Correction
 from llfc.connectivity.distances import weight_distance
-from llfc.connectivity.layerwise import summarise
+from llfc.connectivity.layerwise import summarise, summarised
 from llfc.connectivity.logits import logit_scalars
 from llfc.connectivity.measures.registry import MEASURES
 from llfc.connectivity.measures.subject import Measure, Subject
 from llfc.connectivity.path import Walk, walk
-from llfc.connectivity.probes import choose_probes
+from llfc.connectivity.probes import select_probes
 from llfc.connectivity.samples import Batches, Samples
 from llfc.devices import whole_float32
 from llfc.matching.matchers import match
@@ -79,7 +79,7 @@ def connect(
             whose name ends in `_corrected`, and all that compares features, of A and B corrected as
             the networks between them are.
         alphas: an odd number of positions, or the positions themselves.
-        probes: names of modules, or patterns, or one; None for those `choose_probes` finds.
+        probes: names of modules, or patterns, or one; None for those `select_probes` finds.
         measures: names in MEASURES, or one: what else is measured, at a cost that each one says.
         spec: the symmetry of both; derived from A if None and there is something to permute.
         seed: of the matcher's random choices.
@@ -178,8 +178,8 @@ def _subject(
     seed: int,
 ) -> Subject:
     """What is measured: the line, corrected, its probed layers, and B as it was if it was moved."""
-    probes = choose_probes(line.a, test.example(), layers)
     example = test.example()
+    selected = select_probes(line.a, example, layers)
     line.correct(correct(line, statistics, example, line.every))
     if unmatched is not None:
         alone = Line(unmatched, unmatched, line.alpha)
@@ -190,7 +190,8 @@ def _subject(
         unmatched=unmatched,
         test=test,
         statistics=statistics,
-        probes=probes,
+        probes=selected.probes,
+        left_out=selected.left_out,
         correction=correct,
         seed=seed,
     )
@@ -214,7 +215,7 @@ def _connection(
         **curve_summaries(curve),
         **corrected_summaries(curve, corrected),
         "correction_layers": float(line.corrections.layers),
-        **summarise(on_test.layers, alpha),
+        **summarise(on_test.layers, alpha, on_test.eps),
         "llfc_zero_features": float(on_test.zeros),
         "lemma1_slack": lemma1_slack(on_test.corrected_error),
         "test_error_chance": on_test.logits.chance(),
@@ -233,16 +234,26 @@ def _connection(
         summaries=summaries,
         matching=dict(basis.record),
         tables=tables,
-        left_out=(*basis.left_out, *line.corrections.left_out, *_stood_in(on_test)),
+        left_out=(
+            *subject.left_out,
+            *basis.left_out,
+            *line.corrections.left_out,
+            *_stood_in(on_test),
+        ),
     )
 
 
 def _stood_in(walked: Walk) -> list[LeftOut]:
     """The definitions that stood in for values that do not exist."""
-    if not walked.zeros:
-        return []
-    reason = f"features that are zero have no direction: defined {walked.zeros} times"
-    return [LeftOut("definition", "cosine", reason)]
+    found = []
+    if walked.zeros:
+        reason = f"features that are zero have no direction: defined {walked.zeros} times"
+        found.append(LeftOut("definition", "cosine", reason))
+    kinds = {layer.kind for layer in summarised(walked.layers)}
+    if kinds & {"pre-activation", "logits"}:
+        reason = f"no post-activation is probed: means over layers are over {kinds.pop()} instead"
+        found.append(LeftOut("definition", "llfc_error_mean", reason))
+    return found
 
 
 def _curves(

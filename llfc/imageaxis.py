@@ -8,7 +8,7 @@ images are along the one dimension that doubles, and are laid out there as the o
 they change places when the batch does. Sizes that happen to be equal can therefore not be confused.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -117,38 +117,47 @@ class Trio:
         return Trio(batch, batch.flip(0), torch.cat([batch, batch]))
 
 
-def image_axis(batch: Tensor, swapped: Tensor, twice: torch.Size) -> ImageAxis | str:
+def image_axis(batch: Tensor, swapped: Tensor, twice: torch.Size | None) -> ImageAxis | str:
     """Where the images are in a tensor that a network makes of each of the batches of a `Trio`.
 
     Args:
         batch: of two images.
         swapped: of the same two in the other order.
-        twice: its shape where the batch is twice as large.
+        twice: its shape where the batch is twice as large; None if the network takes no such batch,
+            and the numbers alone have to tell.
 
     Returns:
         The axis; or why there is none, to be put after the tensor's name.
     """
     shape = _shape(batch)
-    if swapped.shape != batch.shape or len(twice) != batch.ndim:
+    if swapped.shape != batch.shape or (twice is not None and len(twice) != batch.ndim):
         return f"has another shape than {shape} on other images"
-    moved = [dim for dim, size in enumerate(batch.shape) if twice[dim] != size]
-    if not moved:
+    dims = [dim for dim, size in enumerate(batch.shape) if twice is None or twice[dim] != size]
+    if not dims:
         return f"has no dimension in {shape} that grows with the number of images"
-    dim = moved[0]
-    size = batch.shape[dim]
-    if len(moved) > 1 or twice[dim] != 2 * size or size % 2:
+    whole = [dim for dim in dims if batch.shape[dim] % 2 == 0]
+    if twice is not None and (
+        len(dims) > 1 or [2 * batch.shape[d] for d in whole] != [twice[dims[0]]]
+    ):
         return f"has more than one dimension in {shape}, or not a whole one, to hold the images"
+    return _layout(batch, swapped, whole)
+
+
+def _layout(batch: Tensor, swapped: Tensor, dims: Sequence[int]) -> ImageAxis | str:
+    """In which dimension, and how, numbers change places with the images."""
     old, new = (_numbers(tensor) for tensor in (batch, swapped))
     unmoved = _distance(old, new)
     rounding = ROUNDING * _eps(batch) * float(torch.linalg.vector_norm(old))
-    for before, after in _factors(size // 2):
-        axis = ImageAxis(dim, before, after)
-        turned = axis.unfold(old, 2).flip(axis.place).flatten(dim, dim + 2)
-        if _distance(turned, new) <= max(rounding, unmoved / 16):
-            if unmoved > rounding or size == 2:
-                return axis
-            return f"is the same for all images, so that where they are in {shape} cannot be told"
-    return f"does not move with the images in any dimension of {shape}"
+    for dim in dims:
+        size = batch.shape[dim]
+        for before, after in _factors(size // 2):
+            axis = ImageAxis(dim, before, after)
+            turned = axis.unfold(old, 2).flip(axis.place).flatten(dim, dim + 2)
+            if _distance(turned, new) <= max(rounding, unmoved / 16):
+                if unmoved > rounding or (size == 2 and len(dims) == 1):
+                    return axis
+                return f"is the same for all images, which are somewhere in {_shape(batch)}"
+    return f"does not move with the images in any dimension of {_shape(batch)}"
 
 
 def _factors(number: int) -> Iterator[tuple[int, int]]:

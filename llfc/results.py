@@ -54,6 +54,9 @@ TABLES: Mapping[str, Sequence[str]] = {
 }
 
 
+# Kinds of probed layers: a linear map's output, that of an activation function or a residual block,
+# what no linear map follows, and what is neither.
+KINDS = ("pre-activation", "post-activation", "logits", "other")
 # Kinds of what a result does not rest on; see LeftOut.
 LEFT_OUT = ("probe", "group", "parameter", "correction", "definition")
 
@@ -82,6 +85,9 @@ class LayerProfile:
         residual: mean of ||f(blend) - interpolated|| / ||interpolated||, shape [P].
         cos_a: mean cosine between the blend's feature and A's, shape [P].
         cos_b: mean cosine between the blend's feature and B's, shape [P].
+        kind: one of KINDS.
+        depth: the share of the network's linear maps that have run by then, in [0, 1]: the same for
+            a pre-activation and its activation, 1 for the logits.
     """
 
     name: str
@@ -93,6 +99,11 @@ class LayerProfile:
     residual: Array
     cos_a: Array
     cos_b: Array
+    kind: str = "other"
+    depth: float = 1.0
+
+    def __post_init__(self) -> None:
+        lookup("kind of layer", self.kind, dict.fromkeys(KINDS))
 
 
 @dataclass(frozen=True)
@@ -188,7 +199,8 @@ def _connection(raw: dict[str, Any]) -> Connection:
         LayerProfile(
             **layer
             | _numbers({name: layer[name] for name in ("baseline", "baseline_std")})
-            | {"name": _word(layer["name"])}
+            | _numbers({name: layer[name] for name in ("depth",) if name in layer})
+            | {name: _word(layer[name]) for name in ("name", "kind") if name in layer}
             | _columns({name: layer[name] for name in PROFILE}, PROFILE, words=False)
         )
         for layer in raw["layers"]

@@ -32,7 +32,7 @@ def test_residual_networks_are_probed_at_stem_blocks_and_head():
 def test_our_own_architectures(architecture, norm):
     model = build(
         architecture,
-        width=1 / 16,
+        width=1 / 8,
         norm=norm,
         input_shape=(3, 32, 32),
         num_classes=10,
@@ -46,6 +46,83 @@ def test_our_own_architectures(architecture, norm):
     else:
         plain = (nn.Linear, nn.Conv2d, nn.ReLU)
         assert found == [name for name, module in modules.items() if isinstance(module, plain)]
+
+
+def kinds(model, images, chosen=None):
+    return {probe.name: probe.kind for probe in choose_probes(model.eval(), images, chosen)}
+
+
+PRE, POST, LOGITS = "pre-activation", "post-activation", "logits"
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "group"])
+@pytest.mark.parametrize("architecture", ["mlp", "vgg11", "resnet20"])
+def test_kinds_of_our_own_architectures(architecture, norm):
+    plan = {"input_shape": (3, 32, 32), "num_classes": 10, "generator": stream(0, "init")}
+    model = build(architecture, width=1 / 8, norm=norm, **plan)
+    images = torch.randn(2, 3, 32, 32, generator=stream(0, "images"))
+    found = kinds(model, images)
+    for name, kind in found.items():
+        last = name.rpartition(".")[2]
+        if name == "head":
+            assert kind == LOGITS
+        elif last.startswith(("conv", "hidden")):
+            assert kind == PRE, name
+        else:
+            assert kind == POST, name
+    depths = [probe.depth for probe in choose_probes(model, images)]
+    assert depths == sorted(depths)
+    assert depths[0] > 0
+    assert depths[-1] == 1
+
+
+class Encoder(nn.Module):
+    """A pre-norm transformer: patches with their places, blocks, a norm and a head."""
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(4), nn.LayerNorm(4)
+            self.attend = nn.MultiheadAttention(4, 2)
+            self.one, self.two = nn.Linear(4, 8), nn.Linear(8, 4)
+
+        def forward(self, x):
+            y = self.norm1(x)
+            x = x + self.attend(y, y, y)[0]
+            return x + self.two(F.gelu(self.one(self.norm2(x))))
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.places = nn.Linear(6, 4), nn.Parameter(torch.randn(5, 1, 4))
+        self.drop = nn.Dropout(0.1)
+        self.blocks = nn.Sequential(self.Block(), self.Block())
+        self.norm, self.head = nn.LayerNorm(4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.drop(self.embed(x.transpose(0, 1)) + self.places)
+        return self.head(self.norm(self.blocks(x))[0])
+
+
+def test_kinds_of_a_transformer():
+    """The embedding, which is linear by definition, is none of its post-activations."""
+    images = torch.randn(2, 5, 6, generator=stream(0, "images"))
+    found = kinds(Encoder(), images)
+    assert found == {"drop": PRE, "blocks.0": POST, "blocks.1": POST, "head": LOGITS}
+    assert kinds(Encoder(), images, ["norm", "blocks.0.one"]) == {"blocks.0.one": PRE, "norm": POST}
+
+
+def test_kinds_of_named_layers():
+    images = torch.randn(2, 2, 7, 7, generator=stream(0, "images")).double()
+    named = ["conv", "norm", "relu", "block1.conv", "block1.norm", "block1", "pool", "head"]
+    assert kinds(convnet(0), images, named) == dict.fromkeys(
+        ["conv", "norm", "block1.conv", "block1.norm"], PRE
+    ) | dict.fromkeys(["relu", "block1", "pool"], POST) | {"head": LOGITS}
+    plain = nn.Sequential(
+        nn.Flatten(), nn.Linear(98, 9), nn.PReLU(), nn.Linear(9, 4), nn.Softmax(1)
+    )
+    assert kinds(plain.double(), images, ["*"]) == {
+        "0": "other", "1": PRE, "2": POST, "3": LOGITS, "4": LOGITS
+    }  # fmt: skip
 
 
 class Odd(nn.Module):
@@ -122,9 +199,8 @@ def test_names_that_match_nothing_are_refused():
     )
     assert refusal(mlp(0), VECTORS, ["norm*"]) == f"unknown probe 'norm*': {known}"
     assert refusal(mlp(0), VECTORS, []) == "probes must name at least one module, got none"
-    for unreadable in ("unused", "pair", "turned"):  # never runs; two outputs; no row for each
-        odd = refusal(Odd(), VECTORS.repeat(2, 1)[:3], [unreadable])
-        assert odd.startswith(f"unknown probe '{unreadable}': choose from first, relu, relu#2,")
+    odd = refusal(Odd(), VECTORS.repeat(2, 1)[:3], ["unused"])  # never runs
+    assert odd.startswith("unknown probe 'unused': choose from first, pair, relu, relu#2, shared,")
 
 
 def test_a_container_beside_its_last_layer_is_refused():

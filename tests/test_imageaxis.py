@@ -76,7 +76,7 @@ REFUSED = {
     ),
     "constant": (
         lambda x: torch.zeros_like(x).flatten(0, 1),
-        "is the same for all images, so that where they are in [8, 3] cannot be told",
+        "is the same for all images, which are somewhere in [8, 3]",
     ),
 }
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from llfc.connectivity.blend import Line, positions
-from llfc.connectivity.path import _Walker, flat, walk
+from llfc.connectivity.path import _Walker, walk
 from llfc.connectivity.probes import choose_probes, tapped
 from llfc.connectivity.samples import Batches
 from llfc.results import PROFILE
@@ -246,16 +246,6 @@ def test_features_that_are_not_finite_are_named():
     assert refusal(a, b, images.float(), labels) == (
         "features of layer 'linear0' are not finite at alpha 0"
     )
-
-
-def test_a_feature_is_flattened_where_it_lies():
-    image = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5)
-    last = image.to(memory_format=torch.channels_last)
-    assert torch.equal(flat(image), image.flatten(1))
-    assert torch.equal(flat(last).sort().values, image.flatten(1))
-    for tensor in (image, last, image.flatten(1), image[:, :, 0, 0].clone()):
-        assert flat(tensor).data_ptr() == tensor.data_ptr()
-        assert flat(tensor).shape == (2, tensor[0].numel())
 
 
 def test_networks_on_the_line_lie_in_the_fastest_layout():

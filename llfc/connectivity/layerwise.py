@@ -19,6 +19,7 @@ Reference:
 
 # Shape suffixes: P = positions on the line, L = layers, N = images of a batch.
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,9 +28,12 @@ import torch
 from torch import Tensor
 
 from llfc.connectivity.barrier import middle
+from llfc.connectivity.probes import Probe
 from llfc.results import Array, LayerProfile
 
 MEASURES = ("cos_error", "coef", "residual", "cos_a", "cos_b", "baseline")
+FLOAT32 = float(torch.finfo(torch.float32).eps)
+FLOOR = 16  # roundings of the three inner products that a cosine is of
 CANCELLED = 16  # roundings of the sum of squares that two features which cancel may leave
 
 
@@ -194,7 +198,7 @@ class LayerMoments:
         }
         return LayerMoments(merged, self.zeros + zeros)
 
-    def profiles(self, names: Sequence[str], alpha: Array) -> tuple[LayerProfile, ...]:
+    def profiles(self, probes: Sequence[Probe], alpha: Array) -> tuple[LayerProfile, ...]:
         """A profile a layer.
 
         Raises:
@@ -203,42 +207,80 @@ class LayerMoments:
         means = {name: self.moments[name].mean.cpu() for name in MEASURES}
         spreads = {name: self.moments[name].std().cpu() for name in ("cos_error", "baseline")}
         for name in ("coef", "residual"):
-            _check_finite(means[name], names, alpha)
+            _check_finite(means[name], [probe.name for probe in probes], alpha)
         return tuple(
             LayerProfile(
-                name=name,
+                name=probe.name,
+                kind=probe.kind,
+                depth=probe.depth,
                 baseline=float(means["baseline"][layer]),
                 baseline_std=float(spreads["baseline"][layer]),
+                cos_error=means["cos_error"][:, layer].numpy(),
                 cos_error_std=spreads["cos_error"][:, layer].numpy(),
-                **{key: means[key][:, layer].numpy() for key in MEASURES if key != "baseline"},
+                coef=means["coef"][:, layer].numpy(),
+                residual=means["residual"][:, layer].numpy(),
+                cos_a=means["cos_a"][:, layer].numpy(),
+                cos_b=means["cos_b"][:, layer].numpy(),
             )
-            for layer, name in enumerate(names)
+            for layer, probe in enumerate(probes)
         )
 
 
-def summarise(layers: Sequence[LayerProfile], alpha: Array) -> dict[str, float]:
+def summarised(layers: Sequence[LayerProfile]) -> list[LayerProfile]:
+    """The layers that the means are over, so that families of networks compare.
+
+    Those after an activation function or a residual block, and those of no known kind: one a depth.
+    Not the logits, which `_last` has apart, nor pre-activations, which some families are probed at
+    and others are not, and of which the first is linear by definition. Where there are no others,
+    the pre-activations; where there are none either, the logits.
+    """
+    for kinds in (("post-activation", "other"), ("pre-activation",)):
+        found = [layer for layer in layers if layer.kind in kinds]
+        if found:
+            return found
+    return list(layers)
+
+
+def summarise(
+    layers: Sequence[LayerProfile], alpha: Array, eps: float = FLOAT32
+) -> dict[str, float]:
     """The LLFC scalars of a trial, all at the position nearest to alpha = 1/2.
 
-    `llfc_error_mean`, `llfc_error_max` and `llfc_error_last` are the mean, the largest and the last
-    layer's `cos_error`; `llfc_baseline_mean`, `llfc_coef_mean` and `llfc_residual_mean` are means
-    over the layers. `llfc_ratio_mean` is the errors' sum over the baselines' sum: a mean of ratios
+    `llfc_error_mean` is the mean `cos_error` over the layers that `summarised` names, as are
+    `llfc_baseline_mean`, `llfc_coef_mean` and `llfc_residual_mean` of their columns;
+    `llfc_error_max` is the largest and `llfc_error_last` the last layer's `cos_error`, of all that
+    are probed. `llfc_ratio_mean` is `llfc_error_mean` over `llfc_baseline_mean`: a mean of ratios
     would be ruled by the layers where A and B agree already, whose baselines are next to nothing.
-    It is 0 where A and B agree everywhere and so does every blend.
+
+    The ratio is 0 where both means are below FLOOR roundings: the cosine of two equal features is
+    1 but for the rounding of its three inner products, each of which is a sum in the features' own
+    type. A and B then agree, and so does the blend, as far as their type can tell.
+
+    Args:
+        layers: profiles in forward order.
+        alpha: positions.
+        eps: rounding error of the features' type, relative to 1.
     """
     at = middle(alpha)
-    error = np.array([layer.cos_error[at] for layer in layers])
-    baseline = np.array([layer.baseline for layer in layers])
-    with np.errstate(divide="ignore"):
-        ratio = error.sum() / baseline.sum() if error.sum() else 0.0
+    every = np.array([layer.cos_error[at] for layer in layers])
+    counted = summarised(layers)
+    error = float(np.mean([layer.cos_error[at] for layer in counted]))
+    baseline = float(np.mean([layer.baseline for layer in counted]))
     return {
-        "llfc_error_mean": float(error.mean()),
-        "llfc_error_max": float(error.max()),
-        "llfc_error_last": float(error[-1]),
-        "llfc_baseline_mean": float(baseline.mean()),
-        "llfc_ratio_mean": float(ratio),
-        "llfc_coef_mean": float(np.mean([layer.coef[at] for layer in layers])),
-        "llfc_residual_mean": float(np.mean([layer.residual[at] for layer in layers])),
+        "llfc_error_mean": error,
+        "llfc_error_max": float(every.max()),
+        "llfc_error_last": float(every[-1]),
+        "llfc_baseline_mean": baseline,
+        "llfc_ratio_mean": _ratio(error, baseline, FLOOR * eps),
+        "llfc_coef_mean": float(np.mean([layer.coef[at] for layer in counted])),
+        "llfc_residual_mean": float(np.mean([layer.residual[at] for layer in counted])),
     }
+
+
+def _ratio(error: float, baseline: float, floor: float) -> float:
+    if max(error, baseline) <= floor:
+        return 0.0
+    return error / baseline if baseline > 0 else math.inf
 
 
 def _check_finite(means: Tensor, names: Sequence[str], alpha: Array) -> None:

@@ -40,6 +40,7 @@ class Walk:
         corrected_loss: `loss`, but of A and B corrected as the networks between them are.
         corrected_error: `error`, but of A and B corrected as the networks between them are.
         layers: a profile a probe, against A and B corrected as the networks between them are.
+        eps: rounding error of the features' type, relative to 1; 0 without probes.
         zeros: how many times an image's feature was zero at a position; see
             `llfc.connectivity.layerwise`.
         logits: what the logits alone say.
@@ -50,6 +51,7 @@ class Walk:
     corrected_loss: Array
     corrected_error: Array
     layers: tuple[LayerProfile, ...]
+    eps: float
     zeros: int
     logits: LogitSums
 
@@ -97,9 +99,8 @@ class _Walker:
         self.weight = 0.0  # alpha of the position at hand
         self.eps = 0.0
 
-    def receive(self, index: int, output: object) -> None:
-        """Take the feature of probe `index`, of the network that is running."""
-        feature = self._flat(output, index)
+    def receive(self, index: int, feature: Tensor) -> None:
+        """Take the feature [N, D] of probe `index`, of the network that is running."""
         if self.at in self.ends:
             # A copy, as a module that works in place may follow.
             self.ends[self.at].append(feature.clone())
@@ -144,14 +145,14 @@ class _Walker:
             at = int(finite.argmin())
             worst = loss[at] if not np.isfinite(loss[at]) else corrected_loss[at]
             raise ValueError(f"{split} loss is {worst} at alpha {alpha[at]:g}")
-        names = [probe.name for probe in self.probes]
         assert self.sums is not None  # there was a batch, or the samples refused
         return Walk(
             loss=loss,
             error=error,
             corrected_loss=corrected_loss,
             corrected_error=corrected_error,
-            layers=self.moments.profiles(names, alpha) if names else (),
+            layers=self.moments.profiles(self.probes, alpha) if self.probes else (),
+            eps=self.eps,
             zeros=int(self.moments.zeros),
             logits=self.sums,
         )
@@ -174,23 +175,6 @@ class _Walker:
         first, last = torch.stack([aa, aa, ab, none]), torch.stack([bb, ab, bb, none])
         between = torch.stack([first, *(row.double() for row in rows), last], 1)
         return InnerProducts(aa, bb, ab, step, *between)
-
-    def _flat(self, output: object, index: int) -> Tensor:
-        if not isinstance(output, Tensor):
-            raise ValueError(f"probe {self.probes[index].name!r} gives no tensor")
-        feature = flat(output)
-        # Half precision has too few digits for a sum of squares.
-        return feature.float() if feature.element_size() < 4 else feature
-
-
-def flat(output: Tensor) -> Tensor:
-    """Each image's feature as one row, [N, D], in the order of its memory: no copy is made.
-
-    The order is that of `flatten` or not, but the same for all networks of a line.
-    """
-    if output.ndim == 4 and output.is_contiguous(memory_format=torch.channels_last):
-        output = output.permute(0, 2, 3, 1)
-    return output.flatten(1)
 
 
 def products_between(feature: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:

@@ -103,11 +103,12 @@ class Replay:
         """
         start = self._starts[index]
         copied = index in self._copied_features
-        return self._run(start.answers, (start.number, feature.clone() if copied else feature))
+        given = index, start.number, feature.clone() if copied else feature
+        return self._run(start.answers, given)
 
     @torch.no_grad()
     def _run(
-        self, answers: Mapping[int, _Answer], given: tuple[int, Tensor] | None = None
+        self, answers: Mapping[int, _Answer], given: tuple[int, int, Tensor] | None = None
     ) -> Tensor:
         self._begin(answers, given)
         try:
@@ -116,7 +117,7 @@ class Replay:
             self._begin({})  # lets go of what the run held
 
     def _begin(
-        self, answers: Mapping[int, _Answer], given: tuple[int, Tensor] | None = None
+        self, answers: Mapping[int, _Answer], given: tuple[int, int, Tensor] | None = None
     ) -> None:
         self._answers, self._given = answers, given
         self._next, self._ended = 0, -1  # numbers: of the call to begin next, that ended last
@@ -140,17 +141,19 @@ class Replay:
         self._ended = number
         return output
 
-    def hear(self, name: str, module: nn.Module, inputs: Any, output: Any) -> Tensor | None:
+    def hear(self, name: str, module: nn.Module, inputs: Any, output: Any) -> Any:
         """The last hook of a probed module: takes its feature, or gives it another."""
         del module, inputs
         if self._given is not None:
-            number, feature = self._given
-            return feature if number == self._ended else None
+            at, number, feature = self._given
+            return self._probes[at].replaced(output, feature) if number == self._ended else None
         self._counts[name] += 1
         index = self._wanted.get((name, self._counts[name]))
         if index is not None:
             answers = {n: answer for calls in self._running for n, answer in calls.items()}
-            feature = output.clone() if index in self._copied_features else output
+            feature = self._probes[index].tensor(output)
+            if index in self._copied_features:
+                feature = feature.clone()
             self._starts[index] = _Start(self._ended, answers, feature, feature._version)
         return None
 

@@ -10,7 +10,7 @@ from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.corrections import Correction
 from llfc.connectivity.probes import Probe
 from llfc.connectivity.samples import Batches
-from llfc.results import Table
+from llfc.results import LeftOut, Table
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +25,7 @@ class Subject:
         test: what measures are taken on.
         statistics: training images that corrections look at; None if there are none.
         probes: the layers that are probed, in forward order.
+        left_out: the modules that would be probed and cannot be read.
         correction: what a network's statistics owe; for measures that make blends of their own.
         seed: of a measure's random choices.
     """
@@ -34,6 +35,7 @@ class Subject:
     test: Batches
     statistics: Batches | None
     probes: tuple[Probe, ...]
+    left_out: tuple[LeftOut, ...] = ()
     correction: Correction
     seed: int
 

@@ -19,13 +19,8 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from llfc.connectivity.measures.conditions.operation import Activation, LinearMap, Operation
-from llfc.connectivity.probes import LINEAR
+from llfc.connectivity.probes import ACTIVATIONS, LINEAR
 
-# Elementwise, with no weight of their own; a clamp where it is a ReLU, with or without a ceiling.
-ACTIVATIONS = frozenset(
-    "relu leaky_relu elu celu gelu silu mish hardswish softplus softshrink hardshrink threshold"
-    " tanh hardtanh sigmoid hardsigmoid clamp clamp_min".split()
-)
 # Products of matrices: where the two stand among the arguments, and where what is added does.
 PRODUCTS: Mapping[str, tuple[int, int, int | None]] = {
     "mm": (0, 1, None),

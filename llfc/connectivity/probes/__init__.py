@@ -1,0 +1,22 @@
+"""Which layers of a network are probed, and reading their features.
+
+A probe is one call of one module; its feature is all that the module gives for an image, wherever
+the images are in it. `choice` says which calls are probed, from what `calls` saw of each in a
+forward pass and how `kinds` names it; `features` reads them.
+"""
+
+from llfc.connectivity.probes.choice import Selection, choose_probes, select_probes
+from llfc.connectivity.probes.features import features_of, tapped
+from llfc.connectivity.probes.kinds import ACTIVATIONS, LINEAR
+from llfc.connectivity.probes.probe import Probe
+
+__all__ = [
+    "ACTIVATIONS",
+    "LINEAR",
+    "Probe",
+    "Selection",
+    "choose_probes",
+    "features_of",
+    "select_probes",
+    "tapped",
+]

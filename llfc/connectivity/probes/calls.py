@@ -1,0 +1,246 @@
+"""What every call of a module does in a forward pass, and where the images are in what it gives."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from llfc.connectivity.probes.kinds import RECURRENT, Course, is_activation
+from llfc.connectivity.probes.probe import Probe
+from llfc.imageaxis import ImageAxis, Trio, image_axis
+
+ADDITIONS = ("add", "add_", "__add__", "__iadd__", "__radd__")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a module that was seen in a forward pass.
+
+    Attributes:
+        probe: what would probe it.
+        leaf: whether no other module runs inside it.
+        added: whether the module's own code, not its children's, adds two features.
+        kind: the module's class.
+        began: how many calls had ended when this one began.
+        ended: how many had ended when this one ended; its place in forward order.
+        output: a number of the tensor that is read, as it is then: the same in all calls that give
+            the same.
+        unread: why its output cannot be read, as one line; None if it can.
+        functions: the activation functions that its own code calls, by name.
+    """
+
+    probe: Probe
+    leaf: bool
+    added: bool
+    kind: type[nn.Module]
+    began: int
+    ended: int
+    output: int
+    unread: str | None
+    functions: tuple[str, ...]
+
+
+def calls_of(model: nn.Module, example: Tensor) -> list[Call]:
+    """Every call of a module in a forward pass of `model`, in the order in which they end.
+
+    Costs three forward passes on four images at most.
+
+    Args:
+        model: the network, in eval mode.
+        example: one image or more.
+
+    Raises:
+        ValueError: if the network does not run on two images.
+    """
+    trio = Trio.of(example)
+    batch, swapped = _watched(model, trio.batch), _watched(model, trio.swapped)
+    try:
+        twice: _Run | None = _watched(model, trio.twice)
+    except ValueError:
+        twice = None  # a network for batches of some sizes alone
+    return [_call(end, batch.course.linear, swapped, twice) for end in batch.ends]
+
+
+@dataclass(eq=False)
+class _End:
+    """A call that ended: what it gave, and what had run by then."""
+
+    key: tuple[str, int]  # the module's name, and which call of it
+    module: nn.Module
+    begun: "_Begun"
+    ended: int
+    given: list[Any]  # the leaves of the output
+    copies: list[Any]  # the same as they were, since a module that works in place may follow
+    linear: int
+    last: str
+
+
+@dataclass(eq=False)
+class _Begun:
+    """A call that is running."""
+
+    began: int
+    leaf: bool = True
+    added: bool = False
+    functions: tuple[str, ...] = ()
+
+
+class _Run(TorchFunctionMode):
+    """One forward pass as it is watched; within the context, notes where two features are added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[_End] = []
+        self.course = Course(self._activated)
+        self._by_key: dict[tuple[str, int], _End] = {}
+        self._running: list[_Begun] = []  # innermost last
+        self._counts: Counter[str] = Counter()
+        self._copies: dict[tuple[int, int], Tensor] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        if getattr(func, "__name__", "") in ADDITIONS and self._running and _are_features(args):
+            self._running[-1].added = True
+        return func(*args, **kwargs or {})
+
+    def _activated(self, function: str) -> None:
+        if self._running:
+            self._running[-1].functions += (function,)
+
+    def ended(self, key: tuple[str, int]) -> _End | None:
+        """The call of this name and number, if there was one."""
+        return self._by_key.get(key)
+
+    def enter(self, module: nn.Module, inputs: Any) -> None:
+        """A call begins."""
+        del module, inputs
+        if self._running:
+            self._running[-1].leaf = False
+        self._running.append(_Begun(len(self.ends)))
+
+    def leave(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        """What hears that a call of the module `name` ends."""
+
+        def hear(module: nn.Module, inputs: Any, output: Any) -> None:
+            del inputs
+            begun = self._running.pop()
+            self._counts[name] += 1
+            if begun.added:
+                self.course.last = "block"
+            given = pytree.tree_leaves(output)
+            course = self.course.linear, self.course.last
+            key = name, self._counts[name]
+            copies = [self._copy(part) for part in given]
+            end = _End(key, module, begun, len(self.ends), given, copies, *course)
+            self.ends.append(end)
+            self._by_key[key] = end
+
+        return hear
+
+    def _copy(self, part: Any) -> Any:
+        """As it is now; one copy of what several calls give."""
+        if not isinstance(part, Tensor) or part.is_nested:
+            return None
+        key = id(part), part._version
+        if key not in self._copies:
+            self._copies[key] = part.detach().clone()
+        return self._copies[key]
+
+
+@torch.no_grad()
+def _watched(model: nn.Module, images: Tensor) -> _Run:
+    run = _Run()
+    handles = []
+    fast = torch.backends.mha.get_fastpath_enabled()
+    try:
+        for name, module in model.named_modules():
+            handles.append(module.register_forward_pre_hook(run.enter))
+            handles.append(module.register_forward_hook(run.leave(name)))
+        torch.backends.mha.set_fastpath_enabled(False)  # which runs a whole block as one operation
+        with run, run.course:
+            model(images)
+    except Exception as error:  # whatever a model's own code raises
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"the model must take batches of any size, and takes none of {len(images)}: {reason}"
+        ) from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for handle in handles:
+            handle.remove()
+    return run
+
+
+def _are_features(args: Sequence[Any]) -> bool:
+    both = len(args) >= 2 and all(isinstance(arg, Tensor) for arg in args[:2])
+    return (
+        both
+        and args[0].shape == args[1].shape
+        and args[0].ndim > 1
+        and args[0].is_floating_point()
+        and not any(isinstance(arg, nn.Parameter) for arg in args[:2])
+    )
+
+
+def _call(end: _End, total: int, swapped: _Run, twice: _Run | None) -> Call:
+    """What all runs say of a call that ended in the first, of `total` linear maps in it."""
+    name, number = end.key
+    label = name or "model"
+    others = [run.ended(end.key) for run in (swapped, twice) if run is not None]
+    added = all(each is not None and each.begun.added for each in (end, *others))
+    part, axis, unread = _read(end, others)
+    probe = Probe(
+        name=label if number == 1 else f"{label}#{number}",
+        module=name,
+        call=number,
+        part=part,
+        axis=axis,
+        kind=_kind(end, total, added=added),
+        depth=end.linear / total if total else 1.0,
+    )
+    return Call(
+        probe=probe,
+        leaf=end.begun.leaf,
+        added=added,
+        kind=type(end.module),
+        began=end.begun.began,
+        ended=end.ended,
+        output=id(end.copies[part]) if unread is None else id(end),
+        unread=unread,
+        functions=end.begun.functions,
+    )
+
+
+def _read(end: _End, others: Sequence[_End | None]) -> tuple[int, ImageAxis, str | None]:
+    """Which leaf of a call's output is read, where the images are in it; or why none is."""
+    copies = [end.copies, *(each.copies for each in others if each is not None)]
+    if len(copies) <= len(others) or len(set(map(len, copies))) > 1:
+        return 0, ImageAxis(), "it does not run on every batch"
+    reasons = []
+    for part, (batch, swapped, *twice) in enumerate(zip(*copies, strict=True)):
+        if all(isinstance(x, Tensor) and _is_feature(x) for x in (batch, swapped, *twice)):
+            axis = image_axis(batch, swapped, twice[0].shape if twice else None)
+            if isinstance(axis, ImageAxis):
+                return part, axis, None
+            reasons.append(f"its output {axis}")
+    return 0, ImageAxis(), next(iter(reasons), "its output has no tensor of real numbers")
+
+
+def _is_feature(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _kind(end: _End, total: int, *, added: bool) -> str:
+    """Which of `llfc.results.KINDS` a call's output is."""
+    if total and end.linear == total:
+        return "logits"
+    if added or end.last in ("activation", "block"):
+        return "post-activation"
+    if is_activation(type(end.module)) or isinstance(end.module, RECURRENT):
+        return "post-activation"
+    return "pre-activation" if end.last == "linear" else "other"

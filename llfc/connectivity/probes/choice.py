@@ -1,0 +1,149 @@
+"""Which calls of a network's modules are probed: by default, by name, by pattern."""
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from llfc.connectivity.probes.calls import Call, calls_of
+from llfc.connectivity.probes.kinds import RECURRENT, is_activation, is_layer
+from llfc.connectivity.probes.probe import Probe
+from llfc.names import lookup
+from llfc.results import LeftOut
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is probed, and what would have been.
+
+    Attributes:
+        probes: in forward order.
+        left_out: the modules passed over, each with its reason.
+    """
+
+    probes: tuple[Probe, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def choose_probes(
+    model: nn.Module, example: Tensor, names: Sequence[str] | None = None
+) -> tuple[Probe, ...]:
+    """The probes that `select_probes` finds, without what it passes over."""
+    return select_probes(model, example, names).probes
+
+
+def select_probes(
+    model: nn.Module, example: Tensor, names: Sequence[str] | None = None
+) -> Selection:
+    """The probes of `model` in forward order, and the modules that would be but cannot be read.
+
+    By default they are found from the modules that run on `example`. In a residual network, that
+    is where a module other than the network itself adds two features of one shape in its own
+    forward code: the stem (the last module without calls inside it to end before the first block
+    begins), every block's output and the head (the last such module). A block is an outermost
+    module of a class that adds anywhere. In every other network: the output of every linear layer,
+    convolution, recurrent layer, attention and activation module. Activation functions that are no
+    modules (`F.relu`) are not read: the modules whose own code calls them are passed over.
+
+    What is read is the first tensor in a module's output that has a dimension for the images, be it
+    the output itself, or in a tuple, a list, a dictionary or what else PyTorch can take apart. The
+    images may be along any dimension, or folded with others into one (see `llfc.imageaxis`). A
+    module with no such tensor is passed over, for the reason given.
+
+    Args:
+        model: the network, in eval mode.
+        example: a batch of its inputs, of one image or more.
+        names: names of modules (each call is a probe), of calls (`relu#2`), or patterns with
+            `*` and `?`, which never find a container beside its last layer; in forward order
+            whatever theirs.
+
+    Raises:
+        ValueError: if a name matches no module that runs, or one that cannot be read; if two names
+            are of one and the same output; if nothing can be read.
+    """
+    calls = calls_of(model, example)
+    if names is None:
+        chosen, functions = _default(calls)
+    else:
+        chosen, functions = _named(calls, [names] if isinstance(names, str) else names), []
+    readable = [call for call in chosen if call.unread is None]
+    left_out = [LeftOut("probe", c.probe.name, c.unread) for c in chosen if c.unread is not None]
+    if not readable:
+        named = "; ".join(f"{entry.name!r}: {entry.reason}" for entry in left_out)
+        raise ValueError(f"no module that would be probed can be read: {named}")
+    _refuse_twice(readable)
+    return Selection(tuple(call.probe for call in readable), (*left_out, *functions))
+
+
+def _default(calls: Sequence[Call]) -> tuple[list[Call], list[LeftOut]]:
+    """The calls to probe; and the activation functions that no module gives."""
+    kinds = {call.kind for call in calls if call.added and call.probe.module}
+    blocks = _outermost([call for call in calls if call.kind in kinds])
+    if not blocks:
+        chosen = [call for call in calls if call.leaf and is_layer(call.kind)]
+        if not chosen:
+            raise ValueError("the model runs no linear layer, convolution or activation module")
+        return chosen, _functions(calls)
+    leaves = [call for call in calls if call.leaf]
+    stem = _last([call for call in leaves if call.ended < blocks[0].began])
+    head = _last([call for call in leaves if call.ended > blocks[-1].ended])
+    return stem + blocks + head, []
+
+
+def _last(leaves: Sequence[Call]) -> list[Call]:
+    """The last that can be read, and those after it that cannot."""
+    places = [place for place, call in enumerate(leaves) if call.unread is None]
+    return list(leaves[places[-1] :]) if places else []
+
+
+def _functions(calls: Sequence[Call]) -> list[LeftOut]:
+    return [
+        LeftOut("probe", call.probe.name, f"{function} is called as a function, and is no module")
+        for call in calls
+        if not is_activation(call.kind) and not issubclass(call.kind, RECURRENT)
+        for function in call.functions
+    ]
+
+
+def _outermost(blocks: Sequence[Call]) -> list[Call]:
+    """Those of `blocks` that run inside no other."""
+    return [
+        block
+        for block in blocks
+        if not any(other.began <= block.ended < other.ended for other in blocks)
+    ]
+
+
+def _named(calls: Sequence[Call], names: Sequence[str]) -> list[Call]:
+    if not names:
+        raise ValueError("probes must name at least one module, got none")
+    known = {call.probe.name: call for call in calls if call.probe.module or call.leaf}
+    exact: set[str] = set()
+    wanted: set[str] = set()
+    for name in names:
+        named = [key for key, call in known.items() if name in (call.probe.module, key)]
+        matched = named + fnmatch.filter(known, name)
+        if not matched:
+            lookup("probe", name, {key: call for key, call in known.items() if not call.unread})
+        if named and all(known[key].unread for key in named):
+            raise ValueError(f"probe {name!r} cannot be read: {known[named[0]].unread}")
+        exact.update(named)
+        wanted.update(matched)
+    chosen: dict[str, Call] = {}
+    for name in (name for name in known if name in wanted):
+        # A pattern that finds a container and its last layer means the layer, which ended first.
+        read = {call.output for call in chosen.values()}
+        if name in exact or known[name].output not in read:
+            chosen[name] = known[name]
+    return list(chosen.values())
+
+
+def _refuse_twice(calls: Sequence[Call]) -> None:
+    seen: dict[int, str] = {}
+    for call in calls:
+        if call.output in seen:
+            raise ValueError(
+                f"probes {seen[call.output]!r} and {call.probe.name!r} read one and the same output"
+            )
+        seen[call.output] = call.probe.name

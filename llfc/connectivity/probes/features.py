@@ -1,0 +1,67 @@
+"""Reading the features of probes through hooks that always come off."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llfc.connectivity.probes.probe import Probe
+
+
+@contextmanager
+def tapped(
+    model: nn.Module, probes: Sequence[Probe], receive: Callable[[int, Tensor], None]
+) -> Iterator[None]:
+    """Within the context, every forward pass of `model` hands each probe's feature to `receive`.
+
+    Args:
+        model: the network; called with images along dimension 0 as its first argument.
+        probes: what to read.
+        receive: takes a probe's index and its feature, a row an image, [N, D], as `Probe.rows` has
+            it; called at once, so before a module that works in place can overwrite the feature.
+    """
+    wanted = {(probe.module, probe.call): index for index, probe in enumerate(probes)}
+    counts: Counter[str] = Counter()
+    images = 0
+
+    def begin(module: nn.Module, inputs: Any) -> None:
+        nonlocal images
+        del module
+        images = len(inputs[0])
+        counts.clear()
+
+    def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def read(module: nn.Module, inputs: Any, output: Any) -> None:
+            del module, inputs
+            counts[name] += 1
+            index = wanted.get((name, counts[name]))
+            if index is not None:
+                receive(index, probes[index].rows(output, images))
+
+        return read
+
+    handles = []
+    try:
+        handles.append(model.register_forward_pre_hook(begin))
+        for name in {probe.module for probe in probes}:
+            handles.append(model.get_submodule(name).register_forward_hook(hook(name)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def features_of(model: nn.Module, probes: Sequence[Probe], images: Tensor) -> list[Tensor]:
+    """Each probe's feature of each image, a row an image, [N, D]; at least in float32.
+
+    Raises:
+        ValueError: if a probe gives no tensor that holds the images.
+    """
+    found: list[Tensor] = []
+    with tapped(model, probes, lambda index, feature: found.append(feature.clone())):
+        model(images)
+    return found

@@ -1,0 +1,67 @@
+"""One call of one module, and where in what it gives the features of the images are."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from llfc.imageaxis import ImageAxis
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One call of one module in a forward pass.
+
+    Attributes:
+        name: the module's name, with `#2` and so on from its second call.
+        module: the module's name in the network.
+        call: which call of the module, from 1.
+        part: which leaf of the output is read, if that is a tuple, a dictionary or the like.
+        axis: where the images are in it.
+        kind: what the feature is; one of `llfc.results.KINDS`.
+        depth: the share of the network's linear maps that have run by then.
+    """
+
+    name: str
+    module: str
+    call: int
+    part: int = 0
+    axis: ImageAxis = field(default_factory=ImageAxis)
+    kind: str = "other"
+    depth: float = 1.0
+
+    def tensor(self, output: Any) -> Tensor:
+        """What is read of the module's output.
+
+        Raises:
+            ValueError: if it is no tensor.
+        """
+        parts = pytree.tree_leaves(output)
+        if self.part >= len(parts) or not isinstance(parts[self.part], Tensor):
+            raise ValueError(f"probe {self.name!r} gives no tensor")
+        found: Tensor = parts[self.part]
+        return found
+
+    def rows(self, output: Any, count: int) -> Tensor:
+        """The feature of each of `count` images as one row, [count, D]; at least in float32.
+
+        Numbers are in the order of their memory where that saves a copy: the same order in all
+        networks that lie alike. A view of `output` where that can be.
+
+        Raises:
+            ValueError: if the output does not hold so many images.
+        """
+        try:
+            feature = self.axis.rows(self.tensor(output), count, in_memory_order=True)
+        except ValueError as error:
+            raise ValueError(f"feature of probe {self.name!r}: {error}") from None
+        # Half precision has too few digits for a sum of squares.
+        return feature.float() if feature.element_size() < torch.float32.itemsize else feature
+
+    def replaced(self, output: Any, tensor: Tensor) -> Any:
+        """`output` with `tensor` in place of what is read of it."""
+        parts, structure = pytree.tree_flatten(output)
+        parts[self.part] = tensor
+        return pytree.tree_unflatten(parts, structure)
