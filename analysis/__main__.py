@@ -18,6 +18,7 @@ from analysis.provenance import warnings
 from analysis.report import page_of, write_report
 from analysis.runs import DEFAULT_URI, load_sweeps, sweep_names
 from analysis.server import shown
+from analysis.stored import write_frames
 from analysis.summary import summary_text
 from analysis.tables import to_text
 
@@ -92,6 +93,11 @@ def _table(options: argparse.Namespace) -> None:
     print(*warnings(runs), sep="\n", file=sys.stderr, end="\n" * bool(warnings(runs)))
 
 
+def _frames(options: argparse.Namespace) -> None:
+    for path in write_frames(_load(options), options.out):
+        print(path)
+
+
 def _short(value: object) -> object:
     return f"{value:.4g}" if isinstance(value, float) else value
 
@@ -123,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m analysis", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     usual = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    where = "MLflow's store (default: MLFLOW_TRACKING_URI, then %(default)s)"
+    where = "MLflow's store, or a folder of frames (default: MLFLOW_TRACKING_URI, then %(default)s)"
     sweep = _Parser(add_help=False)
     sweep.add_argument(
         "--tracking-uri", nargs="+", default=[usual], help=where.replace("store", "stores")
@@ -146,6 +152,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("table", parents=[sweep], help=what, description=what)
     _add_wishes(command)
     command.set_defaults(run=_table)
+    what = "write the frames of the trials as Parquet into a folder, which can be read again"
+    command = commands.add_parser("frames", parents=[sweep], help=what, description=what)
+    command.add_argument("--out", type=Path, metavar="FOLDER", required=True)
+    command.set_defaults(run=_frames)
     what = "run the notebooks of the store's sweeps and keep what they show"
     command = commands.add_parser("notebooks", help=what, description=what)
     command.add_argument("--tracking-uri", default=usual, help=where)

@@ -43,6 +43,18 @@ def restore(name: str, text: str) -> Any:
         raise ValueError(f"parameter {name} must be {kind.__name__}, got {text!r}") from error
 
 
+def typed(name: str, value: Any) -> Any:
+    """The value of the parameter `name` in its own type, as a file of frames may have another.
+
+    >>> typed("spawn_epoch", 2.0), typed("spawn_epoch", float("nan")), typed("seed", 1.0)
+    (2, None, 1)
+    """
+    kind, optional = _kind(PARAMS[name])
+    if optional and (value is None or value != value):
+        return None
+    return kind(value)
+
+
 def trial_from_params(params: Mapping[str, str]) -> Trial:
     """The trial whose parameters were written as `params`.
 

@@ -30,6 +30,7 @@ from analysis.database import fault_of, path_of
 from analysis.frames import PROVENANCE, UNFINISHED, Runs, frame_of, join_runs
 from analysis.params import PARAMS, params_of, trial_from_params
 from analysis.server import check_server, shown
+from analysis.stored import read_frames, stored_sweeps
 from llfc.names import lookup
 from llfc.results import Connection, connection_from_json
 from llfc.specs import fingerprint
@@ -64,6 +65,10 @@ class _Read:
 def load_runs(tracking_uri: str, experiment: str) -> Runs:
     """The trials of the sweep that was logged as `experiment`.
 
+    Args:
+        tracking_uri: MLflow's address, or a folder of frames; see `analysis.stored`.
+        experiment: the sweep's name.
+
     Raises:
         ValueError: if the store cannot be read, or there is no such experiment in it.
     """
@@ -71,6 +76,8 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
     if not names:
         raise ValueError(f"unknown sweep {experiment!r}: {tracking_uri} has none yet")
     experiment_id = lookup(f"sweep of {tracking_uri}", experiment, names)
+    if Path(tracking_uri).is_dir():
+        return read_frames(Path(tracking_uri), experiment)
     with _named(tracking_uri):
         found = search(MlflowClient(tracking_uri), experiment_id, "tags.`llfc.kind` = 'trial'")
         runs = [_read(run, tracking_uri) for run in found]
@@ -107,11 +114,13 @@ def load_sweeps(tracking_uris: Sequence[str], experiments: Sequence[str]) -> Run
 
 
 def sweep_names(tracking_uri: str) -> dict[str, str]:
-    """The store's sweeps: the ids of their experiments by name.
+    """The store's sweeps: the ids of their experiments by name; in a folder, of their frames.
 
     Raises:
         ValueError: if the store cannot be read.
     """
+    if Path(tracking_uri).is_dir():
+        return {name: name for name in stored_sweeps(Path(tracking_uri))}
     _check_store(tracking_uri)
     with _named(tracking_uri):
         found = MlflowClient(tracking_uri).search_experiments()
