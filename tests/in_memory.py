@@ -125,7 +125,7 @@ def stitching(a, b, images, labels, names):
     return rows
 
 
-def similarity(a, b, blend, images, names, size):
+def similarity(a, b, blend, images, names):
     """Rows of the columns variance_ratio, cka_ab, cka_a and cka_b, a row a probe."""
     kept = [calls(model, images)[1] for model in (a, b, blend)]
     rows = []
@@ -133,17 +133,14 @@ def similarity(a, b, blend, images, names, size):
         x, y, z = (outputs[name].flatten(1) for outputs in kept)
         std = [feature.std(0, correction=0) for feature in (x, y, z)]
         ratio = std[2].square().sum() / ((std[0] + std[1]) / 2).square().sum()
-        ckas = [cka(one, other, size) for one, other in ((x, y), (z, x), (z, y))]
+        ckas = [cka(one, other) for one, other in ((x, y), (z, x), (z, y))]
         rows.append([float(ratio), *ckas])
     return rows
 
 
-def cka(x, y, size):
-    def mean(one, other):
-        parts = zip(one.split(size), other.split(size), strict=True)
-        return sum(hsic(k @ k.T, m @ m.T) for k, m in parts)
-
-    return float(mean(x, y) / (mean(x, x) * mean(y, y)).sqrt())
+def cka(x, y):
+    k, m = x @ x.T, y @ y.T
+    return float(hsic(k, m) / (hsic(k, k) * hsic(m, m)).sqrt())
 
 
 def hsic(k, m):

@@ -14,6 +14,7 @@ import llfc
 from llfc.connectivity.measures import shuffled
 from llfc.connectivity.measures.conditions.additivity import additivity
 from llfc.connectivity.measures.conditions.measure import conditions
+from llfc.connectivity.measures.conditions.sums import square
 from llfc.connectivity.measures.shuffled import Shuffled
 from tests import in_memory
 from tests.conditions import measured, rows, same
@@ -138,6 +139,12 @@ def test_two_independent_gaussians_are_nearly_additive():
     expected = (1 + mean - 2 * product) / mean**0.5, product / mean**0.5, product / mean, 0.5
     assert expected[:2] == pytest.approx((0.158, 1 - 0.070), abs=1e-3)
     assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_sums_of_squares_keep_float32s_digits():
+    x = 0.1 + torch.rand(168, 784, generator=torch.Generator().manual_seed(0))
+    for part in (x, x.T, x.reshape(6, 4, 56, 98).to(memory_format=torch.channels_last)):
+        assert square(part) == pytest.approx(float(part.double().square().sum()), rel=1e-6)
 
 
 def test_zero_features_have_definitions():

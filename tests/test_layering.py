@@ -16,7 +16,11 @@ LAYERS = [
     ["llfc.imagefolder", "llfc.batches", "llfc.downloads"],
     ["llfc.data"],
     ["llfc.networks", "llfc.matching", "llfc.connectivity"],
-    ["llfc.connectivity.measures.shuffled", "llfc.connectivity.measures.subject"],
+    [
+        "llfc.connectivity.measures.cka",
+        "llfc.connectivity.measures.shuffled",
+        "llfc.connectivity.measures.subject",
+    ],
     [
         "llfc.connectivity.measures.conditions",
         "llfc.connectivity.measures.layer_barriers",

@@ -119,8 +119,8 @@ def check_cost(name, case):
         features = features_of(looked_at.line.a, looked_at.probes, images)
     with FlopCounterMode(display=False) as counted:
         MEASURES[name](looked_at)
-    # Of the features of three networks, each image's with each.
-    products = 3 * sum(2 * COUNT * feature.numel() for feature in features)
+    # Of the narrow features of three networks, each number with each, in six pairs of networks.
+    products = sum(2 * f.shape[1] * (6 * f.numel() + 9 * (len(f) + f.shape[1])) for f in features)
     passes = counted.get_total_flops() / bare.get_total_flops()
     # On a few images more it is found out what the network is like.
     assert passes <= COSTS[name](looked_at, products / bare.get_total_flops()) + 0.3

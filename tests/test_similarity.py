@@ -8,17 +8,19 @@ import torch
 from torch import nn
 
 import llfc
-from llfc.connectivity.measures.similarity import unbiased_hsic
+from llfc.connectivity.measures import cka, shuffled
+from llfc.connectivity.measures import similarity as similarity_module
+from llfc.connectivity.measures.cka import HsicSums, unbiased_hsic
 from tests.small import CLASSES, blended, convnet, mlp, random_, samples, stored_features
 
 SHAPES = {mlp: (6,), convnet: (2, 7, 7)}
 
 
-def similar(a, b, count=40, shape=(6,), batch_size=1000, **options):
+def similar(a, b, count=40, shape=(6,), batch_size=1000, test=None, **options):
     found = llfc.connect(
         a,
         b,
-        test=samples(count, shape),
+        test=samples(count, shape) if test is None else test,
         matching=None,
         correction="none",
         alphas=3,
@@ -96,11 +98,54 @@ def test_opposite_networks_collapse():
     assert similar(a, b)["variance_ratio"].max() < 1e-20
 
 
-def test_variance_is_the_same_in_any_batches_and_cka_nearly():
+@pytest.mark.parametrize("narrow", [0, 1024])
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_batches_and_their_order_change_nothing(size, narrow, monkeypatch):
+    monkeypatch.setattr(similarity_module, "NARROW", narrow)
+    monkeypatch.setattr(similarity_module, "BLOCK", 16)
     a, b = mlp(0), mlp(1)
-    whole, parts = (similar(a, b, count=400, batch_size=size) for size in (400, 50))
-    np.testing.assert_allclose(parts["variance_ratio"], whole["variance_ratio"], rtol=1e-12)
-    np.testing.assert_allclose(parts["cka_ab"], whole["cka_ab"], atol=0.05)
+    images, labels = samples(60, (6,))
+    images[::2] += 5  # of two kinds, which are sorted below
+    whole = similar(a, b, test=(images, labels))
+    order = torch.cat([torch.arange(0, 60, 2), torch.arange(1, 60, 2)])
+    parts = similar(a, b, test=(images[order], labels[order]), batch_size=size)
+    for column in ("variance_ratio", "cka_ab", "cka_a", "cka_b"):
+        np.testing.assert_allclose(parts[column], whole[column], rtol=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [(30,), (1, 2, 27), (10, 10, 10)])
+@pytest.mark.parametrize("shift", [0.0, 1e4])
+def test_streamed_hsic_is_that_of_the_gram_matrices(sizes, shift):
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(30, width, generator=generator).double() for width in (4, 7))
+    y[:, :4] += x
+    sums = HsicSums()
+    for one, other in zip((x + shift).split(sizes), (y - shift).split(sizes), strict=True):
+        sums.add({"x": one, "y": other})
+    for name, p, q in (("xy", x, y), ("yx", y, x), ("xx", x, x), ("yy", y, y)):
+        expected = unbiased_hsic(p @ p.T, q @ q.T)
+        assert sums.hsic(*name) == pytest.approx(expected, rel=1e-9), name
+
+
+def test_wide_features_are_compared_on_a_sample(monkeypatch):
+    monkeypatch.setattr(similarity_module, "NARROW", 0)
+    monkeypatch.setattr(shuffled, "PAIRS", 20)
+    a, b = mlp(0), mlp(1)
+    images, labels = samples(60, (6,))
+    sample = shuffled.Shuffled(seed=0)
+    sample.add(images)
+    found = similar(a, b, test=(images, labels), batch_size=7)
+    of_sample = similar(a, b, test=(sample.images, labels[:20]))
+    np.testing.assert_allclose(found["cka_ab"], of_sample["cka_ab"], rtol=1e-9)
+
+
+def test_blocks_meet_once():
+    seen = torch.zeros(10, 10)
+    for rows, columns in cka.blocks(torch.zeros(10, 2), 3):
+        seen[rows, columns] += 1
+        if rows != columns:
+            seen[columns, rows] += 1
+    assert (seen == 1).all()
 
 
 def test_features_that_do_not_vary_have_no_number():

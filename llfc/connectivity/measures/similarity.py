@@ -2,15 +2,20 @@
 
 # Shape suffixes: N = images of a batch, D = numbers of a feature.
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from llfc.connectivity.barrier import middle
 from llfc.connectivity.layerwise import Moments
+from llfc.connectivity.measures.cka import NARROW, HsicSums, blocks, ratio, unbiased_hsic
+from llfc.connectivity.measures.shuffled import Shuffled
 from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.connectivity.probes import features_of
 
+BLOCK = 128  # images at a time whose wide features meet others'
 PAIRS = {"cka_ab": ("a", "b"), "cka_a": ("blend", "a"), "cka_b": ("blend", "b")}
 
 
@@ -24,12 +29,16 @@ def similarity(subject: Subject) -> Measured:
     images and with k the numbers of the feature: far below 1, the features of the blend have
     collapsed. It is NaN where the ends' features do not vary.
 
-    Linear CKA is between A and B (`cka_ab`), and between the blend and each (`cka_a`, `cka_b`). It
-    is from the unbiased estimate of HSIC in each batch, averaged over batches by their size, so
-    memory does not grow with the images. It does not see permutations of units. NaN where no batch
-    has four images, or a feature does not vary.
+    Linear CKA is between A and B (`cka_ab`), and between the blend and each (`cka_a`, `cka_b`),
+    from the unbiased estimate of HSIC. It is exact, whatever the batches: of features of at most
+    1024 numbers over all images, of wider ones over 512 random images of the data, as `Shuffled`
+    has them, or all if there are no more. It does not see permutations of units. NaN of fewer than
+    four images, and where a feature does not vary.
 
-    Costs a forward pass over the test data of A, B and the blend, and the layers' products.
+    Costs a forward pass over the test data of A, B and the blend, and of each narrow feature of d
+    numbers six products with d² numbers an image, kept in as many. If a feature is wide, ten
+    forward passes of each network over 128 images, and memory for the products of 512 images with
+    one another.
 
     Raises:
         ValueError: if a probe gives no tensor.
@@ -37,19 +46,19 @@ def similarity(subject: Subject) -> Measured:
     Reference:
         Jordan, Sedghi, Saukh, Entezari & Neyshabur, REPAIR, ICLR 2023, for variance collapse.
         https://arxiv.org/abs/2211.08403
+        Kornblith, Norouzi, Lee & Hinton, Similarity of Neural Network Representations Revisited,
+        ICML 2019, for CKA. https://arxiv.org/abs/1905.00414
         Nguyen, Raghu & Kornblith, Do Wide and Deep Networks Learn the Same Things?, ICLR 2021, for
-        CKA in batches. https://arxiv.org/abs/2010.15327
+        its unbiased estimate. https://arxiv.org/abs/2010.15327
     """
     line, at = subject.line, middle(subject.line.alpha)
-    layers = [_Layer() for _ in subject.probes]
+    layers, sample = [_Layer() for _ in subject.probes], Shuffled(subject.seed)
     for images, _ in subject.test:
-        features = {
-            "a": features_of(line.ends[0], subject.probes, images),
-            "b": features_of(line.ends[1], subject.probes, images),
-            "blend": features_of(line.at(at), subject.probes, images),
-        }
-        for index, layer in enumerate(layers):
-            layer.add({name: each[index] for name, each in features.items()})
+        sample.add(images)
+        for layer, features in zip(layers, _features(subject, images), strict=True):
+            layer.add(features)
+    if any(layer.wide for layer in layers) and sample.images is not None:
+        _multiply(subject, layers, sample.images)
     ratios = np.array([layer.variance_ratio(float(line.alpha[at])) for layer in layers])
     ckas = {name: np.array([layer.cka(name) for layer in layers]) for name in PAIRS}
     names = [probe.name for probe in subject.probes]
@@ -63,12 +72,40 @@ def similarity(subject: Subject) -> Measured:
     )
 
 
+def _features(subject: Subject, images: Tensor) -> Iterator[dict[str, Tensor]]:
+    """The features [N, D] of each probe, by the network's name."""
+    line = subject.line
+    a, b = (features_of(end, subject.probes, images) for end in line.ends)
+    blend = features_of(line.at(middle(line.alpha)), subject.probes, images)
+    for of_a, of_b, between in zip(a, b, blend, strict=True):
+        yield {"a": of_a, "b": of_b, "blend": between}
+
+
+def _multiply(subject: Subject, layers: Sequence["_Layer"], images: Tensor) -> None:
+    """The inner products of all `images` with one another, in the layers that are wide."""
+    for part, other in blocks(images, BLOCK):
+        here = _features(subject, images[part])
+        there = _features(subject, images[other])
+        for layer, x, y in zip(layers, here, there, strict=True):
+            if layer.wide:
+                layer.multiply(x, y, part, other, len(images))
+
+
 class _Layer:
-    """Running sums of one layer over batches."""
+    """Running sums of one layer over batches.
+
+    Attributes:
+        moments: of each network's feature.
+        sums: for CKA, while the feature is narrow.
+        grams: for CKA, if it is wide: products of images with images.
+        wide: whether it is.
+    """
 
     def __init__(self) -> None:
         self.moments: dict[str, Moments] = {}
-        self.hsic: dict[tuple[str, str], float] = {}
+        self.sums = HsicSums()
+        self.grams: dict[str, Tensor] = {}
+        self.wide = False
 
     def add(self, features: dict[str, Tensor]) -> None:
         """Add a batch's features [N, D] of a, b and the blend."""
@@ -76,14 +113,20 @@ class _Layer:
             batch = Moments.of(feature.double().T)
             before = self.moments.get(name)
             self.moments[name] = batch if before is None else before.merged(batch)
-        count = len(features["a"])
-        if count < 4:
-            return
-        grams = {name: feature @ feature.T for name, feature in features.items()}
-        pairs = {*PAIRS.values(), *((name, name) for name in features)}
-        for x, y in sorted(pairs):
-            value = unbiased_hsic(grams[x], grams[y]) * count
-            self.hsic[x, y] = self.hsic.get((x, y), 0.0) + value
+        self.wide = features["a"].shape[1] > NARROW
+        if not self.wide:
+            self.sums.add(features)
+
+    def multiply(
+        self, x: dict[str, Tensor], y: dict[str, Tensor], rows: slice, columns: slice, count: int
+    ) -> None:
+        """Add the products of some images' features with others', of `count` images in all."""
+        for name, feature in x.items():
+            # From the mean, so that what images have in common takes no digits.
+            mean = self.moments[name].mean.to(feature.dtype)
+            products = (feature - mean) @ (y[name] - mean).T
+            gram = self.grams.setdefault(name, products.new_zeros(count, count))
+            gram[rows, columns], gram[columns, rows] = products, products.T
 
     def variance_ratio(self, alpha: float) -> float:
         """Of all batches."""
@@ -96,29 +139,11 @@ class _Layer:
         return torch.where(moments.constant(), 0.0, moments.std())
 
     def cka(self, name: str) -> float:
-        """Of all batches with four images or more."""
+        """Of all images, or of the sample."""
         x, y = PAIRS[name]
-        if not self.hsic or not all(self._std(end).any() for end in (x, y)):
+        if self.moments[x].count < 4 or not all(self._std(end).any() for end in (x, y)):
             return float("nan")
-        of_x, of_y = self.hsic[x, x], self.hsic[y, y]
-        # An unbiased estimate of what is never negative can be, with few images.
-        return self.hsic[x, y] / (of_x * of_y) ** 0.5 if min(of_x, of_y) > 0 else float("nan")
+        return ratio(*(self._hsic(*pair) for pair in ((x, y), (x, x), (y, y))))
 
-
-def unbiased_hsic(k: Tensor, m: Tensor) -> float:
-    """The unbiased estimate of the Hilbert-Schmidt independence criterion from Gram matrices.
-
-    Args:
-        k: inner products of N features of one network, shape [N, N], N at least 4.
-        m: those of the other network's features of the same images.
-
-    Reference:
-        Song, Smola, Gretton, Bedo & Borgwardt, Feature Selection via Dependence Maximization, JMLR
-        2012, equation 5. https://jmlr.org/papers/v13/song12a.html
-    """
-    count = len(k)
-    k, m = (gram.double() - torch.diag(gram.double().diagonal()) for gram in (k, m))
-    trace = (k * m).sum()
-    sums = k.sum() * m.sum() / ((count - 1) * (count - 2))
-    rows = 2 * (k.sum(0) * m.sum(0)).sum() / (count - 2)
-    return float((trace + sums - rows) / (count * (count - 3)))
+    def _hsic(self, x: str, y: str) -> float:
+        return unbiased_hsic(self.grams[x], self.grams[y]) if self.wide else self.sums.hsic(x, y)

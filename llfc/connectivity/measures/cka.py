@@ -1,0 +1,98 @@
+"""Linear CKA of features that are streamed: the same number in any batches."""
+
+# Shape suffixes: N = images of a batch, X, Y = numbers of a feature.
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+NARROW = 1024  # numbers of a feature; its products with itself are then 8 MB
+Pair = tuple[str, str]
+
+
+def ratio(xy: float, xx: float, yy: float) -> float:
+    """CKA from the three HSICs; NaN where one is not positive, as an unbiased estimate can be."""
+    found: float = xy / (xx * yy) ** 0.5 if min(xx, yy) > 0 else float("nan")
+    return found
+
+
+def unbiased_hsic(k: Tensor, m: Tensor) -> float:
+    """The unbiased estimate of the Hilbert-Schmidt independence criterion from Gram matrices.
+
+    Args:
+        k: inner products of N features of one network, shape [N, N], N at least 4.
+        m: those of the other network's features of the same images.
+
+    Reference:
+        Song, Smola, Gretton, Bedo & Borgwardt, Feature Selection via Dependence Maximization, JMLR
+        2012, equation 5. https://jmlr.org/papers/v13/song12a.html
+    """
+    count = len(k)
+    k, m = (gram.double() - torch.diag(gram.double().diagonal()) for gram in (k, m))
+    return _estimate(count, (k * m).sum(), k.sum() * m.sum(), (k.sum(0) * m.sum(0)).sum())
+
+
+def _estimate(count: int, trace: Tensor, sums: Tensor, rows: Tensor) -> float:
+    """From tr(K M), the product of the sums of K and M, and that of the sums of their rows."""
+    found = trace + sums / ((count - 1) * (count - 2)) - 2 * rows / (count - 2)
+    return float(found / (count * (count - 3)))
+
+
+class HsicSums:
+    """Running sums of several networks' features, enough for their HSICs over all images.
+
+    `unbiased_hsic` of Gram matrices of all images, which are never made: its sums over pairs of
+    images follow from the features' products, [X, Y], and sums. Features are taken from their mean
+    over the first batch, which changes no HSIC and keeps its digits. Sums over a batch are in the
+    features' type, sums of batches in float64.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._origin: dict[str, Tensor] = {}
+        self._sums: dict[tuple[str, ...], Tensor] = {}
+
+    def add(self, features: Mapping[str, Tensor]) -> None:
+        """Add a batch's features [N, X], by the network's name."""
+        if not self.count:
+            self._origin = {name: feature.mean(0) for name, feature in features.items()}
+        self.count += len(next(iter(features.values())))
+        rows = {name: feature - self._origin[name] for name, feature in features.items()}
+        squares = {name: row.square().sum(1) for name, row in rows.items()}
+        for x, of_x in rows.items():
+            self._sum((x,), of_x.sum(0))
+            self._sum((x, "squares"), squares[x].sum())
+            for y, of_y in rows.items():
+                self._sum((x, y, "weighted"), squares[y] @ of_x)
+                if x <= y:
+                    self._sum((x, y), of_x.T @ of_y)
+                    self._sum((x, y, "squares"), squares[x] @ squares[y])
+
+    def _sum(self, name: tuple[str, ...], batch: Tensor) -> None:
+        batch = batch.double()
+        self._sums[name] = self._sums[name] + batch if name in self._sums else batch
+
+    def hsic(self, x: str, y: str) -> float:
+        """The unbiased HSIC of two networks' features; of four images at least."""
+        x, y = min(x, y), max(x, y)
+        products_XY, both = self._sums[x, y], self._sums[x, y, "squares"]
+        sum_X, sum_Y = self._sums[x,], self._sums[y,]
+        # The Gram matrices without their diagonals, which are the squares.
+        sums = [s @ s - self._sums[name, "squares"] for name, s in ((x, sum_X), (y, sum_Y))]
+        rows = (
+            sum_X @ products_XY @ sum_Y
+            - sum_X @ self._sums[x, y, "weighted"]
+            - sum_Y @ self._sums[y, x, "weighted"]
+            + both
+        )
+        trace = products_XY.square().sum() - both
+        return _estimate(self.count, trace, sums[0] * sums[1], rows)
+
+
+def blocks(images: Tensor, size: int) -> Iterator[tuple[slice, slice]]:
+    """Which images meet which: every two parts of at most `size`, each two once."""
+    parts = [slice(first, first + size) for first in range(0, len(images), size)]
+    for index, part in enumerate(parts):
+        for other in parts[: index + 1]:
+            yield part, other
