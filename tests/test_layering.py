@@ -10,7 +10,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # A package stands for all its modules. Modules in one layer do not import one another.
 LAYERS = [
-    ["llfc.devices", "llfc.imageaxis", "llfc.modules", "llfc.names", "llfc.seeds", "llfc.whole"],
+    [
+        "llfc.devices",
+        "llfc.imageaxis",
+        "llfc.modules",
+        "llfc.names",
+        "llfc.reals",
+        "llfc.seeds",
+        "llfc.whole",
+    ],
     ["llfc.specs", "llfc.results"],
     ["llfc.imagelayout"],
     ["llfc.imagefolder", "llfc.batches", "llfc.downloads"],

@@ -13,6 +13,7 @@ from llfc.matching.relaxation import even_mixtures
 from tests.handmade_specs import (
     FIXED,
     SPECS,
+    best_by_hand,
     overlap_by_hand,
     plain,
     states,
@@ -69,9 +70,46 @@ def test_the_bound_holds_for_every_permutation_and_is_reached_by_a_network_and_i
     a, b = states(spec, 6)
     overlap = Overlap(a, b, spec)
     assert max(overlap.value(spec.random(seed)) for seed in range(30)) <= overlap.bound
+    assert overlap.bound <= von_neumann(spec, a, b) + 1e-9
     planted = spec.random(0)
     same = Overlap(a, spec.apply(planted, a), spec)
     assert same.value(spec.inverse(planted)) == pytest.approx(same.bound, rel=1e-9)
+
+
+def von_neumann(spec, a, b):
+    """Every tensor by its singular values, as if units lay on both of its sides."""
+    return sum(
+        float(torch.linalg.svdvals(matrix(a[name])) @ torch.linalg.svdvals(matrix(b[name])))
+        for name in spec.axes
+    )
+
+
+def matrix(tensor):
+    return tensor.reshape(len(tensor) if tensor.ndim else 1, -1)
+
+
+def test_layers_of_one_permuted_side_are_bounded_by_what_they_reach():
+    """A single hidden layer has no other: its best permutation is the bound, layer by layer."""
+    groups, axes = {"g": 4}, {"in": (plain(4, "g"), FIXED)}
+    alone = PermutationSpec(groups, axes)
+    a, b = states(alone, 2)
+    assert Overlap(a, b, alone).bound == pytest.approx(best_by_hand(alone, a, b), rel=1e-12)
+    spec = PermutationSpec(groups, axes | {"bias": (plain(4, "g"),), "out": (FIXED, plain(4, "g"))})
+    a, b = states(spec, 2)
+    best, bound = best_by_hand(spec, a, b), Overlap(a, b, spec).bound
+    assert best <= bound < 0.8 * von_neumann(spec, a, b)
+
+
+def test_the_certificate_of_complex_parameters_counts_both_parts():
+    spec = SPECS["chain"]
+    (a, b), (a_i, b_i) = states(spec, 0), states(spec, 1)
+    whole_a, whole_b = ({n: torch.complex(x[n], y[n]) for n in x} for x, y in ((a, a_i), (b, b_i)))
+    overlap, perm = Overlap(whole_a, whole_b, spec), spec.random(2)
+    expected = overlap_by_hand(spec, a, b, perm) + overlap_by_hand(spec, a_i, b_i, perm)
+    assert overlap.value(perm) == pytest.approx(expected, abs=1e-9)
+    assert max(overlap.value(spec.random(seed)) for seed in range(30)) <= overlap.bound
+    same = Overlap(whole_a, spec.apply(perm, whole_a), spec)
+    assert same.value(spec.inverse(perm)) == pytest.approx(same.bound, rel=1e-9)
 
 
 def test_scores_that_are_kept_up_to_date_are_those_made_anew():

@@ -2,16 +2,19 @@
 
 from torch import Tensor, nn
 
+from llfc.reals import as_reals
+
 
 def weight_distance(a: nn.Module, b: nn.Module) -> tuple[float, float]:
     """L2 distance and cosine of all parameters of two networks, each shared parameter once.
 
     Buffers, such as the running statistics of norms, are no weights. The cosine is NaN if all
-    parameters of one of them are zero.
+    parameters of one of them are zero; of complex parameters it is the real part of the Hermitian
+    one.
     """
     squares = dot = of_a = of_b = 0.0
     for x, y in zip(a.parameters(), b.parameters(), strict=True):
-        p, q = x.detach().double(), y.detach().double()
+        p, q = (as_reals(tensor.detach()).double() for tensor in (x, y))
         squares += _dot(p - q, p - q)
         dot, of_a, of_b = dot + _dot(p, q), of_a + _dot(p, p), of_b + _dot(q, q)
     norms = (of_a * of_b) ** 0.5

@@ -67,6 +67,10 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"model must give logits of shape [images, classes], got {got}")
+    if logits.is_complex():
+        raise ValueError(
+            f"model must give real logits, got {logits.dtype}: take their absolute values, say"
+        )
     return logits
 
 

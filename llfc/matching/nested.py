@@ -7,7 +7,7 @@ outputs of a grouped convolution), the kinds take turns until none gains.
 """
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,6 @@ from torch import Tensor
 
 from llfc.matching.assignment import best_assignment, total_score
 from llfc.matching.blocks import Cluster, place, root
-from llfc.matching.overlap import PairScores
 
 # Rounding of the scores, relative to what is summed, is not progress. A tie must not count either,
 # or two equal assignments would alternate for ever and equal networks would not stay in place. Ten
@@ -25,6 +24,7 @@ TOLERANCE = {torch.float32: 1e-7, torch.float64: 1e-12}
 # Starts for the kinds of unit inside a pair of units, where the kinds meet and optima are local.
 SHIFTS = 4
 
+PairScores = Callable[[int, int], Tensor]
 Names = tuple[str, ...]  # the groups of one nested factor, one for each unit of the root
 
 

@@ -1,5 +1,7 @@
 """The overlap of two networks: the sum over parameters of <W_A, P(W_B)>, and what it is made of.
 
+Of complex parameters <x, y> is the real part of the Hermitian inner product.
+
 Every parameter is cut into blocks whose dimensions either carry units or are fixed. A block with
 one dimension of units has a score for each pair of units that no other group changes. A block with
 more has scores that change only when the groups of its other dimensions move.
@@ -10,7 +12,7 @@ given. They therefore survive a move of their own group.
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 
 import torch
@@ -18,13 +20,15 @@ from torch import Tensor, nn
 
 from llfc.matching.assignment import total_score
 from llfc.matching.blocks import Cluster, blocks, place, root, too_deep
+from llfc.matching.bounds import bound
+from llfc.matching.nested import PairScores
 from llfc.matching.parameters import check_alike, finite_parameters
 from llfc.matching.permutation import PermutationSpec
-from llfc.matching.terms import PIECE, Term, inner_product
+from llfc.matching.terms import Term, inner_product
+from llfc.reals import as_reals
 
 Index = dict[str, Tensor]
 State = Mapping[str, Tensor]
-PairScores = Callable[[int, int], Tensor]
 
 # Networks with fewer numbers than this are matched in double precision, which costs them nothing.
 DOUBLE_BELOW = 2**18
@@ -81,15 +85,17 @@ class Overlap:
     def _blocks(self, name: str) -> Iterator[tuple[tuple[Cluster, ...], Tensor, Tensor]]:
         """A parameter's blocks in both networks, [units of each cluster..., everything else]."""
         sides = [
-            self.spec.fold(name, state[name]).to(self.device, self.dtype)
+            as_reals(self.spec.fold(name, state[name])).to(self.device, self.dtype)
             for state in self._parameters
         ]
+        halves = sides[0].shape[len(self.spec.axes[name]) :]  # [2] of complex numbers, else []
         for parts in itertools.product(*map(blocks, self.spec.axes[name])):
             clusters = tuple(cluster for part in parts for cluster in part.clusters)
             sizes = [size for part in parts for size in part.positions.shape]
-            ends = set(itertools.accumulate(part.positions.ndim for part in parts))
-            fixed = [end - 1 for end in sorted(ends)]
-            order = [*(dim for dim in range(len(sizes)) if dim + 1 not in ends), *fixed]
+            fixed = [end - 1 for end in itertools.accumulate(p.positions.ndim for p in parts)]
+            fixed += range(len(sizes), len(sizes) + len(halves))
+            sizes += halves
+            order = [*(dim for dim in range(len(sizes)) if dim not in fixed), *fixed]
             a, b = sides
             for dim, part in enumerate(parts):
                 a, b = part.of(a, dim), part.of(b, dim)
@@ -245,20 +251,14 @@ class Overlap:
 
     @cached_property
     def bound(self) -> float:
-        """What no permutation exceeds: the sum of products of sorted singular values.
-
-        Each parameter is read as the matrix [first axis, all other axes]; any permutation of the
-        spec's permutes its rows and, the same in every row, its columns.
-
-        Reference:
-            von Neumann, Some Matrix-Inequalities and Metrization of Matric-Space, Tomsk University
-            Review 1, 1937.
-        """
-        a, b = (
-            {name: singular_values(self.spec.fold(name, tensor)) for name, tensor in side.items()}
-            for side in self._parameters
+        """What no permutation exceeds: the sum over parameters of what each could have at most."""
+        return sum(
+            bound(
+                list(self._blocks(name)),
+                *(self.spec.fold(name, side[name]) for side in self._parameters),
+            )
+            for name in self._parameters[0]
         )
-        return sum(float(a[name] @ b[name]) for name in a)
 
 
 def _pair(a: Tensor, b: Tensor, cluster: Cluster, unit: int, other: int) -> Tensor:
@@ -266,17 +266,3 @@ def _pair(a: Tensor, b: Tensor, cluster: Cluster, unit: int, other: int) -> Tens
     inside_a = a[unit * size : (unit + 1) * size]
     inside_b = b[other * size : (other + 1) * size]
     return inside_a @ inside_b.T
-
-
-def singular_values(tensor: Tensor) -> Tensor:
-    """The singular values of `tensor` as the matrix [first axis, rest], descending, on the CPU."""
-    matrix = tensor.flatten(1) if tensor.ndim > 1 else tensor.reshape(-1, 1)
-    if len(matrix) > matrix.shape[1]:
-        matrix = matrix.T
-    gram = matrix.new_zeros(len(matrix), len(matrix), dtype=torch.float64)
-    for part in torch.split(matrix, max(1, PIECE // max(1, len(matrix))), dim=1):
-        part = part.double()
-        gram.addmm_(part, part.T)
-    squares = torch.linalg.eigvalsh(gram)
-    values: Tensor = squares.clamp(min=0).sqrt().flip(0).cpu()
-    return values

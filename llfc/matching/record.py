@@ -35,9 +35,10 @@ def with_record(
     The record holds, all as floats: `objective_before` and `objective`, what the matcher maximises
     at the identity and at the permutation; `overlap_before` and `overlap`, the sum over parameters
     of <W_A, P(W_B)> at the two, the same measure for every matcher; `certificate`, the overlap
-    over a bound that no permutation exceeds, in [-1, 1]; `moved`, the number of units that change
-    place; `iterations`; `groups_unread`, of how many groups no feature was read, 0 for a matcher
-    that reads none; and `seconds`, all of the matching but the certificate.
+    over a bound that no permutation exceeds, at most 1 (of a bound that is not positive, 1 where it
+    is reached and 0 where not); `moved`, the number of units that change place; `iterations`;
+    `groups_unread`, of how many groups no feature was read, 0 for a matcher that reads none; and
+    `seconds`, all of the matching but the certificate.
 
     Args:
         overlap: of the two networks.
@@ -55,7 +56,7 @@ def with_record(
         before,
         after,
         *values,
-        values[1] / overlap.bound if overlap.bound > 0 else 1.0,
+        values[1] / overlap.bound if overlap.bound > 0 else values[1] >= overlap.bound,
         permutation.moved(),
         iterations,
         len(left_out or ()),

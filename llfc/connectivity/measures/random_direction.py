@@ -39,7 +39,8 @@ def _moved(start: nn.Module, other: nn.Module, generator: torch.Generator) -> nn
     """`start` with every parameter moved at random, as far as it is from `other`'s."""
     moved = copy.deepcopy(start)
     for here, there in zip(moved.parameters(), other.parameters(), strict=True):
-        direction = torch.randn(here.shape, generator=generator).to(here)
+        kind = torch.complex64 if here.is_complex() else torch.float32
+        direction = torch.randn(here.shape, generator=generator, dtype=kind).to(here)
         size = torch.linalg.vector_norm(direction)
         if size > 0:
             here.add_(direction * (torch.linalg.vector_norm(there - here) / size))

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from llfc.matching.permutation import PermutationSpec
 from llfc.matching.symmetry.draws import OneDraw
 from llfc.matching.symmetry.sharing import shared_names
+from llfc.reals import as_reals
 from llfc.seeds import stream
 
 TOLERANCE = 1e-4  # of the outputs' scale, in float32
@@ -101,7 +102,7 @@ def relative_gap(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
     """The largest difference, relative to the largest entry of its tensor."""
     gaps = [0.0]
     for x, y in zip(before, after, strict=True):
-        x, y = x.detach().double(), y.detach().double()
+        x, y = (as_reals(side.detach()).double() for side in (x, y))
         if x.numel():
             gaps.append(float((x - y).abs().max() / x.abs().max().clamp_min(1e-30)))
     return float("nan") if any(gap != gap for gap in gaps) else max(gaps)
@@ -124,7 +125,9 @@ def gap_in_mode(
 
 
 def doubled(tensor: Tensor) -> Tensor:
-    """Floating tensors in float64, others as they are."""
+    """Floating tensors in float64, complex ones in complex128, others as they are."""
+    if tensor.is_complex():
+        return tensor.to(torch.complex128)
     return tensor.double() if tensor.is_floating_point() else tensor
 
 

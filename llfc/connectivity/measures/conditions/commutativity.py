@@ -15,6 +15,7 @@ from llfc.connectivity.measures.conditions.sums import (
     square,
     wide,
 )
+from llfc.reals import as_reals
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Weights:
         """Those of a layer that ran in A and in B."""
         w_a, w_b = wide(a.weight), wide(b.weight)
         gap = w_a - w_b
-        norms = (float(w.double().square().sum()) for w in (gap, w_a, w_b))
+        norms = (float(as_reals(w).double().square().sum()) for w in (gap, w_a, w_b))
         bias = None if a.bias is None or b.bias is None else wide(a.bias) + wide(b.bias)
         return Weights(gap.to(a.weight.dtype), bias, distance(*norms))
 

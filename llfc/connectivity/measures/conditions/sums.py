@@ -13,6 +13,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from llfc.reals import as_reals
+
 PART = 2**17  # numbers; with more, the dozen tensors of a part outgrow the cache
 
 S = TypeVar("S", bound="Sums")
@@ -51,7 +53,7 @@ def square(tensor: Tensor) -> float:
 
 def product(tensor: Tensor, other: Tensor) -> float:
     """The inner product of two parts."""
-    return float(torch.dot(*(x.reshape(-1) for x in as_they_lie(tensor, other))))
+    return float(torch.dot(*(x.reshape(-1) for x in map(as_reals, as_they_lie(tensor, other)))))
 
 
 def as_they_lie(*tensors: Tensor) -> tuple[Tensor, ...]:
