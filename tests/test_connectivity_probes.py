@@ -111,6 +111,44 @@ def test_kinds_of_a_transformer():
     assert kinds(Encoder(), images, ["norm", "blocks.0.one"]) == {"blocks.0.one": PRE, "norm": POST}
 
 
+def test_activation_functions_in_a_modules_own_code_are_its_output():
+    class Layer(nn.Module):
+        def __init__(self, inputs, outputs):
+            super().__init__()
+            self.linear = nn.Linear(inputs, outputs)
+
+        def forward(self, x):
+            return F.relu(self.linear(x), inplace=True)
+
+    model = nn.Sequential(Layer(6, 5), Layer(5, 4), nn.Linear(4, 3))
+    images = torch.randn(2, 6, generator=stream(0, "images"))
+    assert kinds(model, images) == {
+        "0.linear": PRE, "0": POST, "1.linear": PRE, "1": POST, "2": LOGITS
+    }  # fmt: skip
+
+
+def test_a_block_that_changes_the_size_is_a_block():
+    class Inverted(nn.Module):
+        def __init__(self, inputs, outputs):
+            super().__init__()
+            self.adds = inputs == outputs
+            self.one, self.two = nn.Linear(inputs, 9), nn.Linear(9, outputs)
+
+        def forward(self, x):
+            y = self.two(self.one(x).relu())
+            return x + y if self.adds else y
+
+    model = nn.Sequential(Inverted(6, 6), Inverted(6, 4), nn.Linear(4, 3))
+    images = torch.randn(2, 6, generator=stream(0, "images"))
+    assert kinds(model, images) == {"0": POST, "1": POST, "2": LOGITS}
+
+
+def test_an_embedding_is_linear_by_definition():
+    model = nn.Sequential(nn.Embedding(7, 4), nn.Flatten(), nn.ReLU(), nn.Linear(20, 3))
+    tokens = torch.randint(7, (2, 5), generator=stream(0, "tokens"))
+    assert kinds(model, tokens, ["0", "2", "3"]) == {"0": PRE, "2": POST, "3": LOGITS}
+
+
 def test_kinds_of_named_layers():
     images = torch.randn(2, 2, 7, 7, generator=stream(0, "images")).double()
     named = ["conv", "norm", "relu", "block1.conv", "block1.norm", "block1", "pool", "head"]
@@ -121,7 +159,7 @@ def test_kinds_of_named_layers():
         nn.Flatten(), nn.Linear(98, 9), nn.PReLU(), nn.Linear(9, 4), nn.Softmax(1)
     )
     assert kinds(plain.double(), images, ["*"]) == {
-        "0": "other", "1": PRE, "2": POST, "3": LOGITS, "4": LOGITS
+        "0": PRE, "1": PRE, "2": POST, "3": LOGITS, "4": LOGITS
     }  # fmt: skip
 
 

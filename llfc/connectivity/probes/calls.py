@@ -32,6 +32,7 @@ class Call:
             the same.
         unread: why its output cannot be read, as one line; None if it can.
         functions: the activation functions that its own code calls, by name.
+        activates: whether the last thing computed, but for views and pools, is one of these.
     """
 
     probe: Probe
@@ -43,6 +44,7 @@ class Call:
     output: int
     unread: str | None
     functions: tuple[str, ...]
+    activates: bool
 
 
 def calls_of(model: nn.Module, example: Tensor) -> list[Call]:
@@ -88,6 +90,7 @@ class _Begun:
     leaf: bool = True
     added: bool = False
     functions: tuple[str, ...] = ()
+    activates: bool = False
 
 
 class _Run(TorchFunctionMode):
@@ -99,6 +102,7 @@ class _Run(TorchFunctionMode):
         self.course = Course(self._activated)
         self._by_key: dict[tuple[str, int], _End] = {}
         self._running: list[_Begun] = []  # innermost last
+        self._by: _Begun | None = None  # whose own code called the last activation function
         self._counts: Counter[str] = Counter()
         self._copies: dict[tuple[int, int], Tensor] = {}
 
@@ -109,8 +113,9 @@ class _Run(TorchFunctionMode):
         return func(*args, **kwargs or {})
 
     def _activated(self, function: str) -> None:
-        if self._running:
-            self._running[-1].functions += (function,)
+        self._by = self._running[-1] if self._running else None
+        if self._by is not None:
+            self._by.functions += (function,)
 
     def ended(self, key: tuple[str, int]) -> _End | None:
         """The call of this name and number, if there was one."""
@@ -130,6 +135,7 @@ class _Run(TorchFunctionMode):
             del inputs
             begun = self._running.pop()
             self._counts[name] += 1
+            begun.activates = self._by is begun and self.course.last == "activation"
             if begun.added:
                 self.course.last = "block"
             given = pytree.tree_leaves(output)
@@ -213,6 +219,7 @@ def _call(end: _End, total: int, swapped: _Run, twice: _Run | None) -> Call:
         output=id(end.copies[part]) if unread is None else id(end),
         unread=unread,
         functions=end.begun.functions,
+        activates=end.begun.activates,
     )
 
 
@@ -243,4 +250,4 @@ def _kind(end: _End, total: int, *, added: bool) -> str:
         return "post-activation"
     if is_activation(type(end.module)) or isinstance(end.module, RECURRENT):
         return "post-activation"
-    return "pre-activation" if end.last == "linear" else "other"
+    return "pre-activation" if total else "other"

@@ -2,12 +2,12 @@
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from llfc.connectivity.probes.calls import Call, calls_of
-from llfc.connectivity.probes.kinds import RECURRENT, is_activation, is_layer
+from llfc.connectivity.probes.kinds import RECURRENT, is_layer
 from llfc.connectivity.probes.probe import Probe
 from llfc.names import lookup
 from llfc.results import LeftOut
@@ -43,8 +43,9 @@ def select_probes(
     forward code: the stem (the last module without calls inside it to end before the first block
     begins), every block's output and the head (the last such module). A block is an outermost
     module of a class that adds anywhere. In every other network: the output of every linear layer,
-    convolution, recurrent layer, attention and activation module. Activation functions that are no
-    modules (`F.relu`) are not read: the modules whose own code calls them are passed over.
+    convolution, recurrent layer and attention, and of every module whose own code ends with an
+    activation function, as an activation module's does. A function (`F.relu`) that is called
+    elsewhere, as in the network's own code, is not read: who calls it is passed over.
 
     What is read is the first tensor in a module's output that has a dimension for the images, be it
     the output itself, or in a tuple, a list, a dictionary or what else PyTorch can take apart. The
@@ -81,14 +82,26 @@ def _default(calls: Sequence[Call]) -> tuple[list[Call], list[LeftOut]]:
     kinds = {call.kind for call in calls if call.added and call.probe.module}
     blocks = _outermost([call for call in calls if call.kind in kinds])
     if not blocks:
-        chosen = [call for call in calls if call.leaf and is_layer(call.kind)]
+        chosen = [
+            call
+            for call in calls
+            if (call.leaf and is_layer(call.kind)) or (call.activates and call.probe.module)
+        ]
         if not chosen:
             raise ValueError("the model runs no linear layer, convolution or activation module")
-        return chosen, _functions(calls)
+        return chosen, _functions(calls, chosen)
     leaves = [call for call in calls if call.leaf]
     stem = _last([call for call in leaves if call.ended < blocks[0].began])
     head = _last([call for call in leaves if call.ended > blocks[-1].ended])
-    return stem + blocks + head, []
+    blocks = [_as_block(call) for call in blocks]
+    return stem + blocks + head, _functions(calls[-1:], [])
+
+
+def _as_block(call: Call) -> Call:
+    """A block that adds nothing, as it changes the size, ends as the others of its class do."""
+    kind = call.probe.kind
+    kind = "post-activation" if kind == "pre-activation" else kind
+    return replace(call, probe=replace(call.probe, kind=kind))
 
 
 def _last(leaves: Sequence[Call]) -> list[Call]:
@@ -97,12 +110,13 @@ def _last(leaves: Sequence[Call]) -> list[Call]:
     return list(leaves[places[-1] :]) if places else []
 
 
-def _functions(calls: Sequence[Call]) -> list[LeftOut]:
+def _functions(calls: Sequence[Call], chosen: Sequence[Call]) -> list[LeftOut]:
+    """The activation functions that the code of modules calls which are not chosen."""
     return [
         LeftOut("probe", call.probe.name, f"{function} is called as a function, and is no module")
         for call in calls
-        if not is_activation(call.kind) and not issubclass(call.kind, RECURRENT)
-        for function in call.functions
+        if call not in chosen and not issubclass(call.kind, RECURRENT)
+        for function in dict.fromkeys(call.functions)
     ]
 
 

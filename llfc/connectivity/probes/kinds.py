@@ -28,7 +28,11 @@ ACTIVATIONS = frozenset(
     " tanh hardtanh sigmoid hardsigmoid clamp clamp_min".split()
 )
 OTHER_ACTIVATIONS = frozenset("_prelu_kernel rrelu_with_noise glu log_sigmoid_forward".split())
-MAPS = frozenset("mm bmm addmm baddbmm addbmm mv addmv dot linear convolution _trilinear".split())
+# Products, with a weight or of two features; an embedding is one with a row of a table.
+MAPS = frozenset(
+    "mm bmm addmm baddbmm addbmm mv addmv dot linear convolution _trilinear embedding"
+    " _embedding_bag".split()
+)
 
 
 def is_activation(kind: type[nn.Module]) -> bool:
