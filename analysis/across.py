@@ -11,7 +11,7 @@ from analysis.frames import Runs, join_runs
 from analysis.grid import Layout, name, values
 from analysis.provenance import nothing
 from analysis.report import Page
-from analysis.sections import connected, explained, sweep, together
+from analysis.sections import compared, connected, explained, sweep, together
 from analysis.sections.part import SEEDS, Findings, Part, Section, Table, basis
 from analysis.sections.registry import parts
 from analysis.statistics_figures import forest_figure
@@ -21,6 +21,8 @@ METHOD = "Spearman"
 # What does not need a grid of its own; the rest is on the sweeps' own pages.
 SECTIONS: Sequence[Section] = (
     sweep.scatter,
+    compared.comparison,
+    compared.cells,
     together.association,
     together.depths,
     together.prediction,

@@ -18,8 +18,10 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 
 from analysis.columns import LLFC
 from analysis.onset import INSTABILITY, STABLE
-from analysis.over_seeds import over_seeds
+from analysis.over_seeds import Floats, over_seeds
 from analysis.pairs import counted_once
+from analysis.statistics.comparators import comparators, difference
+from analysis.summaries import with_weight_distance
 
 LMC_THRESHOLDS = (0.01, STABLE, 0.05, 0.1)
 LLFC_THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -99,23 +101,39 @@ def roc_area(
     Of all two trials of a seed of which one is connected; 1/2 where the error says nothing.
 
     Returns:
-        One row: `area`, averaged over the seeds in which LMC holds somewhere and not everywhere,
-        with its 95 % interval `low` and `high` over those `seeds`, `p` that it is 1/2, and `note`.
+        A row a `predictor`, the error first and then what needs no blend (see
+        `analysis.statistics.comparators`): `area`, averaged over the seeds in which LMC holds
+        somewhere and not everywhere, with its 95 % interval `low` and `high` over those `seeds`,
+        `p` that it is 1/2, and `note`; `difference`, the error's area less the predictor's on the
+        same trials, seed by seed, with `difference_low`, `difference_high` and `difference_p`.
 
     Reference:
         Hanley & McNeil, The Meaning and Use of the Area under a Receiver Operating Characteristic
         (ROC) Curve, Radiology 143, 1982.
     """
+    trials = with_weight_distance(trials)
+    names = (error, *(name for name in comparators(trials, error) if name != error))
     used = measured(trials, barrier, error)
-    areas = [
-        roc_auc_score(rows[barrier] < lmc, -rows[error])
-        for _, rows in used.groupby("seed")
-        if (rows[barrier] < lmc).nunique() == 2
-    ]
-    over_half = over_seeds(np.array(areas) - 0.5, possible=(-0.5, 0.5))
-    row = over_half.columns("area")
-    ends = {name: getattr(over_half, name) + 0.5 for name in ("low", "high")}
-    return pd.DataFrame([row | {"area": over_half.value + 0.5, **ends}])
+    rows = []
+    for name in names:
+        there = used[np.isfinite(used[name].to_numpy(dtype=float))]
+        own, other = (_areas(there, barrier, column, lmc) for column in (error, name))
+        over_half = over_seeds(other - 0.5, possible=(-0.5, 0.5))
+        ends = {end: getattr(over_half, end) + 0.5 for end in ("low", "high")}
+        area = over_half.columns("area") | {"area": over_half.value + 0.5, **ends}
+        rows.append({"predictor": name, **area, **difference(own, other, name == error)})
+    return pd.DataFrame(rows)
+
+
+def _areas(used: pd.DataFrame, barrier: str, error: str, lmc: float) -> Floats:
+    """The area of each seed in which LMC holds somewhere and not everywhere."""
+    return np.array(
+        [
+            roc_auc_score(rows[barrier] < lmc, -rows[error])
+            for _, rows in used.groupby("seed")
+            if (rows[barrier] < lmc).nunique() == 2
+        ]
+    )
 
 
 def measured(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:

@@ -5,6 +5,9 @@ p values are corrected for it by Benjamini & Yekutieli's procedure, which bounds
 of chance among those called significant, whatever the dependence between them; and these depend on
 one another closely, as they share trials, barriers and layers.
 
+Nor is a correlation worth much alone: beside each stand those of the barrier with what is known of
+the two ends without any blend, and how much closer the LLFC summary is.
+
 Reference:
     Benjamini & Yekutieli, The Control of the False Discovery Rate in Multiple Testing under
     Dependency, Annals of Statistics 29, 2001.
@@ -20,6 +23,7 @@ from statsmodels.stats.multitest import multipletests
 
 from analysis.correlations import METHODS, USUAL, correlations
 from analysis.over_seeds import LEAST_SEEDS, LEVEL, Floats
+from analysis.statistics.comparators import comparisons
 from analysis.summaries import SUMMARIES
 from llfc.results import BARRIERS
 
@@ -36,7 +40,7 @@ def associations(
     permutations: int = 0,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The correlation of every barrier with every LLFC summary, corrected for their number.
+    """The correlation of every barrier with every LLFC summary and with what needs no blend.
 
     Args:
         trials: a row a trial, as `with_summaries` gives them.
@@ -48,34 +52,60 @@ def associations(
         seed: of the permutations.
 
     Returns:
-        A row a (barrier, error, group, method): the columns of `correlations`; `p_adjusted` and
-        `p_permuted_adjusted`, corrected over all rows that have one; `tests`, how many those are
-        for `p_adjusted`.
+        A row a (barrier, error, group, method), where `beside` is empty: the columns of
+        `correlations`; `p_adjusted` and `p_permuted_adjusted`, corrected over all these rows that
+        have one; `tests`, how many those are for `p_adjusted`. Behind it a row for each comparator
+        of that error, with its column as `error` and `beside` the summary that it is compared with:
+        the columns of `analysis.statistics.comparators.comparisons`, and `difference_p_adjusted`,
+        corrected over all `difference_tests` differences.
 
     Raises:
         ValueError: if there is no such column.
     """
-    frames = [
-        correlations(
-            trials, error, barrier, by=by, methods=methods, permutations=permutations, seed=seed
-        ).assign(barrier=barrier, error=error)
-        for barrier in barriers
-        for error in errors
-        if barrier in trials and error in trials
-    ]
-    if not frames:
+    pairs = [(b, e) for b in barriers for e in errors if b in trials and e in trials]
+    if not pairs:
         raise ValueError(
             "trials must have a barrier and an LLFC summary as columns, got none of one of them"
         )
-    found = pd.concat(frames, ignore_index=True)
-    first = ["barrier", "error", "group", "method"]
+    own = pd.concat(
+        correlations(
+            trials, error, barrier, by=by, methods=methods, permutations=permutations, seed=seed
+        ).assign(barrier=barrier, error=error, beside="", place=place)
+        for place, (barrier, error) in enumerate(pairs)
+    )
+    others = pd.concat(
+        comparisons(trials, error, barrier, by=by, methods=methods)
+        .query("predictor != @error")
+        .rename(columns={"predictor": "error"})
+        .assign(barrier=barrier, beside=error, place=place)
+        for place, (barrier, error) in enumerate(pairs)
+    )
+    own = _corrected(own)
+    found = pd.concat([own, _corrected_differences(others).assign(tests=own["tests"].iloc[0])])
+    found = found.sort_values("place", kind="stable", ignore_index=True)
+    first = ["barrier", "error", "beside", "group", "method"]
+    return found[[*first, *found.columns.difference([*first, "place"], sort=False)]]
+
+
+def _corrected(found: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `correlations`, with their p values corrected for their number."""
     # Seeds that agree to the last digit have no t test, but a correlation that was looked at.
     looked = (found["within"].notna() & (found["seeds"] >= LEAST_SEEDS)).to_numpy()
     signed = np.array([METHODS[method].signed for method in found["method"]])
-    return found[first + [name for name in found if name not in first]].assign(
+    return found.assign(
         p_adjusted=adjusted(found["p"].to_numpy(dtype=float), looked & signed),
         p_permuted_adjusted=adjusted(found["p_permuted"].to_numpy(dtype=float)),
         tests=int((found["p"].notna() | (looked & signed)).sum()),
+    )
+
+
+def _corrected_differences(found: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `comparisons`, with the p values of their differences corrected likewise."""
+    p = found["difference_p"].to_numpy(dtype=float)
+    looked = (found["difference"].notna() & (found["seeds"] >= LEAST_SEEDS)).to_numpy()
+    return found.assign(
+        difference_p_adjusted=adjusted(p, looked),
+        difference_tests=int((found["difference_p"].notna() | looked).sum()),
     )
 
 

@@ -116,19 +116,30 @@ def correlations(
     Raises:
         ValueError: if one of `by` is no column.
     """
+    return pd.DataFrame(
+        [
+            {"group": group, "method": method, **_correlate(part, x, y, method, permutations, seed)}
+            for group, part in grouped(trials, by)
+            for method in methods
+        ]
+    )
+
+
+def grouped(
+    trials: pd.DataFrame, by: Sequence[str | tuple[str, ...]]
+) -> list[tuple[str, pd.DataFrame]]:
+    """All trials under the name `all`, and then those of each value of each of the axes `by`.
+
+    Raises:
+        ValueError: if one of `by` is no column.
+    """
     groups = [("all", trials)]
     for axis in by:
         axes = (axis,) if isinstance(axis, str) else axis
         for unknown in [each for each in axes if each not in trials]:
             raise ValueError(f"by must be axes of the trials, got {unknown!r}")
         groups += [(title or name(axes[0]), rows) for title, rows in panels(trials, axes)]
-    return pd.DataFrame(
-        [
-            {"group": group, "method": method, **_correlate(part, x, y, method, permutations, seed)}
-            for group, part in groups
-            for method in methods
-        ]
-    )
+    return groups
 
 
 def within_seeds(trials: pd.DataFrame, x: str, y: str, method: str) -> Estimate:
@@ -136,13 +147,22 @@ def within_seeds(trials: pd.DataFrame, x: str, y: str, method: str) -> Estimate:
 
     A seed with fewer than LEAST_TRIALS trials, or a column that does not vary there, says nothing.
     """
-    groups = [rows.to_numpy(dtype=float) for _, rows in trials[[x, y]].groupby(trials["seed"])]
-    found = np.array([correlation(values, method) for values in groups])
+    groups = _by_seed(trials, x, y)
+    found = own_correlations(trials, x, y, method)
     if len(found) and np.nanmin(found, initial=1) == np.nanmax(found, initial=-1):
         return over_seeds(found, "fisher")  # there is no interval, and 1 may be 1
     tied = any(len(np.unique(column)) < len(column) for values in groups for column in values.T)
     steps = np.array([step(method, max(len(v), LEAST_TRIALS), tied=tied) for v in groups])
     return over_seeds(clip(found, steps), "fisher")
+
+
+def own_correlations(trials: pd.DataFrame, x: str, y: str, method: str) -> Floats:
+    """Each seed's own correlation of `x` with `y`, seeds in ascending order; NaN without one."""
+    return np.array([correlation(values, method) for values in _by_seed(trials, x, y)])
+
+
+def _by_seed(trials: pd.DataFrame, x: str, y: str) -> list[Floats]:
+    return [rows.to_numpy(dtype=float) for _, rows in trials[[x, y]].groupby(trials["seed"])]
 
 
 def step(method: str, count: int, *, tied: bool) -> float:

@@ -12,13 +12,15 @@ import pandas as pd
 from analysis.agreement import agreements, roc, roc_area
 from analysis.associations import associations
 from analysis.columns import BARRIER, LLFC
-from analysis.correlations import METHODS, correlations
+from analysis.correlations import METHODS, USUAL, correlations
 from analysis.explanation import explanations, mediation
 from analysis.frames import Runs
 from analysis.layer_correlations import layer_correlations
 from analysis.layer_prediction import layer_predictions
 from analysis.onset import INSTABILITY, STABLE, onsets
 from analysis.partial import GIVEN, partial_correlations
+from analysis.statistics.cells import within_cells
+from analysis.statistics.comparators import comparisons, given_each_other
 from analysis.summaries import with_summaries
 from llfc.names import lookup
 from llfc.results import TABLES
@@ -76,6 +78,19 @@ def _correlations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
 def _associations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
     by = [_axes(name) for name in wishes.by]
     return associations(with_summaries(runs), by=by, permutations=wishes.permutations)
+
+
+def _comparisons(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    by, barrier = [_axes(name) for name in wishes.by], wishes.barrier or BARRIER
+    return comparisons(with_summaries(runs), wishes.error, barrier, by=by, methods=USUAL)
+
+
+def _given_each_other(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return given_each_other(with_summaries(runs), wishes.error, wishes.barrier or BARRIER)
+
+
+def _cells(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return within_cells(with_summaries(runs), wishes.error, wishes.barrier or BARRIER)
 
 
 def _partial(runs: Runs, wishes: Wishes) -> pd.DataFrame:
@@ -137,6 +152,9 @@ EXPORTS: Mapping[str, Export] = {
     "curves": Export(lambda runs, _: runs.curves),
     "correlations": Export(_correlations, ("by", "barrier", "error", "permutations")),
     "associations": Export(_associations, ("by", "permutations")),
+    "comparisons": Export(_comparisons, ("by", "barrier", "error")),
+    "given-each-other": Export(_given_each_other, ("barrier", "error")),
+    "cells": Export(_cells, ("barrier", "error")),
     "partial": Export(_partial, ("barrier", "error", "given")),
     "explanations": Export(lambda runs, _: explanations(with_summaries(runs))),
     "mediation": Export(_mediation, ("barrier", "error")),

@@ -20,6 +20,8 @@ ORDER = (
     "limit_train",
 )
 AXES = (*ORDER, *(name for name in PARAMS if name not in (*ORDER, "seed")))
+# What makes a family of networks.
+FAMILY = ("architecture", "norm")
 # The order in which the registries have them; others follow, sorted.
 MATCHINGS = ("none", "weights", "activations", "activations-uncentred")
 # What None stands for, by axis.

@@ -54,22 +54,34 @@ def counted_once(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
     Trials that `measured_once` leaves out do not count either. A matching that moves no unit
     measures the line of no matching again, and a correction without anything to correct the line
-    of no correction: one observation, whatever the number of its names. Numbers of which six
-    digits agree are the same.
+    of no correction: one observation, whatever the number of its names, and counted under the
+    plainest of them, whatever the order of the rows. Numbers of which six digits agree are the
+    same.
     """
     if not columns or not trial_columns(trials):
         return trials
     trials = measured_once(trials)
     told = trials[list(columns)].map(lambda value: f"{value:.6g}")
     told = pd.concat([_hashable(trials, pair_columns(trials)), told], axis=1)
-    kept: pd.DataFrame = trials[~told.duplicated()]
-    return kept
+    order = _plainest_first(trials)
+    return trials.iloc[sorted(order[~told.iloc[order].duplicated()])]
+
+
+def cell_columns(trials: pd.DataFrame) -> list[str]:
+    """The parameters that tell one cell of the grid from another: all but the seed."""
+    return [name for name in PARAMS if name in trials and name not in ("seed", *FINENESS)]
+
+
+def _plainest_first(trials: pd.DataFrame) -> NDArray[np.integer]:
+    """The rows' positions; those first in which most of what makes a trial of a pair is none."""
+    names = _hashable(trials, trial_columns(trials)).astype(str).reset_index(drop=True)
+    names.insert(0, "", -(names == "none").sum(axis=1))
+    return names.sort_values(list(names), kind="stable").index.to_numpy()
 
 
 def uneven(trials: pd.DataFrame) -> int:
     """The number of trials of cells of the grid that not every seed has."""
-    cells = [name for name in PARAMS if name in trials and name not in ("seed", *FINENESS)]
-    seeds = trials["seed"].groupby(numbered(trials, cells)).transform("nunique")
+    seeds = trials["seed"].groupby(numbered(trials, cell_columns(trials))).transform("nunique")
     return int((seeds < trials["seed"].nunique()).sum())
 
 

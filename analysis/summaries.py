@@ -21,16 +21,20 @@ ERRORS: Sequence[str] = (
 )
 RATIOS: Sequence[str] = tuple(name.replace("error", "ratio") for name in ERRORS)
 SUMMARIES: Sequence[str] = (*ERRORS, *RATIOS)
+# What each of them has to be compared with: 1 - cos between the features of A and of B alone.
+BASELINES: Sequence[str] = tuple(name.replace("error", "baseline") for name in ERRORS)
+WEIGHTS = "weight_cos_distance"
 
 
 def with_summaries(runs: Runs) -> pd.DataFrame:
-    """The trials, with every one of SUMMARIES and `endpoint_error` as columns.
+    """The trials, with SUMMARIES, BASELINES, WEIGHTS and `endpoint_error` as columns.
 
     `mean`, `max` and `last` are over layers (`llfc_ratio_mean` is the errors' sum over the
     baselines' sum, as a trial has it; `llfc_ratio_max` the largest layer's ratio). `depth_0.5` is
     half-way from the first layer to the last, on the straight line between the layers beside it, so
-    that networks of any depth compare. `endpoint_error` is the mean test error rate of A and B.
-    NaN where it was not measured.
+    that networks of any depth compare. `endpoint_error` is the mean test error rate of A and B, and
+    WEIGHTS is 1 - cos between their weights, which compares over networks of any size, as their
+    distance does not. NaN where it was not measured.
 
     Reference:
         Zhou, Yang, Yang, Yan & Hu, Going Beyond Linear Mode Connectivity: The Layerwise Linear
@@ -42,11 +46,19 @@ def with_summaries(runs: Runs) -> pd.DataFrame:
     }
     found = pd.DataFrame.from_dict(columns, orient="index")
     trials = runs.trials.reset_index(drop=True)
-    names = [name for name in SUMMARIES if name not in trials]  # the others are scalars of a trial
+    # The others are scalars of a trial.
+    names = [name for name in (*SUMMARIES, *BASELINES) if name not in trials]
     new = found.reindex(index=trials["run_id"], columns=names).reset_index(drop=True)
-    joined = pd.concat([trials, new], axis=1)
+    joined = with_weight_distance(pd.concat([trials, new], axis=1))
     ends = [name for name in ("test_error_a", "test_error_b") if name in joined]
     return joined.assign(endpoint_error=joined[ends].mean(axis=1) if len(ends) == 2 else np.nan)
+
+
+def with_weight_distance(trials: pd.DataFrame) -> pd.DataFrame:
+    """`trials` with WEIGHTS, if they have the cosine of the weights; rounding below 0 is 0."""
+    if "weight_cos" not in trials or WEIGHTS in trials:
+        return trials
+    return trials.assign(**{WEIGHTS: (1 - trials["weight_cos"].astype(float)).clip(lower=0)})
 
 
 def at_depths(runs: Runs, *, over: bool = False) -> pd.DataFrame:
@@ -81,8 +93,12 @@ def ratio(error: "pd.Series[float]", baseline: "pd.Series[float]") -> "pd.Series
 
 
 def _summarise(rows: pd.DataFrame) -> dict[str, float]:
-    """SUMMARIES of one trial, but for the ratio of sums, from its layers in forward order."""
-    columns = {"error": rows["cos_error"], "ratio": ratio(rows["cos_error"], rows["baseline"])}
+    """SUMMARIES and BASELINES of one trial, but for the means, from its layers in forward order."""
+    columns = {
+        "error": rows["cos_error"],
+        "ratio": ratio(rows["cos_error"], rows["baseline"]),
+        "baseline": rows["baseline"],
+    }
     found: dict[str, float] = {}
     for kind, column in columns.items():
         values = column.to_numpy(dtype=float)

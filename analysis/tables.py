@@ -97,23 +97,37 @@ def correlation_table(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def estimate(
-    value: float, low: float = math.nan, high: float = math.nan, p: float = math.nan
+    value: float,
+    low: float = math.nan,
+    high: float = math.nan,
+    p: float = math.nan,
+    digits: int | None = None,
 ) -> str:
-    """An estimate with its interval and p value, as far as there are any.
+    """An estimate with its interval and p value, as far as there are any; as `plain`, or to digits.
 
     >>> estimate(0.631, 0.24, 0.841), estimate(0.631, p=0.0312), estimate(math.nan)
     ('0.63 (0.24 to 0.84)', '0.63, p 0.031', '–')
     """
     if math.isnan(value):
         return "–"
-    interval = "" if math.isnan(low) else f" ({plain(low)} to {plain(high)})"
-    return f"{plain(value)}{interval}" + ("" if math.isnan(p) else f", p {p:.2g}")
+    tell = plain if digits is None else f"{{:.{digits}f}}".format
+    interval = "" if math.isnan(low) else f" ({tell(low)} to {tell(high)})"
+    return f"{tell(value)}{interval}" + ("" if math.isnan(p) else f", p {p:.2g}")
 
 
 def estimates(found: pd.DataFrame, value: str, p: str | None = None) -> list[str]:
     """`estimate` of each row: its columns `value`, low and high, and `p` if that is a column."""
     columns = [found[name] for name in (value, "low", "high", *([p] if p else []))]
     return [estimate(*row) for row in zip(*columns, strict=True)]
+
+
+def differences(found: pd.DataFrame) -> list[str]:
+    """`estimate` of each row's `difference` with its interval, to a third decimal; "" without."""
+    columns = [found[f"difference{end}"] for end in ("", "_low", "_high")]
+    return [
+        "" if math.isnan(value) else estimate(value, low, high, digits=3)
+        for value, low, high in zip(*columns, strict=True)
+    ]
 
 
 def told(columns: Mapping[str, Any]) -> pd.DataFrame:

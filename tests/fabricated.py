@@ -90,6 +90,8 @@ def connection(of: Trial, layers: Sequence[str] = MLP_LAYERS) -> Connection:
         "llfc_baseline_mean": float(baselines.mean()),
         "llfc_ratio_mean": float((errors / baselines).mean()),
         "lemma1_slack": 0.1,
+        "commutativity_dist_h_mean": float(0.8 * baselines.mean() * rng.uniform(0.8, 1.2)),
+        "weight_cos": float(np.exp(-barrier) * rng.uniform(0.5, 0.9)),
         "commutativity_dist_com_mean": float(0.3 * errors.mean() * rng.uniform(0.8, 1.2)),
         "additivity_dist_mean": float(0.5 * errors.mean() * rng.uniform(0.8, 1.2)),
         "weight_distance": float(20 + 5 * barrier + rng.standard_normal()),

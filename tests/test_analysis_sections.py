@@ -9,7 +9,7 @@ from analysis.by_layer import measure_means
 from analysis.columns import BARRIER, LLFC
 from analysis.correlations import correlations
 from analysis.layer_correlations import layer_correlations
-from analysis.sections import connected, explained, measured, sweep, together
+from analysis.sections import compared, connected, explained, measured, sweep, together
 from analysis.sections.part import find
 from analysis.sections.registry import SECTIONS, parts
 from analysis.statistics_figures import forest_figure
@@ -145,7 +145,7 @@ def test_an_interval_is_drawn_from_its_low_to_its_high_end(found):
 
 
 def test_every_section_is_registered():
-    modules = (connected, explained, measured, sweep, together)
+    modules = (compared, connected, explained, measured, sweep, together)
     written = {
         value
         for module in modules

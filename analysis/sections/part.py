@@ -15,7 +15,11 @@ from analysis.grid import Layout, layout, values
 from analysis.summaries import with_summaries
 
 # What an interval of the page is, for its caption.
-SEEDS = "Intervals hold 95 %, over seeds (Student's t between the seeds' own estimates)."
+SEEDS = (
+    "Intervals hold 95 %, over seeds (Student's t between the seeds' own estimates): for new seeds"
+    " of this grid, not for other families of networks."
+)
+SCOPE = "It is for new seeds of this grid, not for other families of networks."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

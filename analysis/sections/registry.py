@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 
-from analysis.sections import connected, explained, measured, sweep, together
+from analysis.sections import compared, connected, explained, measured, sweep, together
 from analysis.sections.part import Findings, Part, Section
 
 SECTIONS: Sequence[Section] = (
     sweep.barriers,
     sweep.scatter,
     sweep.layers,
+    compared.comparison,
+    compared.cells,
     together.association,
     together.depths,
     together.prediction,

@@ -6,9 +6,9 @@ from analysis.associations import associations
 from analysis.columns import BARRIER, heading, label, phrase
 from analysis.layer_correlations import layer_correlations
 from analysis.layer_prediction import layer_predictions
-from analysis.sections.part import SEEDS, Findings, Part, Table, basis, groups
+from analysis.sections.part import SCOPE, SEEDS, Findings, Part, Table, basis, groups
 from analysis.statistics_figures import forest_figure, heat_figure
-from analysis.tables import estimates
+from analysis.tables import differences, estimates
 from llfc.results import BARRIERS
 
 # The other definition of each, the height above the mean of the ends, is in the table of numbers.
@@ -19,9 +19,10 @@ METHOD = "Spearman"
 def association(findings: Findings) -> Part | None:
     """Every chord barrier with every LLFC summary, their p values corrected for their number."""
     trials = findings.trials
-    found = associations(
+    numbers = associations(
         trials, barriers=[name for name in CHORDS if name in trials], methods=[METHOD]
     )
+    found, beside = numbers[numbers["beside"] == ""], numbers[numbers["beside"] != ""]
     title = "Every barrier with every summary of the layers"
     if found["within"].isna().all():
         return Part(key="associations", title=title, note=f"Left out: {found['note'].iloc[0]}.")
@@ -43,25 +44,48 @@ def association(findings: Findings) -> Part | None:
         if tests
         else "There are too few seeds for intervals and tests."
     )
-    told = rows.assign(
-        cell=estimates(found, "within", "p_adjusted"),
-        barrier=[f"{split} {metric}" for split, metric, _ in found["barrier"].str.split("_")],
-    )
+    told = rows.assign(cell=estimates(found, "within", "p_adjusted"), barrier=_short(found))
+    tables = [
+        Table(
+            key="associations",
+            frame=_square(told, "label", "barrier", "cell").reset_index(names="LLFC summary"),
+            caption=f"{METHOD}'s ρ within a seed with its 95 % interval, by chord barrier."
+            f" {corrected}",
+            numbers=found,
+        )
+    ]
+    if beside["error"].str.startswith("llfc_baseline_").any():
+        tables.append(_differences(beside))
     return Part(
         key="associations",
         title=title,
         figure=forest_figure(rows, f"{METHOD}'s ρ within a seed", series="split"),
         caption=caption,
-        tables=[
-            Table(
-                key="associations",
-                frame=_square(told, "label", "barrier", "cell").reset_index(names="LLFC summary"),
-                caption=f"{METHOD}'s ρ within a seed with its 95 % interval, by chord barrier."
-                f" {corrected}",
-                numbers=found,
-            )
-        ],
+        tables=tables,
     )
+
+
+def _differences(beside: pd.DataFrame) -> Table:
+    """How much closer each LLFC summary goes with each barrier than its own baseline does."""
+    baselines = beside[beside["error"].str.startswith("llfc_baseline_")]
+    told = baselines.assign(
+        label=[label(name) for name in baselines["beside"]],
+        barrier=_short(baselines),
+        cell=differences(baselines),
+    )
+    return Table(
+        key="associations-beyond-baseline",
+        frame=_square(told, "label", "barrier", "cell").reset_index(names="LLFC summary"),
+        caption=f"The same {METHOD}'s ρ less that of the barrier with the baseline, 1 − cos between"
+        " the features of A and of B alone, summed up over the same layers: what the blend adds."
+        " The difference is taken seed by seed, with its 95 % interval. The table of numbers has"
+        f" the other comparators too. {SCOPE}",
+        numbers=beside,
+    )
+
+
+def _short(found: pd.DataFrame) -> list[str]:
+    return [f"{split} {metric}" for split, metric, _ in found["barrier"].str.split("_")]
 
 
 def depths(findings: Findings) -> Part | None:

@@ -1,0 +1,133 @@
+"""What the LLFC error says of the barrier beside what is had without any blend.
+
+That the barrier goes with the LLFC error is news only as far as it goes with it more closely than
+with what needs no blended network: how far apart the features of the two ends are in the first
+place, their weights, or the two factors of commutativity. The same trials of the same seed decide
+both coefficients, so their difference is taken seed by seed: it is far surer than either.
+
+Reference:
+    Meng, Rosenthal & Rubin, Comparing Correlated Correlation Coefficients, Psychological Bulletin
+    111, 1992: why the difference is one of paired, not of independent coefficients.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.correlations import (
+    USUAL,
+    correlation,
+    grouped,
+    own_correlations,
+    usable,
+    within_seeds,
+)
+from analysis.over_seeds import Floats, over_seeds
+from analysis.pairs import count_pairs, counted_once
+from analysis.partial import partial_correlations
+from analysis.summaries import WEIGHTS, with_weight_distance
+
+BASELINE = "llfc_baseline_mean"
+# What is known of two networks without any network between them; all are distances.
+COMPARATORS: Sequence[str] = (
+    BASELINE,
+    WEIGHTS,
+    "commutativity_dist_h_mean",
+    "commutativity_dist_com_mean",
+)
+
+
+def comparators(trials: pd.DataFrame, error: str) -> tuple[str, ...]:
+    """The columns beside which the LLFC summary `error` has to be seen, those that `trials` has.
+
+    The baseline is summed up over layers as the error is.
+    """
+    own = error.replace("_error_", "_baseline_").replace("_ratio_", "_baseline_")
+    names = (own if own in trials else BASELINE, *COMPARATORS[1:])
+    return tuple(name for name in names if name in trials and trials[name].notna().any())
+
+
+def comparisons(
+    trials: pd.DataFrame,
+    x: str,
+    y: str,
+    *,
+    by: Sequence[str | tuple[str, ...]] = (),
+    methods: Sequence[str] = USUAL,
+) -> pd.DataFrame:
+    """The correlation of `y` with `x` and with each of its comparators, on the same trials.
+
+    Args:
+        trials: a row a trial; the distance of the weights is made of their cosine.
+        x: an LLFC summary.
+        y: a barrier.
+        by: axes, as for `correlations`.
+        methods: names in METHODS of `analysis.correlations`.
+
+    Returns:
+        A row a (group, method, predictor), `x` first: `value`, over all trials; `within`, `low`,
+        `high`, `p`, `seeds` and `note`, within a seed, as in `correlations`; `difference`, the
+        coefficient of `x` less that of the predictor, averaged over seeds, with its 95 % interval
+        over seeds `difference_low` and `difference_high`, `difference_p` that it is zero, and
+        `difference_note`; `trials`, those that have all three columns, and `pairs`.
+
+    Raises:
+        ValueError: if one of `by` is no column.
+    """
+    trials = with_weight_distance(trials)
+    names = (x, *(name for name in comparators(trials, x) if name != x))
+    return pd.DataFrame(
+        [
+            {"group": group, "method": method, "predictor": name}
+            | _beside(rows, name, x, y, method)
+            for group, rows in grouped(trials, by)
+            for method in methods
+            for name in names
+        ]
+    )
+
+
+def given_each_other(
+    trials: pd.DataFrame, x: str, y: str, *, method: str = "Spearman"
+) -> pd.DataFrame:
+    """What is left of the correlation of `y` with `x` given a comparator, and the other way round.
+
+    Returns:
+        Two rows a comparator, `predictor` x and `given` the comparator, and the reverse: `raw`, the
+        correlation without it, `within`, the partial one, and the other columns of
+        `analysis.partial.partial_correlations`.
+    """
+    trials = with_weight_distance(trials)
+    ways = [way for name in comparators(trials, x) if name != x for way in ((x, name), (name, x))]
+    rows = [
+        partial_correlations(trials, one, y, given=[other], methods=[method]).assign(predictor=one)
+        for one, other in ways
+    ]
+    if not rows:
+        return pd.DataFrame(columns=["predictor", "given", "raw", "within", "low", "high", "note"])
+    found = pd.concat(rows, ignore_index=True).drop(columns=["x", "y"])
+    return found[["predictor", *(name for name in found if name != "predictor")]]
+
+
+def _beside(trials: pd.DataFrame, name: str, x: str, y: str, method: str) -> dict[str, Any]:
+    """One row of `comparisons`, over the trials that have all three: x, y, the predictor `name`."""
+    used = counted_once(usable(usable(trials, x, y, method), name, y, method), x, y)
+    found = {
+        "value": correlation(used[[name, y]].to_numpy(dtype=float), method),
+        **within_seeds(used, name, y, method).columns("within"),
+    }
+    own, other = (own_correlations(used, column, y, method) for column in (x, name))
+    return found | difference(own, other, x == name) | _counts(used)
+
+
+def difference(own: Floats, other: Floats, same: bool = False) -> dict[str, Any]:
+    """The seeds' own numbers less another's of the same seeds; nothing where they are the same."""
+    found = over_seeds([] if same else own - other, possible=(-2, 2)).columns("difference")
+    del found["seeds"]
+    found["note"] = "" if same else found["note"]
+    return {name if name == "difference" else f"difference_{name}": v for name, v in found.items()}
+
+
+def _counts(used: pd.DataFrame) -> dict[str, int]:
+    return {"trials": len(used), "pairs": count_pairs(used)}
