@@ -220,7 +220,9 @@ def _connection(
         "lemma1_slack": lemma1_slack(on_test.corrected_error),
         "test_error_chance": on_test.logits.chance(),
         "test_error_mean_se": on_test.logits.instability_se(),
-        **logit_scalars(decomposition, ensemble, on_test.logits.disagreement()),
+        **logit_scalars(
+            decomposition, ensemble, on_test.logits.disagreement(), on_test.logits_differ
+        ),
         **_distances(subject),
     }
     for take in measures:

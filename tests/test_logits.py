@@ -7,6 +7,7 @@ from scipy import stats
 from scipy.special import logsumexp, softmax
 
 import llfc
+from llfc.connectivity import path
 from llfc.connectivity.logits import BINS, NETWORKS, LogitSums
 from tests.small import CLASSES, blended, convnet, loss_and_error, mlp, samples
 
@@ -105,6 +106,42 @@ def test_sure_and_right_is_calibrated_sure_and_wrong_is_not():
     wrong = sure.roll(1, -1)
     table = sums_of(torch.stack([sure, sure, wrong, wrong, wrong]), labels).ensemble()
     assert table["ece"][:3].tolist() == pytest.approx([0, 1, 1])
+
+
+RIGHT = path.products_between
+
+
+def wrong_position(feature, a, b, alpha):
+    return RIGHT(feature, a, b, alpha + 1e-3)
+
+
+def wrong_end(feature, a, b, alpha):
+    return RIGHT(feature, b, b, alpha)
+
+
+def wrong_images(feature, a, b, alpha):
+    return RIGHT(feature.flip(0), a, b, alpha)
+
+
+def cut_short(feature, a, b, alpha):
+    return RIGHT(feature[:, 1:], a[:, 1:], b[:, 1:], alpha)
+
+
+@pytest.mark.parametrize("wrong", [wrong_position, wrong_end, wrong_images, cut_short])
+def test_a_wrong_feature_is_noticed(wrong, monkeypatch):
+    """The logits' own numbers, and those of the probe that reads them, are one."""
+    given = {"test": samples(50, (6,)), "matching": None, "alphas": 5, "measures": ()}
+    plain = llfc.connect(mlp(0), mlp(1), **given)
+    assert plain.summaries["logit_identity_residual"] < 1e-12
+    monkeypatch.setattr(path, "products_between", wrong)
+    found = llfc.connect(mlp(0), mlp(1), **given)
+    assert found.summaries["logit_identity_residual"] > 1e-5
+
+
+def test_a_network_whose_logits_no_probe_reads_has_the_curve_checked_alone():
+    given = {"test": samples(50, (6,)), "matching": None, "alphas": 5, "measures": ()}
+    found = llfc.connect(mlp(0), mlp(1), probes=["linear0"], **given)
+    assert found.summaries["logit_identity_residual"] < 1e-12
 
 
 @pytest.mark.parametrize(("make", "shape"), [(mlp, (6,)), (convnet, (2, 7, 7))])

@@ -61,6 +61,24 @@ class InnerProducts:
     fb: Tensor
     gap: Tensor
 
+    @staticmethod
+    def of(alpha_P: Tensor, features_PND: Tensor) -> "InnerProducts":
+        """Those of one layer whose features at all positions are there, by their definition.
+
+        Args:
+            alpha_P: positions from 0 to 1, shape [P], float64.
+            features_PND: the networks' features there, A's first and B's last, shape [P, N, D].
+        """
+        f = features_PND.double()
+        a, b = f[:1], f[-1:]
+        gap = f - torch.lerp(a, b, alpha_P[:, None, None])
+        ends = (a * a, b * b, a * b, (a - b).square())
+        between = (f * f, f * a, f * b, gap.square())
+        return InnerProducts(
+            *(products.sum(-1) for products in ends),
+            *(products.sum(-1)[:, None] for products in between),
+        )
+
 
 def measures(
     alpha_P: Tensor, products: InnerProducts, eps: float
@@ -197,6 +215,18 @@ class LayerMoments:
             for name in MEASURES
         }
         return LayerMoments(merged, self.zeros + zeros)
+
+    def differ(self, other: "LayerMoments", layer: int) -> float:
+        """The largest difference of a mean of that layer, over measures and positions.
+
+        Args:
+            other: of one layer, on the same images at the same positions.
+            layer: that layer's place among these.
+        """
+        means = (
+            (self.moments[k].mean[..., layer], other.moments[k].mean[..., 0]) for k in MEASURES
+        )
+        return max(float((mine - theirs).abs().max()) for mine, theirs in means)
 
     def profiles(self, probes: Sequence[Probe], alpha: Array) -> tuple[LayerProfile, ...]:
         """A profile a layer.

@@ -151,17 +151,30 @@ class LogitSums:
         return 1 - float(self.labels.max()) / self.count
 
 
-def logit_scalars(decomposition: Table, ensemble: Table, disagreement: float) -> dict[str, float]:
+def logit_scalars(
+    decomposition: Table, ensemble: Table, disagreement: float, probe_differs: float
+) -> dict[str, float]:
     """The scalars of a trial that come from its logits.
 
-    `logit_identity_residual` is the largest difference, over positions, between the loss above its
-    chord and D - J - e_y: rounding error, or something is wrong. `logit_d_mid`, `logit_j_mid` and
-    `logit_e_mid` are the three parts nearest to alpha = 1/2.
+    `logit_identity_residual` is rounding error, or something is wrong: the largest difference, over
+    positions, between the loss above its chord and D - J - e_y, or `probe_differs` if that is
+    larger. The former sees a wrong curve, the latter a wrong feature. `logit_d_mid`, `logit_j_mid`
+    and `logit_e_mid` are the three parts nearest to alpha = 1/2.
+
+    Args:
+        decomposition: from `LogitSums`.
+        ensemble: from `LogitSums`.
+        disagreement: from `LogitSums`.
+        probe_differs: by how much the numbers of the layer that gives the logits, which were read
+            through its probe, differ from those of the logits themselves.
     """
     parts = {name: _column(decomposition, name) for name in ("alpha", "excess", "d", "j", "e")}
     at = middle(parts["alpha"])
     residual = parts["excess"] - (parts["d"] - parts["j"] - parts["e"])
-    found = {"logit_identity_residual": float(abs(residual).max()), "disagreement": disagreement}
+    found = {
+        "logit_identity_residual": max(float(abs(residual).max()), probe_differs),
+        "disagreement": disagreement,
+    }
     found |= {f"logit_{name}_mid": float(parts[name][at]) for name in ("d", "j", "e")}
     names: Sequence[str] = [str(name) for name in ensemble["network"]]
     for row, name in enumerate(names):

@@ -44,6 +44,8 @@ class Walk:
         zeros: how many times an image's feature was zero at a position; see
             `llfc.connectivity.layerwise`.
         logits: what the logits alone say.
+        logits_differ: the largest difference between a layer's mean that the probe of the logits
+            gave and the same from the logits themselves; 0 if no probe reads them.
     """
 
     loss: Array
@@ -54,6 +56,7 @@ class Walk:
     eps: float
     zeros: int
     logits: LogitSums
+    logits_differ: float
 
 
 @torch.no_grad()
@@ -92,6 +95,7 @@ class _Walker:
         self.loss = torch.zeros(size, dtype=torch.float64, device=device)
         self.wrong = torch.zeros(size, dtype=torch.int64, device=device)
         self.moments = LayerMoments({})
+        self.of_logits = LayerMoments({})  # what the probe that reads them should give
         self.sums: LogitSums | None = None
         self.ends: dict[str, list[Tensor]] = {"a": [], "b": []}
         self.products: list[Tensor] = []  # of the position at hand, [4, N] a probe
@@ -126,6 +130,9 @@ class _Walker:
             products = self._with_ends(rows)
             self.moments = self.moments.update(self.alpha, products, self.eps)
         alike = torch.stack([first, *between, last])
+        if self.probes:
+            products = InnerProducts.of(self.alpha, alike)
+            self.of_logits = self.of_logits.update(self.alpha, products, self.eps)
         trained = alike[[0, -1]]
         if line.ends != (line.a, line.b):
             trained = torch.stack([logits_of(model, images) for model in (line.a, line.b)])
@@ -155,7 +162,12 @@ class _Walker:
             eps=self.eps,
             zeros=int(self.moments.zeros),
             logits=self.sums,
+            logits_differ=self._logits_differ(),
         )
+
+    def _logits_differ(self) -> float:
+        at = [index for index, probe in enumerate(self.probes) if probe.logits]
+        return self.moments.differ(self.of_logits, at[0]) if at else 0.0
 
     def _logits(self, model: nn.Module, at: str, images: Tensor) -> Tensor:
         self.at = at

@@ -74,7 +74,9 @@ def select_probes(
         named = "; ".join(f"{entry.name!r}: {entry.reason}" for entry in left_out)
         raise ValueError(f"no module that would be probed can be read: {named}")
     _refuse_twice(readable)
-    return Selection(tuple(call.probe for call in readable), (*left_out, *functions))
+    whole = calls[-1].output  # of the call that ends last, the network's
+    probes = (replace(call.probe, logits=call.output == whole) for call in readable)
+    return Selection(tuple(probes), (*left_out, *functions))
 
 
 def _default(calls: Sequence[Call]) -> tuple[list[Call], list[LeftOut]]:

@@ -22,6 +22,7 @@ class Probe:
         axis: where the images are in it.
         kind: what the feature is; one of `llfc.results.KINDS`.
         depth: the share of the network's linear maps that have run by then.
+        logits: whether it is the network's own output.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Probe:
     axis: ImageAxis = field(default_factory=ImageAxis)
     kind: str = "other"
     depth: float = 1.0
+    logits: bool = False
 
     def tensor(self, output: Any) -> Tensor:
         """What is read of the module's output.
