@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from llfc.matching.matchers import match
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.networks.store import Store
-from llfc.specs import Trial, fingerprint, to_plain
+from llfc.specs import Trial, permutation_name, to_plain
 
 PERMUTATIONS = "permutations"
 
@@ -24,8 +24,9 @@ def kept_permutation(
 ) -> Permutation:
     """The permutation that `trial` asks for, and its record; from `store` if it is there.
 
-    It is kept under the names of the pair and the matcher, the number of images and a digest of
-    both networks' weights: networks that were trained again, elsewhere, are matched again.
+    It is cached under the names of the pair and the matcher, the number of images, the count of
+    changes of method, and a digest of both networks' weights and of the spec: networks that were
+    trained again, elsewhere, are matched again, and so are those of which more is known to move.
 
     Args:
         trial: which pair and which matcher; the pair's seed is the matcher's.
@@ -38,8 +39,7 @@ def kept_permutation(
     Raises:
         ValueError: as `match` does, or if the store cannot be written.
     """
-    digest = _digest(a, b)
-    name = f"{fingerprint(trial.pair)}-{trial.matching}-{trial.limit_measured}-{digest}"
+    name = f"{permutation_name(trial)}-{_digest(spec, a, b)}"
     kept = store.get_tensors(PERMUTATIONS, name)
     if kept is not None:
         return _from_tensors(kept)
@@ -71,10 +71,13 @@ def _from_tensors(tensors: dict[str, Tensor]) -> Permutation:
     return Permutation(kinds["group"], record, left_out)
 
 
-def _digest(*models: nn.Module) -> str:
-    """Eight bytes in hexadecimal that change with any number in the models."""
-    digest = hashlib.blake2b(digest_size=8)
+def _digest(spec: PermutationSpec, *models: nn.Module) -> str:
+    """Eight bytes in hexadecimal that change with the spec and with any number in the models."""
+    known = repr((spec.groups, spec.axes, spec.features))
+    digest = hashlib.blake2b(known.encode(), digest_size=8)
     for model in models:
-        for tensor in model.state_dict().values():
-            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        for name, tensor in model.state_dict().items():
+            digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+            numbers = tensor.cpu().resolve_conj().contiguous().reshape(-1)
+            digest.update(numbers.view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -18,9 +18,10 @@ SCHEDULES = ("constant", "cosine", "step")
 NORMS = ("batch", "group", "layer", "none")
 PRECISIONS = ("bfloat16", "float32")
 
-# Count the changes of method that move numbers: of how networks are trained, and of how pairs are
-# measured. Old networks, or old results alone, are then not reused.
-TRAINING, MEASURING = 4, 2
+# Count the changes of method that move numbers: of how networks are trained; of how symmetries are
+# derived and permutations found; of how pairs are measured. What is cached has in its name the
+# counts of all that decides it, so old networks, permutations or results are then not reused.
+TRAINING, MATCHING, MEASURING = 4, 2, 2
 
 DEFAULT_MEASURES: tuple[str, ...] = ("conditions",)
 
@@ -202,10 +203,15 @@ def fingerprint(record: Recipe | Network | Pair | Trial) -> str:
 
     All fields count, those of nested records too, defaulted or not.
     """
-    method = [TRAINING, MEASURING] if isinstance(record, Trial) else TRAINING
+    method = [TRAINING, MATCHING, MEASURING] if isinstance(record, Trial) else TRAINING
     content = [method, type(record).__name__, dataclasses.asdict(record)]
     text = json.dumps(content, sort_keys=True, allow_nan=False)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def permutation_name(trial: Trial) -> str:
+    """What decides the permutation that `trial` asks for, but for the networks' own numbers."""
+    return f"{fingerprint(trial.pair)}-{trial.matching}-{trial.limit_measured}-{MATCHING}"
 
 
 def to_plain(trial: Network | Trial) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from llfc.results import Connection
 from llfc.specs import Trial, fingerprint
 from sweeps.titles import title_of
 
-PICTURES = "pictures"  # the store's room for them
+DRAWING = 1  # counts the changes of figures, so that what an older one drew is drawn anew
+PICTURES = f"pictures-{DRAWING}"  # the store's room for them
 NAME = re.compile(r"[\w-]+")
 
 
@@ -36,3 +37,8 @@ def kept(store: Store, trial: Trial) -> dict[str, bytes] | None:
         return {name: base64.b64decode(picture) for name, picture in texts.items()}
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def forget(store: Store, trial: Trial) -> None:
+    """Take away the pictures of `trial`, if they are there and can be; they can be drawn anew."""
+    store.remove_text(PICTURES, fingerprint(trial))

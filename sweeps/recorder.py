@@ -18,7 +18,7 @@ from tenacity import (
 from llfc.networks.store import Store
 from llfc.results import Connection, connection_from_json
 from llfc.specs import Trial, fingerprint
-from sweeps.pictures import PICTURES, draw, kept
+from sweeps.pictures import draw, forget, kept
 from sweeps.worker import PROVENANCE, RESULTS
 
 if TYPE_CHECKING:
@@ -97,9 +97,7 @@ class Recorder:
         found, tags = self._found(trial)
         pictures = kept(self._store, trial)
         self._tracker.log(trial, found, tags, draw(trial, found) if pictures is None else pictures)
-        self._store.remove_text(
-            PICTURES, fingerprint(trial)
-        )  # of no more use; drawn anew if need be
+        forget(self._store, trial)
         self.logged += 1
 
     def _found(self, trial: Trial) -> tuple[Connection, dict[str, str]]:
