@@ -51,13 +51,15 @@ def whole_float32() -> Iterator[None]:
 
     Otherwise a GPU may round what it multiplies to TF32, which drops 13 of 23 bits: cuDNN by
     default, cuBLAS under `torch.set_float32_matmul_precision("high")`. A CPU may round to bfloat16,
-    under "medium"; both may under a caller's `torch.autocast`. The switches come back to what they
-    were when the last of the threads that need this is out.
+    under "medium"; both may under a caller's `torch.autocast`. Attention in eval mode is not run as
+    one operation, which would round otherwise in a network with hooks than in one without. The
+    switches come back to what they were when the last of the threads that need this is out.
     """
     global _inside
     with _lock:
         if not _inside:
             _outside.enter_context(_tf32_disabled())
+            _outside.enter_context(_fused_attention_disabled())
         _inside += 1
     try:
         with _autocast_disabled():
@@ -101,6 +103,16 @@ def _tf32_disabled() -> Iterator[None]:
             torch.backends.cudnn.allow_tf32 = convolution
         for switch, value in zip(_SWITCHES, before, strict=True):
             switch.fp32_precision = value
+
+
+@contextmanager
+def _fused_attention_disabled() -> Iterator[None]:
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _older(read: Callable[[], T]) -> T | None:

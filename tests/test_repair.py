@@ -6,7 +6,7 @@ from torch import nn
 
 from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.corrections import CORRECTIONS
-from llfc.connectivity.repair import preactivations
+from llfc.connectivity.corrections.preactivations import preactivations
 from llfc.connectivity.samples import Batches
 from llfc.devices import fastest_layout
 from tests.small import CLASSES, blended, convnet, mlp, random_, samples
@@ -72,6 +72,12 @@ every_net = pytest.mark.parametrize("net", MAKES)
 both = pytest.mark.parametrize("name", ["repair", "rescale"])
 
 
+def found_in(model, images):
+    sites, left_out = preactivations(model, images)
+    assert not left_out
+    return sites.names
+
+
 def outputs(model, images, names):
     """Channels of each module's output, [C, all else], after whatever corrects it."""
     heard = {}
@@ -94,7 +100,7 @@ def test_spread_of_each_preactivation_is_between_the_ends(net, name):
     make, shape = MAKES[net]
     images, labels = samples(60, shape)
     line = Line(make(0), make(1), ALPHA)
-    names = preactivations(line.a, images[:2])
+    names = found_in(line.a, images[:2])
     of_a, of_b = (outputs(model, images, names)[0] for model in (line.a, line.b))
     uncorrected = outputs(line.at(2), images, names)[0]
     correct(line, name, Batches("train", (images, labels), 60, images.device))
@@ -183,16 +189,16 @@ def test_repair_is_reset_where_statistics_are_those_of_the_data():
 
 def test_preactivations():
     images, _ = samples(2, (2, 7, 7))
-    assert preactivations(convnet(0).eval(), images) == NORMS
-    assert preactivations(plain(0), images) == ("0", "2", "5")
-    assert preactivations(mlp(0), samples(2, (6,))[0]) == ("linear0", "linear1")
-    assert preactivations(grouped(0), images) == ("0", "3", "5", "9")
+    assert found_in(convnet(0).eval(), images) == NORMS
+    assert found_in(plain(0), images) == ("0", "2", "5")
+    assert found_in(mlp(0), samples(2, (6,))[0]) == ("linear0", "linear1")
+    assert found_in(grouped(0), images) == ("0", "3", "5", "9")
     late = nn.Sequential(nn.Linear(6, 5), nn.ReLU(inplace=True), nn.LayerNorm(5), nn.Linear(5, 4))
     normed = nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5), nn.ReLU(), nn.Linear(5, 4))
     first = nn.Sequential(nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 4)).eval()
-    assert preactivations(first, torch.randn(2, 6)) == ("0",)
-    assert preactivations(late, torch.randn(2, 6)) == ("0",)
-    assert preactivations(normed, torch.randn(2, 6)) == ("1",)
+    assert found_in(first, torch.randn(2, 6)) == ("0",)
+    assert found_in(late, torch.randn(2, 6)) == ("0",)
+    assert found_in(normed, torch.randn(2, 6)) == ("1",)
 
 
 @both

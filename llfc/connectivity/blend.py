@@ -3,34 +3,34 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from llfc.connectivity.sites import Interposed, Site, Sites
 from llfc.devices import fastest_layout
 from llfc.results import Array, LeftOut
 
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """Channel by channel, a scale and a shift of a module's output.
+    """Channel by channel, a scale and a shift of what a layer gives.
 
     Attributes:
         scale: shape [C].
         shift: shape [C].
-        dim: the output's dimension that is the channels; negative counts from the last.
     """
 
     scale: Tensor
     shift: Tensor
-    dim: int
 
-    def __call__(self, output: Tensor) -> Tensor:
-        """`output`, scaled and shifted, in its own type."""
+    def __call__(self, output: Tensor, dim: int) -> Tensor:
+        """`output`, scaled and shifted along its channels, dimension `dim`, in its own type."""
         shape = [1] * output.ndim
-        shape[self.dim] = -1
+        shape[dim] = -1
         return output * self.scale.to(output.dtype).view(shape) + self.shift.to(output.dtype).view(
             shape
         )
@@ -42,7 +42,7 @@ class Corrected:
 
     Attributes:
         buffers: the values of buffers, by their full names.
-        affines: what follows the output of modules, by their names.
+        affines: what follows pre-activations, by the name of their site.
     """
 
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
@@ -55,11 +55,13 @@ class Corrections:
 
     Attributes:
         at: for the network at each position that was asked for.
+        sites: where affine maps follow.
         layers: how many layers of a network it corrects.
         left_out: layers that it passes over, and why.
     """
 
     at: Mapping[int, Corrected]
+    sites: Sites = field(default_factory=Sites)
     layers: int = 0
     left_out: tuple[LeftOut, ...] = ()
 
@@ -132,7 +134,7 @@ class Line:
     def correct(self, corrections: Corrections) -> None:
         """From now on, correct the network at each position so; `a` and `b` stay as they are.
 
-        Can be done once, as what follows a module's output is hooked to it for good.
+        Can be done once, as what follows pre-activations is put around the network's code for good.
         """
         self.corrections = corrections
         found = corrections.at
@@ -140,16 +142,17 @@ class Line:
             _with_buffers(self.a, found.get(0, Corrected()).buffers),
             _with_buffers(self.b, found.get(len(self.alpha) - 1, Corrected()).buffers),
         )
-        for name in dict.fromkeys(name for each in found.values() for name in each.affines):
-            self._scratch.get_submodule(name).register_forward_hook(self._follow(name))
+        if corrections.sites.at:
+            vars(self._scratch)["forward"] = partial(self._followed, self._scratch.forward)
 
-    def _follow(self, name: str) -> Callable[[nn.Module, Any, Tensor], Tensor]:
-        def follow(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-            del module, inputs
-            affine = self._now.affines.get(name)
-            return output if affine is None else affine(output)
+    def _followed(self, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What the network's own code, `forward`, gives with affine maps after its sites."""
 
-        return follow
+        def follow(site: Site, output: Tensor) -> Tensor:
+            return self._now.affines[site.name](output, site.dim)
+
+        with Interposed(self.corrections.sites, follow):
+            return forward(*args, **kwargs)
 
     @torch.no_grad()
     def at(self, position: int) -> nn.Module:

@@ -1,16 +1,8 @@
-"""What is done to the statistics of each blend, and what of A and B as they are compared with it.
-
-A network on the line has statistics of its own, which its weights' blend does not bring along. A
-correction that computes them anew moves the ends as well, whose statistics were trained with: by
-as much as these differ from those of the data, which between close networks is more than all else.
-So there are two conventions. Curves and barriers leave A and B as they were trained; beside them
-stand the barriers between corrected ends. Features, and whatever else is compared with those of a
-blend, are of ends that are corrected as the blend is: `Line.ends`.
-"""
+"""Running statistics computed anew, and which there are."""
 
 import copy
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,34 +11,10 @@ from torch.overrides import TorchFunctionMode
 
 from llfc.connectivity.blend import Corrected, Corrections, Line, tensors
 from llfc.connectivity.layerwise import Moments
-from llfc.connectivity.repair import repair, rescale
 from llfc.connectivity.samples import Batches
 from llfc.results import LeftOut
 
 Kept = tuple[str, str]  # names of the tensors that hold a layer's running mean and variance
-
-
-class Correction(Protocol):
-    """Finds what the networks at some positions of the line owe.
-
-    Args:
-        line: the networks.
-        train: training data, for corrections that look at features; None if there are none.
-        example: one or two images, on which is found what the networks run.
-        at: positions; the ends are corrected as the networks between them are.
-    """
-
-    def __call__(
-        self, line: Line, train: Batches | None, example: Tensor, at: Iterable[int]
-    ) -> Corrections: ...
-
-
-def no_correction(
-    line: Line, train: Batches | None, example: Tensor, at: Iterable[int]
-) -> Corrections:
-    """Statistics stay as they were blended."""
-    del line, train, example
-    return Corrections(dict.fromkeys(at, Corrected()))
 
 
 def reset(line: Line, train: Batches | None, example: Tensor, at: Iterable[int]) -> Corrections:
@@ -89,15 +57,7 @@ def reset(line: Line, train: Batches | None, example: Tensor, at: Iterable[int])
     if not all(found.values()):
         raise ValueError("correction 'reset' needs train batches of at least 2 images")
     corrected = {p: Corrected(buffers=_statistics(seen)) for p, seen in found.items()}
-    return Corrections(corrected, len(norms), left_out)
-
-
-CORRECTIONS: Mapping[str, Correction] = {
-    "none": no_correction,
-    "repair": repair,
-    "rescale": rescale,
-    "reset": reset,
-}
+    return Corrections(corrected, layers=len(norms), left_out=left_out)
 
 
 def batch_norms(model: nn.Module, example: Tensor) -> tuple[Kept, ...]:

@@ -1,0 +1,24 @@
+"""What is done to the statistics of each blend, and what of A and B as they are compared with it.
+
+A network on the line has statistics of its own, which its weights' blend does not bring along. A
+correction that computes them anew moves the ends as well, whose statistics were trained with: by
+as much as these differ from those of the data, which between close networks is more than all else.
+So there are two conventions. Curves and barriers leave A and B as they were trained; beside them
+stand the barriers between corrected ends. Features, and whatever else is compared with those of a
+blend, are of ends that are corrected as the blend is: `Line.ends`.
+"""
+
+from collections.abc import Mapping
+
+from llfc.connectivity.corrections.correction import Correction, no_correction
+from llfc.connectivity.corrections.repair import repair, rescale
+from llfc.connectivity.corrections.reset import reset
+
+__all__ = ["CORRECTIONS", "Correction", "no_correction"]
+
+CORRECTIONS: Mapping[str, Correction] = {
+    "none": no_correction,
+    "repair": repair,
+    "rescale": rescale,
+    "reset": reset,
+}

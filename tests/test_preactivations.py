@@ -1,0 +1,206 @@
+"""A correction depends on what a network computes, and not on how its code is cut into modules."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import llfc
+from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.corrections import CORRECTIONS
+from llfc.connectivity.corrections.preactivations import preactivations
+from llfc.connectivity.samples import Batches
+from tests.small import blended, samples
+from tests.written import SHAPE, WRITINGS, InOne, LayerNorm2d, conv, on_maps, written
+
+IMAGES, LABELS = samples(40, SHAPE)
+CASES = [(kind, way) for kind, ways in WRITINGS.items() for way in ways]
+both = pytest.mark.parametrize("name", ["repair", "rescale"])
+
+
+def corrected(make, name, images=IMAGES, size=40):
+    line = Line(written(make, 0), written(make, 1), positions(5))
+    train = Batches("train", (images, LABELS), size, images.device)
+    line.correct(CORRECTIONS[name](line, train, train.example(), line.every))
+    return line
+
+
+@torch.no_grad()
+def logits(make, name, position=2):
+    return corrected(make, name).at(position)(IMAGES)
+
+
+@pytest.mark.parametrize(("kind", "way"), CASES)
+@pytest.mark.parametrize("name", ["repair", "rescale", "reset"])
+def test_all_writings_of_a_network_are_corrected_alike(kind, way, name):
+    plain, *_ = WRITINGS[kind].values()
+    make = WRITINGS[kind][way]
+    found = logits(make, name)
+    assert torch.allclose(found, logits(plain, name), rtol=1e-11, atol=1e-12)
+    owed = name != "reset" or kind == "batch norm"
+    uncorrected = blended(written(make, 0), written(make, 1), 0.5)
+    with torch.no_grad():
+        assert ((found - uncorrected(IMAGES)).abs().max() > 1e-3) == owed
+    assert corrected(make, name).corrections.layers == owed
+
+
+@torch.no_grad()
+def by_channel(name):
+    """REPAIR of the layer norms' network by the plainest means: all positions of all images."""
+    models = [written(WRITINGS["layer norm"]["apart"], seed) for seed in (0, 1)]
+    blend = blended(*models, 0.5)
+    spread = [model[:2](IMAGES) for model in (*models, blend)]
+    std = [each.std((0, 2, 3), correction=0, keepdim=True) for each in spread]
+    mean = [each.mean((0, 2, 3), keepdim=True) for each in spread]
+    scale = (std[0] + std[1]) / 2 / std[2]
+    if name == "rescale":
+        return blend[2:](spread[2] * scale)
+    return blend[2:]((spread[2] - mean[2]) * scale + (mean[0] + mean[1]) / 2)
+
+
+@both
+def test_channels_of_a_channels_first_layer_norm_are_channels(name):
+    found = logits(WRITINGS["layer norm"]["apart"], name)
+    assert torch.allclose(found, by_channel(name), rtol=1e-11, atol=1e-12)
+
+
+@both
+def test_torchvisions_layer_norm_is_one_too(name):
+    convnext = pytest.importorskip("torchvision.models.convnext")
+    theirs = lambda: on_maps(conv(), convnext.LayerNorm2d(5, eps=1e-5), nn.ReLU())  # noqa: E731
+    found = logits(theirs, name)
+    assert torch.allclose(found, by_channel(name), rtol=1e-11, atol=1e-12)
+
+
+@both
+def test_images_of_another_size_are_corrected_alike(name):
+    line = corrected(WRITINGS["layer norm"]["apart"], name)
+    larger, _ = samples(4, (2, 10, 9))
+    with torch.no_grad():
+        assert line.at(2)(larger).isfinite().all()
+
+
+class Last(nn.Module):
+    """Channels last throughout."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.linear, self.norm, self.head = nn.Linear(2, 5), norm, nn.Linear(5, 4)
+
+    def forward(self, x):
+        x = F.relu(self.norm(self.linear(x.permute(0, 2, 3, 1))))
+        return self.head(x.mean((1, 2)))
+
+
+class First(Last):
+    def forward(self, x):
+        layer = self.linear
+        x = F.conv2d(x, layer.weight[..., None, None], layer.bias)
+        x = F.relu(self.norm(x.movedim(1, 3)).movedim(3, 1))
+        return self.head(x.mean((2, 3)))
+
+
+@both
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
+def test_channels_may_be_first_or_last(name, norm):
+    first, last = logits(lambda: First(norm(5)), name), logits(lambda: Last(norm(5)), name)
+    assert torch.allclose(first, last, rtol=1e-11, atol=1e-12)
+
+
+def names(model, images=IMAGES):
+    sites, _ = preactivations(model.double().eval(), images[:2])
+    return {site.name: (site.function, site.dim) for site in sites.at.values()}
+
+
+def test_channels_of_every_kind_of_layer():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = nn.Conv1d(2, 3, 3)
+            self.instance = nn.InstanceNorm1d(3)
+            self.up = nn.ConvTranspose1d(3, 4, 3)
+            self.group = nn.GroupNorm(2, 4)
+            self.volume = nn.Conv3d(4, 3, 1)
+            self.over = nn.LayerNorm((49, 3))
+            self.mix = nn.Linear(3, 3)
+            self.pair, self.head = nn.Bilinear(3, 3, 6), nn.Linear(6, 4)
+
+        def forward(self, x):
+            x = F.relu(self.instance(self.one(x.flatten(2))))
+            x = F.relu(self.group(self.up(x)))
+            x = F.relu(self.volume(x[:, :, :, None, None])).flatten(2)
+            x = F.relu(self.over(self.mix(x.transpose(1, 2))))
+            return self.head(F.relu(self.pair(x, x)).mean(1))
+
+    assert names(Net()) == {
+        "instance": ("instance_norm", -2),
+        "group": ("group_norm", -2),
+        "volume": ("conv3d", -4),
+        "over": ("layer_norm", -1),
+        "pair": ("bilinear", -1),
+    }
+
+
+def test_a_norm_follows_a_layer_only_where_nothing_but_moving_lies_between():
+    def net(*between):
+        return nn.Sequential(nn.Flatten(), nn.Linear(98, 6), *between, nn.ReLU(), nn.Linear(6, 4))
+
+    norm = nn.LayerNorm(6)
+    assert list(names(net(norm))) == ["2"]
+    assert list(names(net(nn.Unflatten(1, (6, 1)), nn.Flatten(), nn.Dropout(), norm))) == ["5"]
+    assert list(names(net(nn.ReLU(inplace=True), norm))) == ["1"]
+    assert list(names(net(nn.Softmax(1), norm))) == ["1"]
+
+
+def test_layers_of_one_module_are_told_apart_and_shared_ones_are_one():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.head = (nn.Parameter(torch.randn(98, 98)) for _ in range(3))
+            self.shared = InOne(nn.Linear(98, 98))
+
+        def forward(self, x):
+            x = torch.relu(x.flatten(1) @ self.a)
+            x = torch.relu(x @ self.b)
+            return self.shared(self.shared(x)) @ self.head[:, :4]
+
+    sites, _ = preactivations(Net().double(), IMAGES[:2])
+    called = [site.name for site in sites.at.values()]
+    assert called == ["model", "model:2", "shared.parts.0", "shared.parts.0"]
+
+
+def test_what_runs_as_one_function_is_said_to_be_left_out():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(14, 2, batch_first=True)
+            self.layer, self.head = nn.Linear(14, 5), nn.Linear(5, 4)
+
+        def forward(self, x):
+            x = x.transpose(1, 2).flatten(2)
+            x = self.attention(x, x, x)[0]
+            return self.head(F.relu(self.layer(x)).mean(1))
+
+    a, b = (written(Net, seed) for seed in (0, 1))
+    data = {"test": (IMAGES, LABELS), "train": (IMAGES, LABELS)}
+    found = llfc.connect(a, b, **data, matching=None, correction="repair", alphas=3, measures=())
+    assert found.scalars()["correction_layers"] == 1
+    assert [each.name for each in found.left_out if each.kind == "correction"] == ["attention"]
+    itself = llfc.connect(a, a, **data, matching=None, correction="repair", alphas=3, measures=())
+    assert set(itself.barriers.values()) == {0}
+    assert itself.summaries["llfc_ratio_mean"] == itself.summaries["llfc_error_max"] == 0
+
+
+@both
+def test_other_layers_on_other_images_are_refused(name):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.head = conv(), LayerNorm2d(5), nn.Linear(5, 4)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.head(F.relu(x if len(x) > 2 else self.norm(x)).mean((2, 3)))
+
+    with pytest.raises(ValueError, match=r"^the network runs other layers on other images"):
+        corrected(Net, name)
