@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from llfc.matching.symmetry import permutation_spec
+from llfc.matching.symmetry.calls import RULES
 from tests.wired import Net, between, chain, lin
 
 
@@ -94,6 +95,51 @@ def test_what_no_rule_covers_is_refused_with_operator_node_and_module(function, 
     assert "\n" not in str(caught.value)
     spec = permutation_spec(model, *inputs, strict=False)
     assert any(operator in line for line in spec.frozen)
+
+
+@pytest.mark.parametrize(
+    "bug", [KeyError("dim"), AttributeError("raw"), AssertionError(), ValueError("2"), IndexError()]
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_rules_own_bug_is_no_unsupported_operator(monkeypatch, bug, strict):
+    def broken(call):
+        raise bug
+
+    monkeypatch.setitem(RULES, "softmax", broken)
+    model = chain(lin(3, 5), nn.Softmax(-1), lin(5, 2))
+    with pytest.raises(
+        RuntimeError, match=r"aten\.softmax\.int at node \w+ in module 1: "
+    ) as caught:
+        permutation_spec(model, torch.randn(2, 3), strict=strict)
+    assert "bug of llfc" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is bug
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda h: h.take_along_dim(torch.tensor([0, 3, 2])),
+        lambda h: h.gather(1, torch.tensor([[[0]], [[2]]]).expand(-1, -1, 4)),
+    ],
+    ids=["entries in one line", "an index of another size"],
+)
+def test_a_call_that_a_rule_does_not_cover_is_refused_by_it(function):
+    model, inputs = between(function, x=torch.randn(2, 4, 3))
+    model.last = nn.Identity()
+    with pytest.raises(ValueError, match=r"permutation spec: aten\.\w+\.\w+ at node \w+"):
+        permutation_spec(model, *inputs)
+    assert permutation_spec(model, *inputs, strict=False).frozen
+
+
+def test_sizes_that_depend_on_the_data_are_refused_in_one_line():
+    model = Net(lambda m, x: m.first(x)[x[:, 0] > 0].sum(), first=lin(3, 5))
+    for strict in (True, False):
+        with pytest.raises(
+            ValueError, match="the size of its result depends on the data"
+        ) as caught:
+            permutation_spec(model, torch.randn(2, 3), strict=strict)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,42 @@
 """Operators' calls, and the rules that say what each does to the layouts of its arguments."""
 
-from collections.abc import Callable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx
+from torch.utils._pytree import tree_leaves
 
-from llfc.matching.symmetry.layout import Layout, plain
-from llfc.matching.symmetry.units import Units
+from llfc.matching.symmetry.layout import Layout, Refusal, pin, plain
+from llfc.matching.symmetry.units import SHOWN, Units
 
 Value = Any  # a Layout, a list of them, or a plain argument
 Rule = Callable[["Call"], Value]
 RULES: dict[str, Rule] = {}
+UNKNOWN_SIZE = "the size of its result depends on the data"
+# Operators that rearrange a tensor and leave its entries as they are.
+VIEWS = (
+    *("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as"),
+    *("permute", "transpose", "swapaxes", "t", "mT", "movedim", "squeeze", "unsqueeze", "slice"),
+    *("expand", "expand_as", "broadcast_to", "select", "narrow", "repeat", "repeat_interleave"),
+    *("clone", "alias", "contiguous", "detach", "to", "_to_copy", "type_as", "flip", "roll"),
+)
+# Operators whose rules know what whole numbers that name units are (`Layout.into`).
+LOOKUPS = (
+    *("embedding", "index_select", "index", "_unsafe_index", "one_hot", "eq", "gather"),
+    *("take_along_dim", "scatter", "scatter_add", "getitem", "zeros_like", "ones_like"),
+)
+# Operators whose rules know picked axes (`Layout.picks`), beside those that work entry by entry.
+PICKING = (
+    *("linear", "matmul", "bmm", "mm", "mv", "addmm", "baddbmm", "einsum", "permute", "transpose"),
+    *("swapaxes", "t", "mT", "movedim", "squeeze", "unsqueeze", "clone", "alias", "contiguous"),
+    *("detach", "to", "_to_copy", "dropout", "gelu", "silu", "elu", "leaky_relu", "softplus"),
+    *("mean", "sum", "amax", "amin", "softmax", "log_softmax", "layer_norm", "rms_norm"),
+    *("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as", "select"),
+)
 SPLITS = (  # operators that return consecutive runs of one dimension
     *("chunk", "split", "split_with_sizes", "tensor_split"),
     *("unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes"),
@@ -39,14 +63,35 @@ class Call:
     owner: str
     training: bool = False
 
+    @property
+    def name(self) -> str:
+        """The operator's name."""
+        return operator_name(self.node)
+
     def __getitem__(self, name: str) -> Value:
         return self.values[name]
 
     def tensor(self, name: str) -> Layout:
         """An argument that must be a tensor."""
         value = self.values[name]
-        assert isinstance(value, Layout), name
+        if not isinstance(value, Layout):
+            raise Refusal(f"its {name} is no tensor")
         return value
+
+    def pin(self, layout: Layout, dims: Iterable[int], why: str) -> list[str]:
+        """Make dimensions fixed because of this call; the reason of each, as `layout.pin` says."""
+        return [pin(layout, layout.dims[dim], self.why(why)) for dim in dims if layout.raw]
+
+    def used_as_numbers(self) -> None:
+        """Positions of units that are used other than to look up what is theirs tell them apart."""
+        for layout in self.tensors():
+            if isinstance(layout.into, np.ndarray):
+                why = "positions of units are used as numbers, not only to look up"
+                self.units.freeze(layout.into, self.why(why))
+
+    def why(self, reason: str) -> str:
+        """A reason, as a line of `PermutationSpec.frozen`."""
+        return f"{where(self.node)}: {reason}"
 
     def part(self, word: str) -> str:
         """A name for what an operator finds in its tensors: the heads of this module."""
@@ -69,6 +114,8 @@ class Call:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the result."""
+        if has_unknown_size(self.node):
+            raise Refusal(UNKNOWN_SIZE)
         return tuple(int(n) for n in self.result.shape)
 
     def dim(self, dim: int, of: Layout | None = None) -> int:
@@ -94,16 +141,43 @@ def layouts_in(value: Value) -> list[Layout]:
 
 def is_still(layout: Layout) -> bool:
     """Whether no unit can move anything in a tensor."""
-    return not layout.space.labels and not layout.space.free
+    named = isinstance(layout.into, np.ndarray)
+    return not layout.space.labels and not layout.space.free and not named
 
 
-def stilled(units: Units, value: Any) -> Value:
-    """Fixed layouts in the place of a result's tensors."""
+def has_unknown_size(node: fx.Node) -> bool:
+    """Whether a node's tensors are as large as the data make them."""
+    fakes = [x for x in tree_leaves(node.meta.get("val")) if isinstance(x, Tensor)]
+    return any(isinstance(n, torch.SymInt) for x in fakes for n in x.shape)
+
+
+def is_number(call: Call) -> bool:
+    """Whether a call makes one number, or several of them, of others: there are no axes."""
+    fakes = [x for x in tree_leaves(call.node.meta.get("val")) if isinstance(x, Tensor)]
+    alone = all(not x.slots() and x.into is None for x in call.tensors())
+    return bool(call.tensors()) and alone and all(fake.numel() == 1 for fake in fakes)
+
+
+def stilled(units: Units, value: Any, why: str) -> Value:
+    """Fixed layouts in the place of a result's tensors; `why` as in `layout.pin`."""
     if isinstance(value, Tensor):
-        return plain(units, [int(n) for n in value.shape], "fixed")
+        return plain(units, [int(n) for n in value.shape], "fixed", why=why)
     if isinstance(value, list | tuple):
-        return [stilled(units, part) for part in value]
+        return [stilled(units, part, why) for part in value]
     return value
+
+
+def module_path(node: fx.Node) -> str:
+    """The path of the module in whose forward a node was made; empty for the model itself."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values()]
+    return str(paths[-1]).split("@")[0] if paths else ""
+
+
+def where(node: fx.Node) -> str:
+    """An operator's call in words: the operator, the node and the module."""
+    path = module_path(node) or "(the model itself)"
+    return f"{node.target} at node {node.name} in module {path}"
 
 
 def is_view(node: fx.Node, source: fx.Node) -> bool:
@@ -128,7 +202,8 @@ def memory_of(node: fx.Node) -> int | None:
     value = node.meta.get("val")
     while isinstance(value, list | tuple) and value:
         value = value[0]
-    return value.untyped_storage()._cdata if isinstance(value, Tensor) else None
+    strided = isinstance(value, Tensor) and value.layout is torch.strided
+    return value.untyped_storage()._cdata if strided else None
 
 
 def operator_name(node: fx.Node) -> str:
@@ -164,10 +239,18 @@ def is_pointwise(node: fx.Node) -> bool:
     return any(torch.Tag.pointwise in overload.tags for overload in overloads)
 
 
+def rule_of(node: fx.Node) -> Rule | None:
+    """The rule of an operator; Python's arithmetic, of sizes, has none."""
+    known = isinstance(node.target, torch._ops.OpOverload) or node.target is operator.getitem
+    return RULES.get(operator_name(node)) if known else None
+
+
 def fallback(node: fx.Node, call: Call) -> Rule | None:
     """What to do with an operator that has no rule of its own; None: units meet it."""
     if is_pointwise(node):
         return RULES["pointwise"]
     if all(is_still(layout) for layout in call.tensors()):
-        return lambda call: stilled(call.units, call.node.meta.get("val"))
+        if has_unknown_size(node):
+            raise Refusal(UNKNOWN_SIZE)
+        return lambda call: stilled(call.units, call.node.meta.get("val"), SHOWN)
     return None

@@ -9,18 +9,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from llfc.matching.symmetry.constants import by_kind
 from llfc.matching.symmetry.cuts import align
-from llfc.matching.symmetry.layout import (
-    Label,
-    Layout,
-    Space,
-    by_kind,
-    hold,
-    project,
-    settle,
-    spread,
-)
-from llfc.matching.symmetry.units import Units
+from llfc.matching.symmetry.layout import Label, Layout, Pick, Space, hold, project, settle, spread
+from llfc.matching.symmetry.picks import pick_letters, picks_of, with_picks
+from llfc.matching.symmetry.units import SHOWN, Units
 
 Spot = tuple[str, int]  # the k-th slot of a letter
 LARGEST_JOINT = 1 << 20  # nodes of a parameter's joint label; larger ones are labelled by dimension
@@ -34,7 +27,7 @@ class Meeting:
     owner: str
     sizes: dict[int, int] = field(default_factory=dict)
     labels: dict[frozenset[int], Label] = field(default_factory=dict)
-    fixed: set[int] = field(default_factory=set)
+    fixed: dict[int, str] = field(default_factory=dict)
 
     def add(self, label: Label) -> None:
         """Let a label in: it is united with the one over the same slots, if there is one."""
@@ -96,8 +89,9 @@ def combine(
         owner: what new units are named after.
         apart: label a parameter's unused dimensions one by one, not jointly.
     """
-    layouts = [layout for layout, _ in inputs]
-    letters = [tuple(names) for _, names in inputs]
+    layouts = [with_picks(layout) for layout, _ in inputs]
+    letters = [(*names, *pick_letters(layout, names)) for layout, names in inputs]
+    picks = picks_of(inputs, result)
     spaces = [layout.space for layout in layouts]
     layouts = constants_told(layouts, letters, owner)
     for layout in layouts:
@@ -110,7 +104,23 @@ def combine(
                 places.setdefault(letter, []).append((i, dim))
     for meeting_places in places.values():
         align(layouts, meeting_places)
-    return meet(units, layouts, letters, places, result, owner, apart)
+    found = meet(units, layouts, letters, places, [*result, *picks], owner, apart)
+    count = len(result)
+    held = zip(picks.values(), found.dims[count:], strict=True)
+    told = [
+        Pick(p.index, p.dims, slots) for p, slots in held if any(map(found.space.covering, slots))
+    ]
+    return Layout(found.space, found.raw[:count], picks=tuple(told))
+
+
+def tied(layout: Layout) -> Layout:
+    """The tensor without picked axes: what their positions have of their own is one in all."""
+    if not layout.picks:
+        return layout
+    names = [str(d) for d in range(len(layout.raw))]
+    whole = Layout(with_picks(layout).space, with_picks(layout).raw)
+    letters = [*names, *(f"pick {k}" for k in range(len(layout.picks)))]
+    return combine(layout.space.units, [(whole, letters)], names, layout.space.owner)
 
 
 def constants_told(
@@ -123,11 +133,11 @@ def constants_told(
             own = {*layout.dims[dim]}
             if layout.moves(dim) or own & layout.space.free:
                 moving.add(letter)
-            elif layout.value is None and own & layout.space.fixed:
+            elif layout.value is None and own & layout.space.fixed.keys():
                 held.add(letter)
     found: list[Layout] = []
     for layout, names in zip(layouts, letters, strict=True):
-        dims = [d for d, own in enumerate(layout.dims) if layout.space.fixed & {*own}]
+        dims = [d for d, own in enumerate(layout.dims) if layout.space.fixed.keys() & {*own}]
         dims = [d for d in dims if names[d] not in held]
         if layout.value is not None and dims and moving & {*names}:
             layout = by_kind(layout, dims, owner)
@@ -173,11 +183,11 @@ def meet(
     for layout, own in zip(layouts, maps, strict=True):
         if layout.space.free:
             adopt(meeting, layout.space, own)
-    target.fixed = meeting.fixed & set(kept)
+    target.fixed = {slot: why for slot, why in meeting.fixed.items() if slot in kept}
     target.labels = [
         Label(label.slots, label.nodes)
         for label in meeting.over(kept)
-        if not target.fixed.issuperset(label.slots)  # held already: it has no more to say
+        if not target.fixed.keys() >= {*label.slots}  # held already: it has no more to say
     ]
     return Layout(target, tuple(slots.get(letter, ()) for letter in result))
 
@@ -191,14 +201,16 @@ def dim_groups(layout: Layout, own: dict[int, int]) -> list[list[tuple[int, int]
 def gather(meeting: Meeting, layouts: Sequence[Layout], maps: Sequence[dict[int, int]]) -> None:
     """Take in the labels and fixed slots of all tensors."""
     for layout, own in zip(layouts, maps, strict=True):
-        meeting.fixed |= {own[s] for s in layout.space.fixed if s in own}
+        for slot, why in layout.space.fixed.items():
+            if slot in own and meeting.fixed.get(own[slot]) != SHOWN:
+                meeting.fixed[own[slot]] = why
     for layout, own in zip(layouts, maps, strict=True):
         held = {own[s] for s in layout.space.fixed if s in own}
         for label in layout.space.labels:
             common = Label(tuple(own[s] for s in label.slots), label.nodes)
             for slot in common.slots:
-                if slot in meeting.fixed - held:
-                    hold(meeting.units, common, slot)
+                if slot in meeting.fixed.keys() - held:
+                    hold(meeting.units, common, slot, meeting.fixed[slot])
             meeting.add(common)
 
 
@@ -213,12 +225,14 @@ def name_free(
 ) -> None:
     """Give new nodes to the free slots of a parameter of which no other tensor speaks.
 
-    Slots of the result that another tensor shares (heads, groups of a convolution) come with them:
-    units may be permuted differently in each.
+    Slots of the result that another tensor shares (heads, groups of a convolution, places that have
+    weights of their own) come with them: units may be permuted differently in each.
     """
     labelled = {s for key in meeting.labels for s in key}
-    free = {own[s] for s in layout.space.free} - labelled - meeting.fixed
-    shared = (batch & labelled & set(own.values())) - meeting.fixed
+    free = {own[s] for s in layout.space.free} - labelled - meeting.fixed.keys()
+    shared = batch & (labelled | meeting.fixed.keys()) & {*own.values()}
+    if math.prod(meeting.sizes[s] for s in free | shared) > LARGEST_JOINT:
+        shared -= meeting.fixed.keys()
     groups: list[list[int]] = []
     for dim in dims:
         if set(dim) & free and set(dim) <= kept:
@@ -233,8 +247,10 @@ def name_free(
     for slots in groups:
         if set(slots) & free:
             shape = tuple(meeting.sizes[s] for s in slots)
-            nodes = meeting.units.fresh(shape, layout.space.owner)
-            meeting.add(Label(tuple(slots), nodes))
+            label = Label(tuple(slots), meeting.units.fresh(shape, layout.space.owner))
+            for slot in meeting.fixed.keys() & {*slots}:
+                hold(meeting.units, label, slot, meeting.fixed[slot])
+            meeting.add(label)
 
 
 def adopt(meeting: Meeting, space: Space, own: dict[int, int]) -> None:
@@ -245,7 +261,7 @@ def adopt(meeting: Meeting, space: Space, own: dict[int, int]) -> None:
         slots = tuple(back[s] for s in label.slots)
         if free & set(slots):
             space.labels.append(Label(slots, label.nodes))
-    space.fixed |= {s for s in free if own[s] in meeting.fixed}
+    space.fixed |= {s: meeting.fixed[own[s]] for s in free if own[s] in meeting.fixed}
     space.free -= free
 
 

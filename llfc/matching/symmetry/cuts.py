@@ -4,7 +4,8 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 
-from llfc.matching.symmetry.layout import Layout, Space, merged
+from llfc.matching.symmetry.layout import Layout, Space
+from llfc.matching.symmetry.merging import merged
 
 
 def split_at(space: Space, slots: Sequence[int], cuts: Iterable[int]) -> list[int]:

@@ -14,8 +14,11 @@ from llfc.matching.symmetry import (
     rules_indexing,
     rules_order,
     rules_products,
+    rules_spatial,
     rules_views,
 )
+from llfc.matching.symmetry.calls import where
+from llfc.matching.symmetry.constants import constant
 from llfc.matching.symmetry.draws import chooses
 from llfc.matching.symmetry.export import (
     Graph,
@@ -24,19 +27,21 @@ from llfc.matching.symmetry.export import (
 )
 from llfc.matching.symmetry.families import Families, Implied, Irregular, families
 from llfc.matching.symmetry.kernels import shape_kernels
-from llfc.matching.symmetry.layout import Layout, constant, pin, plain
+from llfc.matching.symmetry.layout import Layout, pin, plain
 from llfc.matching.symmetry.naming import forward_order, group_names, owner_at
 from llfc.matching.symmetry.outside import outside
 from llfc.matching.symmetry.placing import Placing
-from llfc.matching.symmetry.quotient import quotient
+from llfc.matching.symmetry.quotient import Quotient, quotient
 from llfc.matching.symmetry.readings import features
 from llfc.matching.symmetry.sharing import overlapping, shared_names
 from llfc.matching.symmetry.units import Nodes, Units
-from llfc.matching.symmetry.walk import Walk, where
+from llfc.matching.symmetry.walk import Walk
 from llfc.modules import check_inputs, check_network
 
 # Importing them registers the rules.
-RULE_BOOKS = (rules_elementwise, rules_indexing, rules_order, rules_products, rules_views)
+RULE_BOOKS = (
+    *(rules_elementwise, rules_indexing, rules_order, rules_products, rules_spatial, rules_views),
+)
 MAX_FREEZES = 1000
 
 
@@ -97,8 +102,9 @@ class Derivation:
 
     def freeze(self, name: str, reason: str) -> None:
         """A tensor stays as it is."""
-        pin(self.layouts[name], self.layouts[name].slots())
-        self.frozen.append(f"{name}: {reason}")
+        line = f"{name}: {reason}"
+        pin(self.layouts[name], self.layouts[name].slots(), line)
+        self.frozen.append(line)
 
     def settled(self, walk: Walk) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
         """As `groups`, once no unit moves for which the network draws at random in eval mode.
@@ -122,7 +128,7 @@ class Derivation:
             self.frozen += lines
             for line, layout in walk.drawn:
                 if drawn[line]:
-                    pin(layout, layout.slots())
+                    pin(layout, layout.slots(), line)
 
     def groups(self) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
         """Groups, names and axes; what fits no axis is held in place, and it begins again."""
@@ -210,6 +216,22 @@ def permutation_spec(
     return spec
 
 
+def held_back(units: Units, found: Quotient) -> list[str]:
+    """The reasons of rules without which some units would have moved."""
+    if not units.held:
+        return []
+    shown = quotient(units.shown(), [])
+    lines: dict[str, None] = {}
+    for held in units.held:
+        nodes = held.nodes.reshape(-1)
+        before = shown.colour[shown.of[nodes]]
+        both = np.stack([before, found.colour[found.of[nodes]]])
+        if len(np.unique(both, axis=1).T) > len(np.unique(before)):
+            owners = dict.fromkeys(owner_at(units, node) for node in nodes.tolist())
+            lines |= {f"units of {', '.join(owners)}: {held.why}": None}
+    return [*lines]
+
+
 def random_calls(model: nn.Module, example_inputs: Sequence[Tensor]) -> list[str]:
     """The calls of train mode that draw an order or a choice, which no check can draw alike."""
     try:
@@ -237,10 +259,11 @@ def derive(
     ]
     found, placing, axes = derivation.settled(walk)
     held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
+    derivation.frozen += held_back(derivation.units, found.quotient)
     order = [g for g in forward_order(found) if placing.names[g] in held]
     return PermutationSpec(
         groups={placing.names[g]: found.sizes[g] for g in order},
         axes={name: axes[first] for name, first in derivation.first.items()},
         features=features(walk, placing, graph.graph, [placing.names[g] for g in order]),
-        frozen=tuple(derivation.frozen),
+        frozen=tuple(dict.fromkeys(derivation.frozen)),
     )

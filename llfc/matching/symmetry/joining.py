@@ -6,17 +6,9 @@ import numpy as np
 
 from llfc.matching.symmetry.combine import combine
 from llfc.matching.symmetry.cuts import align
-from llfc.matching.symmetry.layout import (
-    Label,
-    Layout,
-    Space,
-    hold,
-    merged,
-    project,
-    settle,
-    spread,
-)
-from llfc.matching.symmetry.units import Nodes, Units
+from llfc.matching.symmetry.layout import Label, Layout, Space, hold, project, settle, spread
+from llfc.matching.symmetry.merging import merged
+from llfc.matching.symmetry.units import SHOWN, Nodes, Units
 
 
 def stacked(units: Units, parts: Sequence[Layout], dim: int) -> Layout | None:
@@ -32,19 +24,19 @@ def stacked(units: Units, parts: Sequence[Layout], dim: int) -> Layout | None:
     (first, *_), (fixed, *others) = layouts, [fixed_places(part) for part in layouts]
     found = [labels_by_place(part) for part in layouts]
     alike = all(labels.keys() == found[0].keys() for labels in found)
-    if len(parts) < 2 or not alike or any(other != fixed for other in others):
+    if len(parts) < 2 or not alike or any(other.keys() != fixed.keys() for other in others):
         return None
     space = Space(units, first.space.owner)
     new = [space.slot(first.space.sizes[slot]) for slot in first.slots()]
     part = space.slot(len(parts))
-    space.fixed = {part, *(new[place] for place in fixed)}
+    space.fixed = {part: SHOWN} | {new[place]: why for place, why in fixed.items()}
     for places in found[0]:
         nodes = np.stack([labels[places] for labels in found])
         label = Label((part, *(new[place] for place in places)), nodes)
         if (nodes == nodes[:1]).all():
             label = Label(label.slots[1:], nodes[0])
         else:
-            hold(units, label, part)
+            hold(units, label, part, SHOWN)
         space.labels.append(label)
     left = iter(new)
     raw = [tuple(next(left) for _ in own) for own in first.dims]
@@ -57,9 +49,10 @@ def labels_by_place(layout: Layout) -> dict[tuple[int, ...], Nodes]:
     return {tuple(map(slots.index, lb.slots)): lb.nodes for lb in layout.space.labels}
 
 
-def fixed_places(layout: Layout) -> set[int]:
-    """Which of a tensor's slots are fixed."""
-    return {place for place, slot in enumerate(layout.slots()) if slot in layout.space.fixed}
+def fixed_places(layout: Layout) -> dict[int, str]:
+    """Which of a tensor's slots are fixed, and why."""
+    fixed = layout.space.fixed
+    return {place: fixed[slot] for place, slot in enumerate(layout.slots()) if slot in fixed}
 
 
 def join(units: Units, parts: Sequence[Layout], dim: int, owner: str) -> Layout:
@@ -86,7 +79,7 @@ def joined(common: Layout, dim: int, sizes: Sequence[int]) -> Layout:
     rest = [s for s in common.slots() if s not in inside]
     new = {s: space.slot(old.sizes[s]) for s in rest}
     whole = space.slot(sum(sizes))
-    space.fixed = {new[s] for s in old.fixed if s in new}
+    space.fixed = {new[s]: why for s, why in old.fixed.items() if s in new}
     touching = [label for label in old.labels if set(label.slots) & inside]
     for label in old.labels:
         if label not in touching:
@@ -102,7 +95,7 @@ def joined(common: Layout, dim: int, sizes: Sequence[int]) -> Layout:
         if aside:
             project(old.units, label, label.slots[1:], old.owner)
     else:
-        space.fixed.add(whole)
+        space.fixed[whole] = old.why(inside)
     dims = [tuple(new[s] for s in own) for own in common.dims[:dim]]
     after = [tuple(new[s] for s in own) for own in common.dims[dim + count :]]
     return Layout(space, (*dims, (whole,), *after))
@@ -136,7 +129,7 @@ def block(space: Space, end: Sequence[int], size: int, aside: tuple[int, ...]) -
     nodes = space.units.fresh(shape, space.owner)
     if any(slot in space.fixed for slot in end) or not end:
         still = space.units.still(size).reshape(size, *[1] * len(aside))
-        space.units.relate(nodes, still)
+        space.units.keep(nodes, still, space.why(end))
     for label in space.labels:
         if set(label.slots) <= set(over):
             at = over if end else (-1, *aside)  # a part of size one has no slot

@@ -10,6 +10,7 @@ from torch import fx
 
 from llfc.matching.symmetry.calls import arguments, operator_name
 from llfc.matching.symmetry.layout import Label, Layout, pin
+from llfc.matching.symmetry.units import SHOWN
 from llfc.matching.symmetry.views import reshape
 
 
@@ -49,7 +50,7 @@ def shape_kernel(layout: Layout, groups: int) -> None:
     first, second, *taps = layout.shape
     split = reshape(layout, [groups, first // groups, second, *taps])
     group, one, other, *rest = split.dims
-    pin(layout, [slot for own in rest for slot in own])
+    pin(layout, [slot for own in rest for slot in own], SHOWN)  # offsets, which are no units
     for end in (one, other):
         if slots := (*group, *end):
             shape = tuple(space.sizes[slot] for slot in slots)

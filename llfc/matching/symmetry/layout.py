@@ -11,14 +11,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from llfc.matching.symmetry.units import Nodes, Units
-
-# Distinct entries of a constant; of larger ones each dimension by itself tells units apart.
-LARGEST_CONSTANT = 1 << 20
+from llfc.matching.symmetry.units import SHOWN, Nodes, Units
 
 
 class Refusal(Exception):
@@ -35,14 +30,24 @@ class Label:
 
 @dataclass(eq=False)
 class Space:
-    """The slots of one tensor and of all views of it; splitting one splits it in all of them."""
+    """The slots of one tensor and of all views of it; splitting one splits it in all of them.
+
+    Attributes:
+        units: where the facts are gathered.
+        owner: what new units are named after.
+        sizes: of each slot.
+        parts: the two slots that a slot was split into.
+        labels: which node each position is.
+        fixed: slots that do not move, each with the reason of the rule that holds it, or SHOWN.
+        free: slots that nothing has used yet.
+    """
 
     units: Units
     owner: str
     sizes: list[int] = field(default_factory=list)
     parts: dict[int, tuple[int, int]] = field(default_factory=dict)
     labels: list[Label] = field(default_factory=list)
-    fixed: set[int] = field(default_factory=set)
+    fixed: dict[int, str] = field(default_factory=dict)
     free: set[int] = field(default_factory=set)
 
     def slot(self, size: int) -> int:
@@ -65,10 +70,11 @@ class Space:
         outer = self.sizes[slot] // inner
         new = (self.slot(outer), self.slot(inner))
         self.parts[slot] = new
-        for kind in (self.fixed, self.free):
-            if slot in kind:
-                kind.remove(slot)
-                kind.update(new)
+        if slot in self.fixed:
+            self.fixed |= dict.fromkeys(new, self.fixed.pop(slot))
+        if slot in self.free:
+            self.free.remove(slot)
+            self.free.update(new)
         for label in self.labels:
             if slot in label.slots:
                 at = label.slots.index(slot)
@@ -76,9 +82,32 @@ class Space:
                 label.nodes = label.nodes.reshape(*shape[:at], outer, inner, *shape[at + 1 :])
                 label.slots = (*label.slots[:at], *new, *label.slots[at + 1 :])
 
+    def why(self, slots: Iterable[int]) -> str:
+        """Why slots do not move: SHOWN if the function itself shows it of one of them."""
+        reasons = [self.fixed[slot] for slot in slots if slot in self.fixed]
+        return SHOWN if SHOWN in reasons else next(iter(reasons), SHOWN)
+
     def covering(self, slot: int) -> list[Label]:
         """The labels that speak of a slot."""
         return [label for label in self.labels if slot in label.slots]
+
+
+@dataclass(frozen=True)
+class Pick:
+    """An axis of which each place of a tensor has one position: in `w[index]`, the rows of w.
+
+    Hidden units may be permuted differently in each row, and a place has those of its row. So the
+    rows stay in the tensor's space, as slots of no dimension, and labels speak of them.
+
+    Attributes:
+        index: equal only for the same index.
+        dims: the tensor's dimensions that are those of the index.
+        slots: the axis.
+    """
+
+    index: str
+    dims: tuple[int, ...]
+    slots: tuple[int, ...]
 
 
 @dataclass(eq=False)
@@ -89,11 +118,16 @@ class Layout:
         space: the slots.
         raw: those of each dimension, as they were when the layout was made.
         value: of a constant, the tensor itself.
+        into: of whole numbers that are positions on an axis, as an argmax returns them: the node
+            of each position, [size]; or, where that axis is fixed, the reason why.
+        picks: axes of which each place has one position; most rules know of none: see `tied`.
     """
 
     space: Space
     raw: tuple[tuple[int, ...], ...]
     value: Tensor | None = None
+    into: Nodes | str | None = None
+    picks: tuple[Pick, ...] = ()
 
     @property
     def dims(self) -> tuple[tuple[int, ...], ...]:
@@ -113,78 +147,47 @@ class Layout:
 
     def permuted(self, order: Sequence[int]) -> "Layout":
         """The same tensor with its dimensions in another order."""
-        return Layout(self.space, tuple(self.raw[dim] for dim in order))
+        to = [order.index(dim) for dim in range(len(order))]
+        return self.arranged([self.raw[dim] for dim in order], to)
+
+    def arranged(self, raw: Sequence[tuple[int, ...]], to: Sequence[int]) -> "Layout":
+        """The tensor with other dimensions, where dimension `d` became dimension `to[d]`."""
+        picks = (Pick(p.index, tuple(to[d] for d in p.dims), p.slots) for p in self.picks)
+        return Layout(self.space, tuple(raw), picks=tuple(picks))
 
 
-def plain(units: Units, shape: Sequence[int], kind: str, owner: str = "") -> Layout:
-    """A tensor all of whose dimensions are "fixed", "neutral" or "free"."""
+def plain(
+    units: Units, shape: Sequence[int], kind: str, owner: str = "", why: str = SHOWN
+) -> Layout:
+    """A tensor all of whose dimensions are "fixed", with a reason, "neutral" or "free"."""
     space = Space(units, owner)
     raw = tuple((space.slot(size),) if size != 1 else () for size in shape)
     slots = {slot for dim in raw for slot in dim}
     if kind == "fixed":
-        space.fixed |= slots
+        space.fixed |= dict.fromkeys(slots, why)
     elif kind == "free":
         space.free |= slots
     return Layout(space, raw)
 
 
-def with_fixed(layout: Layout, dim: int, sizes: Sequence[int]) -> Layout:
-    """With new fixed dimensions in front of dimension `dim`."""
+def with_fixed(layout: Layout, dim: int, sizes: Sequence[int], whys: Sequence[str]) -> Layout:
+    """With new fixed dimensions, each with the reason why, in front of dimension `dim`."""
     new: list[tuple[int, ...]] = []
-    for size in sizes:
+    for size, why in zip(sizes, whys, strict=True):
         slot = layout.space.slot(int(size))
-        layout.space.fixed.add(slot)
+        layout.space.fixed[slot] = why
         new.append((slot,) if size != 1 else ())
     return Layout(layout.space, (*layout.raw[:dim], *new, *layout.raw[dim:]))
 
 
-def constant(units: Units, tensor: Tensor) -> Layout:
-    """A constant is neutral along the dimensions along which it does not change."""
-    layout = plain(units, tensor.shape, "neutral")
-    layout.value = tensor
-    for dim, slots in enumerate(layout.raw):
-        if slots and not bool((tensor == tensor[(slice(None),) * dim + (slice(1),)]).all()):
-            layout.space.fixed |= set(slots)
-    return layout
-
-
-def by_kind(layout: Layout, dims: Sequence[int], owner: str) -> Layout:
-    """A constant whose positions along some dimensions move wherever that leaves it as it is.
-
-    Positions of equal entries are of one kind and change places freely. Kinds of two dimensions
-    change places together, if the entries where they meet stay the same: those of an identity.
-    """
-    assert layout.value is not None
-    units, count = layout.space.units, len(dims)
-    value = layout.value.movedim(tuple(dims), tuple(range(count))).cpu()
-    value = torch.view_as_real(value) if value.is_complex() else value
-    rows = value.reshape(math.prod(value.shape[:count]), -1)
-    entries = torch.unique(rows, dim=0, return_inverse=True)[1].reshape(value.shape[:count]).numpy()
-    found = plain(units, layout.shape, "neutral", owner)
-    fixed = {d for d, slots in enumerate(layout.dims) if layout.space.fixed & {*slots}}
-    found.space.fixed = {slot for d in fixed - {*dims} for slot in found.raw[d]}
-    sides = [
-        np.unique(
-            np.moveaxis(entries, k, 0).reshape(size, -1),
-            axis=0,
-            return_index=True,
-            return_inverse=True,
-        )[1:]
-        for k, size in enumerate(entries.shape)
-    ]
-    met = entries[np.ix_(*(first for first, _ in sides))]
-    joint = count > 1 and met.size <= LARGEST_CONSTANT
-    kinds = [units.fresh((n,), owner) if joint else units.still(n) for n in met.shape]
-    if joint:
-        nodes = units.fresh(met.shape, owner)
-        units.relate(nodes, units.still(int(met.max()) + 1)[met])
-        for k, kind in enumerate(kinds):
-            units.relate(nodes, spread(kind, (k,), range(count)))
-    for dim, kind, (_, of) in zip(dims, kinds, sides, strict=True):
-        nodes = units.fresh((len(of),), owner)
-        units.relate(nodes, kind[of.reshape(-1)])
-        found.space.labels.append(Label(found.raw[dim], nodes))
-    return found
+def copied(layout: Layout) -> Layout:
+    """The same tensor with slots of its own, so that more can be said of them."""
+    settle(layout)
+    old, copy = layout.space, Space(layout.space.units, layout.space.owner)
+    new = {s: copy.slot(old.sizes[s]) for s in layout.slots()}
+    copy.fixed = {new[s]: why for s, why in old.fixed.items() if s in new}
+    copy.labels = [Label(tuple(new[s] for s in lb.slots), lb.nodes) for lb in old.labels]
+    return Layout(copy, tuple(tuple(new[s] for s in own) for own in layout.dims))
 
 
 def project(units: Units, label: Label, keep: Iterable[int], owner: str) -> Label:
@@ -203,25 +206,37 @@ def spread(nodes: Nodes, slots: Sequence[int], over: Sequence[int]) -> Nodes:
     return nodes.transpose(order).reshape(shape)
 
 
-def pin(layout: Layout, slots: Iterable[int]) -> None:
-    """Make slots fixed: nothing that speaks of them may move them."""
-    space = layout.space
+def pin(layout: Layout, slots: Iterable[int], why: str) -> str:
+    """Make slots fixed: nothing that speaks of them may move them.
+
+    Args:
+        layout: a tensor.
+        slots: some of its slots.
+        why: the reason in words, which `PermutationSpec.frozen` repeats if units would move
+            without it; or SHOWN, where the function itself tells the positions apart.
+
+    Returns:
+        Why the slots do not move: the reason given, or the one that held them already.
+    """
+    space, slots = layout.space, [*slots]
+    before = [slot for slot in slots if slot in space.fixed]
     for slot in slots:
         if slot in space.fixed:
             continue
         space.free.discard(slot)
-        space.fixed.add(slot)
+        space.fixed[slot] = why
         for label in space.covering(slot):
-            hold(space.units, label, slot)
+            hold(space.units, label, slot, why)
+    return space.why(before) if before else why
 
 
-def hold(units: Units, label: Label, slot: int) -> None:
-    """The positions of one slot of a label stay."""
+def hold(units: Units, label: Label, slot: int, why: str) -> None:
+    """The positions of one slot of a label stay; `why` as in `pin`."""
     if len(label.slots) == 1:
-        units.freeze(label.nodes)
+        units.freeze(label.nodes, why)
     else:
         positions = units.still(label.nodes.shape[label.slots.index(slot)])
-        units.relate(label.nodes, spread(positions, (slot,), label.slots))
+        units.keep(label.nodes, spread(positions, (slot,), label.slots), why)
 
 
 def settle(layout: Layout) -> Layout:
@@ -234,56 +249,3 @@ def settle(layout: Layout) -> Layout:
             space.labels.append(Label(free, space.units.fresh(shape, space.owner)))
             space.free -= set(free)
     return layout
-
-
-def merged(layout: Layout, dim: int) -> Layout:
-    """The tensor with one slot for dimension `dim`, in a space of its own.
-
-    Where several labels, or a label and fixed slots, share the dimension, its positions become new
-    nodes that belong to them all.
-    """
-    slots = settle(layout).dims[dim]
-    if len(slots) <= 1:
-        return layout
-    old = layout.space
-    space = Space(old.units, old.owner)
-    new = {s: space.slot(old.sizes[s]) for s in layout.slots() if s not in slots}
-    whole = space.slot(math.prod(old.sizes[s] for s in slots))
-    space.fixed = {new[s] for s in old.fixed if s in new}
-    raw = tuple(
-        (whole,) if d == dim else tuple(new[s] for s in other)
-        for d, other in enumerate(layout.dims)
-    )
-    touching = [label for label in old.labels if set(label.slots) & set(slots)]
-    for label in old.labels:
-        if label not in touching:
-            space.labels.append(Label(tuple(new[s] for s in label.slots), label.nodes))
-    if touching:
-        over, nodes = joint(layout, touching, slots)
-        rest = over[len(slots) :]
-        nodes = nodes.reshape(-1, *nodes.shape[len(slots) :])
-        space.labels.append(Label((whole, *(new[s] for s in rest)), nodes))
-    elif any(slot in old.fixed for slot in slots):
-        space.fixed.add(whole)
-    return Layout(space, raw)
-
-
-def joint(layout: Layout, labels: list[Label], slots: Sequence[int]) -> tuple[list[int], Nodes]:
-    """One array of nodes over `slots` and all other slots of the labels, in that order."""
-    space = layout.space
-    rest = dict.fromkeys(s for label in labels for s in label.slots if s not in slots)
-    over = [*slots, *rest]
-    if len(labels) == 1 and set(labels[0].slots) == set(over):
-        return over, spread(labels[0].nodes, labels[0].slots, over)
-    shape = tuple(space.sizes[s] for s in over)
-    if math.prod(shape) > 1 << 22:
-        raise Refusal(f"a product of units too large to follow: {list(shape)}")
-    nodes = space.units.fresh(shape, space.owner)
-    for label in labels:
-        space.units.relate(nodes, spread(label.nodes, label.slots, over))
-    covered = {s for label in labels for s in label.slots}
-    for slot in over:
-        if slot not in covered:  # fixed or neutral: its positions stay
-            at = space.units.still(space.sizes[slot])
-            space.units.relate(nodes, spread(at, (slot,), over))
-    return over, np.asarray(nodes)

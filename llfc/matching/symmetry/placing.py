@@ -121,15 +121,20 @@ class Placing:
         """The dimensions of a value that units move, and how they are laid out.
 
         Dimensions that depend on one another are together: read in row-major order, they have one
-        axis; None where no axis says how units lie on them.
+        axis; None where no axis says how units lie on them, as where each place has those of the
+        row that was looked up for it.
         """
-        shape = layout.shape
+        shape, labels = layout.shape, layout.space.labels
+        picked = {s for pick in layout.picks for s in layout.space.leaves(pick.slots)}
         found: list[tuple[tuple[int, ...], Axis | None]] = []
         waiting = list(range(len(shape)))
         while waiting:
             dims = self.linked(layout, waiting[0])
             waiting = [dim for dim in waiting if dim not in dims]
             slots = [slot for dim in dims for slot in layout.dims[dim]]
+            if any(picked & {*lb.slots} for lb in labels if {*slots} & {*lb.slots}):
+                found.append((dims, None))
+                continue
             groups, units, kinds = self.coordinates(layout, slots)
             apart = separated(groups, units, kinds, [shape[dim] for dim in dims])
             runs = [(dim,) for dim in dims] if len(apart) > 1 else [dims]

@@ -16,14 +16,14 @@ from torch import Tensor, fx
 
 from llfc.matching.axes import Axis, Feature, axis_groups
 from llfc.matching.blocks import blocks
-from llfc.matching.symmetry.calls import RULES, Rule, operator_name, written
+from llfc.matching.symmetry.calls import RULES, Rule, module_path, operator_name, written
 from llfc.matching.symmetry.layout import Layout, settle
 from llfc.matching.symmetry.placing import Placing
 from llfc.matching.symmetry.rules_elementwise import reduction, same
 from llfc.matching.symmetry.rules_indexing import index_select, indexed
-from llfc.matching.symmetry.rules_products import pooling
+from llfc.matching.symmetry.rules_spatial import pooling
 from llfc.matching.symmetry.rules_views import glu
-from llfc.matching.symmetry.walk import Walk, module_path
+from llfc.matching.symmetry.walk import Walk
 
 # Rules of operators whose results hold entries of their inputs, or means or maxima of them.
 PASSING: tuple[Rule, ...] = (reduction, same, pooling, indexed, index_select)

@@ -2,14 +2,18 @@
 
 from llfc.matching.symmetry.calls import Call, Value, rule, stilled
 from llfc.matching.symmetry.combine import combine, fibres, pointwise
-from llfc.matching.symmetry.layout import Layout, pin, plain, settle, with_fixed
-from llfc.matching.symmetry.rules_order import is_used
-from llfc.matching.symmetry.views import reshape
+from llfc.matching.symmetry.layout import Layout, plain, settle, with_fixed
+from llfc.matching.symmetry.rules_order import is_used, places_on
+from llfc.matching.symmetry.units import SHOWN
+from llfc.matching.symmetry.views import insert, reshape
 
 
 @rule("pointwise", "add", "sub", "mul", "div", "where", "masked_fill")
 def elementwise(call: Call) -> Value:
     """Broadcasting aligns dimensions from the right; aligned units are tied."""
+    if isinstance(call.result, list | tuple):
+        shape = tuple(int(n) for n in call.result[0].shape)
+        return [pointwise(call.units, call.tensors(), shape, call.owner)] * len(call.result)
     return pointwise(call.units, call.tensors(), call.shape, call.owner)
 
 
@@ -61,7 +65,7 @@ def fill(call: Call) -> Value:
 def between(call: Call) -> Value:
     """Between which of some boundaries each entry lies."""
     edges, x = (settle(call.tensor(n)) for n in ("boundaries", "self"))
-    pin(edges, edges.slots())
+    call.pin(edges, range(len(edges.raw)), "boundaries are compared by place")
     return x
 
 
@@ -81,14 +85,14 @@ def complex_numbers(call: Call) -> Value:
 def parts(call: Call) -> Value:
     """The two parts of each number along a new last dimension."""
     x = settle(call.first)
-    return with_fixed(x, len(x.raw), [2])
+    return with_fixed(x, len(x.raw), [2], [SHOWN])
 
 
 @rule("view_as_complex")
 def whole(call: Call) -> Value:
     """The last dimension is the two parts of each number."""
     x = settle(call.first)
-    pin(x, x.dims[-1])
+    call.pin(x, [-1], "it is a real and an imaginary part")
     names = [str(d) for d in range(len(x.raw))]
     return combine(call.units, [(x, names)], names[:-1], call.owner)
 
@@ -97,7 +101,9 @@ def whole(call: Call) -> Value:
 def prelu(call: Call) -> Value:
     """Slopes for each channel (dimension 1), or one for all."""
     x, slope = call.first, call.tensors()[1]
-    if len(slope.raw) != 1 or len(x.raw) < 2:
+    if len(x.raw) < 2:  # one slope for all
+        return settle(x)
+    if len(slope.raw) != 1:
         return elementwise(call)
     names = [str(d) for d in range(len(x.raw))]
     return combine(call.units, [(x, names), (slope, ["1"])], names, call.owner)
@@ -112,7 +118,7 @@ def batch_norm(call: Call) -> Value:
     inputs = [(x, names)] + [(other, ["1"]) for other in others]
     result = combine(call.units, inputs, names, call.owner)
     if isinstance(call.result, list | tuple):
-        return [result, *stilled(call.units, list(call.result[1:]))]
+        return [result, *stilled(call.units, list(call.result[1:]), call.why("statistics"))]
     return result
 
 
@@ -126,7 +132,7 @@ def layer_norm(call: Call) -> Value:
     inputs = [(x, names)] + [(other, names[-last:]) for other in others]
     result = combine(call.units, inputs, names, call.owner, apart=True)
     if isinstance(call.result, list | tuple):
-        return [result, *stilled(call.units, list(call.result[1:]))]
+        return [result, *stilled(call.units, list(call.result[1:]), call.why("statistics"))]
     return result
 
 
@@ -168,20 +174,19 @@ def reduction(call: Call) -> Value:
         return elementwise(call)
     x = settle(tensors[0])
     dims = call.dims(call.values.get("dim"), x)
-    indexed = isinstance(call.result, list | tuple) and not call.result[1].is_floating_point()
-    if indexed and is_used(
-        call.node, 1
-    ):  # where the largest entry lies is another matter than how large it is
-        pin(x, [s for d in dims for s in x.dims[d]])
+    many = isinstance(call.result, list | tuple)
+    places = None
+    if many and not call.result[1].is_floating_point() and is_used(call.node, 1):
+        places = places_on(call, x, dims)
     names = [str(d) for d in range(len(x.raw))]
     kept = [name for d, name in enumerate(names) if d not in dims]
     result = combine(call.units, [(x, names)], kept, call.owner)
     if call.values.get("keepdim"):
-        space, left = result.space, iter(result.raw)
-        result = Layout(space, tuple(() if d in dims else next(left) for d in range(len(names))))
-    if isinstance(call.result, list | tuple):
-        return [result] * len(call.result)
-    return result
+        for dim in sorted(dims):
+            result = insert(result, dim)
+    if places is not None:
+        return [result, Layout(result.space, result.raw, into=places)]
+    return [result] * len(call.result) if many else result
 
 
 @rule("sym_size", "sym_numel", "_assert_async", "_assert_scalar")

@@ -1,14 +1,55 @@
-"""Rules of operators that look up and write by position."""
+"""Rules of operators that look up and write by position.
 
+Whole numbers that say which unit is meant (`Layout.into`: what an argmax, a top-k or a sort along
+units returns) are treated as the ones and zeros that they stand for: `w[index]` is the product of
+one_hot(index) and w. So where the units move, the numbers name other positions, and what was looked
+up is the same.
+
+Example: a router of E experts, `index = router(x).argmax(-1)` and `w[index]`, w [E, out, in]: the
+rows of the router and of w are E units that change places together. Any other use of the numbers
+(`index * 2`, `index == 3`) tells the units apart, and they are frozen: see `walk`.
+"""
+
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
-from llfc.matching.symmetry.calls import Call, Value, rule, stilled
+from llfc.matching.symmetry.calls import (
+    RULES,
+    UNKNOWN_SIZE,
+    VIEWS,
+    Call,
+    Value,
+    arguments,
+    has_unknown_size,
+    operator_name,
+    rule,
+    stilled,
+    written,
+)
 from llfc.matching.symmetry.combine import combine
-from llfc.matching.symmetry.layout import Layout, Refusal, pin, plain, settle, with_fixed
+from llfc.matching.symmetry.layout import (
+    Label,
+    Layout,
+    Pick,
+    Refusal,
+    copied,
+    pin,
+    plain,
+    settle,
+    with_fixed,
+)
+from llfc.matching.symmetry.units import SHOWN
 from llfc.matching.symmetry.views import take
+
+ORDERLY = (  # views that keep the order of entries
+    *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "select", "expand"),
+    *("contiguous", "clone", "detach", "to", "_to_copy", "alias"),
+)
+LARGEST_PICKED = 1 << 18  # entries of a table each of whose rows may have units of its own
 
 
 @rule("embedding")
@@ -21,25 +62,26 @@ def embedding(call: Call) -> Value:
 def embedding_bag(call: Call) -> Value:
     """Sums of rows of a table."""
     weight, index = call.tensor("weight"), settle(call.tensor("indices"))
-    pin(weight, weight.dims[0])
-    pin(index, index.slots())
+    call.pin(weight, [0], "rows are asked for by number")
+    whys = call.pin(index, range(len(index.raw)), "entries are put into bags by number")
     size = call.result[0].shape[:1]
-    inputs = [(weight, ["row", "unit"]), (index, ["asked"])]
-    bags = with_fixed(combine(call.units, inputs, ["unit"], weight.space.owner), 0, size)
-    return [bags, *stilled(call.units, list(call.result[1:]))]
+    inputs = [(weight, ["row", "unit"]), (index, ["asked"] if len(index.raw) == 1 else ["b", "a"])]
+    bags = combine(call.units, inputs, ["unit"], weight.space.owner)
+    others = stilled(call.units, list(call.result[1:]), call.why("sizes of bags"))
+    return [with_fixed(bags, 0, size, whys[:1]), *others]
 
 
 @rule("index_select")
 def index_select(call: Call) -> Value:
     """Positions of one dimension."""
-    x = settle(call.first)
+    x = call.first
     return lookup(call, x, [call.tensor("index")], call.dim(call["dim"], x))
 
 
 @rule("index", "_unsafe_index")
 def indexed(call: Call) -> Value:
     """Indexing by tensors; neighbouring indexed dimensions become those of the index."""
-    x, given = settle(call.first), list(call["indices"])
+    x, given = call.first, list(call["indices"])
     places = [d for d, index in enumerate(given) if index is not None]
     if places == list(range(places[0], places[-1] + 1)):
         return lookup(call, x, [given[d] for d in places], places[0])
@@ -48,23 +90,75 @@ def indexed(call: Call) -> Value:
 
 
 def lookup(call: Call, x: Layout, indices: Sequence[Layout], dim: int) -> Layout:
-    """Neighbouring dimensions, from `dim` on, replaced by those of the indices.
-
-    What a tensor is asked for by number is told apart, unless the numbers are a constant.
-    """
+    """Neighbouring dimensions, from `dim` on, replaced by those of the indices."""
     (first, *others) = indices
     listed = None if others else positions(first.value, x.shape[dim])
-    if listed is not None and x.moves(dim):
+    if listed is not None and settle(x).moves(dim):
         return take(x, dim, listed)
+    if has_unknown_size(call.node):
+        raise Refusal(UNKNOWN_SIZE)
     names = [str(d) for d in range(len(x.raw))]
-    pin(x, [s for d in range(dim, dim + len(indices)) for s in x.dims[d]])
     rank = max(len(index.raw) for index in indices)
     asked = [f"index {d}" for d in range(rank)]
-    for index in indices:
-        pin(index, index.space.free & {*index.slots()})  # a buffer of numbers is no hidden unit
-    inputs = [(index, asked[rank - len(index.raw) :]) for index in indices]
+    hot = [
+        (one_hot(call, index, x.shape[dim + k]), [*asked[rank - len(index.raw) :], names[dim + k]])
+        for k, index in enumerate(indices)
+    ]
     kept = [*names[:dim], *asked, *names[dim + len(indices) :]]
-    return combine(call.units, [(x, names), *inputs], kept, x.space.owner or call.owner)
+    small = not others and math.prod(x.shape) <= LARGEST_PICKED
+    result = [*kept, names[dim]] if small else kept
+    found = combine(call.units, [(x, names), *hot], result, x.space.owner or call.owner)
+    if not small or not any(map(found.space.covering, found.dims[-1])):
+        return Layout(found.space, found.raw[: len(kept)])
+    long = tuple(dim + d for d, size in enumerate(first.shape) if size > 1)
+    pick = Pick(origin(index_node(call.node)), long, found.dims[-1])
+    return Layout(found.space, found.raw[:-1], picks=(pick,))
+
+
+def index_node(node: fx.Node) -> fx.Node:
+    """The node of the one index of a lookup."""
+    given = arguments(node)
+    index = given.get("indices", given.get("index"))
+    (found,) = [i for i in (index if isinstance(index, list | tuple) else [index]) if i is not None]
+    return found
+
+
+def origin(node: fx.Node) -> str:
+    """Equal for two nodes only if they hold the same numbers in the same order, ones aside.
+
+    `index[:, 0]`, `index.squeeze(1)` and `index` are one, if its shape is [N, 1].
+    """
+    rearranged = operator_name(node) in (*VIEWS, "getitem") and not any(written(node))
+    if node.op != "call_function" or not rearranged:
+        return node.name
+    (source, *_), name = node.all_input_nodes, operator_name(node)
+    if name in ORDERLY and long_sizes(node) == long_sizes(source):
+        return origin(source)
+    return f"{node.target}{fx.node.map_arg((node.args, node.kwargs), origin)}"
+
+
+def long_sizes(node: fx.Node) -> list[int]:
+    """The sizes of a node's tensor that are not one."""
+    return [int(n) for n in node.meta["val"].shape if n != 1]
+
+
+def one_hot(call: Call, index: Layout, size: int) -> Layout:
+    """Whole numbers as ones and zeros along a last dimension more, of the given size.
+
+    That dimension has the units that the numbers name; if they name none, it is fixed.
+    """
+    for slot in index.space.free & {*index.slots()}:  # a buffer of numbers is no hidden unit
+        pin(index, [slot], SHOWN)
+    found, into = copied(index), index.into
+    if isinstance(into, np.ndarray) and into.size == size:
+        slot = found.space.slot(size)
+        found.space.labels.append(Label((slot,), into.reshape(-1)))
+        return Layout(found.space, (*found.raw, (slot,)))
+    why = into if isinstance(into, str) else SHOWN
+    if isinstance(into, np.ndarray):
+        why = call.why(f"positions of {into.size} units are looked up among {size}")
+        call.units.freeze(into, why)
+    return with_fixed(found, len(found.raw), [size], [why])
 
 
 def positions(value: Tensor | None, size: int) -> list[int] | None:
@@ -76,28 +170,68 @@ def positions(value: Tensor | None, size: int) -> list[int] | None:
     return [int(n) % size for n in value.tolist()]
 
 
+@rule("one_hot")
+def as_one_hot(call: Call) -> Value:
+    """Ones where an index points to."""
+    return one_hot(call, call.first, call.shape[-1])
+
+
+@rule("eq")
+def equal(call: Call) -> Value:
+    """Entry by entry; an index against 0, 1, 2 ... is one-hot."""
+    tensors = call.tensors()
+    for index, other in zip(tensors, tensors[::-1], strict=True):
+        dim = counted(other.value, len(call.shape))
+        if dim is None or not isinstance(index.into, np.ndarray):
+            continue
+        names = [str(d) for d in range(len(call.shape))]
+        own = names[len(names) - len(index.raw) :]
+        size = call.shape[dim]
+        if size == index.into.size and (str(dim) not in own or not index.dims[dim - len(names)]):
+            letters = ["-" if name == str(dim) else name for name in own]
+            hot = one_hot(call, index, size)
+            return combine(call.units, [(hot, [*letters, str(dim)])], names, call.owner)
+    call.used_as_numbers()
+    return RULES["pointwise"](call)
+
+
+def counted(value: Tensor | None, rank: int) -> int | None:
+    """The dimension of a result along which a constant counts 0, 1, 2 ... and nothing else."""
+    if value is None or value.numel() < 2 or max(value.shape) != value.numel():
+        return None
+    if not torch.equal(value.flatten().cpu(), torch.arange(value.numel()).to(value.dtype)):
+        return None
+    return rank - value.dim() + list(value.shape).index(value.numel())
+
+
 @rule("gather", "take_along_dim")
 def gather(call: Call) -> Value:
     """For each entry, another entry along one dimension."""
-    x, index = settle(call.first), settle(call.tensors()[1])
+    x, index = settle(call.first), call.tensors()[1]
+    if call["dim"] is None:
+        raise Refusal("entries of all dimensions, in one line")
     dim = call.dim(call["dim"], x)
-    if any(a != b for d, (a, b) in enumerate(zip(x.shape, index.shape, strict=True)) if d != dim):
+    sizes = x.shape, index.shape
+    if 0 in index.shape:
+        raise Refusal("an index without entries")
+    if len(sizes[0]) != len(sizes[1]) or any(
+        a != b for d, (a, b) in enumerate(zip(*sizes, strict=True)) if d != dim
+    ):
         raise Refusal("an index of another size than the tensor")
-    if index.value is not None and index.space.fixed <= {*index.dims[dim]} and x.moves(dim):
+    still = index.space.fixed.keys() <= {*index.dims[dim]}
+    if index.value is not None and still and x.moves(dim):
         return take(x, dim, index.value.movedim(dim, -1).reshape(-1, index.shape[dim])[0].tolist())
-    pin(x, x.dims[dim])
-    pin(index, index.dims[dim])
+    hot = one_hot(call, index, x.shape[dim])
     names = [str(d) for d in range(len(x.raw))]
-    inputs = [(x, [*names[:dim], "asked", *names[dim + 1 :]]), (index, names)]
-    return combine(call.units, inputs, names, call.owner)
+    asked = row_names(x, dim)
+    return combine(call.units, [(x, names), (hot, [*asked, names[dim]])], asked, call.owner)
 
 
 @rule("tril", "triu")
 def triangle(call: Call) -> Value:
     """The last two dimensions are told apart."""
     x = settle(call.first)
-    for own in x.dims[-2:]:
-        pin(x, own)
+    call.pin(x, [-2, -1], "a triangle is cut out of them")
     return x
 
 
@@ -106,7 +240,7 @@ def index_add(call: Call) -> Value:
     """Rows written, or added, to the rows that an index names."""
     x, index, rows = (settle(call.tensor(name)) for name in ("self", "index", "source"))
     dim = call.dim(call["dim"], x)
-    pin(index, index.slots())
+    call.pin(index, range(len(index.raw)), "rows are written to by number")
     return written_into(call, x, [(index, ["asked"])], rows, dim)
 
 
@@ -115,12 +249,18 @@ def scatter(call: Call) -> Value:
     """Entries written, or added, to where an index says along one dimension."""
     x, index = settle(call.tensor("self")), settle(call.tensor("index"))
     dim, entries = call.dim(call["dim"], x), call.values.get("src")
-    sources = [index] if entries is None else [index, settle(entries)]
+    sources = [index] if not isinstance(entries, Layout) else [index, settle(entries)]
     for d, size in enumerate(x.shape):
-        if d != dim and any(source.shape[d] != size for source in sources):
+        wanted = index.shape[d] if d == dim else size
+        if any(source.shape[d] != wanted for source in sources):
             raise Refusal("an index of another size than the tensor")
     names = row_names(x, dim)
-    pin(index, index.dims[dim])
+    if isinstance(index.into, np.ndarray):
+        hot = one_hot(call, index, x.shape[dim])
+        own = [str(d) for d in range(len(x.raw))]
+        inputs = [(x, own), (hot, [*names, own[dim]]), *((y, names) for y in sources[1:])]
+        return combine(call.units, inputs, own, call.owner)
+    call.pin(index, [dim], "entries are written to by number")
     return written_into(call, x, [(index, names)], sources[-1], dim)
 
 
@@ -128,8 +268,8 @@ def written_into(
     call: Call, x: Layout, indices: list[tuple[Layout, list[str]]], rows: Layout, dim: int
 ) -> Layout:
     """Positions of one dimension overwritten: it is fixed, and the others are tied."""
-    pin(x, x.dims[dim])
-    pin(rows, rows.dims[dim])
+    call.pin(x, [dim], "it is written to by number")
+    call.pin(rows, [dim], "they are written by number")
     names = [str(d) for d in range(len(x.raw))]
     inputs = [(x, names), (rows, row_names(x, dim)), *indices]
     return combine(call.units, inputs, names, call.owner)
@@ -147,14 +287,3 @@ def scattered(call: Call) -> Value:
     if not any(layout.space.labels for layout in map(settle, call.tensors())):
         return plain(call.units, call.shape, "fixed")
     raise Refusal("units are written into a part of a tensor")
-
-
-@rule("unfold")
-def windows(call: Call) -> Value:
-    """Windows that run along one dimension; the places in them are a dimension of their own."""
-    x, dim = settle(call.first), call.dim(call["dimension"])
-    pin(x, x.dims[dim])
-    names = [str(d) for d in range(len(x.raw))]
-    kept = [*names[:dim], *names[dim + 1 :]]
-    rest = combine(call.units, [(x, names)], kept, call.owner)
-    return with_fixed(with_fixed(rest, dim, [call.shape[dim]]), len(names), call.shape[-1:])

@@ -1,8 +1,8 @@
-"""Rules of operators that contract: linear maps, convolutions, attention, pooling."""
+"""Rules of operators that contract: linear maps, products, attention."""
 
 from llfc.matching.symmetry.calls import Call, Value, rule
 from llfc.matching.symmetry.combine import combine, fibres
-from llfc.matching.symmetry.layout import Layout, Refusal, pin, settle, with_fixed
+from llfc.matching.symmetry.layout import Layout, Refusal, settle
 from llfc.matching.symmetry.views import expand, insert, reshape
 
 
@@ -100,101 +100,6 @@ def einsum(call: Call) -> Value:
     return combine(call.units, inputs, spelled(right, most), call.part("heads"))
 
 
-@rule("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d")
-@rule("conv_transpose3d")
-def convolution(call: Call) -> Value:
-    """Channels are contracted within each group of the convolution; space is fixed."""
-    x, weight, *bias = call.tensors()
-    transposed = "transpose" in str(call.node.target) or bool(call.values.get("transposed"))
-    rank = len(weight.raw) - 2
-    batched = len(x.raw) == rank + 2
-    x = x if batched else insert(x, 0)
-    for own in weight.dims[2:]:
-        pin(weight, own)
-    for own in x.dims[2:]:
-        pin(x, own)
-    groups = int(call["groups"])
-    result = contracted(call, x, weight, groups, transposed)
-    if bias:
-        result = combine(
-            call.units, [(result, ["n", "c"]), (bias[0], ["c"])], ["n", "c"], call.owner
-        )
-    result = result if batched else Layout(result.space, result.raw[1:])
-    return with_fixed(result, len(result.raw), call.shape[-rank:])
-
-
-def contracted(call: Call, x: Layout, weight: Layout, groups: int, transposed: bool) -> Layout:
-    """Images and channels of a convolution's result, as a layout of two dimensions."""
-    space = [f"s{d}" for d in range(len(x.raw) - 2)]
-    taps = [f"t{d}" for d in range(len(weight.raw) - 2)]
-    if groups == 1:
-        ends = ["in", "out"] if transposed else ["out", "in"]
-        inputs = [(x, ["n", "in", *space]), (weight, [*ends, *taps])]
-        return combine(call.units, inputs, ["n", "out"], call.owner)
-    shape = x.shape
-    x = reshape(settle(x), [shape[0], groups, shape[1] // groups, *shape[2:]])
-    first, second = weight.shape[:2]
-    kernel = weight.shape[2:]
-    split = reshape(weight, [groups, first // groups, second, *kernel])
-    ends = ["g", "in", "out"] if transposed else ["g", "out", "in"]
-    inputs = [(x, ["n", "g", "in", *space]), (split, [*ends, *taps])]
-    result = combine(call.units, inputs, ["n", "g", "out"], call.part("groups"))
-    out = groups * (second if transposed else first // groups)
-    return reshape(result, [shape[0], out])
-
-
-@rule(
-    *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
-    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool2d"),
-    *("upsample_bilinear2d", "upsample_nearest2d", "upsample_bicubic2d", "upsample_nearest1d"),
-    *("max_pool2d_with_indices", "_adaptive_avg_pool2d", "lp_pool2d", "upsample_linear1d"),
-    *("reflection_pad2d", "replication_pad2d", "reflection_pad1d", "replication_pad1d"),
-    *("adaptive_max_pool1d", "adaptive_max_pool3d", "_upsample_bilinear2d_aa"),
-)
-def pooling(call: Call) -> Value:
-    """Space is fixed and changes its size; channels go through."""
-    x = settle(call.first)
-    results = call.result if isinstance(call.result, list | tuple) else [call.result]
-    changed = [d for d in range(len(x.raw)) if d >= len(x.raw) - spatial(call)]
-    pin(x, [s for d in changed for s in x.dims[d]])
-    names = [str(d) for d in range(len(x.raw))]
-    kept = [name for d, name in enumerate(names) if d not in changed]
-    result = combine(call.units, [(x, names)], kept, call.owner)
-    pooled = with_fixed(result, len(kept), results[0].shape[-len(changed) :])
-    return [pooled] * len(results) if isinstance(call.result, list | tuple) else pooled
-
-
-@rule("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
-def sampled(call: Call) -> Value:
-    """Read between pixels, at places that another tensor names."""
-    x, grid = (settle(layout) for layout in call.tensors())
-    pin(grid, [s for own in grid.dims[1:] for s in own])
-    pin(x, [s for own in x.dims[2:] for s in own])
-    names = [str(d) for d in range(len(x.raw))]
-    inputs = [(x, names), (grid, ["0", *(f"grid {d}" for d in range(1, len(grid.raw)))])]
-    result = combine(call.units, inputs, names[:2], call.owner)
-    return with_fixed(result, 2, call.shape[2:])
-
-
-@rule("col2im")
-def folded(call: Call) -> Value:
-    """Patches laid over one another: the places in them come after the channels."""
-    x, shape = settle(call.first), call.shape
-    x = x if len(shape) == 4 else insert(x, 0)
-    batch, channels, patches = x.shape[0], shape[-3], x.shape[2]
-    split = reshape(x, [batch, channels, x.shape[1] // channels, patches])
-    pin(split, [s for own in split.dims[2:] for s in own])
-    names = ["n", "c", "place", "patch"]
-    result = combine(call.units, [(split, names)], names[:2], call.owner)
-    result = result if len(shape) == 4 else Layout(result.space, result.raw[1:])
-    return with_fixed(result, len(shape) - 2, shape[-2:])
-
-
-def spatial(call: Call) -> int:
-    """How many spatial dimensions an operator has, which its name says."""
-    return next(d for d in (1, 2, 3) if f"{d}d" in str(call.node.target))
-
-
 @rule("scaled_dot_product_attention")
 def attention(call: Call) -> Value:
     """`softmax(q kᵀ) v` for each head; with grouped queries, heads share keys and values."""
@@ -213,7 +118,7 @@ def attention(call: Call) -> Value:
         inputs = [(scores, names), (mask, names[len(names) - len(mask.raw) :])]
         scores = combine(call.units, inputs, names, owner, apart=True)
     if call["is_causal"]:
-        pin(scores, [s for own in scores.dims[-2:] for s in own])
+        call.pin(scores, [-2, -1], "each looks at those before it")
     fibres(scores, [len(scores.raw) - 1], owner)
     inputs = [(scores, [*lead, "q", "k"]), (v, [*lead, "k", "e"])]
     return combine(call.units, inputs, [*lead, "q", "e"], owner)

@@ -5,16 +5,9 @@ import math
 import numpy as np
 
 from llfc.matching.symmetry.calls import SPLITS, Call, Value, rule
-from llfc.matching.symmetry.combine import pointwise
+from llfc.matching.symmetry.combine import pointwise, tied
 from llfc.matching.symmetry.joining import join, stacked
-from llfc.matching.symmetry.layout import (
-    Label,
-    Layout,
-    Refusal,
-    pin,
-    plain,
-    settle,
-)
+from llfc.matching.symmetry.layout import Label, Layout, Refusal, plain, settle
 from llfc.matching.symmetry.units import Nodes
 from llfc.matching.symmetry.views import (
     drop,
@@ -30,7 +23,13 @@ from llfc.matching.symmetry.views import (
 @rule("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as")
 def viewed(call: Call) -> Value:
     """Read in row-major order into another shape."""
-    return reshape(call.first, call.shape)
+    x, shape = call.first, call.shape
+    if x.picks and [n for n in x.shape if n > 1] == [n for n in shape if n > 1]:
+        long = [d for d, size in enumerate(shape) if size > 1]
+        x = drop(x, [d for d, size in enumerate(x.shape) if size == 1])
+        raw = [x.raw[long.index(d)] if d in long else () for d in range(len(shape))]
+        return x.arranged(raw, long)
+    return reshape(tied(x), shape)
 
 
 @rule("permute")
@@ -102,6 +101,8 @@ def broadcast_tensors(call: Call) -> Value:
 def repeat(call: Call) -> Value:
     """Copies end to end: a neutral factor outside each dimension."""
     x, shape = settle(call.first), call.shape
+    if 0 in shape:
+        raise Refusal("no copies at all")
     while len(x.raw) < len(shape):
         x = insert(x, 0)
     doubled: list[int] = []
@@ -140,6 +141,9 @@ def sliced(call: Call) -> Value:
 def selected(call: Call) -> Value:
     """One position of a dimension."""
     x, dim = settle(call.first), call.dim(call["dim"])
+    if x.shape[dim] == 1:
+        return drop(x, [dim])
+    x = tied(x)
     return select(x, dim, call["index"] % x.shape[dim])
 
 
@@ -196,7 +200,7 @@ def pad(call: Call) -> Value:
         if not before and not after:
             continue
         if not constant or min(before, after) < 0 or not x.moves(dim):
-            pin(x, x.dims[dim])
+            call.pin(x, [dim], "it is widened with copies or cut")
             shape = list(x.shape)
             shape[dim] += before + after
             x = resized(x, dim, shape[dim])

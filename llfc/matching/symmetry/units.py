@@ -6,15 +6,29 @@ nodes that respects three kinds of facts, all gathered while the graph is walked
   - relations: a function from nodes to nodes (unit 5 of a projection belongs to head 0), which a
     symmetry commutes with;
   - sets: the nodes of one axis stay among themselves.
-A frozen node stays where it is.
+A frozen node stays where it is. What the function itself shows to be told apart (its inputs and
+outputs, the entries of a constant, the parts of a join) is frozen without a word; what a rule
+freezes because it cannot say more has a reason, and `Units.shown` are the facts without those.
 """
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Nodes = NDArray[np.int64]
+
+
+SHOWN = ""  # the reason of what the function itself shows to be told apart
+
+
+@dataclass(frozen=True)
+class Held:
+    """Nodes that a rule froze, or keeps at their places, and why."""
+
+    nodes: Nodes
+    why: str
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,9 @@ class Units:
         self.unions: list[tuple[Nodes, Nodes]] = []
         self.relations: list[tuple[Nodes, Nodes]] = []
         self.sets: list[Nodes] = []
+        self.held: list[Held] = []
+        self._held_frozen: set[int] = set()
+        self._held_relations: set[int] = set()
 
     def fresh(self, shape: tuple[int, ...], owner: str) -> Nodes:
         """New nodes, and the set that they form."""
@@ -52,9 +69,31 @@ class Units:
         self.frozen.append(nodes)
         return nodes
 
-    def freeze(self, nodes: Nodes) -> None:
-        """These nodes stay where they are."""
+    def freeze(self, nodes: Nodes, why: str) -> None:
+        """These nodes stay where they are.
+
+        Args:
+            nodes: any nodes.
+            why: the reason in words, or SHOWN.
+        """
+        if why:
+            self.held.append(Held(nodes, why))
+            self._held_frozen.add(len(self.frozen))
         self.frozen.append(nodes)
+
+    def keep(self, nodes: Nodes, places: Nodes, why: str) -> None:
+        """These nodes stay at their places; `places` broadcasts against `nodes`; as `freeze`."""
+        if why:
+            self.held.append(Held(nodes, why))
+            self._held_relations.add(len(self.relations))
+        self.relate(nodes, places)
+
+    def shown(self) -> "Units":
+        """The facts without those that a rule has a reason for."""
+        found = copy.copy(self)
+        found.frozen = [n for k, n in enumerate(self.frozen) if k not in self._held_frozen]
+        found.relations = [r for k, r in enumerate(self.relations) if k not in self._held_relations]
+        return found
 
     def union(self, one: Nodes, other: Nodes) -> None:
         """Node for node, `one` and `other` are the same unit."""

@@ -5,17 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llfc.matching.symmetry.combine import combine
+from llfc.matching.symmetry.combine import combine, tied
 from llfc.matching.symmetry.cuts import cuts_of, is_chain, split_at
-from llfc.matching.symmetry.layout import (
-    Label,
-    Layout,
-    Space,
-    merged,
-    settle,
-    with_fixed,
-)
-from llfc.matching.symmetry.units import Nodes
+from llfc.matching.symmetry.layout import Label, Layout, Space, copied, with_fixed
+from llfc.matching.symmetry.merging import merged
+from llfc.matching.symmetry.units import SHOWN, Nodes
 
 
 def matched(sizes: Sequence[int], targets: Sequence[int]) -> list[tuple[list[int], list[int]]]:
@@ -73,7 +67,8 @@ def take(layout: Layout, dim: int, picked: Nodes | Sequence[int]) -> Layout:
     space = Space(old.units, old.owner)
     new = {s: space.slot(len(positions) if s == slot else old.sizes[s]) for s in layout.slots()}
     single = len(positions) == 1
-    space.fixed = {new[s] for s in old.fixed if not (single and s == slot)}
+    fixed = {s: why for s, why in old.fixed.items() if s in new and not (single and s == slot)}
+    space.fixed = {new[s]: why for s, why in fixed.items()}
     for label in old.labels:
         slots, nodes = label.slots, label.nodes
         if slot in slots:
@@ -85,7 +80,7 @@ def take(layout: Layout, dim: int, picked: Nodes | Sequence[int]) -> Layout:
         if slots:
             space.labels.append(Label(tuple(new[s] for s in slots), nodes))
         else:
-            old.units.freeze(nodes)
+            old.units.freeze(nodes, SHOWN)
     raw = tuple(tuple(new[s] for s in own) for own in layout.dims)
     return Layout(space, tuple(() if single and d == dim else own for d, own in enumerate(raw)))
 
@@ -98,12 +93,16 @@ def select(layout: Layout, dim: int, index: int) -> Layout:
 
 def drop(layout: Layout, dims: Sequence[int]) -> Layout:
     """Without some dimensions of size one."""
-    return Layout(layout.space, tuple(own for d, own in enumerate(layout.raw) if d not in dims))
+    kept = [d for d in range(len(layout.raw)) if d not in dims]
+    layout = tied(layout) if any({*pick.dims} & {*dims} for pick in layout.picks) else layout
+    to = [kept.index(d) if d in kept else -1 for d in range(len(layout.raw))]
+    return layout.arranged([layout.raw[d] for d in kept], to)
 
 
 def insert(layout: Layout, dim: int) -> Layout:
     """With a dimension of size one more."""
-    return Layout(layout.space, (*layout.raw[:dim], (), *layout.raw[dim:]))
+    to = [d + (d >= dim) for d in range(len(layout.raw))]
+    return layout.arranged([*layout.raw[:dim], (), *layout.raw[dim:]], to)
 
 
 def expand(layout: Layout, shape: Sequence[int]) -> Layout:
@@ -112,24 +111,19 @@ def expand(layout: Layout, shape: Sequence[int]) -> Layout:
     raw = [()] * (len(shape) - len(layout.raw)) + list(layout.raw)
     if all(own or size == 1 for own, size in zip(raw, shape, strict=True)):
         return Layout(space, tuple(raw))
-    settle(layout)
-    copy = Space(space.units, space.owner)
-    new = {s: copy.slot(space.sizes[s]) for s in layout.slots()}
-    copy.fixed = {new[s] for s in space.fixed if s in new}
-    copy.labels = [Label(tuple(new[s] for s in lb.slots), lb.nodes) for lb in space.labels]
-    dims = [tuple(new[s] for s in space.leaves(own)) for own in raw]
+    copy = copied(Layout(space, tuple(raw)))
     return Layout(
-        copy,
+        copy.space,
         tuple(
-            own if own or size == 1 else (copy.slot(size),)
-            for own, size in zip(dims, shape, strict=True)
+            own if own or size == 1 else (copy.space.slot(size),)
+            for own, size in zip(copy.raw, shape, strict=True)
         ),
     )
 
 
 def resized(x: Layout, dim: int, size: int) -> Layout:
     """A fixed dimension with another size."""
-    slots = x.dims[dim]
+    slots, why = x.dims[dim], x.space.why(x.dims[dim])
     if len(slots) > 1:
         x = merged(x, dim)
     reduced = combine(
@@ -138,4 +132,4 @@ def resized(x: Layout, dim: int, size: int) -> Layout:
         [str(d) for d in range(len(x.raw)) if d != dim],
         x.space.owner,
     )
-    return with_fixed(reduced, dim, [size])
+    return with_fixed(reduced, dim, [size], [why])

@@ -4,74 +4,54 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from llfc.matching.symmetry.calls import (
+    LOOKUPS,
+    PICKING,
     RULES,
+    UNKNOWN_SIZE,
+    VIEWS,
     Call,
     Value,
     arguments,
     fallback,
+    has_unknown_size,
+    is_number,
+    is_pointwise,
     is_still,
     is_view,
     layouts_in,
     memory_of,
+    module_path,
     operator_name,
+    rule_of,
     stilled,
+    where,
     written,
 )
+from llfc.matching.symmetry.combine import tied
+from llfc.matching.symmetry.constants import blank, constant, constants, is_knowable, value_of
 from llfc.matching.symmetry.draws import draws
 from llfc.matching.symmetry.inside import STEPS, inside, time_of
-from llfc.matching.symmetry.layout import Layout, Refusal, constant, pin, settle
-from llfc.matching.symmetry.units import Units
+from llfc.matching.symmetry.layout import Layout, Refusal, pin, settle
+from llfc.matching.symmetry.units import SHOWN, Units
 from llfc.matching.symmetry.views import resized, take
 from llfc.matching.symmetry.writing import put
 
-LARGEST_KNOWN = 1 << 24  # numbers of a constant; a larger one is not computed
-# What a rule raises where a call is not as it was written for.
-SURPRISES = (
-    *(AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError),
-)
+
+class RuleError(RuntimeError):
+    """A rule that failed: its own bug, whatever the model; the cause is chained."""
 
 
-def module_path(node: fx.Node) -> str:
-    """The path of the module in whose forward a node was made; empty for the model itself."""
-    stack = node.meta.get("nn_module_stack") or {}
-    paths = [path for path, _ in stack.values()]
-    return str(paths[-1]).split("@")[0] if paths else ""
-
-
-def where(node: fx.Node) -> str:
-    """An operator's call in words: the operator, the node and the module."""
-    path = module_path(node) or "(the model itself)"
-    return f"{node.target} at node {node.name} in module {path}"
-
-
-def is_knowable(fake: Any) -> bool:
-    """Whether a result is a tensor that is small, and on a device that has numbers."""
-    small = isinstance(fake, Tensor) and fake.numel() <= LARGEST_KNOWN
-    return small and fake.device.type != "meta"
-
-
-def blank(fake: Tensor) -> Tensor:
-    """A tensor like another, whatever it holds."""
-    return torch.empty(fake.shape, dtype=fake.dtype, device=fake.device)
-
-
-def value_of(value: Value) -> Any:
-    """The tensor of a constant, or those of several; None if one is not known."""
+def without_picks(value: Value) -> Value:
+    """A value whose layouts have no picked axes."""
     if isinstance(value, list):
-        found = [value_of(part) for part in value]
-        return None if any(part is None for part in found) else found
-    return value.value if isinstance(value, Layout) else None
-
-
-def constants(units: Units, value: Any) -> Value:
-    """The layout of a constant, or those of several."""
-    if isinstance(value, list | tuple):
-        return [constants(units, part) for part in value]
-    return constant(units, value)
+        return [without_picks(part) for part in value]
+    return tied(value) if isinstance(value, Layout) else value
 
 
 @dataclass
@@ -107,7 +87,9 @@ class Walk:
             ValueError: an operator that no rule covers; one line with the node and the module.
         """
         for layout in layouts_in(self.through(graph)):
-            pin(settle(layout), layout.slots())
+            pin(settle(layout), layout.slots(), SHOWN)
+            if isinstance(layout.into, np.ndarray):
+                self.units.freeze(layout.into, SHOWN)
 
     def through(self, graph: fx.Graph) -> Value:
         """Derive the layout of every node, and return those of the outputs."""
@@ -140,25 +122,36 @@ class Walk:
                 (at,) = held
                 return self.inline(self.lookup(node.args[at]), node.args[at + 1 :])
         call = self.call(node)
-        name = operator_name(node)
+        name, fake = operator_name(node), node.meta.get("val")
         try:
             if (known := self.known(node)) is not None:
                 return known
-            found = RULES.get(name) or fallback(node, call)
+            found = rule_of(node) or fallback(node, call)
             if found is None and (module := inside(node, self.insides)) is not None:
                 return self.opened(node, module)
             if found is None:
                 raise Refusal("no rule says how this operator treats hidden units")
-            result = found(call)
+            if name not in VIEWS and name not in LOOKUPS:
+                call.used_as_numbers()
+            result = stilled(self.units, fake, SHOWN) if is_number(call) else found(call)
+            if name in VIEWS and (into := call.first.into) is not None:
+                result = Layout(result.space, result.raw, into=into)
             if draws(node):
-                self.drawn.append((where(node), layouts_in(result)[0]))
+                self.drawn.append((where(node), tied(layouts_in(result)[0])))
             self.follow(node, result)
             return result
         except Refusal as refusal:
             return self.refused(node, call, str(refusal))
-        except SURPRISES as surprise:
-            why = f"its rule does not cover this call ({type(surprise).__name__}: {surprise})"
-            return self.refused(node, call, why.partition("\n")[0])
+        except RuleError:  # of an operator inside this one
+            raise
+        except GuardOnDataDependentSymNode:
+            return self.refused(node, call, UNKNOWN_SIZE)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise RuleError(
+                f"permutation spec: {where(node)}: its rule failed, which is a bug of llfc and not "
+                f"of the model ({reason})"
+            ) from error
 
     def known(self, node: fx.Node) -> Value | None:
         """The constants that a call of constants returns, after all that it writes; else None."""
@@ -173,7 +166,10 @@ class Walk:
         if drawn or any(value is None for value in given.values()):
             return None
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), given.__getitem__)
-        result = constants(self.units, target(*args, **kwargs))
+        try:
+            result = constants(self.units, target(*args, **kwargs))
+        except Exception:  # of PyTorch's own: on these numbers, or on this device, it does not run
+            return None
         self.values[node] = result
         source = next(iter(given), None)
         if source is not None and memory_of(node) == memory_of(source):
@@ -192,18 +188,25 @@ class Walk:
         Raises:
             ValueError: the walk is strict.
         """
+        if has_unknown_size(node):  # not even fixed positions can be counted
+            if self.depth:
+                raise Refusal(UNKNOWN_SIZE)
+            raise ValueError(f"permutation spec: {where(node)}: {UNKNOWN_SIZE}") from None
         if not all(is_still(layout) for layout in call.tensors()):
             if self.depth:
                 raise Refusal(f"inside it, {node.target}: {reason}")
-            line = f"{where(node)}: {reason}"
             if self.strict:
-                raise ValueError(f"permutation spec: {line}") from None
-            self.frozen.append(line)
+                raise ValueError(f"permutation spec: {where(node)}: {reason}") from None
+            self.frozen.append(f"{where(node)}: {reason}")
+        if self.depth and node.users and node.meta.get("val") is None:
+            raise Refusal(f"inside it, {node.target}: {reason}")
+        line = f"{where(node)}: {reason}"
+        call.used_as_numbers()
         for layout in call.tensors():
-            pin(settle(layout), layout.slots())
+            pin(settle(layout), layout.slots(), line)
         for target in written(node):
-            self.freeze_root(self.roots.get(target, target))
-        return stilled(self.units, node.meta.get("val"))
+            self.freeze_root(self.roots.get(target, target), line)
+        return stilled(self.units, node.meta.get("val"), line)
 
     def is_graph(self, value: Any) -> bool:
         """Whether an argument is a graph of its own."""
@@ -219,11 +222,11 @@ class Walk:
 
     def opened(self, node: fx.Node, module: fx.GraphModule) -> Value:
         """An operator by its inside; a recurrent layer by its first steps."""
-        inputs = [self.lookup(source) for source in node.all_input_nodes]
+        inputs = [without_picks(self.lookup(source)) for source in node.all_input_nodes]
         time = time_of(node)
         if time is not None:
             x = settle(inputs[0])
-            pin(x, x.dims[time])
+            pin(x, x.dims[time], f"{where(node)}: it runs along them, one after another")
             inputs[0] = take(x, time, range(min(STEPS, x.shape[time])))
         self.depth += 1
         try:
@@ -238,6 +241,8 @@ class Walk:
     def call(self, node: fx.Node) -> Call:
         """The arguments by name, with the operator's defaults."""
         values = {name: self.lookup(value) for name, value in arguments(node).items()}
+        if operator_name(node) not in PICKING and not is_pointwise(node):
+            values = {name: without_picks(value) for name, value in values.items()}
         return Call(self.units, node, values, module_path(node), self.training)
 
     def follow(self, node: fx.Node, result: Value) -> None:
@@ -258,8 +263,8 @@ class Walk:
         if target is root:
             return self.refresh(root, {target})
         if all(is_still(layout) for layout in [*whole, *layouts_in(result)]):
-            return self.freeze_root(root)
-        chain = {target}
+            return self.freeze_root(root, SHOWN)
+        chain, result = {target}, without_picks(result)
         while target is not root:
             changed = next(written(target), None)
             if changed is not None:  # an in-place operator returned what it wrote to
@@ -277,11 +282,11 @@ class Walk:
             chain.add(target)
         self.refresh(root, chain)
 
-    def freeze_root(self, root: fx.Node) -> None:
+    def freeze_root(self, root: fx.Node, why: str) -> None:
         """A tensor was overwritten in a way that leaves no unit free."""
         for layout in layouts_in(self.values[root]):
-            pin(settle(layout), layout.slots())
-        self.values[root] = stilled(self.units, root.meta.get("val"))
+            pin(settle(layout), layout.slots(), why)
+        self.values[root] = stilled(self.units, root.meta.get("val"), why)
         self.refresh(root, {root})
 
     def refresh(self, root: fx.Node, known: set[fx.Node]) -> None:
