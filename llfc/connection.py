@@ -1,26 +1,23 @@
 """Two networks, brought into one basis, and all that lies between them: `connect`."""
 
-import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import nn
 
+from llfc.basis import Basis, into_one_basis
 from llfc.connectivity.barrier import (
     barriers,
     corrected_summaries,
     curve_summaries,
     lemma1_slack,
 )
-from llfc.connectivity.blend import (
-    Line,
-    check_same_architecture,
-    device_of,
-    positions,
-)
+from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.corrections import CORRECTIONS, Correction
+from llfc.connectivity.derived import blended_in_parts
 from llfc.connectivity.distances import weight_distance
+from llfc.connectivity.evaluation import logits_of
 from llfc.connectivity.layerwise import summarise, summarised
 from llfc.connectivity.logits import logit_scalars
 from llfc.connectivity.measures.registry import MEASURES
@@ -29,19 +26,26 @@ from llfc.connectivity.path import Walk, walk
 from llfc.connectivity.probes import select_probes
 from llfc.connectivity.samples import Batches, Samples
 from llfc.devices import whole_float32
-from llfc.matching.matchers import match
 from llfc.matching.permutation import Permutation, PermutationSpec
-from llfc.matching.symmetry import permutation_spec
-from llfc.modules import check_inputs, check_network
+from llfc.modules import (
+    check_inputs,
+    check_network,
+    check_same_architecture,
+    check_same_function,
+    device_of,
+    eval_copy,
+)
 from llfc.names import lookup, names
 from llfc.results import METRICS, Array, Connection, LeftOut
-from llfc.seeds import stream
+from llfc.seeds import generators_left, stream
 from llfc.specs import DEFAULT_MEASURES
 
 BATCH = 250  # images a batch; larger ones were no faster on a CPU, and their features take memory
 
 
 @whole_float32()
+@generators_left()
+@torch.inference_mode(False)
 def connect(
     model_a: nn.Module,
     model_b: nn.Module,
@@ -61,8 +65,11 @@ def connect(
     """What lies on the line between two networks, from A (alpha = 0) to B, permuted (alpha = 1).
 
     B's units are brought into A's basis, the line is walked once on each split, and every position
-    gives loss and error, on the test split each probed layer's LLFC numbers too. The models are
-    never modified; all runs in eval mode, where they are.
+    gives loss and error, on the test split each probed layer's LLFC numbers too. Copies of the
+    models run, in eval mode, where these are. The line blends parameters and buffers; all else must
+    be the same in both, which is seen on the first test batch before anything is measured. A weight
+    that is derived from others (weight norm, a pruning mask) is derived anew from the blended ones;
+    `left_out` says where that is not the line between the derived ones.
 
     Args:
         model_a: a classifier; gives logits of shape [images, classes].
@@ -86,86 +93,52 @@ def connect(
         batch_size: at most so many images a batch, where images are in memory.
 
     Raises:
-        ValueError: if a name is unknown; the models differ in architecture, or wrap others; there
-            are no images, the models do not take them, a label is out of range, or training data
-            are needed and not given; a loss or feature is not finite.
+        ValueError: if a name is unknown; the models differ in more than the numbers in their
+            parameters and buffers (on the first batch, A with B's must give B's outputs), wrap
+            others, are random in eval mode, or cannot be copied; B, permuted, is another function;
+            there are no images, the models do not take them, a label is out of range, or training
+            data are needed and not given; a loss or feature is not finite.
     """
     alpha = positions(alphas)
     correct = lookup("correction", correction, CORRECTIONS)
     wanted = [lookup("measure", name, MEASURES) for name in names("measures", measures)]
     layers = None if probes is None else names("probes", probes)
-    seen, trained_on = _checked(model_a, model_b, test, train, batch_size)
+    a, b = _copies(model_a, model_b)
+    seen, trained_on = _checked(a, b, test, train, batch_size)
     source = trained_on
     if statistics is not None:
         source = Batches("statistics", statistics, batch_size, seen.device)
     if source is not None:
         source = source.mixed(stream(seed, "order/statistics"))
-    basis = _into_one_basis(model_a, model_b, matching, spec, seen, trained_on, seed)
-    unmatched = None if basis.b is model_b else model_b
-    line = Line(model_a, basis.b, alpha)
+    basis = into_one_basis(a, b, matching, spec, seen, trained_on, seed)
+    unmatched = None if basis.b is b else b
+    line = Line(a, basis.b, alpha)
     subject = _subject(line, unmatched, seen, source, layers, correct, seed)
     return _connection(subject, trained_on, wanted, basis)
 
 
-@dataclass(frozen=True, eq=False)
-class _Basis:
-    """B in A's basis, a model of its own if units moved; how it was found, and what was not."""
-
-    b: nn.Module
-    record: Mapping[str, float] = field(default_factory=dict)
-    left_out: tuple[LeftOut, ...] = ()
+def _copies(model_a: nn.Module, model_b: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Both in eval mode, if they may stand for networks of one architecture."""
+    roles = {"model_a": model_a, "model_b": model_b}
+    for role, model in roles.items():
+        check_network(role, model)
+    a, b = (eval_copy(model, role) for role, model in roles.items())
+    check_same_architecture(a, b)
+    return a, b
 
 
 def _checked(
     a: nn.Module, b: nn.Module, test: Samples, train: Samples | None, batch_size: int
 ) -> tuple[Batches, Batches | None]:
-    """The test and the train samples in batches, if the models are alike and take them."""
-    check_network("model_a", a)
-    check_network("model_b", b)
-    check_same_architecture(a, b)
+    """The test and the train samples in batches, if the models take them and are alike on them."""
     device = device_of(a)
     seen = Batches("test", test, batch_size, device)
     trained_on = None if train is None else Batches("train", train, batch_size, device)
     check_inputs("test images", a, [seen.example()])
+    images = seen.first()
+    logits_of(a, images)
+    check_same_function(a, b, [images])
     return seen, trained_on
-
-
-def _into_one_basis(
-    a: nn.Module,
-    b: nn.Module,
-    matching: str | Permutation | None,
-    spec: PermutationSpec | None,
-    test: Batches,
-    train: Batches | None,
-    seed: int,
-) -> _Basis:
-    """B with its units permuted towards A's."""
-    if matching is None:
-        return _Basis(b)
-    if not isinstance(matching, str | Permutation):
-        raise ValueError(
-            f"matching must be a name, a Permutation or None, got a {type(matching).__name__}"
-        )
-    if spec is None:
-        spec = permutation_spec(a, test.example())
-    if isinstance(matching, str):
-        images = None if train is None else train.images()
-        matching = match(matching, a, b, spec, images, seed)
-    left_out = (
-        *(LeftOut("parameter", *_named(line)) for line in spec.frozen),
-        *(LeftOut("group", group, reason) for group, reason in matching.left_out.items()),
-    )
-    if not matching.moved():
-        return _Basis(b, matching.record, left_out)
-    permuted = copy.deepcopy(b)
-    permuted.load_state_dict(spec.apply(matching, b.state_dict()))
-    return _Basis(permuted, matching.record, left_out)
-
-
-def _named(frozen: str) -> tuple[str, str]:
-    """A line of `PermutationSpec.frozen`, as what is frozen and why."""
-    name, _, reason = frozen.partition(": ")
-    return name, reason
 
 
 def _subject(
@@ -201,7 +174,7 @@ def _connection(
     subject: Subject,
     train: Batches | None,
     measures: Sequence[Measure],
-    basis: _Basis,
+    basis: Basis,
 ) -> Connection:
     """What both walks and all measures find, under its names."""
     line, alpha = subject.line, subject.line.alpha
@@ -241,6 +214,7 @@ def _connection(
             *basis.left_out,
             *line.corrections.left_out,
             *_stood_in(on_test),
+            *blended_in_parts(line, subject.test),
         ),
     )
 

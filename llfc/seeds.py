@@ -5,7 +5,11 @@ alone, so it depends neither on what was drawn before nor on the process that dr
 """
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 
@@ -23,3 +27,29 @@ def stream(seed: int, name: str) -> torch.Generator:
     """
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+
+
+@contextmanager
+def generators_left() -> Iterator[None]:
+    """The generators that all share (Python's, NumPy's, torch's) are afterwards as before.
+
+    For what runs the code of others, which may draw from them.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+@contextmanager
+def drawn_alike(seed: int) -> Iterator[None]:
+    """The generators that all share start from `seed`, and are afterwards as before."""
+    with generators_left():
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        yield

@@ -7,13 +7,13 @@ from torch import nn
 
 from llfc.batches import Jitter
 from llfc.connection import BATCH, connect
-from llfc.connectivity.blend import device_of
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Batches, Samples
 from llfc.data import Dataset, limited
 from llfc.matched import kept_permutation
 from llfc.matching.permutation import PermutationSpec
 from llfc.matching.symmetry import permutation_spec
+from llfc.modules import device_of
 from llfc.networks.architectures import build
 from llfc.networks.spawning import load_network
 from llfc.networks.store import Store

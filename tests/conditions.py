@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from llfc.connectivity.blend import Line, frozen_copy, positions
+from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.conditions import conditions
 from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.samples import Batches
+from llfc.modules import frozen_copy
 
 
 def measured(a, b, images, *, size=1000, unmatched=None):

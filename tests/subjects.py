@@ -1,10 +1,11 @@
 """What a measure looks at, for tests."""
 
-from llfc.connectivity.blend import Line, frozen_copy, positions
+from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Batches
+from llfc.modules import frozen_copy
 
 
 def subject(

@@ -1,6 +1,5 @@
 """The networks between A and B: (1 - alpha) A + alpha B, one at a time in one scratch network."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from llfc.connectivity.sites import Interposed, Site, Sites
-from llfc.devices import fastest_layout
+from llfc.modules import copy_of, device_of, frozen_copy, tensors
 from llfc.results import Array, LeftOut
 
 
@@ -184,74 +183,8 @@ def _with_buffers(model: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
     """A copy of `model` with these buffers; `model` itself if there are none."""
     if not values:
         return model
-    copied = copy.deepcopy(model)
+    copied = copy_of(model)
     own = tensors(copied)
     for name, value in values.items():
         own[name].copy_(value)
     return copied
-
-
-def frozen_copy(model: nn.Module) -> nn.Module:
-    """A copy of `model` in eval mode and its fastest layout, whose parameters want no gradient."""
-    copied = copy.deepcopy(model).eval().requires_grad_(False)
-    layout = fastest_layout(copied)
-    return copied.to(memory_format=layout)  # type: ignore[call-overload, no-any-return]
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where `model` is."""
-    first = next(iter(tensors(model).values()), None)
-    return torch.device("cpu") if first is None else first.device
-
-
-def tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer by its name, a shared one once; temporary buffers included."""
-    return dict(model.named_parameters()) | dict(model.named_buffers())
-
-
-def check_same_architecture(a: nn.Module, b: nn.Module) -> None:
-    """Refuse two models between which there is no line.
-
-    Raises:
-        ValueError: if their modules differ in name, kind or settings, or their tensors in name,
-            shape, type or device; says the first difference. What has no part in a forward pass
-            in eval mode (dropout, a norm's momentum) may differ.
-    """
-    modules_a, modules_b = dict(a.named_modules()), dict(b.named_modules())
-    _same("module", _described(modules_a), _described(modules_b))
-    _same("tensor", _shapes(a), _shapes(b))
-
-
-def _described(modules: Mapping[str, nn.Module]) -> dict[str, str]:
-    return {name: _settings(module) for name, module in modules.items()}
-
-
-def _settings(module: nn.Module) -> str:
-    kind = type(module).__name__
-    if kind.startswith("Dropout") or list(module.children()):
-        return kind
-    if isinstance(module, nn.modules.batchnorm._NormBase):
-        return f"{kind}({module.num_features}, eps={module.eps})"
-    return f"{kind}({module.extra_repr()})"
-
-
-def _shapes(model: nn.Module) -> dict[str, str]:
-    return {
-        name: f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
-        for name, tensor in tensors(model).items()
-    }
-
-
-def _same(kind: str, of_a: Mapping[str, str], of_b: Mapping[str, str]) -> None:
-    for name in (*of_a, *of_b):
-        if name not in of_a or name not in of_b:
-            has, lacks = ("A", "B") if name in of_a else ("B", "A")
-            raise ValueError(
-                f"models differ in architecture: {kind} {name!r} is in {has} and not in {lacks}"
-            )
-    for name, described in of_a.items():
-        if described != of_b[name]:
-            raise ValueError(
-                f"models differ in architecture: {kind} {name or 'model'!r} is {described} in A"
-                f" and {of_b[name]} in B"
-            )

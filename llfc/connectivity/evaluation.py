@@ -1,6 +1,8 @@
 """One network on labelled images: its logits, its loss, its error."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,13 +67,26 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     """
     logits = model(images)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"model must give logits of shape [images, classes], got {got}")
+        raise ValueError(
+            f"model must give logits of shape [images, classes], got {_described(logits)}"
+        )
     if logits.is_complex():
         raise ValueError(
             f"model must give real logits, got {logits.dtype}: take their absolute values, say"
         )
     return logits
+
+
+def _described(output: Any) -> str:
+    """What a network gave in place of logits, and what to do about it."""
+    if isinstance(output, Tensor):
+        return f"{tuple(output.shape)}"
+    kind = type(output).__name__
+    if isinstance(output, Mapping):
+        kind += f" of {', '.join(map(str, output))}"
+    elif isinstance(output, tuple | list):
+        kind += f" of {len(output)}"
+    return f"{kind}: wrap it in a module whose forward returns the logits alone"
 
 
 def check_labels(labels: Tensor, classes: int, split: str) -> None:

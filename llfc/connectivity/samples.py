@@ -70,10 +70,14 @@ class Batches:
         """The images alone."""
         return Images(self)
 
+    def first(self) -> Tensor:
+        """The images of the first batch, shape [N, ...]."""
+        images, _ = next(iter(self))
+        return images
+
     def example(self) -> Tensor:
         """The first two images, or one if the first batch has no more; shape [2, ...]."""
-        images, _ = next(iter(self))
-        return images[:2]
+        return self.first()[:2]
 
     def mixed(self, generator: torch.Generator) -> "Batches":
         """The same, images in memory in a random order; other batches come as they come."""

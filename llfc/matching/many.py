@@ -1,6 +1,6 @@
 """Matching of several networks at once, each into one common basis."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +9,24 @@ from llfc.devices import whole_float32
 from llfc.matching.ascent import ascend, better
 from llfc.matching.basis import moved
 from llfc.matching.overlap import Index, Overlap
-from llfc.matching.parameters import check_alike, finite_parameters
+from llfc.matching.parameters import check_one_function, finite_parameters
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.relaxation import relaxed
-from llfc.seeds import stream
+from llfc.matching.taps import Inputs
+from llfc.seeds import generators_left, stream
 
 ROUNDS = 20  # a bound: the ascent ends when no network moves, usually after two or three
 
 
 @whole_float32()
+@generators_left()
+@torch.inference_mode(False)
 def match_many(
-    models: Sequence[nn.Module], spec: PermutationSpec, *, seed: int = 0
+    models: Sequence[nn.Module],
+    spec: PermutationSpec,
+    *,
+    batches: Iterable[Inputs] | None = None,
+    seed: int = 0,
 ) -> tuple[Permutation, ...]:
     r"""For each network, the permutation that brings it into the basis that all share.
 
@@ -33,11 +40,14 @@ def match_many(
     Args:
         models: at least two networks of one architecture; none is modified.
         spec: their symmetry.
+        batches: inputs as the models take them; on the first of them the first model, with the
+            parameters and buffers of another, must give the other's outputs. Without, all settings
+            of the models must be equal.
         seed: of the order in which groups are visited.
 
     Raises:
-        ValueError: if there are fewer than two models, they differ in architecture, or one holds a
-            number that is not finite.
+        ValueError: if there are fewer than two models, they differ in more than their tensors, or
+            one holds a number that is not finite.
 
     Reference:
         Crisostomi, Fumero, Baieri, Bernard & Rodolà, C2M3: Cycle-Consistent Multi-Model Merging,
@@ -45,8 +55,7 @@ def match_many(
     """
     if len(models) < 2:
         raise ValueError(f"match_many needs at least two models, got {len(models)}")
-    for model in models[1:]:
-        check_alike(models[0], model, spec)
+    check_one_function({f"{i}": model for i, model in enumerate(models)}, spec, batches)
     states = [finite_parameters(model, f"{i}") for i, model in enumerate(models)]
     generator = stream(seed, "matching/many")
     found: list[Index] = [dict(spec.identity()) for _ in models]

@@ -3,19 +3,22 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+import torch
 from torch import nn
 
 from llfc.devices import whole_float32
 from llfc.matching.activations import match_activations, match_activations_uncentred
 from llfc.matching.frank_wolfe import match_frank_wolfe
 from llfc.matching.identity import match_nothing
+from llfc.matching.parameters import check_one_function, check_spec
 from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.sinkhorn import match_sinkhorn
 from llfc.matching.straight_through import match_straight_through
 from llfc.matching.taps import Inputs
 from llfc.matching.weights import match_weights
-from llfc.modules import check_network
+from llfc.modules import check_state
 from llfc.names import lookup
+from llfc.seeds import generators_left
 
 
 class Matcher(Protocol):
@@ -48,6 +51,8 @@ MATCHERS: Mapping[str, Matcher] = {
 
 
 @whole_float32()
+@generators_left()
+@torch.inference_mode(False)
 def match(
     name: str,
     a: nn.Module,
@@ -57,6 +62,9 @@ def match(
     seed: int = 0,
 ) -> Permutation:
     """The permutation of `b` towards `a` that the matcher `name` finds; models stay as they are.
+
+    With batches, A with B's parameters and buffers must give B's outputs on the first of them; and
+    without, all settings of the two must be equal.
 
     Args:
         name: a name in MATCHERS.
@@ -69,12 +77,24 @@ def match(
 
     Raises:
         ValueError: if the name is unknown, the models are not of one architecture or not the
-            spec's, or wrap others, a parameter is not finite, or a matcher that needs batches has
-            none.
+            spec's, or wrap others, or differ in more than their tensors, a parameter is not finite,
+            or a matcher that needs batches has none.
     """
+    lookup("matching", name, MATCHERS)
+    batches = check_one_function({"a": a, "b": b}, spec, batches)
+    return match_alike(name, a, b, spec, batches, seed)
+
+
+def match_alike(
+    name: str,
+    a: nn.Module,
+    b: nn.Module,
+    spec: PermutationSpec,
+    batches: Iterable[Inputs] | None,
+    seed: int,
+) -> Permutation:
+    """As `match`, of two models that are known to differ in parameters and buffers alone."""
     matcher = lookup("matching", name, MATCHERS)
-    check_network("model a", a)
-    check_network("model b", b)
-    if not isinstance(spec, PermutationSpec):
-        raise ValueError(f"spec must be a PermutationSpec, got a {type(spec).__name__}")
+    check_spec(spec)
+    check_state("model b", b)
     return matcher(a, b, spec, batches, seed=seed)

@@ -1,8 +1,21 @@
 """The parameters of two networks, and whether they can be matched."""
 
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+
+import torch
 from torch import Tensor, nn
 
 from llfc.matching.permutation import PermutationSpec
+from llfc.matching.taps import Inputs
+from llfc.modules import (
+    check_network,
+    check_same_function,
+    check_same_settings,
+    check_state,
+    device_of,
+    eval_copy,
+)
 
 
 def finite_parameters(model: nn.Module, called: str) -> dict[str, Tensor]:
@@ -29,3 +42,56 @@ def check_alike(a: nn.Module, b: nn.Module, spec: PermutationSpec) -> None:
         if name not in spec.axes:
             raise ValueError(f"the spec must name every tensor of the models, {name} is missing")
         spec.fold(name, a_state[name])
+
+
+def check_spec(spec: object) -> None:
+    """Raise a ValueError if this is no spec."""
+    if not isinstance(spec, PermutationSpec):
+        raise ValueError(f"spec must be a PermutationSpec, got a {type(spec).__name__}")
+
+
+def check_one_function(
+    models: Mapping[str, nn.Module], spec: PermutationSpec, batches: Iterable[Inputs] | None
+) -> Iterable[Inputs] | None:
+    """See that the models differ from the first in their parameters and buffers alone.
+
+    Copies of them are run on the first batch. Without batches, all their settings must be equal.
+
+    Args:
+        models: by what the caller calls them, at least one.
+        spec: the symmetry of all.
+        batches: inputs as the models take them.
+
+    Returns:
+        `batches`, of which none is lost even if they can be iterated only once.
+
+    Raises:
+        ValueError: with the first difference; or if a model does not take the batch.
+    """
+    check_spec(spec)
+    for called, model in models.items():
+        check_network(f"model {called}", model)
+        check_state(f"model {called}", model)
+    first, *others = models.values()
+    for other in others:
+        check_alike(first, other, spec)
+        if batches is None:
+            check_same_settings(first, other)
+    if batches is None:
+        return None
+    rest = iter(batches)
+    batch = next(rest, None)
+    if batch is None:
+        return batches
+    inputs = (batch,) if isinstance(batch, Tensor) else tuple(batch)
+    for other in others:
+        a, b = eval_copy(first), eval_copy(other)
+        try:
+            there = [x.to(device_of(a)) for x in inputs]
+            with torch.no_grad():
+                a(*there)
+        except (AttributeError, TypeError, RuntimeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(f"batches must be inputs as the models take them: {reason}") from error
+        check_same_function(a, b, there)
+    return chain([batch], rest) if isinstance(batches, Iterator) else batches

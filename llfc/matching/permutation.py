@@ -5,8 +5,10 @@ of units. `perm[g][i] = j`: unit i of the new network is unit j of the old one (
 Git Re-Basin, ICLR 2023, section 3; arXiv 2209.04836).
 """
 
+import copy
 import json
 import math
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -158,6 +160,9 @@ class PermutationSpec:
     def apply(self, perm: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The same function in another basis: new tensors, none of which shares memory.
 
+        The versions of modules that a model's own state dict carries are carried on, as some
+        modules refuse a state dict without.
+
         Raises:
             ValueError: a group, a tensor or a shape is not the spec's.
         """
@@ -166,8 +171,13 @@ class PermutationSpec:
         if missing:
             raise ValueError(f"state dict: tensor {missing[0]!r} of the spec is missing")
         indices: dict[Axis, Tensor] = {}
-        new: dict[str, Tensor] = {}
+        new: OrderedDict[str, Tensor] = OrderedDict()
+        if hasattr(state, "_metadata"):
+            new._metadata = copy.deepcopy(state._metadata)  # type: ignore[attr-defined]
         for name, tensor in state.items():
+            if not isinstance(tensor, Tensor):
+                kind = type(tensor).__name__
+                raise ValueError(f"state dict: {name!r} must be a tensor, got a {kind}")
             folded = self.fold(name, tensor.detach())
             for dim, axis in enumerate(self.axes[name]):
                 if not axis_groups(axis):

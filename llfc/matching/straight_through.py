@@ -1,6 +1,5 @@
 """Straight-through matching: descent of the midpoint's loss over permutations."""
 
-import copy
 import functools
 import time
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
 from llfc.matching.search import best_within
 from llfc.matching.taps import Inputs
+from llfc.modules import eval_copy
 from llfc.seeds import stream
 
 STEPS = 40  # batches; data that are fewer are gone through again
@@ -52,7 +52,7 @@ def match_straight_through(
         b: the network whose units are permuted; neither model is modified.
         spec: the symmetry of both.
         batches: inputs as the models take them; can be iterated again.
-        seed: of the order in which groups are visited, and of dropout.
+        seed: of the order in which groups are visited.
 
     Raises:
         ValueError: if there are no batches, the models differ in architecture, or a parameter is
@@ -107,31 +107,31 @@ def _projection(towards_free: Overlap, start: Index | None, generator: Generator
 class _Midpoint:
     """The network half-way between a and a permuted b, and how it differs from the two ends.
 
-    It stands at the identity until it is moved. Beside the two networks it takes one's memory.
+    It stands at the identity until it is moved. Beside the two networks it takes the memory of
+    three: copies of both, which are what is run, and its own weights.
     """
 
     def __init__(
         self, a: nn.Module, b: nn.Module, spec: PermutationSpec, data: list[tuple[Tensor, ...]]
     ) -> None:
         self.spec, self.data = spec, data
-        self.a = {name: tensor.detach() for name, tensor in a.named_parameters()}
-        self.b = {name: tensor.detach() for name, tensor in b.named_parameters()}
+        ends = eval_copy(a), eval_copy(b)
+        self.a, self.b = (dict(end.named_parameters()) for end in ends)
         self.device = next(iter(self.a.values())).device
         self.weights = {
             name: torch.empty_like(tensor, memory_format=torch.contiguous_format)
             for name, tensor in self.a.items()
         }
         self.move(spec.identity())
-        self.model = _sharing(a).train()
-        for module in self.model.modules():
-            if isinstance(module, nn.modules.dropout._DropoutNd):
-                module.eval()
-        ends = [_sharing(end).eval() for end in (a, b)]
         with torch.no_grad():
             self.targets = [
                 torch.stack([end(*self._there(batch)).softmax(-1) for end in ends]).mean(0)
                 for batch in data
             ]
+        self.model = ends[0]
+        for module in self.model.modules():
+            if any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False)):
+                module.training = True  # a norm's own switch; all others stay in eval mode
 
     def _there(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tuple(tensor.to(self.device) for tensor in batch)
@@ -171,12 +171,6 @@ class _Midpoint:
         with torch.enable_grad():
             loss = self._batch_loss(leaves, step % len(self.data))
             torch.autograd.backward(loss)
-
-
-def _sharing(model: nn.Module) -> nn.Module:
-    """A copy whose modules are its own, and whose tensors are the model's."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
 
 def _as_tuple(batch: Inputs) -> tuple[Tensor, ...]:

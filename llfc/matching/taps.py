@@ -16,7 +16,7 @@ from llfc.matching.axes import Axis
 from llfc.matching.blocks import Cluster, blocks
 from llfc.matching.permutation import PermutationSpec
 from llfc.matching.symmetry.export import program_of
-from llfc.modules import check_inputs
+from llfc.modules import check_inputs, eval_copy
 
 Inputs = Tensor | tuple[Tensor, ...]
 
@@ -121,7 +121,7 @@ class Reader:
     """Reads taps of one model, batch by batch."""
 
     def __init__(self, model: nn.Module, where: Collection[Tap]) -> None:
-        self._model = model
+        self._model = eval_copy(model)
         self._wanted: dict[str, list[Tap]] = {}
         for tap in where:
             self._wanted.setdefault(tap.value, []).append(tap)

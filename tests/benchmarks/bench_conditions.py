@@ -28,7 +28,7 @@ import torch
 from pairs import NETWORKS, least, network, samples
 from torch import nn
 
-from llfc.connectivity.blend import Line, frozen_copy, positions
+from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.conditions import conditions
 from llfc.connectivity.measures.conditions.additivity import additivity
@@ -38,6 +38,7 @@ from llfc.connectivity.measures.conditions.operations import operations
 from llfc.connectivity.measures.conditions.sums import PART
 from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.samples import Batches
+from llfc.modules import frozen_copy
 
 IMAGES = {"mlp": 4000, "resnet20": 1000, "vgg16": 250}
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from llfc.connectivity.blend import Affine, Corrected, Corrections, Line, tensors
+from llfc.connectivity.blend import Affine, Corrected, Corrections, Line
 from llfc.connectivity.corrections.preactivations import preactivations
 from llfc.connectivity.layerwise import Moments
 from llfc.connectivity.samples import Batches
 from llfc.connectivity.sites import Interposed, Site, Sites
+from llfc.modules import tensors
 
 Seen = dict[str, list[Moments]]  # a layer's name -> its channels' moments, one a call
 

@@ -1,6 +1,5 @@
 """Running statistics computed anew, and which there are."""
 
-import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from llfc.connectivity.blend import Corrected, Corrections, Line, tensors
+from llfc.connectivity.blend import Corrected, Corrections, Line
 from llfc.connectivity.layerwise import Moments
 from llfc.connectivity.samples import Batches
+from llfc.modules import copy_of, tensors
 from llfc.results import LeftOut
 
 Kept = tuple[str, str]  # names of the tensors that hold a layer's running mean and variance
@@ -151,7 +151,7 @@ def _passed_over(line: Line, example: Tensor, recomputed: set[str]) -> tuple[Lef
 
 def _updated_in_training(model: nn.Module, example: Tensor) -> tuple[set[str], tuple[LeftOut, ...]]:
     """The tensors that a forward pass in training mode changes; and that there can be none."""
-    copied = copy.deepcopy(model).train()
+    copied = copy_of(model).train()
     before = {name: each.clone() for name, each in tensors(copied).items()}
     devices = [example.device] if example.is_cuda else []
     try:

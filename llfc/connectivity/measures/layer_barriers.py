@@ -1,16 +1,15 @@
 """Which layer makes the barrier: one layer, or one block, half way between A and B at a time."""
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
-from llfc.connectivity.blend import tensors
 from llfc.connectivity.evaluation import Score, evaluate
 from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.connectivity.probes import Probe
+from llfc.modules import copy_of, tensors
 
 
 def layer_barriers(subject: Subject) -> Measured:
@@ -83,7 +82,7 @@ def parts(model: nn.Module, probes: Sequence[Probe]) -> dict[str, list[str]]:
 
 def _half(network: nn.Module, other: nn.Module, names: Sequence[str], subject: Subject) -> Score:
     """`network` with its tensors `names` half way to those of `other`."""
-    replaced = copy.deepcopy(network)
+    replaced = copy_of(network)
     into, values = tensors(replaced), tensors(other)
     with torch.no_grad():
         for name in names:

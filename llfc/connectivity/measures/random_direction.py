@@ -1,13 +1,12 @@
 """A control: as far from an end as the midpoint of the line is, in a direction drawn at random."""
 
-import copy
-
 import numpy as np
 import torch
 from torch import nn
 
 from llfc.connectivity.evaluation import Score, evaluate
 from llfc.connectivity.measures.subject import Measured, Subject
+from llfc.modules import copy_of
 from llfc.seeds import stream
 
 
@@ -37,7 +36,7 @@ def random_direction(subject: Subject) -> Measured:
 @torch.no_grad()
 def _moved(start: nn.Module, other: nn.Module, generator: torch.Generator) -> nn.Module:
     """`start` with every parameter moved at random, as far as it is from `other`'s."""
-    moved = copy.deepcopy(start)
+    moved = copy_of(start)
     for here, there in zip(moved.parameters(), other.parameters(), strict=True):
         kind = torch.complex64 if here.is_complex() else torch.float32
         direction = torch.randn(here.shape, generator=generator, dtype=kind).to(here)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from llfc.matching.axes import Axis, axis_groups
@@ -36,7 +37,8 @@ from llfc.matching.symmetry.readings import features
 from llfc.matching.symmetry.sharing import overlapping, shared_names
 from llfc.matching.symmetry.units import Nodes, Units
 from llfc.matching.symmetry.walk import Walk
-from llfc.modules import check_inputs, check_network
+from llfc.modules import check_inputs, check_network, check_state, copy_of
+from llfc.seeds import generators_left
 
 # Importing them registers the rules.
 RULE_BOOKS = (
@@ -185,12 +187,14 @@ def is_weight(tensor: Tensor) -> bool:
     return tensor.is_floating_point() or tensor.is_complex()
 
 
+@generators_left()
+@torch.inference_mode(False)
 def permutation_spec(
     model: nn.Module, *example_inputs: Tensor, strict: bool = True
 ) -> PermutationSpec:
     """The symmetry of a model under permutations of its hidden units, derived from its graph.
 
-    The model, its mode and the random state are left as they were.
+    A copy of the model is traced and run; the random state is left as it was.
 
     Args:
         model: any module that torch.export can follow.
@@ -207,6 +211,8 @@ def permutation_spec(
     """
     check_network("model", model)
     check_inputs("example inputs", model, example_inputs)
+    check_state("model", model)
+    model = copy_of(model)
     spec = derive(model, example_inputs, strict)
     try:
         spec.check(model, *example_inputs)

@@ -2,10 +2,8 @@
 
 import contextlib
 import math
-import random
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
@@ -13,8 +11,9 @@ from torch.utils import _pytree as pytree
 from llfc.matching.permutation import PermutationSpec
 from llfc.matching.symmetry.draws import OneDraw
 from llfc.matching.symmetry.sharing import shared_names
+from llfc.modules import check_network, check_state, copy_of
 from llfc.reals import as_reals
-from llfc.seeds import stream
+from llfc.seeds import drawn_alike, stream
 
 TOLERANCE = 1e-4  # of the outputs' scale, in float32
 # Norms over two numbers magnify rounding beyond that. What exceeds it is asked again in float64,
@@ -39,6 +38,7 @@ def mode(model: nn.Module, training: bool) -> Iterator[None]:
         yield
     finally:
         model.train(True)
+        model.train(before[0][1])
         for module, was_training in before:
             module.training = was_training
 
@@ -64,21 +64,6 @@ def randomised(state: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
         around_one = name.endswith("running_var") or bool(tensor.abs().mean() > 0.1)
         new[name] = 0.5 + noise if around_one else 0.4 * (noise - 0.5)
     return new
-
-
-@contextlib.contextmanager
-def drawn_alike(seed: int) -> Iterator[None]:
-    """Every generator starts from the seed, and is afterwards where it was before."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        try:
-            torch.manual_seed(seed)
-            random.seed(seed)
-            np.random.seed(seed)
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
 
 
 def outputs(
@@ -134,7 +119,7 @@ def doubled(tensor: Tensor) -> Tensor:
 def function_gap(
     spec: PermutationSpec, model: nn.Module, inputs: Sequence[Tensor], seed: int = 0
 ) -> float:
-    """The worse of the function gaps in eval and in train mode.
+    """The worse of the function gaps of a copy of `model` in eval and in train mode.
 
     Where float32 rounds by more than the tolerance, the gap is that in float64.
 
@@ -142,6 +127,9 @@ def function_gap(
         ValueError: the gap exceeds 1e-4 of the outputs' scale, or is not a number, or exceeds 1e-5
             and is as large in float64, so that it is no rounding.
     """
+    check_network("model", model)
+    check_state("model", model)
+    model = copy_of(model)
     state = randomised(model.state_dict(), seed)
     inputs = list(randomised({str(k): x for k, x in enumerate(inputs)}, seed).values())
     entries = sum(tensor.numel() for tensor in state.values())

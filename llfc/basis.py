@@ -1,0 +1,69 @@
+"""B with its units permuted towards A's, checked to be the function that it was."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from llfc.connectivity.samples import Batches
+from llfc.matching.matchers import match_alike
+from llfc.matching.parameters import check_spec
+from llfc.matching.permutation import Permutation, PermutationSpec
+from llfc.matching.symmetry import permutation_spec
+from llfc.modules import check_same_function, check_same_outputs, check_state, copy_of
+from llfc.results import LeftOut
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """B in A's basis, a model of its own if units moved; how it was found, and what was not."""
+
+    b: nn.Module
+    record: Mapping[str, float] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def into_one_basis(
+    a: nn.Module,
+    b: nn.Module,
+    matching: str | Permutation | None,
+    spec: PermutationSpec | None,
+    test: Batches,
+    train: Batches | None,
+    seed: int,
+) -> Basis:
+    """B with its units permuted towards A's; both are copies, in eval mode.
+
+    Raises:
+        ValueError: if `matching` or `spec` is none, or B, permuted, is another function than B.
+    """
+    if matching is None:
+        return Basis(b)
+    if not isinstance(matching, str | Permutation):
+        raise ValueError(
+            f"matching must be a name, a Permutation or None, got a {type(matching).__name__}"
+        )
+    spec = permutation_spec(a, test.example()) if spec is None else spec
+    check_spec(spec)
+    check_state("model_b", b)
+    if isinstance(matching, str):
+        seen = None if train is None else train.images()
+        matching = match_alike(matching, a, b, spec, seen, seed)
+    left_out = (
+        *(LeftOut("parameter", *_named(line)) for line in spec.frozen),
+        *(LeftOut("group", group, reason) for group, reason in matching.left_out.items()),
+    )
+    if not matching.moved():
+        return Basis(b, matching.record, left_out)
+    permuted = copy_of(b)
+    permuted.load_state_dict(spec.apply(matching, b.state_dict()))
+    images = test.first()
+    check_same_outputs(permuted, b, [images])
+    check_same_function(a, permuted, [images])
+    return Basis(permuted, matching.record, left_out)
+
+
+def _named(frozen: str) -> tuple[str, str]:
+    """A line of `PermutationSpec.frozen`, as what is frozen and why."""
+    name, _, reason = frozen.partition(": ")
+    return name, reason

@@ -1,0 +1,58 @@
+"""Tensors that a network derives from its parameters: what of them lies on the line, and what not.
+
+The line blends parameters and buffers. A weight that a module makes of several (weight norm,
+spectral norm, a pruning mask, any parametrization) is made anew at each position, from the blended
+parts; so on the way it is not the blend of A's and B's weights.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from llfc.connectivity.blend import Line
+from llfc.connectivity.samples import Batches
+from llfc.results import LeftOut
+
+ROUNDING = 1e-4  # of a weight's length; in half precision too a mask or a norm moves it by more
+
+
+@torch.no_grad()
+def blended_in_parts(line: Line, batches: Batches) -> list[LeftOut]:
+    """The derived tensors that half way are not half way between A's and B's, with how far off.
+
+    Pruning with one mask for both networks, for example, is no such case. A way to a line between
+    the derived tensors themselves is to fold them into parameters first
+    (`torch.nn.utils.parametrize.remove_parametrizations`, `prune.remove`, `remove_weight_norm`).
+    """
+    middle = int(abs(line.alpha - 0.5).argmin())
+    ends = [derived(line.a), derived(line.b)]
+    if not ends[0]:
+        return []
+    between = line.at(middle)
+    between(batches.example())  # some are made in a forward pass
+    found = []
+    for name, tensor in derived(between).items():
+        of_a, of_b = (end.get(name) for end in ends)
+        if of_a is None or of_b is None or not of_a.shape == of_b.shape == tensor.shape:
+            continue
+        half = torch.lerp(of_a.double(), of_b.double(), float(line.alpha[middle]))
+        off = float((tensor.double() - half).norm() / half.norm().clamp_min(1e-30))
+        if off > ROUNDING:
+            reason = (
+                "derived from parameters, which the line blends: at its middle"
+                f" {off:.2g} of its length from the blend of A's and B's"
+            )
+            found.append(LeftOut("definition", name, reason))
+    return found
+
+
+def derived(model: nn.Module) -> dict[str, Tensor]:
+    """Float tensors that a module has under a name, and that are no parameter or buffer of it."""
+    found: dict[str, Tensor] = {}
+    for name, module in model.named_modules():
+        prefix = f"{name}." if name else ""
+        own = {key: value for key, value in vars(module).items() if isinstance(value, Tensor)}
+        if parametrize.is_parametrized(module):
+            own |= {key: getattr(module, key) for key in module.parametrizations}
+        found |= {f"{prefix}{k}": t for k, t in own.items() if t.is_floating_point()}
+    return found

@@ -1,0 +1,25 @@
+"""What may stand for a network, copies of it, and whether two are alike but for their tensors."""
+
+from llfc.modules.alike import (
+    check_same_architecture,
+    check_same_function,
+    check_same_outputs,
+    check_same_settings,
+)
+from llfc.modules.checks import check_inputs, check_network, check_state
+from llfc.modules.copies import copy_of, device_of, eval_copy, frozen_copy, tensors
+
+__all__ = [
+    "check_inputs",
+    "check_network",
+    "check_same_architecture",
+    "check_same_function",
+    "check_same_outputs",
+    "check_same_settings",
+    "check_state",
+    "copy_of",
+    "device_of",
+    "eval_copy",
+    "frozen_copy",
+    "tensors",
+]

@@ -1,0 +1,222 @@
+"""Whether two networks are one function of their parameters and buffers, so that a line joins them.
+
+Everything else that they hold (settings, attributes, code) is A's on the whole line.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from llfc.modules.copies import copy_of, take, tensors
+from llfc.modules.differences import first_difference, first_setting
+from llfc.seeds import drawn_alike
+
+# Of the outputs' scale. Two networks that are alike do the same operations on the same numbers, and
+# kernels repeat themselves, so that nothing is expected but zero; the room is for kernels chosen by
+# how numbers lie in memory.
+SAME = 1e-6
+# The same sums in another order: rounding, which norms magnify. What exceeds it in float32 (and
+# nearly all in half precision does) is asked again in float64, where a true symmetry is far below,
+# and a false one as far off as before.
+REORDERED = 1e-5
+# Of networks that do not run in float64: a hundred times what rounding does in one operation, and
+# in half precision, whose sums are kept in float32, eight.
+COARSE: Mapping[torch.dtype, float] = {
+    torch.float64: 1e-8,
+    torch.float32: 1e-4,
+    torch.float16: 8e-3,
+    torch.bfloat16: 6e-2,
+}
+
+
+def check_same_architecture(a: nn.Module, b: nn.Module) -> None:
+    """Refuse two models between which there is no line.
+
+    Raises:
+        ValueError: if their modules differ in name, kind or settings, or their tensors in name,
+            shape, type or device; says the first difference. What has no part in a forward pass
+            in eval mode (dropout, a norm's momentum) may differ.
+    """
+    modules_a, modules_b = dict(a.named_modules()), dict(b.named_modules())
+    _same("module", _described(modules_a), _described(modules_b))
+    _same("tensor", _shapes(a), _shapes(b))
+
+
+def check_same_settings(a: nn.Module, b: nn.Module) -> None:
+    """Refuse two models whose settings differ, where there are no inputs to see if that matters.
+
+    Raises:
+        ValueError: with the first setting that differs.
+    """
+    if found := first_setting(a, b):
+        raise ValueError(
+            f"models differ in architecture: {found} (A against B);"
+            " if that changes no output, give batches on which it can be seen"
+        )
+
+
+def check_same_function(a: nn.Module, b: nn.Module, inputs: Sequence[Tensor]) -> None:
+    """Refuse two models that are not the same but for the numbers in their parameters and buffers.
+
+    A's modules, once they have run with A's numbers, are given B's, and must give B's outputs. Six
+    forward passes.
+
+    Args:
+        a: a copy of a network, in eval mode; it is run.
+        b: the same of another one.
+        inputs: a batch, as both take it.
+
+    Raises:
+        ValueError: if the outputs differ, with the first other difference; or if one of the models
+            gives other outputs when it is run again.
+    """
+    _check_repeats("A", a, inputs)
+    _check_repeats("B", b, inputs)
+    skeleton = copy_of(a)
+    _outputs(skeleton, inputs)  # what it keeps of a pass is now of A
+    take(skeleton, tensors(b))
+    gap = _gap(skeleton, b, inputs, SAME)
+    if not gap <= SAME:
+        found = first_difference(skeleton, b)
+        where = f"{found} (A against B)" if found else "in what their code holds, unseen from here"
+        raise ValueError(
+            f"models differ in architecture: with B's parameters and buffers, A's outputs are"
+            f" {gap:.2g} of their scale away from B's, more than {SAME:g}; first difference {where}"
+        )
+
+
+def check_same_outputs(moved: nn.Module, b: nn.Module, inputs: Sequence[Tensor]) -> None:
+    """Refuse a permuted B that is another function than B.
+
+    Raises:
+        ValueError: if the outputs on `inputs` differ by more than rounding.
+    """
+    gap = _gap(moved, b, inputs, REORDERED)
+    if not gap <= REORDERED:
+        raise ValueError(
+            f"permuted, B's outputs are {gap:.2g} of their scale away from its own, more than"
+            f" {REORDERED:g}: the spec or the permutation is of another network"
+        )
+
+
+def _gap(one: nn.Module, other: nn.Module, inputs: Sequence[Tensor], most: float) -> float:
+    """The largest difference of the outputs, relative to their scale; in float64 if above `most`.
+
+    Zero if they do not run in float64, sums may be in another order, and they do not differ by more
+    than their type explains.
+    """
+    of_other = _outputs(other, inputs)
+    gap = _difference(_outputs(one, inputs), of_other)
+    dtypes = {t.dtype for t in (*tensors(other).values(), *of_other) if t.is_floating_point()}
+    if gap <= most or torch.float64 in dtypes:
+        return gap
+    try:
+        doubled = [_doubled(x) for x in inputs]
+        exact = [_outputs(_in_double(model), doubled) for model in (one, other)]
+    except RuntimeError:  # types that are written into the code, say
+        coarse = max((COARSE.get(dtype, 0.0) for dtype in dtypes), default=0.0)
+        return 0.0 if most == REORDERED and gap <= coarse else gap
+    return _difference(*exact)
+
+
+def _in_double(model: nn.Module) -> nn.Module:
+    return copy_of(model)._apply(_doubled)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _doubled(tensor: Tensor) -> Tensor:
+    if tensor.is_complex():
+        return tensor.to(torch.complex128)
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def _check_repeats(role: str, model: nn.Module, inputs: Sequence[Tensor]) -> None:
+    """Refuse a model that gives other outputs when it is run again."""
+    first, again = (_outputs(model, inputs, seed) for seed in (0, 1))
+    gap = _difference(first, again)
+    rounding = max((torch.finfo(t.dtype).eps for t in first if t.is_floating_point()), default=0)
+    if not gap <= max(SAME, 8 * rounding):
+        raise ValueError(
+            f"model {role} must be a function in eval mode: on the same inputs its outputs change"
+            f" by {gap:.2g} of their scale, as it draws at random or keeps something of each pass"
+        )
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, inputs: Sequence[Tensor], seed: int = 0) -> list[Tensor]:
+    """Every tensor that `model` returns, as a copy.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    with drawn_alike(seed):
+        returned = model(*inputs)
+    found = [tensor.clone() for tensor in _tensors_in(returned)]
+    if not found:
+        raise ValueError(f"model must return a tensor, got a {type(returned).__name__}")
+    return found
+
+
+def _tensors_in(returned: Any) -> Iterator[Tensor]:
+    """The tensors in containers and records, in order."""
+    for leaf in pytree.tree_leaves(returned):
+        if isinstance(leaf, Tensor):
+            yield leaf
+        elif hasattr(leaf, "__dict__"):
+            yield from (x for x in pytree.tree_leaves(vars(leaf)) if isinstance(x, Tensor))
+
+
+def _difference(of_one: Sequence[Tensor], of_other: Sequence[Tensor]) -> float:
+    """The largest difference, relative to the largest number of its tensor in `of_other`.
+
+    Infinite if shapes differ, or only one of two numbers is finite.
+    """
+    if [x.shape for x in of_one] != [x.shape for x in of_other]:
+        return float("inf")
+    gaps = [0.0]
+    for x, y in zip(of_one, of_other, strict=True):
+        wide = torch.complex128 if y.is_complex() else torch.float64
+        x, y = x.to(wide), y.to(wide)
+        known = x.isfinite() | y.isfinite()
+        if known.any():
+            x, y = x[known], y[known]
+            gap = float((x - y).abs().max() / y.abs().max().clamp_min(1e-30))
+            gaps.append(gap if gap == gap else float("inf"))
+    return max(gaps)
+
+
+def _described(modules: Mapping[str, nn.Module]) -> dict[str, str]:
+    return {name: _settings(module) for name, module in modules.items()}
+
+
+def _settings(module: nn.Module) -> str:
+    kind = type(module).__name__
+    if kind.startswith("Dropout") or list(module.children()):
+        return kind
+    if isinstance(module, nn.modules.batchnorm._NormBase):
+        return f"{kind}({module.num_features}, eps={module.eps})"
+    return f"{kind}({module.extra_repr()})"
+
+
+def _shapes(model: nn.Module) -> dict[str, str]:
+    return {
+        name: f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
+        for name, tensor in tensors(model).items()
+    }
+
+
+def _same(kind: str, of_a: Mapping[str, str], of_b: Mapping[str, str]) -> None:
+    for name in (*of_a, *of_b):
+        if name not in of_a or name not in of_b:
+            has, lacks = ("A", "B") if name in of_a else ("B", "A")
+            raise ValueError(
+                f"models differ in architecture: {kind} {name!r} is in {has} and not in {lacks}"
+            )
+    for name, described in of_a.items():
+        if described != of_b[name]:
+            raise ValueError(
+                f"models differ in architecture: {kind} {name or 'model'!r} is {described} in A"
+                f" and {of_b[name]} in B"
+            )

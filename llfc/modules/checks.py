@@ -1,0 +1,88 @@
+"""What may stand for a network: a module itself, and inputs that it takes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llfc.modules.copies import eval_copy, tensors
+from llfc.seeds import drawn_alike
+
+# Modules that run another one, by class name, and the attribute under which they hold it. The
+# names of its tensors differ inside, and hooks on its parts do not run as they do in itself.
+WRAPPERS: Mapping[str, str] = {
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "FullyShardedDataParallel": "module",
+    "OptimizedModule": "_orig_mod",
+}
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def check_network(role: str, model: Any) -> None:
+    """Refuse what is no module, runs another one inside, or has no Python code of its own.
+
+    Args:
+        role: what the caller calls `model`.
+        model: whatever was given for a network.
+
+    Raises:
+        ValueError: if it is no `torch.nn.Module`; it or a part of it is a data-parallel or compiled
+            one, scripted or traced; or a part of it has yet to see its first input.
+    """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{role} must be a torch.nn.Module, got {type(model).__name__}")
+    for name, module in model.named_modules():
+        kind = type(module).__name__
+        where = f" in {name!r}" if name else ""
+        if kind in WRAPPERS:
+            raise ValueError(
+                f"{role} must be the network itself, got {kind}{where}: give its .{WRAPPERS[kind]}"
+            )
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(
+                f"{role} must run in Python, got {kind}{where}:"
+                " give the module that was scripted or traced"
+            )
+    for name, tensor in tensors(model).items():
+        if torch.nn.parameter.is_lazy(tensor):
+            raise ValueError(f"{role} must be initialised, and {name!r} is not: run it once")
+
+
+def check_inputs(role: str, model: nn.Module, inputs: Sequence[Tensor]) -> None:
+    """Refuse inputs with which a copy of `model` does not run in eval mode.
+
+    Args:
+        role: what the caller calls `inputs`.
+        model: the network; it is not run itself.
+        inputs: one or several tensors.
+
+    Raises:
+        ValueError: with the inputs' types and shapes, and the reason in one line.
+    """
+    copied = eval_copy(model)
+    try:
+        with torch.no_grad(), drawn_alike(0):
+            copied(*inputs)
+    except Exception as error:  # whatever a model's own code raises
+        shown = ", ".join(f"{tuple(x.shape)} {x.dtype}" for x in inputs)
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        half = any(tensor.dtype in HALVES for tensor in tensors(model).values())
+        hint = "; or give the model in float32: model.float()" if half else ""
+        raise ValueError(f"{role} must fit the model, got {shown}: {reason}{hint}") from error
+
+
+def check_state(role: str, model: nn.Module) -> None:
+    """Refuse a model whose state dict holds what no permutation can move.
+
+    Raises:
+        ValueError: with the first entry that is no tensor: extra state, packed weights.
+    """
+    for name, entry in model.state_dict().items():
+        if not isinstance(entry, Tensor):
+            raise ValueError(
+                f"{role} must hold tensors alone in its state dict, got {name!r}, a"
+                f" {type(entry).__name__}: give the network as it was before it was quantised, or"
+                " without extra state"
+            )
