@@ -39,13 +39,16 @@ def match_straight_through(
 
     .. math:: \min_P E_x \, \mathrm{KL}(\bar p(x) \,\|\, f_{(\theta_A + P(\theta_B)) / 2}(x))
 
-    where \bar p is the mean of the two ends' class probabilities, so no labels are needed. Free
-    weights, a's at first, are projected onto the permutations of b by coordinate ascent of their
-    overlap; the midpoint is run with the projection, and its gradient is passed straight through to
-    the free weights, each tensor of which takes a step in proportion to its own length. Norms use
-    the statistics of the batch, as a blend's own are not known. Of all permutations on the way, the
-    identity included, the one of lowest loss over all batches is returned: `objective` is minus
-    that loss, `iterations` the number of steps.
+    where \bar p is the mean of the two ends' class probabilities, so no labels are needed. This is
+    not the training of Git Re-Basin, which descends the midpoint's loss on labels for epochs: it is
+    40 steps, a batch each, without labels.
+
+    Free weights, a's at first, are projected onto the permutations of b by coordinate ascent of
+    their overlap; the midpoint is run with the projection, and its gradient is passed straight
+    through to the free weights, each tensor of which takes a step in proportion to its own length.
+    Norms use the statistics of the batch, as a blend's own are not known. Of all permutations on
+    the way, the identity included, the one of lowest loss over all batches is returned: `objective`
+    is minus that loss, `iterations` the number of steps.
 
     Args:
         a: the network that stays as it is.
@@ -60,7 +63,7 @@ def match_straight_through(
 
     Reference:
         Ainsworth, Hayase & Srinivasa, Git Re-Basin: Merging Models modulo Permutation Symmetries,
-        ICLR 2023, section 3.3. https://arxiv.org/abs/2209.04836
+        ICLR 2023, section 3.3, for the estimator. https://arxiv.org/abs/2209.04836
         You, Gitman & Ginsburg, Large Batch Training of Convolutional Networks, 2017, for the
         length of a step. https://arxiv.org/abs/1708.03888
     """

@@ -158,9 +158,16 @@ class Reader:
             try:
                 self._programs[key] = program_of(self._model, inputs, training=False)
             except ValueError:
-                check_inputs("batches", self._model, inputs)  # which may be why
+                _check_batch(self._model, inputs)  # which may be why
                 raise
         return self._programs[key]
+
+
+def _check_batch(model: nn.Module, inputs: list[Tensor]) -> None:
+    try:
+        check_inputs("a batch", model, inputs)
+    except ValueError as error:
+        raise ValueError(f"batches must be inputs as the models take them: {error}") from error
 
 
 def _arguments(program: torch.export.ExportedProgram, inputs: list[Tensor]) -> Iterator[Any]:

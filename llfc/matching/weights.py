@@ -1,4 +1,4 @@
-"""Weight matching: coordinate ascent on the overlap, and a search for higher tops."""
+"""Weight matching: an iterated local search for the largest overlap."""
 
 import math
 import time
@@ -27,9 +27,11 @@ def match_weights(
 
     .. math:: \max_P \sum_l \langle W_A^l, P(W_B)^l \rangle
 
-    Coordinate ascent: one linear assignment a group, until no group improves. Its tops are many, so
-    further ascents follow, within a budget of work: the second from where Frank-Wolfe's relaxation
-    stands, the others from the best so far with some units kicked out of place. Parameters only:
+    An iterated local search, and not the plain ascent of Git Re-Basin, whose objective it has and
+    whose answer it can only better. That is the first step here: coordinate ascent, one linear
+    assignment a group, until no group improves (`effort=1` for it alone). Its local optima are
+    many, so further ascents follow, within a budget of work: the second from where Frank-Wolfe's
+    relaxation stands, the others from the best so far with some units moved round. Parameters only:
     norm statistics are permuted, but not matched on. `iterations` in the record is the work of it
     all, in visits of a group.
 
@@ -39,7 +41,8 @@ def match_weights(
         spec: the symmetry of both.
         batches: not used.
         seed: of the order of the groups and of the kicks.
-        effort: the budget, in multiples of the first ascent's work; 1 for that ascent alone.
+        effort: the budget, in multiples of the first ascent's work; 1 for that ascent alone, which
+            is Git Re-Basin's.
 
     Raises:
         ValueError: if `effort` is below 1, the models differ in architecture, or one holds a number
@@ -47,7 +50,7 @@ def match_weights(
 
     Reference:
         Ainsworth, Hayase & Srinivasa, Git Re-Basin: Merging Models modulo Permutation Symmetries,
-        ICLR 2023. https://arxiv.org/abs/2209.04836
+        ICLR 2023, for the objective and the ascent. https://arxiv.org/abs/2209.04836
         Crisostomi, Fumero, Baieri, Bernard & Rodolà, C2M3: Cycle-Consistent Multi-Model Merging,
         NeurIPS 2024, for the relaxation. https://arxiv.org/abs/2405.17897
         Lourenço, Martin & Stützle, Iterated Local Search, Handbook of Metaheuristics, 2003.
