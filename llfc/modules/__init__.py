@@ -7,7 +7,7 @@ from llfc.modules.alike import (
     check_same_settings,
 )
 from llfc.modules.checks import check_inputs, check_network, check_state
-from llfc.modules.copies import copy_of, device_of, eval_copy, frozen_copy, tensors
+from llfc.modules.copies import copy_of, device_of, eval_copy, frozen_copy, take, tensors
 
 __all__ = [
     "check_inputs",
@@ -21,5 +21,6 @@ __all__ = [
     "device_of",
     "eval_copy",
     "frozen_copy",
+    "take",
     "tensors",
 ]

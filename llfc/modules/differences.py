@@ -101,7 +101,7 @@ class _Comparison:
         self.seen.add((id(a), id(b)))
         if a is NOWHERE or b is NOWHERE:
             yield f"{where}: only in {'B' if a is NOWHERE else 'A'}"
-        elif type(a) is not type(b):
+        elif type(a) is not type(b) or (isinstance(a, FUNCTIONS) and _shown(a) != _shown(b)):
             yield f"{where}: {_shown(a)} against {_shown(b)}"
         elif isinstance(a, Tensor | np.ndarray):
             if not _equal(a, b):
@@ -145,7 +145,6 @@ def _parts_of_function(function: types.FunctionType) -> dict[str, Any]:
     code = function.__code__
     closed = zip_longest(code.co_freevars, function.__closure__ or ())
     return {
-        "": _shown(function),
         ", its code": code.co_code,
         ", its constants": repr(code.co_consts),
         ", its names": code.co_names,
