@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import LongTensor, Tensor, nn
@@ -229,7 +230,7 @@ class PermutationSpec:
         taken = self._places(second)
         return Permutation({g: first[taken.get(g, g)][second[g]] for g in self.groups})
 
-    def check(self, model: nn.Module, *example_inputs: Tensor, seed: int = 0) -> float:
+    def check(self, model: nn.Module, *example_inputs: Any, seed: int = 0) -> float:
         """The largest change of an output under random permutations, relative to its scale.
 
         Raises:

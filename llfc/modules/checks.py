@@ -50,13 +50,28 @@ def check_network(role: str, model: Any) -> None:
             raise ValueError(f"{role} must be initialised, and {name!r} is not: run it once")
 
 
-def check_inputs(role: str, model: nn.Module, inputs: Sequence[Tensor]) -> None:
+def described(value: Any) -> str:
+    """An input in a few words: its shape and type, or those of what is in it.
+
+    >>> described({"x": torch.zeros(2, 3), "scale": 0.5})
+    "{'x': (2, 3) torch.float32, 'scale': 0.5}"
+    """
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {value.dtype}"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {described(part)}' for key, part in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(described, value))}]"
+    return repr(value) if isinstance(value, int | float | str | None) else type(value).__name__
+
+
+def check_inputs(role: str, model: nn.Module, inputs: Sequence[Any]) -> None:
     """Refuse inputs with which a copy of `model` does not run in eval mode.
 
     Args:
         role: what the caller calls `inputs`.
         model: the network; it is not run itself.
-        inputs: one or several tensors.
+        inputs: its positional arguments: tensors, or whatever else it takes.
 
     Raises:
         ValueError: with the inputs' types and shapes, and the reason in one line.
@@ -66,7 +81,7 @@ def check_inputs(role: str, model: nn.Module, inputs: Sequence[Tensor]) -> None:
         with torch.no_grad(), drawn_alike(0):
             copied(*inputs)
     except Exception as error:  # whatever a model's own code raises
-        shown = ", ".join(f"{tuple(x.shape)} {x.dtype}" for x in inputs)
+        shown = ", ".join(map(described, inputs)) or "none"
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         half = any(tensor.dtype in HALVES for tensor in tensors(model).values())
         hint = "; or give the model in float32: model.float()" if half else ""
@@ -77,10 +92,11 @@ def check_state(role: str, model: nn.Module) -> None:
     """Refuse a model whose state dict holds what no permutation can move.
 
     Raises:
-        ValueError: with the first entry that is no tensor: extra state, packed weights.
+        ValueError: with the first entry that is no tensor (extra state, packed weights), or is a
+            quantised one.
     """
     for name, entry in model.state_dict().items():
-        if not isinstance(entry, Tensor):
+        if not isinstance(entry, Tensor) or entry.is_quantized:
             raise ValueError(
                 f"{role} must hold tensors alone in its state dict, got {name!r}, a"
                 f" {type(entry).__name__}: give the network as it was before it was quantised, or"

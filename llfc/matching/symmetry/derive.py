@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -190,7 +191,7 @@ def is_weight(tensor: Tensor) -> bool:
 @generators_left()
 @torch.inference_mode(False)
 def permutation_spec(
-    model: nn.Module, *example_inputs: Tensor, strict: bool = True
+    model: nn.Module, *example_inputs: Any, strict: bool = True
 ) -> PermutationSpec:
     """The symmetry of a model under permutations of its hidden units, derived from its graph.
 
@@ -198,12 +199,13 @@ def permutation_spec(
 
     Args:
         model: any module that torch.export can follow.
-        example_inputs: inputs as the model takes them; their values do not matter.
+        example_inputs: inputs as the model takes them: tensors, numbers, None, and lists, tuples
+            and dicts of them; the values of tensors do not matter.
         strict: refuse what cannot be derived; False freezes it, and says so in `frozen`.
 
     Returns:
         The spec, checked: permuting every group at random keeps the outputs in eval and in train
-        mode to 1e-4 of their scale.
+        mode to 1e-4 of their scale, in float64 where the model's own precision is coarser.
 
     Raises:
         ValueError: in one line, the operator, node and module that no rule covers; or that the
@@ -238,7 +240,7 @@ def held_back(units: Units, found: Quotient) -> list[str]:
     return [*lines]
 
 
-def random_calls(model: nn.Module, example_inputs: Sequence[Tensor]) -> list[str]:
+def random_calls(model: nn.Module, example_inputs: Sequence[Any]) -> list[str]:
     """The calls of train mode that draw an order or a choice, which no check can draw alike."""
     try:
         graph = exported(model, example_inputs, training=True).graph
@@ -248,7 +250,7 @@ def random_calls(model: nn.Module, example_inputs: Sequence[Tensor]) -> list[str
 
 
 def derive(
-    model: nn.Module, example_inputs: Sequence[Tensor], strict: bool, graph: Graph | None = None
+    model: nn.Module, example_inputs: Sequence[Any], strict: bool, graph: Graph | None = None
 ) -> PermutationSpec:
     """The spec, not yet checked; see `permutation_spec`. The graph may be at hand already."""
     derivation = Derivation(model, strict)

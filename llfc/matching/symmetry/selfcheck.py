@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from llfc.matching.permutation import PermutationSpec
 from llfc.matching.symmetry.draws import OneDraw
+from llfc.matching.symmetry.precision import InDouble, Lowest, widened
 from llfc.matching.symmetry.sharing import shared_names
 from llfc.modules import check_network, check_state, copy_of
 from llfc.reals import as_reals
@@ -21,6 +23,7 @@ TOLERANCE = 1e-4  # of the outputs' scale, in float32
 DOUBLE_TOLERANCE = 1e-8
 # A false symmetry of small weights may stay below the tolerance; float64 does not shrink it.
 SUSPICIOUS = 1e-5
+ROUNDINGS = 32  # of the model's own precision, where it does not run in float64
 LARGE = 1 << 27  # entries of a state from which float64 is asked only when float32 fails: memory
 
 
@@ -67,9 +70,9 @@ def randomised(state: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
 
 
 def outputs(
-    model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Tensor], seed: int
+    model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Any], seed: int
 ) -> list[Tensor]:
-    """The floating tensors that the model returns with this state; its own state is untouched."""
+    """The tensors that the model returns with this state; its own state is untouched."""
     draws = (
         OneDraw()  # type: ignore[no-untyped-call]
         if model.training
@@ -78,7 +81,10 @@ def outputs(
     with drawn_alike(seed), torch.no_grad(), draws:
         copies = {name: tensor.clone() for name, tensor in state.items()}
         result = torch.func.functional_call(
-            model, copies, tuple(x.clone() for x in inputs), tie_weights=False
+            model,
+            copies,
+            pytree.tree_map_only(Tensor, Tensor.clone, tuple(inputs)),
+            tie_weights=False,
         )
     return [x for x in pytree.tree_leaves(result) if isinstance(x, Tensor)]
 
@@ -97,7 +103,7 @@ def gap_in_mode(
     spec: PermutationSpec,
     model: nn.Module,
     state: Mapping[str, Tensor],
-    inputs: Sequence[Tensor],
+    inputs: Sequence[Any],
     seed: int,
     training: bool,
 ) -> float:
@@ -109,61 +115,112 @@ def gap_in_mode(
     return relative_gap(*found)
 
 
-def doubled(tensor: Tensor) -> Tensor:
-    """Floating tensors in float64, complex ones in complex128, others as they are."""
-    if tensor.is_complex():
-        return tensor.to(torch.complex128)
-    return tensor.double() if tensor.is_floating_point() else tensor
+def twice(inputs: Sequence[Any]) -> Sequence[Any]:
+    """Each example two times over, where there is one: a norm in train mode has to have more."""
+
+    def doubled(x: Tensor) -> Tensor:
+        return torch.cat([x, 1.5 * x if x.is_floating_point() else x]) if x.dim() else x
+
+    sizes = {len(x) for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor) and x.dim()}
+    return pytree.tree_map_only(Tensor, doubled, inputs) if sizes == {1} else inputs  # type: ignore[no-any-return]
+
+
+def enough(
+    model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Any], training: bool
+) -> Sequence[Any]:
+    """The inputs, `twice` if the model does not run on one example in this mode."""
+    try:
+        with mode(model, training):
+            outputs(model, state, inputs, seed=0)
+    except ValueError:  # "Expected more than 1 value per channel when training"
+        return twice(inputs)
+    return inputs
 
 
 def function_gap(
-    spec: PermutationSpec, model: nn.Module, inputs: Sequence[Tensor], seed: int = 0
+    spec: PermutationSpec, model: nn.Module, inputs: Sequence[Any], seed: int = 0
 ) -> float:
     """The worse of the function gaps of a copy of `model` in eval and in train mode.
 
-    Where float32 rounds by more than the tolerance, the gap is that in float64.
+    Where the model rounds by more than the tolerance, the gap is that in float64.
 
     Raises:
         ValueError: the gap exceeds 1e-4 of the outputs' scale, or is not a number, or exceeds 1e-5
-            and is as large in float64, so that it is no rounding.
+            and is as large in float64, so that it is no rounding. Of a model that does not run in
+            float64, more is allowed if its own precision is coarser.
     """
     check_network("model", model)
     check_state("model", model)
     model = copy_of(model)
     state = randomised(model.state_dict(), seed)
-    inputs = list(randomised({str(k): x for k, x in enumerate(inputs)}, seed).values())
-    entries = sum(tensor.numel() for tensor in state.values())
+    leaves, shape = pytree.tree_flatten(tuple(inputs))
+    drawn = {str(k): x for k, x in enumerate(leaves) if isinstance(x, Tensor)}
+    drawn = randomised(drawn, seed)
+    inputs = pytree.tree_unflatten([drawn.get(str(k), x) for k, x in enumerate(leaves)], shape)
     worst = 0.0
     for training in (False, True):
-        gap = gap_in_mode(spec, model, state, inputs, seed, training)
-        allowed = TOLERANCE
-        if not gap <= (SUSPICIOUS if entries < LARGE else TOLERANCE):
-            exact = gap_in_double(spec, model, state, inputs, seed, training)
-            if math.isfinite(exact) and exact > gap / 10:
-                allowed = SUSPICIOUS
-            elif not gap <= TOLERANCE and exact <= DOUBLE_TOLERANCE:
-                gap = exact
+        given = enough(model, state, inputs, training) if training else inputs
+        gap, allowed = judged(spec, model, state, given, seed, training)
         if not gap <= allowed:
             where = "train" if training else "eval"
+            hint = "" if allowed <= TOLERANCE else "; upcast it to float32 first to be sure"
             raise ValueError(
                 f"permutation spec: outputs in {where} mode change by {gap:.2g} of their scale, "
-                f"more than {allowed:g}"
+                f"more than {allowed:.2g}{hint}"
             )
         worst = max(worst, gap)
     return worst
+
+
+def judged(
+    spec: PermutationSpec,
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    inputs: Sequence[Any],
+    seed: int,
+    training: bool,
+) -> tuple[float, float]:
+    """The function gap in one mode, and how much of it may be rounding."""
+    gap = gap_in_mode(spec, model, state, inputs, seed, training)
+    entries = sum(tensor.numel() for tensor in state.values())
+    if gap <= (SUSPICIOUS if entries < LARGE else TOLERANCE):
+        return gap, TOLERANCE
+    exact = gap_in_double(spec, model, state, inputs, seed, training)
+    if exact <= DOUBLE_TOLERANCE:
+        return min(gap, exact), TOLERANCE
+    if math.isfinite(exact) and exact > gap / 10:
+        return gap, SUSPICIOUS
+    if math.isfinite(exact):
+        return gap, TOLERANCE
+    return gap, max(TOLERANCE, ROUNDINGS * coarsest(model, state, inputs, seed, training))
 
 
 def gap_in_double(
     spec: PermutationSpec,
     model: nn.Module,
     state: Mapping[str, Tensor],
-    inputs: Sequence[Tensor],
+    inputs: Sequence[Any],
     seed: int,
     training: bool,
 ) -> float:
     """The function gap in float64; infinite if the model insists on another type."""
-    state64 = {name: doubled(tensor) for name, tensor in state.items()}
+    state64 = {name: widened(tensor) for name, tensor in state.items()}
+    inputs64 = pytree.tree_map_only(Tensor, widened, inputs)
     try:
-        return gap_in_mode(spec, model, state64, [doubled(x) for x in inputs], seed, training)
-    except RuntimeError:
+        with InDouble():  # type: ignore[no-untyped-call]
+            return gap_in_mode(spec, model, state64, inputs64, seed, training)
+    except (RuntimeError, TypeError, ValueError):
         return float("inf")
+
+
+def coarsest(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    inputs: Sequence[Any],
+    seed: int,
+    training: bool,
+) -> float:
+    """The relative rounding of the coarsest type that a model computes in."""
+    with mode(model, training), Lowest() as lowest:
+        outputs(model, state, inputs, seed)
+    return lowest.eps
