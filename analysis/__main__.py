@@ -14,6 +14,7 @@ from analysis.across import page_across
 from analysis.execute import NOTEBOOKS, execute
 from analysis.exports import EXPORTS, Wishes, check_heeded, export, write
 from analysis.frames import Runs
+from analysis.partial import GIVEN
 from analysis.provenance import warnings
 from analysis.report import page_of, write_report
 from analysis.runs import DEFAULT_URI, load_sweeps, sweep_names
@@ -173,7 +174,7 @@ def _add_wishes(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--barrier", metavar="COLUMN", help="(default: the table's usual one)")
     command.add_argument("--error", metavar="COLUMN", help=f"LLFC summary (default: {usual.error})")
-    given = f"covariates (default: {' '.join(usual.given)})"
+    given = f"covariates (default: {' '.join(GIVEN)})"
     command.add_argument("--given", nargs="+", metavar="COLUMN", help=given)
     hold_out = f"axis whose values are held out (default: {usual.hold_out})"
     command.add_argument("--hold-out", metavar="AXIS", help=hold_out)

@@ -27,6 +27,7 @@ SECTIONS: Sequence[Section] = (
     together.depths,
     together.prediction,
     explained.explanation,
+    explained.transfer,
     connected.agreement,
 )
 FAMILIES = ("architecture", "dataset", "matching")
@@ -94,8 +95,9 @@ def by_sweep(sweeps: Sequence[Runs], findings: Findings) -> Part:
                         "note": found["note"],
                     }
                 ),
-                caption=f"{METHOD}'s ρ within a seed, with its 95 % interval over seeds. A trial"
-                " that several sweeps have is in the row of each, and counts once in the others.",
+                caption=f"{METHOD}'s ρ within a seed, with its 95 % interval over seeds."
+                f" {answer.SCOPE} A trial that several sweeps have is in the row of each, and"
+                " counts once in the others.",
                 numbers=found,
             )
         ],

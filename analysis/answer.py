@@ -8,7 +8,11 @@ import pandas as pd
 from analysis.columns import BARRIER, LLFC, number, phrase
 from analysis.grid import Layout, name, panels, select, show, values
 from analysis.pairs import count_networks, count_pairs, counted_once
+from analysis.statistics.cells import within_cells
+from analysis.statistics.comparators import BASELINE, comparisons
 
+# For what the intervals over seeds are.
+SCOPE = "Intervals are for new seeds of this grid, and say nothing of other families of networks."
 MOST = 8  # groups, or series, that sentences tell one by one; tables tell more
 
 
@@ -18,7 +22,12 @@ def headline(found: pd.DataFrame) -> "pd.Series[Any]":
 
 
 def answer(trials: pd.DataFrame, found: pd.DataFrame) -> str:
-    """How closely barrier and LLFC error go together, from the frame of `correlations`."""
+    """How closely barrier and LLFC error go together, from the frame of `correlations`.
+
+    In this order: what it means, how closely, what the plain distance of the ends' features says
+    without any blend and what LLFC adds to it, what is left inside a cell of the grid, for what the
+    intervals are, and how closely the two go together within groups.
+    """
     row = headline(found)
     what = f"between {phrase(BARRIER)} and {phrase(LLFC)}"
     if math.isnan(row["value"]):
@@ -27,10 +36,69 @@ def answer(trials: pd.DataFrame, found: pd.DataFrame) -> str:
     if math.isnan(row["within"]):
         return f"Spearman's ρ {what} is {row['value']:.2f} {over}; {row['note']}."
     text = (
-        f"Within a seed, Spearman's ρ {what} is {row['within']:.2f} ({interval(row)});"
-        f" it is {row['value']:.2f} {over}."
+        f"Within a seed, {_in_words(row)}Spearman's ρ {what} is {row['within']:.2f}"
+        f" ({interval(row)}); it is {row['value']:.2f} {over}."
     )
-    return f"{text}{within(found)}"
+    known = not math.isnan(row["low"])
+    scope = f" {SCOPE}" if known else ""
+    return f"{text}{beyond_baseline(trials)}{inside_cells(trials)}{scope}{within(found)}"
+
+
+def _in_words(row: "pd.Series[Any]") -> str:
+    """What the correlation says, for whoever does not know its name; nothing without interval."""
+    if row["low"] > 0:
+        return "pairs whose features move less linearly have the higher barriers: "
+    if row["high"] < 0:
+        return "pairs whose features move less linearly have the lower barriers: "
+    if math.isnan(row["low"]):
+        return ""
+    return "it is open whether pairs whose features move less linearly have the higher barriers: "
+
+
+def beyond_baseline(trials: pd.DataFrame) -> str:
+    """What the distance of the ends' own features says of the barrier, and what LLFC adds."""
+    if BASELINE not in trials:
+        return ""
+    found = comparisons(trials, LLFC, BARRIER, methods=["Spearman"])
+    rows = found[(found["predictor"] == BASELINE) & found["within"].notna()]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    text = (
+        " How far apart the features of the two networks are to begin with (the baseline), for"
+        f" which nothing is blended, orders the barriers with {_coefficient(row)}"
+    )
+    change, low, high = (row[f"difference{end}"] for end in ("", "_low", "_high"))
+    if math.isnan(change):
+        return f"{text}."
+    if math.isnan(low):
+        return f"{text}; the difference is {change:.3f} ({row['difference_note']})."
+    interval = f"{change:.3f} (paired by seed, {low:.3f} to {high:.3f})"
+    if low > 0:
+        return f"{text}; LLFC adds {interval}."
+    if high < 0:
+        return f"{text}; LLFC orders them less closely, by {interval}."
+    return f"{text}; whether LLFC adds to it is open, the difference is {interval}."
+
+
+def _coefficient(row: "pd.Series[Any]") -> str:
+    """A correlation within a seed with its interval, if it has one."""
+    ends = "" if math.isnan(row["low"]) else f" ({row['low']:.3f} to {row['high']:.3f})"
+    return f"{row['within']:.3f}{ends}"
+
+
+def inside_cells(trials: pd.DataFrame) -> str:
+    """At which rate the barrier rises with the LLFC error where nothing but the seed differs."""
+    row = within_cells(trials, LLFC, BARRIER).iloc[0]
+    between = "" if math.isnan(row["share"]) else f"{100 * (1 - row['share']):.0f} %"
+    if math.isnan(row["slope"]):
+        return ""
+    return (
+        " Within a cell of the grid, where nothing but the seed differs, the barrier rises with the"
+        f" LLFC error to the power {row['slope']:.2f} ({row['low']:.2f} to {row['high']:.2f}; mixed"
+        f" model of {row['trials']} trials in {row['cells']} cells without a barrier of 0);"
+        f" {between} of the covariance of the ranks is between cells."
+    )
 
 
 def within(found: pd.DataFrame) -> str:

@@ -64,11 +64,16 @@ DEFINITIONS: Mapping[str, str] = {
         " over seeds on Fisher's z scale. Trials of one seed share networks and are not"
         " independent; seeds are."
     ),
+    "within a cell": (
+        "A cell of the grid is one setting of everything but the seed: what differs inside it is"
+        " chance alone. A correlation over the grid may be all between cells."
+    ),
     "95 % interval": (
         "Student's t interval over the seeds' own correlations (Ibragimov & Müller 2010). In"
         " simulated sweeps whose trials share networks it holds the truth in 93 to 98 % of them,"
-        " from three seeds on. The correlation over all trials has none: no interval that was"
-        " tried holds it as often."
+        " from three seeds on. It is for new seeds of the same grid. For other families of networks"
+        " the families are the sample, and it holds far less often. The correlation over all trials"
+        " has none: no interval that was tried holds it as often."
     ),
 }
 

@@ -13,14 +13,15 @@ from analysis.agreement import agreements, roc, roc_area
 from analysis.associations import associations
 from analysis.columns import BARRIER, LLFC
 from analysis.correlations import METHODS, USUAL, correlations
-from analysis.explanation import explanations, mediation
+from analysis.explanation import explanations
 from analysis.frames import Runs
 from analysis.layer_correlations import layer_correlations
 from analysis.layer_prediction import layer_predictions
 from analysis.onset import INSTABILITY, STABLE, onsets
-from analysis.partial import GIVEN, partial_correlations
+from analysis.partial import partial_correlations
 from analysis.statistics.cells import within_cells
 from analysis.statistics.comparators import comparisons, given_each_other
+from analysis.statistics.transfer import transfers
 from analysis.summaries import with_summaries
 from llfc.names import lookup
 from llfc.results import TABLES
@@ -35,7 +36,7 @@ class Wishes:
         by: axes; a group for each value, or for each combination of values that a "," joins.
         barrier: a column of the trials; None for the frame's usual one.
         error: a column, the LLFC summary.
-        given: covariates of partial correlations.
+        given: covariates of partial correlations; None for those of GIVEN that were measured.
         hold_out: the axis whose values are held out.
         threshold: below which LMC holds.
         permutations: how many to draw for permutation tests; 0 for none.
@@ -45,7 +46,7 @@ class Wishes:
     by: tuple[str, ...] = ()
     barrier: str | None = None
     error: str = LLFC
-    given: tuple[str, ...] = GIVEN
+    given: tuple[str, ...] | None = None
     hold_out: str = "architecture"
     threshold: float = STABLE
     permutations: int = 0
@@ -98,8 +99,12 @@ def _partial(runs: Runs, wishes: Wishes) -> pd.DataFrame:
     return partial_correlations(trials, wishes.error, barrier, given=wishes.given)
 
 
-def _mediation(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    return mediation(with_summaries(runs), mediator=wishes.error, outcome=wishes.barrier or BARRIER)
+def _explanations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return explanations(with_summaries(runs), by=[_axes(name) for name in wishes.by])
+
+
+def _transfers(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return transfers(with_summaries(runs), wishes.error, wishes.barrier or BARRIER)
 
 
 def _layers(runs: Runs, wishes: Wishes) -> pd.DataFrame:
@@ -156,8 +161,8 @@ EXPORTS: Mapping[str, Export] = {
     "given-each-other": Export(_given_each_other, ("barrier", "error")),
     "cells": Export(_cells, ("barrier", "error")),
     "partial": Export(_partial, ("barrier", "error", "given")),
-    "explanations": Export(lambda runs, _: explanations(with_summaries(runs))),
-    "mediation": Export(_mediation, ("barrier", "error")),
+    "explanations": Export(_explanations, ("by",)),
+    "transfers": Export(_transfers, ("barrier", "error")),
     "layer-correlations": Export(_layer_correlations, ("by", "barrier")),
     "layer-predictions": Export(_layers, ("barrier", "hold_out")),
     "onsets": Export(_onsets, ("x", "barrier", "threshold")),

@@ -105,6 +105,17 @@ def name(axis: str) -> str:
     return axis.removeprefix("recipe.").replace("_", " ")
 
 
+def families(trials: pd.DataFrame) -> "pd.Series[str]":
+    """Each trial's family of networks in words: its architecture, and its norm if that varies."""
+    named = [axis for axis in FAMILY if axis in trials]
+    varying = [axis for axis in named if axis == FAMILY[0] or trials[axis].nunique() > 1]
+    words = {axis: [show(axis, value) for value in trials[axis]] for axis in varying}
+    norms = [f"{norm} norm" for norm in words.get("norm", [])]
+    parts = [*([words[FAMILY[0]]] if FAMILY[0] in words else []), *([norms] if norms else [])]
+    texts = [", ".join(each) for each in zip(*parts, strict=True)] or [""] * len(trials)
+    return pd.Series(texts, index=trials.index, dtype=object)
+
+
 def panels(trials: pd.DataFrame, axes: tuple[str, ...]) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each combination of values of `axes` that occurs, as a title and its rows."""
     if not axes:

@@ -6,7 +6,7 @@ import pandas as pd
 from analysis.columns import BARRIER
 from analysis.frames import Runs
 from analysis.grid import AXES
-from analysis.held_out import predict, ranks, share
+from analysis.held_out import predict, share
 from analysis.pairs import counted_once
 from analysis.summaries import at_depths
 
@@ -48,10 +48,10 @@ def layer_predictions(
         raise ValueError(
             f"{hold_out} must have at least 2 values to hold out, got {len(set(groups))}"
         )
-    target = ranks(trials, [barrier])[:, 0]
     rows = []
     for depth in depths:
-        predicted = predict(ranks(trials, [depth]), target, groups)
-        rows.append({"depth": depth, **share(target, predicted, seeds).columns("share")})
-    found = pd.DataFrame(rows).assign(held_out=len(set(groups)), trials=len(trials))
-    return found.sort_values("share", ascending=False, ignore_index=True)
+        found = predict(trials, [depth], barrier, groups)
+        of_variance = share(found["wanted"], found["predicted"], seeds)
+        rows.append({"depth": depth, **of_variance.columns("share")})
+    table = pd.DataFrame(rows).assign(held_out=len(set(groups)), trials=len(trials))
+    return table.sort_values("share", ascending=False, ignore_index=True)

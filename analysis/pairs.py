@@ -76,7 +76,8 @@ def _plainest_first(trials: pd.DataFrame) -> NDArray[np.integer]:
     """The rows' positions; those first in which most of what makes a trial of a pair is none."""
     names = _hashable(trials, trial_columns(trials)).astype(str).reset_index(drop=True)
     names.insert(0, "", -(names == "none").sum(axis=1))
-    return names.sort_values(list(names), kind="stable").index.to_numpy()
+    order: NDArray[np.integer] = names.sort_values([*names], kind="stable").index.to_numpy()
+    return order
 
 
 def uneven(trials: pd.DataFrame) -> int:

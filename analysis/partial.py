@@ -15,9 +15,11 @@ from scipy import stats
 from analysis.correlations import correlations, usable
 from analysis.over_seeds import Floats, constant, over_seeds
 from analysis.pairs import counted_once
+from analysis.summaries import WEIGHTS, with_weight_distance
 
-# What a pair's barrier and LLFC error may both owe to.
-GIVEN = ("architecture", "width", "endpoint_error", "weight_distance")
+# What a pair's barrier and LLFC error may both owe to. Weights by their angle, as their distance
+# grows with the size of the networks.
+GIVEN = ("architecture", "width", "endpoint_error", WEIGHTS)
 # Of ranks, so that any monotone dependence on a covariate is taken off, or of the values.
 METHODS = ("Spearman", "Pearson")
 # Trials that a seed must have beyond what the covariates use up.
@@ -29,7 +31,7 @@ def partial_correlations(
     x: str,
     y: str,
     *,
-    given: Sequence[str] = GIVEN,
+    given: Sequence[str] | None = None,
     methods: Sequence[str] = METHODS,
 ) -> pd.DataFrame:
     """The correlation of `x` with `y` given covariates, within a seed, beside that without them.
@@ -42,7 +44,8 @@ def partial_correlations(
         trials: a row a trial, as `with_summaries` gives them.
         x: a column.
         y: another.
-        given: the covariates. One that does not vary in a seed changes nothing there.
+        given: the covariates, by default those of GIVEN that were measured. One that does not vary
+            in a seed changes nothing there.
         methods: names in METHODS.
 
     Returns:
@@ -57,6 +60,8 @@ def partial_correlations(
         Kim, ppcor: An R Package for a Fast Calculation to Semi-partial Correlation Coefficients,
         Communications for Statistical Applications and Methods 22, 2015.
     """
+    trials = with_weight_distance(trials)
+    given = measured_covariates(trials) if given is None else given
     for name in given:
         if name not in trials or (trials[name].isna().all() and name != "spawn_epoch"):
             raise ValueError(f"covariate must be a column that was measured, got {name!r}")
@@ -69,6 +74,12 @@ def partial_correlations(
         about = {"x": x, "y": y, "given": ", ".join(given), "method": method, "raw": raw}
         rows.append(about | found.columns("within"))
     return pd.DataFrame(rows)
+
+
+def measured_covariates(trials: pd.DataFrame) -> list[str]:
+    """Those of GIVEN that some trial has."""
+    trials = with_weight_distance(trials)
+    return [name for name in GIVEN if name in trials and trials[name].notna().any()]
 
 
 def _partial(rows: pd.DataFrame, x: str, y: str, given: Sequence[str], method: str) -> float:

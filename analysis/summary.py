@@ -10,6 +10,7 @@ from analysis.frames import Runs
 from analysis.grid import name
 from analysis.provenance import nothing, warnings
 from analysis.sections.part import find
+from analysis.statistics.comparators import comparisons
 from analysis.tables import LAYERS, SPREAD
 
 # More layers than this, and other measures of correlation, are left to the page.
@@ -41,6 +42,11 @@ def summary_text(runs: Runs, x: str | None = None) -> str:
     blocks.append(
         _block(f"{heading(BARRIER)} with {label(LLFC)}", tables.correlation_table(shown), 2)
     )
+    compared = comparisons(findings.trials, LLFC, BARRIER, methods=ON_SCREEN[:1])
+    if len(compared) > 1:
+        beside = "beside what needs no blend, within a seed; differences are paired by seed"
+        table = tables.comparison_table(compared)
+        blocks.append(_block(f"{heading(BARRIER)} with {label(LLFC)}, {beside}", table, 1))
     return "\n\n".join([*blocks, *warnings(runs)])
 
 

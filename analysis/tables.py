@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate  # type: ignore[import-untyped]
 
-from analysis.columns import mean_sd, number
+from analysis.columns import label, mean_sd, number
 from analysis.grid import Layout, name, select, show, values
 
 TERMINAL = 100
@@ -94,6 +94,19 @@ def correlation_table(found: pd.DataFrame) -> pd.DataFrame:
     )
     told = ("left out", "repeats", "not in every seed")
     return frame.drop(columns=[name for name in told if not frame[name].any()])
+
+
+def comparison_table(found: pd.DataFrame) -> pd.DataFrame:
+    """The frame of `comparisons` over all trials as text, for people."""
+    return told(
+        {
+            "the barrier with": [label(name) for name in found["predictor"]],
+            "ρ (95 % interval)": estimates(found, "within"),
+            "LLFC less it": differences(found),
+            "trials": found["trials"],
+            "seeds": found["seeds"],
+        }
+    )
 
 
 def estimate(

@@ -1,16 +1,17 @@
-"""Shares of unseen variance, effects through a mediator, and the layer that predicts best."""
+"""Shares of unseen variance, held out by seed and by family, and the layer that predicts best."""
 
 import dataclasses
 
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
 from scipy import stats
-from statsmodels.stats.mediation import Mediation
+from sklearn.metrics import r2_score
 
-from analysis.explanation import QUESTIONS, explanations, mediation
-from analysis.held_out import predict, ranks, shares
+from analysis.columns import BARRIER, LLFC
+from analysis.explanation import QUESTIONS, explanations
+from analysis.grid import families
+from analysis.held_out import design, places, predict, shares
 from analysis.layer_prediction import layer_predictions
 from analysis.summaries import PLACES, with_summaries
 from tests.fabricated import grid, runs_of, trial
@@ -27,13 +28,39 @@ def normal(seed, seeds=5, count=40):
 
 
 def test_a_prediction_has_not_seen_what_it_predicts():
-    x, y = normal(0), normal(1)
-    groups = np.repeat(range(5), 40).tolist()
-    found = predict(x[:, None], y, groups)
-    for group in range(5):
-        out = np.array(groups) == group
-        slope, constant, *_ = stats.linregress(x[~out], y[~out])
-        assert found[out] == pytest.approx(constant + slope * x[out])
+    """By hand, with scipy: ranks and line from the fitted trials alone."""
+    trials = frame(x=np.exp(normal(0)), y=np.exp(normal(0) + normal(1)))
+    found = predict(trials, ["x"], "y", trials["seed"].tolist())
+    for seed in range(5):
+        out = (trials["seed"] == seed).to_numpy()
+        x, y = (trials[name].to_numpy() for name in "xy")
+        n = (~out).sum()
+        slope, constant, *_ = stats.linregress(*(stats.rankdata(v[~out]) / n for v in (x, y)))
+        place = [(stats.percentileofscore(x[~out], v, "mean") / 100 * n + 0.5) / n for v in x[out]]
+        assert found["predicted"].to_numpy()[out] == pytest.approx(
+            constant + slope * np.array(place)
+        )
+
+
+def test_what_is_held_out_moves_no_prediction():
+    trials = frame(x=normal(0), y=normal(0) + normal(1))
+    groups = trials["seed"].tolist()
+    other = trials.copy()
+    out = other["seed"] == 2
+    other.loc[out, "y"] = 100 + normal(5)[out]
+    other.loc[out & (other.index % 2 == 0), "x"] += 50
+    still = out & (other.index % 2 == 1)
+    one, two = (predict(each, ["x"], "y", groups)[still] for each in (trials, other))
+    assert one["predicted"].tolist() == two["predicted"].tolist()
+    assert one["predicted_value"].tolist() == two["predicted_value"].tolist()
+    assert (two["wanted"] > 1).all()
+
+
+def test_in_its_own_unit_a_prediction_has_the_values_of_the_fitted_trials():
+    trials = frame(x=normal(0), y=7 + 3 * normal(0))
+    found = predict(trials, ["x"], "y", trials["seed"].tolist())
+    assert found["wanted_value"].tolist() == trials["y"].tolist()
+    assert r2_score(found["wanted_value"], found["predicted_value"]) > 0.98
 
 
 def test_shares_are_one_for_the_truth_and_zero_for_the_mean():
@@ -45,13 +72,28 @@ def test_shares_are_one_for_the_truth_and_zero_for_the_mean():
 
 
 def test_words_have_a_column_a_value_but_one():
-    design = ranks(pd.DataFrame({"a": ["x", "y", "z", "x"], "b": [3.0, 1.0, 2.0, 4.0]}), ["a", "b"])
-    assert design.tolist() == [[0, 0, 0.75], [1, 0, 0.25], [0, 1, 0.5], [0, 0, 1.0]]
+    trials = pd.DataFrame({"a": ["x", "y", "z", "x"], "b": [3.0, 1.0, 2.0, 4.0]})
+    every = np.ones(4, dtype=bool)
+    found = design(trials, ["a", "b"], every)
+    assert found.tolist() == [[0, 0, 0.75], [1, 0, 0.25], [0, 1, 0.5], [0, 0, 1.0]]
+    lines = design(trials, ["a:b"], every)
+    assert lines.tolist() == [
+        [0.75, 0, 0, 0, 0], [0.25, 1, 0, 0.25, 0], [0.5, 0, 1, 0, 0.5], [1.0, 0, 0, 0, 0],
+    ]  # fmt: skip
+
+
+def test_places_are_ranks_of_the_fitted():
+    x = np.array([3.0, 1.0, 1.0, 2.0, 5.0, 0.0, 1.5])
+    fitted = np.array([True] * 4 + [False] * 3)
+    found = places(pd.Series(x), fitted)
+    assert found[:4] == pytest.approx(stats.rankdata(x[:4]) / 4)
+    assert found[4:] == pytest.approx([4.5 / 4, 0.5 / 4, 2.5 / 4])
 
 
 def test_one_group_cannot_be_held_out():
+    trials = pd.DataFrame({"x": [1.0, 2.0, 3.0], "y": [1.0, 2.0, 3.0]})
     with pytest.raises(ValueError, match=r"^groups to hold out must be at least 2, got 1$"):
-        predict(np.zeros((3, 1)), np.zeros(3), [0, 0, 0])
+        predict(trials, ["x"], "y", [0, 0, 0])
 
 
 def test_what_adds_nothing_gains_nothing_and_what_adds_gains():
@@ -71,46 +113,47 @@ def test_every_question_of_the_study_has_a_row():
     found = explanations(trials)
     assert set(found["question"]) == set(QUESTIONS)
     assert set(found["trials"]) == {18}
-    left = explanations(trials.drop(columns="weight_distance"))["question"]
+    left = explanations(trials.drop(columns=["weight_cos", "weight_cos_distance"]))["question"]
     assert set(QUESTIONS) - set(left) == {
-        "LLFC error, beyond weight distance", "weight distance, beyond LLFC error",
+        "LLFC error, beyond family × weight cosine", "weight cosine, beyond LLFC error",
     }  # fmt: skip
 
 
-def test_a_full_mediator_leaves_no_direct_effect():
-    x = normal(0)
-    m = x + 0.5 * normal(1)
-    trials = frame(x=x, m=m, y=m + 0.5 * normal(2))
-    found = mediation(trials, cause="x", mediator="m", outcome="y", given=[]).set_index("effect")
-    assert found.loc["indirect", "low"] > 0.4
-    assert abs(found.loc["direct", "value"]) < 0.1
-    assert found.loc["total", "value"] == pytest.approx(
-        found.loc["direct", "value"] + found.loc["indirect", "value"]
+def test_a_network_of_another_size_is_no_gain_over_its_weights():
+    """A barrier that the angle decides, family by family; the distance is its size besides."""
+    rng = np.random.default_rng(0)
+    trials = frame(seeds=4, count=60)
+    family = np.tile(np.repeat([0, 1, 2], 20), 4)
+    angle = rng.uniform(size=len(trials))
+    trials = trials.assign(
+        architecture=np.array(["mlp", "vgg11", "resnet20"])[family],
+        norm="none",
+        weight_cos=1 - angle,
+        weight_distance=angle * 10.0 ** rng.integers(0, 4, len(trials)),
+        **{BARRIER: angle * 10.0**family, LLFC: angle * 10.0**family},
     )
+    straw = {"straw": (BARRIER, ["weight_distance"], [LLFC])}
+    assert explanations(trials, straw)["gain"].item() > 0.4
+    found = explanations(trials).set_index("question")
+    assert found.loc["LLFC error, beyond family × weight cosine", "gain"] < 0.15
 
 
-def test_effects_are_those_of_statsmodels():
-    """On one seed's ranks; statsmodels draws its estimates, so to what draws leave open."""
-    x = normal(0, 1, 60)
-    m = x + normal(1, 1, 60)
-    y = x + m + normal(2, 1, 60)
-    one = pd.DataFrame({"x": x, "m": m, "y": y})
-    scaled = one.rank().apply(stats.zscore)
-    outcome = sm.OLS.from_formula("y ~ x + m", scaled)
-    mediator = sm.OLS.from_formula("m ~ x", scaled)
-    np.random.seed(0)
-    theirs = Mediation(outcome, mediator, "x", "m").fit(n_rep=400, method="parametric")
-    ours = mediation(one.assign(seed=0), cause="x", mediator="m", outcome="y", given=[])
-    values = ours.set_index("effect")["value"]
-    indirect, direct = theirs.ACME_avg, theirs.ADE_avg
-    assert values["indirect"] == pytest.approx(indirect.mean(), abs=4 * indirect.std() / 20)
-    assert values["direct"] == pytest.approx(direct.mean(), abs=4 * direct.std() / 20)
-    assert ours["note"].eq("no interval: 1 seed, at least 3 are needed").all()
+def test_in_one_family_a_question_is_about_that_family():
+    axes = {"architecture": FAMILIES, "width": [0.5, 1.0, 2.0], "seed": [0, 1, 2]}
+    trials = with_summaries(runs_of(grid(**axes, matching=["none", "weights"]), "architecture"))
+    found = explanations(trials, by=["architecture"])
+    assert len(found) == 4 * len(QUESTIONS)
+    alone = explanations(trials[trials["architecture"] == "vgg11"])
+    part = found[found["group"] == "architecture vgg11"]
+    assert part["gain"].tolist() == pytest.approx(alone["gain"].tolist())
 
 
-def test_a_missing_column_is_one_line():
-    with pytest.raises(ValueError, match=r"^trials must have a column 'x', got none$"):
-        mediation(frame(), cause="x")
+def test_families_are_architectures_with_their_norms():
+    two = pd.DataFrame({"architecture": ["mlp", "vgg11"], "norm": ["none", "none"]})
+    assert families(two).tolist() == ["mlp", "vgg11"]
+    norms = pd.DataFrame({"architecture": ["mlp", "resnet20"], "norm": ["none", "layer"]})
+    assert families(norms).tolist() == ["mlp, none norm", "resnet20, layer norm"]
+    assert families(pd.DataFrame({"x": [1, 2]})).nunique() == 1
 
 
 def planted(depth_index):

@@ -3,9 +3,10 @@
 import pandas as pd
 
 from analysis.agreement import roc_area
+from analysis.answer import SCOPE
 from analysis.columns import BARRIER, LLFC, label, phrase
 from analysis.onset import INSTABILITY
-from analysis.sections.part import SCOPE, SEEDS, Findings, Part, Table, basis, groups
+from analysis.sections.part import SEEDS, Findings, Part, Table, basis, groups
 from analysis.statistics.cells import PLACES, within_cells
 from analysis.statistics.comparators import comparisons, given_each_other
 from analysis.statistics_figures import forest_figure

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 
 from analysis.agreement import LLFC_THRESHOLDS, agreements, roc, roc_area
+from analysis.answer import SCOPE
 from analysis.columns import LLFC, label, phrase
 from analysis.grid import name
 from analysis.onset import INSTABILITY, NOISE, STABLE, lines_along, onsets
@@ -111,7 +112,7 @@ def agreement(findings: Findings) -> Part | None:
             " these very trials, so that it flatters; right, every threshold. The area under it is"
             " how often, of two trials of a seed of which one is connected, that one has the"
             f" smaller LLFC error; 0.5 is chance. Its interval is over {area['seeds']} seeds"
-            f" (Student's t). {basis(trials)}"
+            f" (Student's t). {SCOPE} {basis(trials)}"
         ),
         tables=[
             Table(
@@ -146,6 +147,7 @@ INTERVAL = (
     "A seed's onset is known no closer than between the last value of the grid at which the pair is"
     " not connected and the first from which on it is; the interval runs from the lower end of the"
     " 95 % interval over seeds (Student's t) of the former to the upper end of that of the latter."
+    f" {SCOPE}"
 )
 NOISE_KNOWN = (
     "A pair whose barrier is within 1.96 standard errors of the threshold, as the test set is a"

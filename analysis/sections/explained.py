@@ -1,40 +1,34 @@
-"""Do barrier and LLFC error go together beyond what both owe to something else?"""
+"""Do barrier and LLFC error go together beyond what both owe to something else, and elsewhere?"""
 
 import math
 from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.columns import BARRIER, LLFC, phrase
-from analysis.explanation import explanations, mediation
-from analysis.partial import GIVEN, partial_correlations
+from analysis.answer import SCOPE
+from analysis.columns import BARRIER, LLFC, heading, label, phrase
+from analysis.explanation import explanations
+from analysis.grid import FAMILY, families
+from analysis.partial import measured_covariates, partial_correlations
 from analysis.sections.part import SEEDS, Findings, Part, Table, basis
+from analysis.statistics.comparators import BASELINE
+from analysis.statistics.transfer import LEAST_FAMILIES, transfers
 from analysis.statistics_figures import forest_figure
 from analysis.tables import estimate, estimates, told
 
-CAUSAL = (
-    "A split into direct and indirect is causal only if nothing else moves both LLFC error and"
-    " barrier, which a grid of trials cannot show: read it as a description."
-)
-NAMES = {
-    "total": "weight distance on barrier",
-    "indirect": "… through LLFC error",
-    "direct": "… past LLFC error",
-}
-
 
 def explanation(findings: Findings) -> Part | None:
-    """Partial correlation, mediation of the weight distance, and what unseen seeds tell."""
+    """Partial correlation, and what unseen seeds tell, over all trials and in each family."""
     trials = findings.trials
-    given = [name for name in GIVEN if name in trials and trials[name].notna().any()]
+    given = measured_covariates(trials)
     partial = partial_correlations(trials, LLFC, BARRIER, given=given)
-    through, more = _mediation(trials), explanations(trials)
-    rows = pd.concat([_partial_rows(partial), _mediation_rows(through), _gain_rows(more)])
+    by = [tuple(a for a in FAMILY if a in trials)] if families(trials).nunique() > 1 else []
+    more = explanations(trials, by=by)
+    whole = more[more["group"] == "all"] if len(more) else more
+    rows = pd.concat([_partial_rows(partial), _gain_rows(whole)])
     if rows["value"].isna().all():
         return None
     tables = [_partial_table(partial, given)]
-    if len(through):
-        tables.append(_mediation_table(through))
     if len(more):
         tables.append(_gain_table(more))
     return Part(
@@ -43,10 +37,63 @@ def explanation(findings: Findings) -> Part | None:
         figure=forest_figure(rows, "no unit; what each is, is in the tables"),
         caption=(
             f"First, Spearman's ρ of {phrase(BARRIER)} with {phrase(LLFC)} within a seed, without"
-            " and with covariates held fixed; then the effect of the weight distance, split; then"
-            f" the gain in the share of variance predicted. {CAUSAL} {SEEDS} {basis(trials)}"
+            " and with covariates held fixed; then the gain in the share of variance predicted, in"
+            " seeds that the fit has not seen, of what is named first beyond what is named last."
+            f" {SEEDS} {basis(trials)}"
         ),
         tables=tables,
+    )
+
+
+def transfer(findings: Findings) -> Part | None:
+    """How well each family's barriers are predicted by a line that the other families gave."""
+    trials = findings.trials
+    if families(trials).nunique() < LEAST_FAMILIES:
+        return None
+    found = transfers(trials)
+    if found["share"].isna().all():
+        return None
+    drawn = found[found["predictor"].isin([LLFC, BASELINE])]
+    rows = drawn.assign(
+        panel="share of the variance, in ranks",
+        series=[label(name) for name in drawn["predictor"]],
+        label=drawn["held_out"],
+        value=drawn["share"],
+    )
+    in_nats = found.rename(columns={"low": "l", "high": "h"}).rename(
+        columns={"value_low": "low", "value_high": "high"}
+    )
+    shown = {
+        "held out": found["held_out"],
+        "predicted from": [label(name) for name in found["predictor"]],
+        "share, in ranks": estimates(found, "share"),
+        "share, in its unit": estimates(in_nats, "share_value"),
+        "trials": found["trials"],
+        "note": found["note"],
+    }
+    return Part(
+        key="transfer",
+        title="Held out, family by family",
+        figure=forest_figure(rows, "share of the variance predicted", series="predicted from"),
+        caption=(
+            f"{heading(BARRIER)} of one family of networks, predicted by a line that was fitted to"
+            " the other families, in their ranks: 1 is perfect, 0 no better than the family's own"
+            " mean, negative worse. An architecture with several norms is held out whole and, below"
+            " it, norm by norm. Here the families are the sample, and they are few: 95 % intervals"
+            " are for new seeds of the family held out, and say nothing of a further family."
+            f" {basis(trials)}"
+        ),
+        tables=[
+            Table(
+                key="transfer",
+                frame=told(shown),
+                caption=(
+                    "Share of the variance predicted, of the barrier's ranks and of the barrier"
+                    " itself: an order may carry over where the sizes do not."
+                ),
+                numbers=found,
+            )
+        ],
     )
 
 
@@ -61,47 +108,29 @@ def _partial_table(partial: pd.DataFrame, given: Sequence[str]) -> Table:
     }
     caption = (
         "Correlation of barrier and LLFC error within a seed, without covariates and with"
-        f" {', '.join(_spaced(name) for name in given)} held fixed."
+        f" {', '.join(_spaced(name) for name in given)} held fixed. {SCOPE}"
     )
     return Table(key="partial", frame=told(shown), caption=caption, numbers=partial)
 
 
-def _mediation_table(through: pd.DataFrame) -> Table:
-    shown = {
-        "effect": [NAMES[effect] for effect in through["effect"]],
-        "value": estimates(through, "value"),
-        "p": [estimate(p) for p in through["p"]],
-        "seeds": through["seeds"],
-        "note": through["note"],
-    }
-    caption = (
-        "Standardised effect, in ranks, of the distance between the weights on the"
-        f" barrier, architecture and width held fixed. {CAUSAL}"
-    )
-    return Table(key="mediation", frame=told(shown), caption=caption, numbers=through)
-
-
 def _gain_table(more: pd.DataFrame) -> Table:
     shown = {
+        "group": more["group"] if more["group"].nunique() > 1 else "",
         "question": more["question"],
         "without": [estimate(value) for value in more["share_base"]],
         "with": [estimate(value) for value in more["share_both"]],
         "gain": estimates(more, "gain"),
+        "trials": more["trials"],
         "seeds": more["seeds"],
         "note": more["note"],
     }
     caption = (
-        "Share of the variance of a held-out seed that is predicted without and with"
-        " what the question is about, and the gain. Negative is worse than the mean."
+        "Share of the variance of a held-out seed, in ranks, that is predicted without and with"
+        " what the question is about, and the gain. Negative is worse than the mean. Weights are"
+        " compared by their angle, with a line of its own for each family, as their distance grows"
+        f" with the size of the networks. {SCOPE}"
     )
     return Table(key="explanations", frame=told(shown), caption=caption, numbers=more)
-
-
-def _mediation(trials: pd.DataFrame) -> pd.DataFrame:
-    """The frame of `mediation`; empty if the weight distance was not measured."""
-    if "weight_distance" not in trials or trials["weight_distance"].isna().all():
-        return pd.DataFrame()
-    return mediation(trials)
 
 
 def _partial_rows(partial: pd.DataFrame) -> pd.DataFrame:
@@ -114,13 +143,6 @@ def _partial_rows(partial: pd.DataFrame) -> pd.DataFrame:
             {"label": "covariates fixed", **_ends(row, "within")},
         ],
     )
-
-
-def _mediation_rows(through: pd.DataFrame) -> pd.DataFrame:
-    found = [
-        {"label": NAMES[row["effect"]], **_ends(row, "value")} for _, row in through.iterrows()
-    ]
-    return _panel("mediation", found)
 
 
 def _gain_rows(more: pd.DataFrame) -> pd.DataFrame:
@@ -138,4 +160,4 @@ def _ends(row: "pd.Series[float]", value: str) -> dict[str, object]:
 
 
 def _spaced(column: str) -> str:
-    return column.replace("_", " ")
+    return label(column) if label(column) != column else column.replace("_", " ")

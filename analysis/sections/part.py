@@ -7,7 +7,7 @@ from functools import cached_property
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.answer import counts
+from analysis.answer import SCOPE, counts
 from analysis.columns import BARRIER, LLFC
 from analysis.correlations import correlations
 from analysis.frames import Runs
@@ -15,11 +15,7 @@ from analysis.grid import Layout, layout, values
 from analysis.summaries import with_summaries
 
 # What an interval of the page is, for its caption.
-SEEDS = (
-    "Intervals hold 95 %, over seeds (Student's t between the seeds' own estimates): for new seeds"
-    " of this grid, not for other families of networks."
-)
-SCOPE = "It is for new seeds of this grid, not for other families of networks."
+SEEDS = f"Intervals hold 95 %, over seeds (Student's t between the seeds' own estimates). {SCOPE}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,6 +15,7 @@ SECTIONS: Sequence[Section] = (
     together.depths,
     together.prediction,
     explained.explanation,
+    explained.transfer,
     connected.onset,
     connected.agreement,
     measured.conditions,

@@ -47,7 +47,10 @@ def scatter(findings: Findings) -> Part:
             Table(
                 key="correlations",
                 frame=tables.correlation_table(findings.found),
-                caption="Correlation, over all trials and within groups, with 95 % intervals.",
+                caption=(
+                    "Correlation, over all trials and within groups, with 95 % intervals over"
+                    f" seeds. {answer.SCOPE}"
+                ),
                 numbers=findings.found,
             )
         ],

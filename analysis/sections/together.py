@@ -2,11 +2,12 @@
 
 import pandas as pd
 
+from analysis.answer import SCOPE
 from analysis.associations import associations
 from analysis.columns import BARRIER, heading, label, phrase
 from analysis.layer_correlations import layer_correlations
 from analysis.layer_prediction import layer_predictions
-from analysis.sections.part import SCOPE, SEEDS, Findings, Part, Table, basis, groups
+from analysis.sections.part import SEEDS, Findings, Part, Table, basis, groups
 from analysis.statistics_figures import forest_figure, heat_figure
 from analysis.tables import differences, estimates
 from llfc.results import BARRIERS

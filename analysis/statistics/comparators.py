@@ -80,9 +80,10 @@ def comparisons(
     return pd.DataFrame(
         [
             {"group": group, "method": method, "predictor": name}
-            | _beside(rows, name, x, y, method)
+            | _beside(used, name, x, y, method)
             for group, rows in grouped(trials, by)
             for method in methods
+            for used in [counted_once(usable(rows, x, y, method), x, y)]
             for name in names
         ]
     )
@@ -112,13 +113,14 @@ def given_each_other(
 
 def _beside(trials: pd.DataFrame, name: str, x: str, y: str, method: str) -> dict[str, Any]:
     """One row of `comparisons`, over the trials that have all three: x, y, the predictor `name`."""
-    used = counted_once(usable(usable(trials, x, y, method), name, y, method), x, y)
+    used = usable(trials, name, y, method)
     found = {
         "value": correlation(used[[name, y]].to_numpy(dtype=float), method),
         **within_seeds(used, name, y, method).columns("within"),
     }
     own, other = (own_correlations(used, column, y, method) for column in (x, name))
-    return found | difference(own, other, x == name) | _counts(used)
+    counts = {"trials": len(used), "pairs": count_pairs(used)}
+    return found | difference(own, other, x == name) | counts
 
 
 def difference(own: Floats, other: Floats, same: bool = False) -> dict[str, Any]:
@@ -127,7 +129,3 @@ def difference(own: Floats, other: Floats, same: bool = False) -> dict[str, Any]
     del found["seeds"]
     found["note"] = "" if same else found["note"]
     return {name if name == "difference" else f"difference_{name}": v for name, v in found.items()}
-
-
-def _counts(used: pd.DataFrame) -> dict[str, int]:
-    return {"trials": len(used), "pairs": count_pairs(used)}

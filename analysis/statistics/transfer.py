@@ -1,0 +1,84 @@
+"""Does what one family of networks says of barrier and LLFC error hold for another?
+
+Intervals over seeds are for new seeds of the same grid. Of other families they say nothing: there
+the families are the sample, and there are few. So each is held out in turn, and predicted from the
+others alone - in ranks, which asks for the order only, and in the barrier's own unit.
+"""
+
+import numpy as np
+import pandas as pd
+
+from analysis.columns import BARRIER, LLFC
+from analysis.grid import families
+from analysis.held_out import predict, shares
+from analysis.over_seeds import Estimate, Floats, over_seeds
+from analysis.pairs import counted_once
+from analysis.statistics.comparators import comparators
+from analysis.summaries import with_weight_distance
+
+LEAST_FAMILIES = 2
+
+
+def transfers(trials: pd.DataFrame, x: str = LLFC, y: str = BARRIER) -> pd.DataFrame:
+    """How well `y` is predicted in a family of networks by a line fitted to the other families.
+
+    Args:
+        trials: a row a trial.
+        x: an LLFC summary; its comparators predict beside it.
+        y: a barrier.
+
+    Returns:
+        A row a (held_out, predictor): each architecture, and where one has several norms each of
+        these alone. `share`, of the variance of y's ranks among the fitted trials, and
+        `share_value`, of the variance of y itself, the prediction being the value that the fitted
+        trials have at the predicted rank; averaged over seeds, with the 95 % intervals over `seeds`
+        `low`, `high` and `value_low`, `value_high`; `note`; `trials`, those held out.
+
+    Raises:
+        ValueError: if there are fewer than two families.
+    """
+    trials = with_weight_distance(trials)
+    names = (x, *(name for name in comparators(trials, x) if name != x))
+    numbers = trials[[y, *names]].to_numpy(dtype=float)
+    used = counted_once(trials[np.isfinite(numbers).all(axis=1)], x, y)
+    rows = [
+        {"held_out": held_out, "predictor": name, **_transfer(used, out, name, y)}
+        for held_out, out in _families(used).items()
+        for name in names
+    ]
+    if not rows:
+        raise ValueError(
+            f"families of networks to hold out must be at least {LEAST_FAMILIES}, got"
+            f" {families(used).nunique()}"
+        )
+    return pd.DataFrame(rows)
+
+
+def _families(trials: pd.DataFrame) -> dict[str, "pd.Series[bool]"]:
+    """What is held out in turn: the trials of each architecture, and of each of its norms."""
+    found: dict[str, pd.Series[bool]] = {}
+    for names in (trials.get("architecture", families(trials)), families(trials)):
+        for name in sorted(set(names)):
+            out = names == name
+            if not out.all() and not any(out.equals(other) for other in found.values()):
+                found[str(name)] = out
+    return found
+
+
+def _transfer(trials: pd.DataFrame, out: "pd.Series[bool]", x: str, y: str) -> dict[str, object]:
+    """A row of `transfers`, but for its names."""
+    found = predict(trials, [x], y, out.tolist())[out.to_numpy()]
+    seeds = trials["seed"][out].tolist()
+    ranks = _over_seeds(shares(found["wanted"], found["predicted"], seeds))
+    values = _over_seeds(shares(found["wanted_value"], found["predicted_value"], seeds))
+    return {
+        **ranks.columns("share"),
+        "share_value": values.value,
+        "value_low": values.low,
+        "value_high": values.high,
+        "trials": len(found),
+    }
+
+
+def _over_seeds(found: Floats) -> Estimate:
+    return over_seeds(found, possible=(-np.inf, 1))
