@@ -42,6 +42,8 @@ TABLES: Mapping[str, Sequence[str]] = {
     # Of the pairs "matched", "shuffled" and "unmatched"; see conditions.
     "additivity": ("layer", "pair", "dist", "cos", "coef", "signs"),
     "commutativity": ("layer", "pair", "dist_com", "dist_w", "dist_h"),
+    "raw_commutativity": ("layer", "pair", "dist_com", "dist_w", "dist_h"),
+    "norms": ("layer", "pair", "dist", "cos", "coef"),
     # Between A, B and the blend nearest to alpha = 1/2; see similarity.
     "similarity": ("layer", "variance_ratio", "cka_ab", "cka_a", "cka_b"),
     # `into` a or b: whose layers after the probe run; see stitching.

@@ -7,10 +7,13 @@ import copy
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from tests.small import blended, loss_and_error
 
 LINEAR = (nn.Linear, nn.Conv2d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+NORMS = (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d, nn.RMSNorm)
 
 
 def networks(a, b, alpha, train, size):
@@ -88,12 +91,17 @@ def additivity(a, b, images_a, images_b):
     return found
 
 
-def commutativity(a, b, images_a, images_b):
-    """The columns of each linear layer, by its name."""
-    (inputs_a, *_), (inputs_b, *_) = calls(a, images_a), calls(b, images_b)
+def commutativity(a, b, images_a, images_b, *, fold=True):
+    """The columns of each linear layer, by its name; with the batch norm after it, or without."""
+    (inputs_a, outputs_a, _), (inputs_b, *_) = calls(a, images_a), calls(b, images_b)
+    after = followers(a, inputs_a, outputs_a)
     found = {}
     for name in (name for name, module in a.named_modules() if isinstance(module, LINEAR)):
         w_a, w_b = (copy.deepcopy(model.get_submodule(name)) for model in (a, b))
+        if fold and name in after:
+            w_a, w_b = (
+                fused(w, model.get_submodule(after[name])) for w, model in ((w_a, a), (w_b, b))
+            )
         w_a.bias = w_b.bias = None
         h_a, h_b = inputs_a[name], inputs_b[name]
         with torch.no_grad():
@@ -102,6 +110,49 @@ def commutativity(a, b, images_a, images_b):
             "dist_com": com,
             "dist_w": distance(w_a.weight, w_b.weight),
             "dist_h": distance(h_a, h_b),
+        }
+    return found
+
+
+def raw_commutativity(a, b, images_a, images_b):
+    """The columns of each linear layer that a batch norm follows, by its name, without it."""
+    inputs, outputs, _ = calls(a, images_a)
+    raw = commutativity(a, b, images_a, images_b, fold=False)
+    return {name: raw[name] for name in raw if name in followers(a, inputs, outputs)}
+
+
+def followers(model, inputs, outputs):
+    """The batch norm that reads what a linear layer gives, by the layer's name."""
+    return {
+        layer: norm
+        for layer, module in model.named_modules()
+        if isinstance(module, LINEAR)
+        for norm, other in model.named_modules()
+        if isinstance(other, BATCH_NORMS) and same(inputs[norm], outputs[layer])
+    }
+
+
+def same(x, y):
+    return x.shape == y.shape and torch.equal(x, y)
+
+
+def fused(layer, norm):
+    fuse = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
+    return fuse(layer.eval(), norm.eval())
+
+
+def norms(a, b, between, images_a, images_b):
+    """The columns of each norm, by its name; `between` is the network half way."""
+    (inputs_a, out_a, _), (inputs_b, out_b, _) = calls(a, images_a), calls(b, images_b)
+    found = {}
+    for name in (name for name, module in a.named_modules() if isinstance(module, NORMS)):
+        with torch.no_grad():
+            v = between.get_submodule(name)((inputs_a[name] + inputs_b[name]) / 2).flatten(1)
+        u = (out_a[name] + out_b[name]).flatten(1) / 2
+        found[name] = {
+            "dist": distance(u, v),
+            "cos": float(torch.cosine_similarity(u, v).mean()),
+            "coef": float(((u * v).sum(1) / u.square().sum(1)).mean()),
         }
     return found
 

@@ -39,11 +39,20 @@ SUMMARIES = {
     *("weight_distance", "weight_distance_before", "weight_cos", "weight_cos_before"),
     *(f"additivity_{kind}" for kind in ("dist_mean", "dist_max", "cos_mean", "coef_mean")),
     *("additivity_signs_mean", "additivity_ratio_shuffled"),
-    *(f"commutativity_{kind}_mean" for kind in ("dist_com", "dist_w", "dist_h")),
-    *("commutativity_dist_com_max", "commutativity_ratio_shuffled"),
+    *(
+        f"{raw}commutativity_{kind}"
+        for raw in ("", "raw_")
+        for kind in (
+            *("dist_com_mean", "dist_com_max", "dist_w_mean", "dist_h_mean"),
+            "ratio_shuffled",
+        )
+    ),
+    *(f"norms_{kind}" for kind in ("dist_mean", "dist_max", "cos_mean", "coef_mean")),
+    "norms_ratio_shuffled",
 }
 # Where units were permuted, against B as it was.
-UNMATCHED = {"additivity_ratio_unmatched", "commutativity_ratio_unmatched"}
+CONDITIONS = ("additivity", "commutativity", "raw_commutativity", "norms")
+UNMATCHED = {f"{table}_ratio_unmatched" for table in CONDITIONS}
 
 
 def connected(make=mlp, shape=(6,), a=0, b=1, **options):

@@ -126,12 +126,23 @@ def test_every_number_of_a_trained_pair(architecture, tmp_path, monkeypatch):
     (of_unmatched,) = in_memory.networks(unmatched, unmatched, [0], train, BATCH)
     first, last = models[0], models[-1]
     pairs = (last, images, images), (last, firsts, seconds), (of_unmatched, images, images)
-    for table in ("additivity", "commutativity"):
+    for table in ("additivity", "commutativity", "raw_commutativity"):
         rows = []
         for other, *inputs in pairs:
             by_layer = getattr(in_memory, table)(first, other, *inputs)
             rows += [list(row.values()) for row in by_layer.values()]
-        add_table(gaps, found, table, rows)
+        assert (not rows) == (table not in found.tables)
+        if rows:
+            add_table(gaps, found, table, rows)
+    if architecture == "resnet20":
+        half = in_memory.networks(a, unmatched, [0, 0.5, 1], train, BATCH)[1]
+        halves = (models[len(alpha) // 2],) * 2 + (half,)
+        rows = [
+            list(row.values())
+            for (other, *inputs), between in zip(pairs, halves, strict=True)
+            for row in in_memory.norms(first, other, between, *inputs).values()
+        ]
+        add_table(gaps, found, "norms", rows)
     stitched = [in_memory.stitching(*ends, *data["test"], names) for ends in ((a, b), (b, a))]
     add_table(gaps, found, "stitching", [*stitched[0], *stitched[1]])
     blend = models[len(alpha) // 2]

@@ -44,7 +44,8 @@ class Shuffled:
         """The pairs, in batches of at most `size`; none where there is a single image."""
         if self.images is None or len(self.images) < 2:
             return
-        yield from zip(self.images.split(size), self.images.roll(-1, 0).split(size), strict=True)
+        sides = (torch.split(side, size) for side in (self.images, self.images.roll(-1, 0)))
+        yield from zip(*sides, strict=True)
 
     def _keys(self, images: Tensor) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
         rounded = images.bfloat16() if images.is_floating_point() else images

@@ -1,7 +1,8 @@
-"""Why features are linear on the line: additive activation functions, and layers that commute.
+"""Why features are linear on the line: additive activations, layers and norms that commute.
 
-`measure` pairs up what `operations` hears in each network, image by image as `imageaxis` finds
-them; `additivity` and `commutativity` are summed in parts of a batch, as `sums` cuts them.
+`measure` pairs up what `operations` captures in each network, image by image as `imageaxis` finds
+them, and `totals` has the sums: `additivity` and `commutativity`, in parts of a batch, as `sums`
+cuts them, and `norms`, which are also folded into the layers before.
 """
 
 from llfc.connectivity.measures.conditions.measure import conditions

@@ -1,21 +1,26 @@
 """Weak additivity: how close an activation function is to linear between two networks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from llfc.connectivity.layerwise import cosine
-from llfc.connectivity.measures.conditions.sums import Four, Sums, distance, parts, wide
+from llfc.connectivity.measures.conditions.sums import (
+    Four,
+    Sums,
+    as_they_lie,
+    distance,
+    parts,
+    wide,
+)
+from llfc.imageaxis import ImageAxis
 
 
 @dataclass(frozen=True)
-class Additivity(Sums):
-    r"""What is summed of an activation function on pre-activations :math:`h_A, h_B`.
-
-    With :math:`u = (\sigma(h_A) + \sigma(h_B)) / 2` and :math:`v = \sigma((h_A + h_B) / 2)`; for a
-    ReLU, the halves make no difference to what follows.
+class Linearity(Sums):
+    """What is summed of u, the mean of what a function gives, and v, what it gives of the mean.
 
     Attributes:
         images: their number.
@@ -24,8 +29,6 @@ class Additivity(Sums):
         gap: ||u - v||², over all images.
         u: ||u||².
         v: ||v||².
-        numbers: how many numbers h_A has.
-        differ: how many of these are positive where those of h_B are not, or the other way round.
     """
 
     images: float
@@ -34,17 +37,30 @@ class Additivity(Sums):
     gap: float
     u: float
     v: float
+
+    def values(self) -> tuple[float, ...]:
+        """Distance, mean cosine and mean coefficient."""
+        return distance(self.gap, self.u, self.v), self.cos / self.images, self.coef / self.images
+
+
+@dataclass(frozen=True)
+class Additivity(Linearity):
+    r"""What is summed of an activation function on pre-activations :math:`h_A, h_B`.
+
+    With :math:`u = (\sigma(h_A) + \sigma(h_B)) / 2` and :math:`v = \sigma((h_A + h_B) / 2)`; for a
+    ReLU, the halves make no difference to what follows.
+
+    Attributes:
+        numbers: how many numbers h_A has.
+        differ: how many of these are positive where those of h_B are not, or the other way round.
+    """
+
     numbers: float
     differ: float
 
-    def values(self) -> tuple[float, float, float, float]:
+    def values(self) -> tuple[float, ...]:
         """Distance, mean cosine, mean coefficient and share of equal signs."""
-        return (
-            distance(self.gap, self.u, self.v),
-            self.cos / self.images,
-            self.coef / self.images,
-            1 - self.differ / self.numbers,
-        )
+        return *super().values(), 1 - self.differ / self.numbers
 
 
 def additivity(features: Four, apply: Callable[[Tensor], Tensor]) -> Additivity:
@@ -62,15 +78,41 @@ def additivity(features: Four, apply: Callable[[Tensor], Tensor]) -> Additivity:
         v = apply(torch.lerp(h_a, h_b, 0.5))
         both = wide(f_a) + wide(f_b)  # 2 u
         gap = torch.sub(v, both, alpha=0.5)
-        found.append(torch.stack([torch.linalg.vector_norm(x, dim=1) for x in (both, v, gap)]))
+        found.append(_norms(both, v, gap))
         # As numbers, since comparisons that give truth values are four times slower.
         of_a = torch.gt(h_a, 0, out=gap)
         differ += float(of_a.ne_(torch.gt(h_b, 0, out=both)).sum())
-    uu, vv, gaps = torch.cat(found, 1).double().square()
+    of_images = _of_images(torch.cat(found, 1))
+    return Additivity(*(*of_images, features[0].numel(), differ))
+
+
+def sums_of(v: Tensor, both: Tensor) -> Linearity:
+    """The sums of a batch, from v and 2 u, a row an image, [N, D]."""
+    gap = torch.sub(v, both, alpha=0.5)
+    return Linearity(*_of_images(_norms(both, v, gap)))
+
+
+def rows_of(features: Sequence[Tensor], axis: ImageAxis | None, count: int) -> list[Tensor]:
+    """A row an image, [count, D], or all as one row without an axis; all in one order."""
+    if axis is None:
+        return [x.reshape(1, -1) for x in features]
+    return [axis.rows(x, count) for x in (features if axis.dim else as_they_lie(*features))]
+
+
+def _norms(both: Tensor, v: Tensor, gap: Tensor) -> Tensor:
+    """Of each row of each, [3, N]."""
+    return torch.stack([torch.linalg.vector_norm(x, dim=1) for x in (both, v, gap)])
+
+
+def _of_images(norms: Tensor) -> list[float]:
+    """The sums of `Linearity` from the norms of 2 u, v and u - v of each image, [3, N]."""
+    uu, vv, gaps = norms.double().square()
     uu = uu / 4
     # The square of the difference was summed itself: that of the products would lose its digits.
     uv = (uu + vv - gaps) / 2
     cos = cosine(uv, uu, vv)
     coef = torch.where(uu == 0, (vv == 0).double(), uv / uu)
-    of_images = torch.stack([torch.ones_like(cos), cos, coef, gaps, uu, vv]).sum(1).tolist()
-    return Additivity(*(*of_images, features[0].numel(), differ))
+    found: list[float] = (
+        torch.stack([torch.ones_like(cos), cos, coef, gaps, uu, vv]).sum(1).tolist()
+    )
+    return found

@@ -43,9 +43,25 @@ class LinearMap(Operation):
         bias: what is added for every image alike, in a shape that broadcasts; None for nothing.
         apply: from an input and a weight to the output without the bias.
         constant: whether the weight is the network's own, and not computed on the way.
+        outputs: the weight's dimension that is dimension 1 of the output; None if none is.
     """
 
     weight: Tensor
     bias: Tensor | None
     apply: Callable[[Tensor, Tensor], Tensor]
     constant: bool
+    outputs: int | None
+
+
+@dataclass(eq=False)
+class Norm(Operation):
+    """A batch, layer, group, instance or RMS norm.
+
+    Attributes:
+        apply: the norm with this network's scale, shift and running statistics, if it has any.
+        scale: what it multiplies each channel by (dimension 1), shape [C], if it is a batch norm
+            with fixed statistics; None if that depends on what goes in.
+    """
+
+    apply: Callable[[Tensor], Tensor]
+    scale: Tensor | None

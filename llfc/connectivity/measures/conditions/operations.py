@@ -1,4 +1,4 @@
-"""The linear maps and activation functions of a forward pass, wherever in the code they are called.
+"""The linear maps, activations and norms of a forward pass, wherever in the code they are called.
 
 They are heard where PyTorch runs them, below modules and functions, so `nn.ReLU()`, `F.relu(x)` and
 `x.relu_()` are one and the same. An operation bears the name of the module whose forward code calls
@@ -18,7 +18,13 @@ from torch.nn.modules import module as every_module
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from llfc.connectivity.measures.conditions.operation import Activation, LinearMap, Operation
+from llfc.connectivity.measures.conditions.normcalls import HearNorms, NormCall
+from llfc.connectivity.measures.conditions.operation import (
+    Activation,
+    LinearMap,
+    Norm,
+    Operation,
+)
 from llfc.connectivity.probes import ACTIVATIONS, LINEAR
 
 # Products of matrices: where the two stand among the arguments, and where what is added does.
@@ -32,7 +38,7 @@ HEARD = ACTIVATIONS | PRODUCTS.keys() | {"convolution"}
 
 
 def operations(model: nn.Module, images: Tensor) -> list[Operation]:
-    """The activations and linear maps of one forward pass of `model`, in the order they ran.
+    """The activations, linear maps and norms of one pass of `model`, in the order they ran.
 
     Memory is that of all their inputs and outputs; what is overwritten in place is copied first.
 
@@ -40,7 +46,8 @@ def operations(model: nn.Module, images: Tensor) -> list[Operation]:
     parameter or buffer of `model`, or is computed for a module that is an nn.Linear or a
     convolution, as of a parametrised one. Not heard are activations with a weight of their own
     (PReLU) or made of several operations (softsign), products of two features, nn.Bilinear, and
-    what PyTorch runs as one, such as nn.LSTM; nn.MultiheadAttention is kept from being so.
+    what PyTorch runs as one, such as nn.LSTM; nn.MultiheadAttention is kept from being so. A norm
+    is what `torch.nn.functional` calls one, so not what is written out as several operations.
     """
     kept: list[Operation] = []
     _run(model, images, kept.append, kept)
@@ -64,7 +71,7 @@ def _run(
     kept: Sequence[Operation],
 ) -> None:
     watch = _Watch(model, receive, kept)
-    with _telling(watch, model), _in_parts(), watch:
+    with _telling(watch, model), _in_parts(), watch, HearNorms(watch.norm):
         model(images)
 
 
@@ -162,6 +169,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 weight,
                 per_channel,
                 lambda x, w: torch.ops.aten.convolution(x, w, None, *settings),
+                _outputs_of_convolution(*settings),
             )
 
     def _product(self, function: str, args: Sequence[Any], output: Tensor) -> None:
@@ -171,7 +179,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if bias is not None and bias.ndim > 1:  # may differ from image to image
             output, bias = output - bias, None
         if self._is_weight(y) and not self._is_own(x):
-            self._linear(function, x, output, _one_matrix(y), bias, torch.matmul)
+            outputs = 1 if output.ndim == 2 else None
+            self._linear(function, x, output, _one_matrix(y), bias, torch.matmul, outputs)
         elif self._is_own(x) and not self._is_own(y):
             self._linear(function, y, output, _one_matrix(x), bias, lambda f, w: torch.matmul(w, f))
 
@@ -183,13 +192,20 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         weight: Tensor,
         bias: Tensor | None,
         apply: Callable[[Tensor, Tensor], Tensor],
+        outputs: int | None = None,
     ) -> None:
         running, module = self.running[-1]
         owners = self._owners.get(_memory(weight), [])
         name = running if isinstance(module, LINEAR) or running in owners else owners[0]
         name = self._unique(LinearMap, name)
         constant = bool(owners)
-        self._receive(LinearMap(name, function, feature, output, weight, bias, apply, constant))
+        given = (weight, bias, apply, constant, outputs)
+        self._receive(LinearMap(name, function, feature, output, *given))
+
+    def norm(self, name: str, output: Tensor, call: NormCall) -> None:
+        """Note a norm that ran."""
+        layer = self._unique(Norm, self.running[-1][0])
+        self._receive(Norm(layer, name, call.input, output, call.apply, call.scale()))
 
     def _is_own(self, tensor: Tensor) -> bool:
         return _memory(tensor) in self._owners
@@ -249,6 +265,16 @@ def _facts(func: Any) -> tuple[str, bool]:
 
 def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
+
+
+def _outputs_of_convolution(
+    stride: Any, padding: Any, dilation: Any, transposed: bool, spread: Any, groups: int
+) -> int | None:
+    """The weight's dimension that is the output's channels; None if these are in two of them."""
+    del stride, padding, dilation, spread
+    if not transposed:
+        return 0
+    return 1 if groups == 1 else None
 
 
 def _one_matrix(weight: Tensor) -> Tensor:

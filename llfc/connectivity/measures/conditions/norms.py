@@ -1,0 +1,83 @@
+"""Norms: how far they commute with blending, and those that are folded into the layer before."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from llfc.connectivity.measures.conditions.additivity import Linearity, rows_of, sums_of
+from llfc.connectivity.measures.conditions.operation import LinearMap, Norm, Operation
+from llfc.connectivity.measures.conditions.sums import Four, wide
+from llfc.imageaxis import ImageAxis
+
+
+def blending(
+    features: Four, between: Callable[[Tensor], Tensor], axis: ImageAxis | None, count: int
+) -> Linearity:
+    """The sums of a batch on a norm, of u = (N_A(h_A) + N_B(h_B)) / 2 and v = N((h_A + h_B) / 2).
+
+    Args:
+        features: what goes into the norm, of A and of B, and what comes out.
+        between: N, that of the network half way between them.
+        axis: where the images are; None for all as one.
+        count: their number.
+    """
+    h_a, h_b, f_a, f_b = features
+    v, both = between(torch.lerp(h_a, h_b, 0.5)), wide(f_a) + wide(f_b)
+    return sums_of(*(rows_of((wide(v), both), axis, count)))
+
+
+@dataclass(frozen=True)
+class Folding:
+    """Which layers a norm with fixed statistics directly follows, and by what it multiplies them.
+
+    Attributes:
+        scales: by the layer's place among the operations, of A and of B, a number a channel [C].
+    """
+
+    scales: Mapping[int, tuple[Tensor, Tensor]]
+
+    @staticmethod
+    def of(a: Sequence[Operation], b: Sequence[Operation]) -> "Folding":
+        """That of two networks, from the operations of each on an example, held together."""
+        found: dict[int, tuple[Tensor, Tensor]] = {}
+        for norm, other in zip(a, b, strict=True):
+            if not (isinstance(norm, Norm) and isinstance(other, Norm)):
+                continue
+            if norm.scale is None or other.scale is None:
+                continue
+            for index, layer in enumerate(a):
+                if isinstance(layer, LinearMap) and _gives(layer, norm):
+                    found[index] = norm.scale, other.scale
+        return Folding(found)
+
+    def apply(self, index: int, a: LinearMap, b: LinearMap) -> tuple[LinearMap, LinearMap] | None:
+        """Both layers with what follows them, but its shift; None if there is none."""
+        if index not in self.scales:
+            return None
+        of_a, of_b = self.scales[index]
+        return folded(a, of_a), folded(b, of_b)
+
+
+def _gives(layer: LinearMap, norm: Norm) -> bool:
+    """Whether the norm reads just what the layer gave, its channels along dimension 1."""
+    x, y = layer.output, norm.input
+    one = x.data_ptr() == y.data_ptr() and x.shape == y.shape and x.stride() == y.stride()
+    return one and layer.outputs is not None
+
+
+def folded(layer: LinearMap, scale: Tensor) -> LinearMap:
+    """The layer whose output channels are multiplied by `scale`."""
+    assert layer.outputs is not None
+    weight, output, bias = layer.weight, layer.output, layer.bias
+    return replace(
+        layer,
+        weight=weight * _along(scale, weight, layer.outputs),
+        output=output * _along(scale, output, 1),
+        bias=None if bias is None else bias * scale.view(bias.shape),
+    )
+
+
+def _along(scale: Tensor, tensor: Tensor, dim: int) -> Tensor:
+    return scale.to(tensor.dtype).view(-1, *[1] * (tensor.ndim - 1 - dim))
