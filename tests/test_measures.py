@@ -26,10 +26,6 @@ def normed_mlp(seed):
 
 CASES = {"mlp": (mlp, (6,)), "mlp, norm": (normed_mlp, (6,)), "convnet": (convnet, (2, 7, 7))}
 COUNT = 30
-# What is said to depend on batches: images are shuffled within one, and CKA is a mean over them.
-BY_BATCH = {"cka_ab", "cka_a", "cka_b", "cka_ab_mean", "cka_a_mean", "cka_b_mean"}
-BY_BATCH |= {"additivity_ratio_shuffled", "commutativity_ratio_shuffled"}
-
 every_case = pytest.mark.parametrize("case", CASES)
 every_measure = pytest.mark.parametrize("name", sorted(MEASURES))
 
@@ -85,14 +81,11 @@ def check_batching(name, case):
 
 
 def numbers(found):
-    """All that are not by batch, by name."""
-    every = {key: value for key, value in found.scalars.items() if key not in BY_BATCH}
+    """All, by name."""
+    every = dict(found.scalars)
     for name, table in found.tables.items():
-        words = table.get("pair", next(iter(table.values())))
-        kept = [i for i, word in enumerate(words) if word != "shuffled"]
-        for column in table.keys() - BY_BATCH:
-            if not isinstance(table[column], list):
-                every[f"{name}: {column}"] = table[column][kept]
+        columns = (column for column in table if not isinstance(table[column], list))
+        every |= {f"{name}: {column}": table[column] for column in columns}
     return every
 
 
