@@ -11,8 +11,8 @@ from llfc.results import BARRIERS
 BARRIER = "test_loss_chord"
 LLFC = "llfc_error_mean"
 
-# Where a profile is read, between the first layer at 0 and the last at 1. Not at 0: a first layer
-# without an activation is linear, and its error is rounding. At 1 it is `last`.
+# Where a profile is read, between the first layer after an activation at 0 and the last at 1, where
+# it is `last`.
 DEPTHS = (0.25, 0.5, 0.75)
 
 # What is nearer to 0 is shown as 0: features are float32 numbers.
@@ -54,6 +54,11 @@ DEFINITIONS: Mapping[str, str] = {
         "1 − cos between a layer's features in the blend and the blend of that layer's features in"
         " A and in B, averaged over test images, at α = 1/2. Zero means that the features move"
         " linearly. A and B are corrected as the blend is."
+    ),
+    "mean over layers": (
+        "Over the layers after an activation function or a residual block, each counted once. The"
+        " logits are `last`, and pre-activations, which only some networks are probed at, are in no"
+        " mean: the first of them is linear by definition."
     ),
     "baseline": (
         "1 − cos between the layer's features in A and in B, averaged over test images. Where A and"

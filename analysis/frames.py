@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.params import NULLABLE, PARAMS
 from llfc.names import lookup
-from llfc.results import CURVE, PROFILE, TABLES, Connection
+from llfc.results import CURVE, PROFILE, TABLES, Array, Connection
 
 Reader = Callable[[Iterable[str]], Mapping[str, Connection]]
 Columns = Mapping[str, Any]  # columns of one length, by name
@@ -25,7 +25,7 @@ ABOUT = ("run_id", "fingerprint", "sweep", "source", "url", "start")
 UNFINISHED = (
     "fingerprint", "status", "reason", "start", "run_id", "attempts", "sweep", "source", *PARAMS
 )  # fmt: skip
-LAYERS = ("layer", "index", "depth", "alpha", *PROFILE, "baseline", "baseline_std")
+LAYERS = ("layer", "kind", "index", "depth", "alpha", *PROFILE, "baseline", "baseline_std")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,7 +96,9 @@ class Runs:
     def layers(self) -> pd.DataFrame:
         """A row a (trial, layer, alpha): the columns of PROFILE, the layer's baselines.
 
-        `index` counts a trial's layers from 0 and `depth` runs from 0, its first, to 1, its last.
+        `kind` is one of `llfc.results.KINDS`. `index` counts a trial's layers from 0; `depth` runs
+        from 0, its first that is no pre-activation, to 1, its last, in equal steps, and is a
+        pre-activation's as that of its activation.
         Each row has its trial's run_id and fingerprint.
         """
         return self._stack(LAYERS, map(_layer_columns, self.connections.values()))
@@ -217,6 +219,14 @@ def _kind(part: Any) -> Any:
     return object if isinstance(part, list) else None
 
 
+def _depths(kinds: Sequence[str]) -> Array:
+    """Where each layer is between the first that is no pre-activation and the last."""
+    after = np.array([kind != "pre-activation" for kind in kinds[:-1]] + [True] * len(kinds[-1:]))
+    steps = np.cumsum(after) - after
+    depths: Array = steps / max(int(after.sum()) - 1, 1)
+    return depths
+
+
 def _layer_columns(found: Connection) -> Columns:
     """LAYERS of one trial; layer by layer, each at every alpha."""
     layers, alpha = found.layers, found.curve["alpha"]
@@ -227,8 +237,9 @@ def _layer_columns(found: Connection) -> Columns:
     }
     return {
         "layer": [layer.name for layer in layers for _ in alpha],
+        "kind": [layer.kind for layer in layers for _ in alpha],
         "index": index,
-        "depth": index / max(len(layers) - 1, 1),
+        "depth": _depths([layer.kind for layer in layers])[index],
         "alpha": np.tile(alpha, len(layers)),
         **{name: np.ravel([getattr(layer, name) for layer in layers]) for name in PROFILE},
         **{name: values[index] for name, values in each.items()},

@@ -1,5 +1,9 @@
 """One number a trial from its layers: every way to sum up a layer profile that is correlated.
 
+Profiles are read at the layers after activation functions and residual blocks, and at the logits:
+pre-activations, which some families are probed at and others are not, are in no mean and at no
+depth.
+
 All at alpha = 1/2. Errors are 1 - cos between a layer's feature in the blend and the blend of that
 layer's features in A and in B; a ratio is an error over the layer's baseline, 1 - cos between the
 features of A and of B, as an error means nothing where A and B agree already.
@@ -10,8 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.columns import DEPTHS
+from analysis.columns import DEPTHS, ROUNDING
 from analysis.frames import Runs
+from analysis.over_seeds import Floats
+from llfc.results import averaged
 
 # Where a whole profile is read.
 PLACES = tuple(i / 10 for i in range(1, 11))
@@ -29,10 +35,11 @@ WEIGHTS = "weight_cos_distance"
 def with_summaries(runs: Runs) -> pd.DataFrame:
     """The trials, with SUMMARIES, BASELINES, WEIGHTS and `endpoint_error` as columns.
 
-    `mean`, `max` and `last` are over layers (`llfc_ratio_mean` is the errors' sum over the
-    baselines' sum, as a trial has it; `llfc_ratio_max` the largest layer's ratio). `depth_0.5` is
-    half-way from the first layer to the last, on the straight line between the layers beside it, so
-    that networks of any depth compare. `endpoint_error` is the mean test error rate of A and B, and
+    `mean` is over the layers that `llfc.results.averaged` names, `max` over all that are probed,
+    `last` of the last (`llfc_ratio_mean` is the errors' sum over the baselines' sum, as a trial has
+    it; `llfc_ratio_max` the largest layer's ratio). `depth_0.5` is half-way from the first layer to
+    the last, pre-activations left out, on the straight line between the layers beside it, so that
+    networks of any depth compare. `endpoint_error` is the mean test error rate of A and B, and
     WEIGHTS is 1 - cos between their weights, which compares over networks of any size, as their
     distance does not. NaN where it was not measured.
 
@@ -62,22 +69,22 @@ def with_weight_distance(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_depths(runs: Runs, *, over: bool = False) -> pd.DataFrame:
-    """The LLFC error of each trial at each relative depth of PLACES, and `mean`, over its layers.
+    """The LLFC error of each trial at each relative depth of PLACES, and `mean`, over layers.
 
     Args:
         runs: what was found.
         over: whether to take the error over its baseline instead.
 
     Returns:
-        A row a run, by run id; between layers on the straight line, as in `with_summaries`.
+        A row a run, by run id; layers and places between them as in `with_summaries`.
     """
     rows = middle(runs.layers)
     error = ratio(rows["cos_error"], rows["baseline"]) if over else rows["cos_error"]
     found = {}
     for run_id, part in rows.assign(error=error).groupby("run_id", observed=True):
         values = part["error"].to_numpy(dtype=float)
-        at = dict(zip(map(str, PLACES), np.interp(PLACES, part["depth"], values), strict=True))
-        found[run_id] = {**at, "mean": values.mean()}
+        at = dict(zip(map(str, PLACES), _at(PLACES, part, values), strict=True))
+        found[run_id] = {**at, "mean": values[averaged(part["kind"].tolist())].mean()}
     return pd.DataFrame.from_dict(found, orient="index")
 
 
@@ -87,8 +94,9 @@ def middle(layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def ratio(error: "pd.Series[float]", baseline: "pd.Series[float]") -> "pd.Series[float]":
-    """Error over baseline; 0 where both are 0, as A, B and the blend agree."""
-    found: pd.Series[float] = (error / baseline).where((error != 0) | (baseline != 0), 0.0)
+    """Error over baseline; 0 where both are rounding, as A, B and the blend agree."""
+    differ = (error.abs() > ROUNDING) | (baseline.abs() > ROUNDING)
+    found: pd.Series[float] = (error / baseline).where(differ, 0.0)
     return found
 
 
@@ -104,5 +112,13 @@ def _summarise(rows: pd.DataFrame) -> dict[str, float]:
         values = column.to_numpy(dtype=float)
         found |= {f"llfc_{kind}_max": values.max(), f"llfc_{kind}_last": values[-1]}
         for depth in DEPTHS:
-            found[f"llfc_{kind}_depth_{depth}"] = float(np.interp(depth, rows["depth"], values))
+            found[f"llfc_{kind}_depth_{depth}"] = float(_at((depth,), rows, values)[0])
+    return found
+
+
+def _at(places: Sequence[float], rows: pd.DataFrame, values: Floats) -> Floats:
+    """The values of a trial's layers at relative depths, pre-activations left out."""
+    kinds = rows["kind"].tolist()
+    after = [i for i, kind in enumerate(kinds) if kind != "pre-activation" or i == len(kinds) - 1]
+    found: Floats = np.interp(places, rows["depth"].to_numpy()[after], values[after])
     return found

@@ -18,7 +18,7 @@ from llfc.connectivity.corrections import CORRECTIONS, Correction
 from llfc.connectivity.derived import blended_in_parts
 from llfc.connectivity.distances import weight_distance
 from llfc.connectivity.evaluation import logits_of
-from llfc.connectivity.layerwise import summarise, summarised
+from llfc.connectivity.layerwise import summarise
 from llfc.connectivity.logits import logit_scalars
 from llfc.connectivity.measures.registry import MEASURES
 from llfc.connectivity.measures.subject import Measure, Subject
@@ -36,7 +36,7 @@ from llfc.modules import (
     eval_copy,
 )
 from llfc.names import lookup, names
-from llfc.results import METRICS, Array, Connection, LeftOut
+from llfc.results import METRICS, Array, Connection, LeftOut, averaged
 from llfc.seeds import generators_left, stream
 from llfc.specs import DEFAULT_MEASURES
 
@@ -225,9 +225,10 @@ def _stood_in(walked: Walk) -> list[LeftOut]:
     if walked.zeros:
         reason = f"features that are zero have no direction: defined {walked.zeros} times"
         found.append(LeftOut("definition", "cosine", reason))
-    kinds = {layer.kind for layer in summarised(walked.layers)}
-    if kinds & {"pre-activation", "logits"}:
-        reason = f"no post-activation is probed: means over layers are over {kinds.pop()} instead"
+    layers = walked.layers
+    stand_in = layers[averaged([layer.kind for layer in layers])[0]].kind
+    if stand_in in ("pre-activation", "logits"):
+        reason = f"no post-activation is probed: means over layers are over {stand_in} instead"
         found.append(LeftOut("definition", "llfc_error_mean", reason))
     return found
 

@@ -163,6 +163,25 @@ class Connection:
         return {**self.barriers, **self.summaries, **matching, **left_out}
 
 
+def averaged(kinds: Sequence[str]) -> list[int]:
+    """Which of a network's layers, by their kinds, means over layers are over.
+
+    Those after an activation function or a residual block, and those of no known kind: one a depth,
+    so that families of networks compare. Not the logits, which are a scalar apart, nor
+    pre-activations, which some families are probed at and others are not, and of which the first is
+    linear by definition. Where there are no others, the pre-activations; where there are none
+    either, all.
+
+    >>> averaged(["pre-activation", "post-activation", "logits"])
+    [1]
+    """
+    for wanted in (("post-activation", "other"), ("pre-activation",)):
+        found = [index for index, kind in enumerate(kinds) if kind in wanted]
+        if found:
+            return found
+    return list(range(len(kinds)))
+
+
 def connection_to_json(found: Connection) -> str:
     """`found` as JSON text; numbers survive exactly."""
     return json.dumps(

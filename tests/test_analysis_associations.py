@@ -1,6 +1,7 @@
 """Layer profiles are summed up, every barrier meets every summary, and chance is corrected for."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,15 @@ from analysis.associations import adjusted, associations
 from analysis.correlations import correlations
 from analysis.held_out import shares
 from analysis.partial import partial_correlations
-from analysis.summaries import DEPTHS, ERRORS, SUMMARIES, with_summaries
+from analysis.summaries import (
+    DEPTHS,
+    ERRORS,
+    SUMMARIES,
+    at_depths,
+    middle,
+    ratio,
+    with_summaries,
+)
 from llfc.results import BARRIERS
 from llfc.specs import fingerprint
 from tests.fabricated import MLP_LAYERS, connection, grid, runs_of, width_grid
@@ -42,6 +51,34 @@ def test_summaries_are_those_of_the_profile(trials):
             expected = np.interp(depth, places, error)
             assert row[f"llfc_error_depth_{depth}"] == pytest.approx(expected)
         assert row["endpoint_error"] == (row["test_error_a"] + row["test_error_b"]) / 2
+
+
+def test_pre_activations_are_at_no_depth_and_in_no_mean():
+    (one,) = grid(seed=[0])
+    found = connection(one)
+    kinds = ["pre-activation", "post-activation"] * 2 + ["pre-activation", "logits"]
+    layers = tuple(
+        replace(layer, kind=kind) for layer, kind in zip(found.layers, kinds, strict=True)
+    )
+    runs = replace(
+        runs_of([one]), read=lambda ids: {next(iter(ids)): replace(found, layers=layers)}
+    )
+    rows = middle(runs.layers)
+    assert rows["kind"].tolist() == kinds
+    assert rows["depth"].tolist() == [0, 0, 0.5, 0.5, 1, 1]
+    error = rows["cos_error"].to_numpy()[[1, 3, 5]]
+    summed = with_summaries(runs).iloc[0]
+    for depth in DEPTHS:
+        expected = np.interp(depth, [0, 0.5, 1], error)
+        assert summed[f"llfc_error_depth_{depth}"] == pytest.approx(expected)
+    at = at_depths(runs).iloc[0]
+    assert at["mean"] == pytest.approx(error[:2].mean())
+    assert at["0.5"] == pytest.approx(error[1])
+
+
+def test_rounding_over_rounding_is_agreement():
+    error, baseline = pd.Series([2e-9, 0.0, 2e-3, 0.1]), pd.Series([0.0, 0.0, 0.0, 0.2])
+    assert ratio(error, baseline).tolist() == [0, 0, np.inf, 0.5]
 
 
 def test_a_sweep_without_trials_has_no_summaries():

@@ -107,8 +107,9 @@ def depths(findings: Findings) -> Part | None:
         ),
         caption=(
             f"{METHOD}'s ρ within a seed of {phrase(BARRIER)} with the LLFC error (α = 1/2) of the"
-            " layer at each relative depth, between layers on the straight line: the first layer is"
-            f" at 0, the last at 1; mean is over layers. {basis(runs.trials)}"
+            " layer at each relative depth, between layers on the straight line: the first layer"
+            " after an activation is at 0, the last layer at 1, and pre-activations are left out;"
+            f" mean is over layers but for the last. {basis(runs.trials)}"
         ),
         tables=[
             Table(

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from llfc.connectivity.barrier import middle
 from llfc.connectivity.probes import Probe
-from llfc.results import Array, LayerProfile
+from llfc.results import Array, LayerProfile, averaged
 
 MEASURES = ("cos_error", "coef", "residual", "cos_a", "cos_b", "baseline")
 FLOAT32 = float(torch.finfo(torch.float32).eps)
@@ -256,27 +256,12 @@ class LayerMoments:
         )
 
 
-def summarised(layers: Sequence[LayerProfile]) -> list[LayerProfile]:
-    """The layers that the means are over, so that families of networks compare.
-
-    Those after an activation function or a residual block, and those of no known kind: one a depth.
-    Not the logits, which `_last` has apart, nor pre-activations, which some families are probed at
-    and others are not, and of which the first is linear by definition. Where there are no others,
-    the pre-activations; where there are none either, the logits.
-    """
-    for kinds in (("post-activation", "other"), ("pre-activation",)):
-        found = [layer for layer in layers if layer.kind in kinds]
-        if found:
-            return found
-    return list(layers)
-
-
 def summarise(
     layers: Sequence[LayerProfile], alpha: Array, eps: float = FLOAT32
 ) -> dict[str, float]:
     """The LLFC scalars of a trial, all at the position nearest to alpha = 1/2.
 
-    `llfc_error_mean` is the mean `cos_error` over the layers that `summarised` names, as are
+    `llfc_error_mean` is the mean `cos_error` over the layers that `averaged` names, as are
     `llfc_baseline_mean`, `llfc_coef_mean` and `llfc_residual_mean` of their columns;
     `llfc_error_max` is the largest and `llfc_error_last` the last layer's `cos_error`, of all that
     are probed. `llfc_ratio_mean` is `llfc_error_mean` over `llfc_baseline_mean`: a mean of ratios
@@ -293,7 +278,7 @@ def summarise(
     """
     at = middle(alpha)
     every = np.array([layer.cos_error[at] for layer in layers])
-    counted = summarised(layers)
+    counted = [layers[index] for index in averaged([layer.kind for layer in layers])]
     error = float(np.mean([layer.cos_error[at] for layer in counted]))
     baseline = float(np.mean([layer.baseline for layer in counted]))
     return {
