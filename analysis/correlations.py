@@ -147,10 +147,14 @@ def within_seeds(trials: pd.DataFrame, x: str, y: str, method: str) -> Estimate:
 
     A seed with fewer than LEAST_TRIALS trials, or a column that does not vary there, says nothing.
     """
-    groups = _by_seed(trials, x, y)
-    found = own_correlations(trials, x, y, method)
+    return averaged(own_correlations(trials, x, y, method), trials, x, y, method)
+
+
+def averaged(found: Floats, trials: pd.DataFrame, x: str, y: str, method: str) -> Estimate:
+    """`found`, the `own_correlations` of the trials' seeds, as seeds say it together."""
     if len(found) and np.nanmin(found, initial=1) == np.nanmax(found, initial=-1):
         return over_seeds(found, "fisher")  # there is no interval, and 1 may be 1
+    groups = _by_seed(trials, x, y)
     tied = any(len(np.unique(column)) < len(column) for values in groups for column in values.T)
     steps = np.array([step(method, max(len(v), LEAST_TRIALS), tied=tied) for v in groups])
     return over_seeds(clip(found, steps), "fisher")
@@ -162,7 +166,8 @@ def own_correlations(trials: pd.DataFrame, x: str, y: str, method: str) -> Float
 
 
 def _by_seed(trials: pd.DataFrame, x: str, y: str) -> list[Floats]:
-    return [rows.to_numpy(dtype=float) for _, rows in trials[[x, y]].groupby(trials["seed"])]
+    values, seeds = trials[[x, y]].to_numpy(dtype=float), trials["seed"].to_numpy()
+    return [values[seeds == seed] for seed in np.unique(seeds)]
 
 
 def step(method: str, count: int, *, tied: bool) -> float:

@@ -78,6 +78,18 @@ def pearson(x, y):
     return stats.pearsonr(x, y, axis=-1).statistic
 
 
+def new_families(rng, seeds, families=4, cells=12):
+    """Families of networks whose laws differ, each with a slope and a height of its own.
+
+    They are drawn anew for every sweep, and its seeds share them, as in a study. Shape [2, K, C].
+    """
+    slope, height = rng.normal([[1.4], [1.8]], [[0.5], [1.1]], (2, families))[..., None]
+    mean, cell = rng.normal([[[-3]], [[0]]], [[[1.6]], [[0.45]]], (2, families, cells))
+    x = mean + rng.normal(0, 0.3, (seeds, families, cells))
+    y = height + slope * mean + 1.24 * (x - mean) + cell + rng.normal(0, 0.3, x.shape)
+    return np.stack([x, y]).reshape(2, seeds, -1)
+
+
 def coefficients(sweep, method):
     """Each seed's own correlation, shape [..., K]; as it is, be it 1 or not."""
     return pearson(*(stats.rankdata(sweep, axis=-1) if method == "Spearman" else sweep))

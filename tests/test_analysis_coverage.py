@@ -13,6 +13,7 @@ from tests.simulated import (
     LAWS,
     coefficients,
     few_cells,
+    new_families,
     percentiles_over_seeds,
     taking_trials_for_independent,
     tied,
@@ -56,6 +57,22 @@ def test_seeds_intervals_hold_the_truth():
     hits, total = np.sum(counts, axis=0)
     assert total > 3000
     assert 0.93 <= hits / total <= 0.97
+
+
+def test_an_interval_over_seeds_is_none_over_families_of_networks():
+    """More seeds of the same families make it shorter, and no surer of other families."""
+    rng = np.random.default_rng(0)
+    many = [coefficients(new_families(rng, 1), "Spearman") for _ in range(800)]
+    true = np.tanh(np.arctanh(many).mean())
+    share = {}
+    for seeds in (3, 10):
+        found = [
+            over_seeds(coefficients(new_families(rng, seeds), "Spearman"), "fisher")
+            for _ in range(100)
+        ]
+        share[seeds] = np.mean([one.low <= true <= one.high for one in found])
+    assert share[10] < share[3] < 0.7
+    assert share[10] < 0.3
 
 
 @pytest.mark.slow

@@ -17,11 +17,11 @@ import pandas as pd
 
 from analysis.correlations import (
     USUAL,
+    averaged,
     correlation,
     grouped,
     own_correlations,
     usable,
-    within_seeds,
 )
 from analysis.over_seeds import Floats, over_seeds
 from analysis.pairs import count_pairs, counted_once
@@ -114,13 +114,15 @@ def given_each_other(
 def _beside(trials: pd.DataFrame, name: str, x: str, y: str, method: str) -> dict[str, Any]:
     """One row of `comparisons`, over the trials that have all three: x, y, the predictor `name`."""
     used = usable(trials, name, y, method)
-    found = {
+    other = own_correlations(used, name, y, method)
+    own = other if x == name else own_correlations(used, x, y, method)
+    return {
         "value": correlation(used[[name, y]].to_numpy(dtype=float), method),
-        **within_seeds(used, name, y, method).columns("within"),
+        **averaged(other, used, name, y, method).columns("within"),
+        **difference(own, other, x == name),
+        "trials": len(used),
+        "pairs": count_pairs(used),
     }
-    own, other = (own_correlations(used, column, y, method) for column in (x, name))
-    counts = {"trials": len(used), "pairs": count_pairs(used)}
-    return found | difference(own, other, x == name) | counts
 
 
 def difference(own: Floats, other: Floats, same: bool = False) -> dict[str, Any]:
