@@ -250,6 +250,8 @@ def fallback(node: fx.Node, call: Call) -> Rule | None:
     if is_pointwise(node):
         return RULES["pointwise"]
     if all(is_still(layout) for layout in call.tensors()):
+        if node.users and node.meta.get("val") is None:
+            raise Refusal("what it returns is not known")
         if has_unknown_size(node):
             raise Refusal(UNKNOWN_SIZE)
         return lambda call: stilled(call.units, call.node.meta.get("val"), SHOWN)

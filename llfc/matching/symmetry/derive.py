@@ -224,19 +224,21 @@ def permutation_spec(
     return spec
 
 
-def held_back(units: Units, found: Quotient) -> list[str]:
-    """The reasons of rules without which some units would have moved."""
+def held_back(units: Units, found: Quotient) -> list[tuple[str, str]]:
+    """What would have moved without a rule's reason, and the reason."""
     if not units.held:
         return []
     shown = quotient(units.shown(), [])
-    lines: dict[str, None] = {}
+    counts = [np.bincount(which.colour) for which in (shown, found)]
+    lines: dict[tuple[str, str], None] = {}
     for held in units.held:
         nodes = held.nodes.reshape(-1)
-        before = shown.colour[shown.of[nodes]]
-        both = np.stack([before, found.colour[found.of[nodes]]])
-        if len(np.unique(both, axis=1).T) > len(np.unique(before)):
+        before, after = (which.colour[which.of[nodes]] for which in (shown, found))
+        moved, moves = counts[0][before] > 1, counts[1][after] > 1
+        finer = len(np.unique(np.stack([before, after]), axis=1).T) > len(np.unique(before))
+        if finer or (moved & ~moves).any():
             owners = dict.fromkeys(owner_at(units, node) for node in nodes.tolist())
-            lines |= {f"units of {', '.join(owners)}: {held.why}": None}
+            lines[f"units of {', '.join(owners)}", held.why] = None
     return [*lines]
 
 
@@ -267,7 +269,9 @@ def derive(
     ]
     found, placing, axes = derivation.settled(walk)
     held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
-    derivation.frozen += held_back(derivation.units, found.quotient)
+    told = {*derivation.frozen}
+    lines = held_back(derivation.units, found.quotient)
+    derivation.frozen += [f"{units}: {why}" for units, why in lines if why not in told]
     order = [g for g in forward_order(found) if placing.names[g] in held]
     return PermutationSpec(
         groups={placing.names[g]: found.sizes[g] for g in order},

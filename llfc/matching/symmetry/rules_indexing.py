@@ -14,23 +14,18 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor, fx
 
 from llfc.matching.symmetry.calls import (
     RULES,
     UNKNOWN_SIZE,
-    VIEWS,
     Call,
     Value,
-    arguments,
     has_unknown_size,
-    operator_name,
     rule,
     stilled,
-    written,
 )
 from llfc.matching.symmetry.combine import combine
+from llfc.matching.symmetry.indices import counted, index_node, joint_positions, origin, positions
 from llfc.matching.symmetry.layout import (
     Label,
     Layout,
@@ -43,12 +38,8 @@ from llfc.matching.symmetry.layout import (
     with_fixed,
 )
 from llfc.matching.symmetry.units import SHOWN
-from llfc.matching.symmetry.views import take
+from llfc.matching.symmetry.views import reshape, take
 
-ORDERLY = (  # views that keep the order of entries
-    *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "select", "expand"),
-    *("contiguous", "clone", "detach", "to", "_to_copy", "alias"),
-)
 LARGEST_PICKED = 1 << 18  # entries of a table each of whose rows may have units of its own
 
 
@@ -95,13 +86,19 @@ def lookup(call: Call, x: Layout, indices: Sequence[Layout], dim: int) -> Layout
     listed = None if others else positions(first.value, x.shape[dim])
     if listed is not None and settle(x).moves(dim):
         return take(x, dim, listed)
+    there = range(dim, dim + len(indices))
+    spread = joint_positions([index.value for index in indices], [x.shape[d] for d in there])
+    if spread is not None and any(settle(x).moves(d) for d in there):
+        sizes, after = x.shape, x.shape[dim + len(indices) :]
+        line = reshape(x, [*sizes[:dim], math.prod(sizes[d] for d in there), *after])
+        return reshape(take(line, dim, spread.flatten()), [*sizes[:dim], *spread.shape, *after])
     if has_unknown_size(call.node):
         raise Refusal(UNKNOWN_SIZE)
     names = [str(d) for d in range(len(x.raw))]
     rank = max(len(index.raw) for index in indices)
     asked = [f"index {d}" for d in range(rank)]
     hot = [
-        (one_hot(call, index, x.shape[dim + k]), [*asked[rank - len(index.raw) :], names[dim + k]])
+        (one_hot(call, index, x, dim + k), [*asked[rank - len(index.raw) :], names[dim + k]])
         for k, index in enumerate(indices)
     ]
     kept = [*names[:dim], *asked, *names[dim + len(indices) :]]
@@ -115,38 +112,17 @@ def lookup(call: Call, x: Layout, indices: Sequence[Layout], dim: int) -> Layout
     return Layout(found.space, found.raw[:-1], picks=(pick,))
 
 
-def index_node(node: fx.Node) -> fx.Node:
-    """The node of the one index of a lookup."""
-    given = arguments(node)
-    index = given.get("indices", given.get("index"))
-    (found,) = [i for i in (index if isinstance(index, list | tuple) else [index]) if i is not None]
-    return found
-
-
-def origin(node: fx.Node) -> str:
-    """Equal for two nodes only if they hold the same numbers in the same order, ones aside.
-
-    `index[:, 0]`, `index.squeeze(1)` and `index` are one, if its shape is [N, 1].
-    """
-    rearranged = operator_name(node) in (*VIEWS, "getitem") and not any(written(node))
-    if node.op != "call_function" or not rearranged:
-        return node.name
-    (source, *_), name = node.all_input_nodes, operator_name(node)
-    if name in ORDERLY and long_sizes(node) == long_sizes(source):
-        return origin(source)
-    return f"{node.target}{fx.node.map_arg((node.args, node.kwargs), origin)}"
-
-
-def long_sizes(node: fx.Node) -> list[int]:
-    """The sizes of a node's tensor that are not one."""
-    return [int(n) for n in node.meta["val"].shape if n != 1]
-
-
-def one_hot(call: Call, index: Layout, size: int) -> Layout:
-    """Whole numbers as ones and zeros along a last dimension more, of the given size.
+def one_hot(call: Call, index: Layout, x: Layout, dim: int) -> Layout:
+    """Whole numbers as ones and zeros along a last dimension more, as long as dimension `dim` of x.
 
     That dimension has the units that the numbers name; if they name none, it is fixed.
     """
+    asked = call.why("they are asked for by number") if x.moves(dim) else SHOWN
+    return as_ones(call, index, x.shape[dim], asked)
+
+
+def as_ones(call: Call, index: Layout, size: int, asked: str) -> Layout:
+    """As `one_hot`, with the reason why positions are fixed that are no units."""
     for slot in index.space.free & {*index.slots()}:  # a buffer of numbers is no hidden unit
         pin(index, [slot], SHOWN)
     found, into = copied(index), index.into
@@ -154,26 +130,17 @@ def one_hot(call: Call, index: Layout, size: int) -> Layout:
         slot = found.space.slot(size)
         found.space.labels.append(Label((slot,), into.reshape(-1)))
         return Layout(found.space, (*found.raw, (slot,)))
-    why = into if isinstance(into, str) else SHOWN
+    why = into if isinstance(into, str) else asked
     if isinstance(into, np.ndarray):
         why = call.why(f"positions of {into.size} units are looked up among {size}")
         call.units.freeze(into, why)
     return with_fixed(found, len(found.raw), [size], [why])
 
 
-def positions(value: Tensor | None, size: int) -> list[int] | None:
-    """The positions that a constant index asks for; None if it is no constant, or no list."""
-    if value is None or value.dim() != 1 or value.is_floating_point():
-        return None
-    if value.dtype in (torch.bool, torch.uint8):  # a mask
-        value = value.nonzero().flatten()
-    return [int(n) % size for n in value.tolist()]
-
-
 @rule("one_hot")
 def as_one_hot(call: Call) -> Value:
     """Ones where an index points to."""
-    return one_hot(call, call.first, call.shape[-1])
+    return as_ones(call, call.first, call.shape[-1], SHOWN)
 
 
 @rule("eq")
@@ -189,25 +156,16 @@ def equal(call: Call) -> Value:
         size = call.shape[dim]
         if size == index.into.size and (str(dim) not in own or not index.dims[dim - len(names)]):
             letters = ["-" if name == str(dim) else name for name in own]
-            hot = one_hot(call, index, size)
+            hot = as_ones(call, index, size, SHOWN)
             return combine(call.units, [(hot, [*letters, str(dim)])], names, call.owner)
     call.used_as_numbers()
     return RULES["pointwise"](call)
 
 
-def counted(value: Tensor | None, rank: int) -> int | None:
-    """The dimension of a result along which a constant counts 0, 1, 2 ... and nothing else."""
-    if value is None or value.numel() < 2 or max(value.shape) != value.numel():
-        return None
-    if not torch.equal(value.flatten().cpu(), torch.arange(value.numel()).to(value.dtype)):
-        return None
-    return rank - value.dim() + list(value.shape).index(value.numel())
-
-
 @rule("gather", "take_along_dim")
 def gather(call: Call) -> Value:
     """For each entry, another entry along one dimension."""
-    x, index = settle(call.first), call.tensors()[1]
+    x, index = call.tensors()[:2]
     if call["dim"] is None:
         raise Refusal("entries of all dimensions, in one line")
     dim = call.dim(call["dim"], x)
@@ -219,9 +177,9 @@ def gather(call: Call) -> Value:
     ):
         raise Refusal("an index of another size than the tensor")
     still = index.space.fixed.keys() <= {*index.dims[dim]}
-    if index.value is not None and still and x.moves(dim):
+    if index.value is not None and still and settle(x).moves(dim):
         return take(x, dim, index.value.movedim(dim, -1).reshape(-1, index.shape[dim])[0].tolist())
-    hot = one_hot(call, index, x.shape[dim])
+    hot = one_hot(call, index, x, dim)
     names = [str(d) for d in range(len(x.raw))]
     asked = row_names(x, dim)
     return combine(call.units, [(x, names), (hot, [*asked, names[dim]])], asked, call.owner)
@@ -241,7 +199,7 @@ def index_add(call: Call) -> Value:
     x, index, rows = (settle(call.tensor(name)) for name in ("self", "index", "source"))
     dim = call.dim(call["dim"], x)
     call.pin(index, range(len(index.raw)), "rows are written to by number")
-    return written_into(call, x, [(index, ["asked"])], rows, dim)
+    return written_into(call, x, [], rows, dim)
 
 
 @rule("scatter", "scatter_add", "scatter_reduce")
@@ -256,12 +214,13 @@ def scatter(call: Call) -> Value:
             raise Refusal("an index of another size than the tensor")
     names = row_names(x, dim)
     if isinstance(index.into, np.ndarray):
-        hot = one_hot(call, index, x.shape[dim])
+        hot = one_hot(call, index, x, dim)
         own = [str(d) for d in range(len(x.raw))]
         inputs = [(x, own), (hot, [*names, own[dim]]), *((y, names) for y in sources[1:])]
         return combine(call.units, inputs, own, call.owner)
     call.pin(index, [dim], "entries are written to by number")
-    return written_into(call, x, [(index, names)], sources[-1], dim)
+    named = ["named" if name == "asked" else name for name in names]
+    return written_into(call, x, [(index, named)], sources[-1], dim)
 
 
 def written_into(

@@ -19,6 +19,8 @@ from llfc.matching.symmetry.views import (
     take,
 )
 
+ALONE = "one of them is picked out by its position"
+
 
 @rule("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as")
 def viewed(call: Call) -> Value:
@@ -134,7 +136,7 @@ def sliced(call: Call) -> Value:
         picked = range(size)[call["start"] :][: call["length"]]
     else:
         picked = range(size)[call["start"] : call["end"] : call["step"]]
-    return x if len(picked) == size else take(x, dim, picked)
+    return x if len(picked) == size else take(x, dim, picked, call.why(ALONE))
 
 
 @rule("select")
@@ -144,14 +146,14 @@ def selected(call: Call) -> Value:
     if x.shape[dim] == 1:
         return drop(x, [dim])
     x = tied(x)
-    return select(x, dim, call["index"] % x.shape[dim])
+    return select(x, dim, call["index"] % x.shape[dim], call.why(ALONE))
 
 
 @rule("unbind")
 def unbind(call: Call) -> Value:
     """Every position of a dimension, one by one."""
     x, dim = settle(call.first), call.dim(call["dim"])
-    return [select(x, dim, i) for i in range(x.shape[dim])]
+    return [select(x, dim, i, call.why(ALONE)) for i in range(x.shape[dim])]
 
 
 @rule(*SPLITS)
@@ -161,7 +163,7 @@ def chunk(call: Call) -> Value:
     parts, start = [], 0
     for part in call.result:
         size = int(part.shape[dim])
-        parts.append(take(x, dim, range(start, start + size)))
+        parts.append(take(x, dim, range(start, start + size), call.why(ALONE)))
         start += size
     return parts
 

@@ -57,8 +57,11 @@ def reshape(layout: Layout, shape: Sequence[int]) -> Layout:
     return Layout(view.space, tuple(next(left_over) if size != 1 else () for size in shape))
 
 
-def take(layout: Layout, dim: int, picked: Nodes | Sequence[int]) -> Layout:
-    """The tensor at the given positions of one dimension, in their order (a slice, a flip)."""
+def take(layout: Layout, dim: int, picked: Nodes | Sequence[int], why: str = SHOWN) -> Layout:
+    """The tensor at the given positions of one dimension, in their order (a slice, a flip).
+
+    A unit that is picked out alone does not move; `why` as in `layout.pin`.
+    """
     if not layout.dims[dim]:
         return layout  # of size one, or neutral throughout
     layout = merged(layout, dim)
@@ -76,18 +79,19 @@ def take(layout: Layout, dim: int, picked: Nodes | Sequence[int]) -> Layout:
             nodes = nodes.take(positions, axis=at)
             if single:
                 nodes, slots = nodes.squeeze(at), slots[:at] + slots[at + 1 :]
-            old.units.together(nodes)
+            if slots:
+                old.units.together(nodes)
         if slots:
             space.labels.append(Label(tuple(new[s] for s in slots), nodes))
         else:
-            old.units.freeze(nodes, SHOWN)
+            old.units.freeze(nodes, why)
     raw = tuple(tuple(new[s] for s in own) for own in layout.dims)
     return Layout(space, tuple(() if single and d == dim else own for d, own in enumerate(raw)))
 
 
-def select(layout: Layout, dim: int, index: int) -> Layout:
-    """The tensor at one position of a dimension, without that dimension."""
-    found = take(layout, dim, [index])
+def select(layout: Layout, dim: int, index: int, why: str) -> Layout:
+    """The tensor at one position of a dimension, without that dimension; `why` as in `take`."""
+    found = take(layout, dim, [index], why)
     return Layout(found.space, found.raw[:dim] + found.raw[dim + 1 :])
 
 
