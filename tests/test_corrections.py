@@ -60,6 +60,25 @@ def test_reset_of_one_batch_is_torchs(position):
             assert torch.allclose(value, getattr(expected.get_submodule(name), kind), rtol=1e-12)
 
 
+def test_statistics_have_float32s_digits():
+    """Convolutional networks lie channels last, where torch's own batch norm leaves 1e-5."""
+
+    def of(dtype):
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 32**2, 2)
+        model = nn.Sequential(*layers).to(dtype).eval()
+        images, labels = samples(100, (3, 32, 32))
+        train = Batches("train", (images.to(dtype) + 3, labels), 100, images.device)
+        line = Line(model, model, ALPHA)
+        correct(line, "reset", train)
+        return line.at(2)[1]
+
+    narrow, wide = of(torch.float32), of(torch.float64)
+    for kind in ("running_mean", "running_var"):
+        one, other = getattr(narrow, kind).double(), getattr(wide, kind)
+        assert torch.allclose(one, other, rtol=2e-6, atol=0), kind
+
+
 def test_means_of_equal_batches_are_torchs_and_variances_are_pooled():
     images, _ = samples(20, (2, 7, 7))
     found = corrected(size=5).at(2).get_submodule("norm")
