@@ -4,21 +4,24 @@ What is read are values of the exported graph, which is run in place of the mode
 what no module returns is read like what one does, and the model itself is not touched.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
-from llfc.matching.axes import Axis
-from llfc.matching.blocks import Cluster, blocks
+from llfc.matching.axes import Axis, axis_size
+from llfc.matching.blocks import Cluster, blocks, root
 from llfc.matching.permutation import PermutationSpec
+from llfc.matching.symmetry.derive import derive
 from llfc.matching.symmetry.export import program_of
 from llfc.modules import check_inputs, eval_copy
 
 Inputs = Tensor | tuple[Tensor, ...]
+Shapes = tuple[tuple[torch.Size, torch.dtype], ...]
 
 
 @dataclass(frozen=True)
@@ -41,29 +44,23 @@ class Tap:
     part: int
     others: tuple[int, ...]
 
+    def lies_in(self, value: Tensor) -> bool:
+        """Whether the value has the dimensions of the spec's, and as many positions on `dims`."""
+        if value.ndim <= max((*self.dims, *self.others)):
+            return False
+        return math.prod(value.shape[dim] for dim in self.dims) == axis_size(self.axis)
+
     def of(self, value: Tensor) -> Tensor:
         """A copy of the cluster's features in a value, [units, samples].
 
         All positions and images are samples; over units of other groups the mean is taken, as their
         order is not known before they are matched.
-
-        Raises:
-            ValueError: the value has another shape than that of the spec.
         """
         block = blocks(self.axis)[self.part]
-        places = sum(each.positions.numel() for each in blocks(self.axis))
-        if value.ndim <= max((*self.dims, *self.others)):
-            raise ValueError(
-                f"value {self.value} has {value.ndim} dimensions: not that of the spec"
-            )
         if self.others:
             value = value.mean(self.others, keepdim=True)
         feature = value.movedim(self.dims, tuple(range(len(self.dims))))
         feature = feature.flatten(0, len(self.dims) - 1)
-        if len(feature) != places:
-            raise ValueError(
-                f"value {self.value} has {len(feature)} places for the spec's {places} units"
-            )
         units = block.of(feature, 0).reshape(len(block.positions), -1)
         return units.clone(memory_format=torch.contiguous_format)
 
@@ -114,7 +111,7 @@ def unread(spec: PermutationSpec, read: Collection[Cluster]) -> dict[str, str]:
 def _reason(spec: PermutationSpec, group: str) -> str:
     if spec.features.get(group):
         return "no feature tells its units apart from those of other groups that lie among them"
-    return "no value of the network's graph carries its units"
+    return "no value of the network's graph in eval mode carries its units"
 
 
 class Reader:
@@ -126,7 +123,8 @@ class Reader:
         for tap in where:
             self._wanted.setdefault(tap.value, []).append(tap)
         self._device = next(model.parameters()).device
-        self._programs: dict[Any, torch.export.ExportedProgram] = {}
+        self._programs: dict[Shapes, torch.export.ExportedProgram] = {}
+        self._specs: dict[Shapes, PermutationSpec] = {}
 
     def __call__(self, batch: Inputs) -> dict[Tap, list[Tensor]]:
         """The features of each tap, [units, samples]; several where its value is made repeatedly.
@@ -139,7 +137,8 @@ class Reader:
 
         def take(name: str, value: Any) -> None:
             for tap in self._wanted.get(name, ()):
-                found[tap].append(tap.of(value))
+                here = tap if tap.lies_in(value) else self._moved(tap, inputs)
+                found[tap].append(here.of(value))
 
         program = self._program(inputs)
         with torch.no_grad():
@@ -153,7 +152,7 @@ class Reader:
 
     def _program(self, inputs: list[Tensor]) -> torch.export.ExportedProgram:
         """The model's graph for inputs of these shapes."""
-        key = tuple((x.shape, x.dtype) for x in inputs)
+        key = _shapes(inputs)
         if key not in self._programs:
             try:
                 self._programs[key] = program_of(self._model, inputs, training=False)
@@ -161,6 +160,29 @@ class Reader:
                 _check_batch(self._model, inputs)  # which may be why
                 raise
         return self._programs[key]
+
+    def _moved(self, tap: Tap, inputs: list[Tensor]) -> Tap:
+        """The tap where more images, or larger ones, lie on one dimension with its units.
+
+        Raises:
+            ValueError: its units are not in the value.
+        """
+        key = _shapes(inputs)
+        if key not in self._specs:
+            self._specs[key] = derive(self._model, inputs, strict=False)
+        for feature in self._specs[key].features.get(tap.cluster[-1].groups[0], ()):
+            if (feature.value, feature.dims, feature.others) == (tap.value, tap.dims, tap.others):
+                parts = blocks(feature.axis)
+                if tap.part < len(parts) and parts[tap.part].clusters == (tap.cluster,):
+                    return replace(tap, axis=feature.axis)
+        raise ValueError(
+            f"value {tap.value!r} of the model's graph does not carry the units of"
+            f" {root(tap.cluster)!r} as the spec says: the spec is that of another model"
+        )
+
+
+def _shapes(inputs: list[Tensor]) -> Shapes:
+    return tuple((x.shape, x.dtype) for x in inputs)
 
 
 def _check_batch(model: nn.Module, inputs: list[Tensor]) -> None:
@@ -171,16 +193,14 @@ def _check_batch(model: nn.Module, inputs: list[Tensor]) -> None:
 
 
 def _arguments(program: torch.export.ExportedProgram, inputs: list[Tensor]) -> Iterator[Any]:
-    """What the graph takes: tensors of the model, buffers as copies, and the inputs."""
+    """What the graph takes: the model's tensors and the inputs."""
     given = iter(inputs)
     for spec in program.graph_signature.input_specs:
         if spec.kind == InputKind.USER_INPUT:
             yield next(given)
-            continue
-        name = str(spec.target)
-        held = program.state_dict.get(name, program.constants.get(name))
-        is_buffer = spec.kind == InputKind.BUFFER and isinstance(held, Tensor)
-        yield held.clone() if is_buffer else held
+        else:
+            name = str(spec.target)
+            yield program.state_dict.get(name, program.constants.get(name))
 
 
 class _Run(fx.Interpreter):

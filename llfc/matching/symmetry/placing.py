@@ -132,10 +132,15 @@ class Placing:
             dims = self.linked(layout, waiting[0])
             waiting = [dim for dim in waiting if dim not in dims]
             slots = [slot for dim in dims for slot in layout.dims[dim]]
-            if any(picked & {*lb.slots} for lb in labels if {*slots} & {*lb.slots}):
+            spoken = {slot for label in labels if {*slots} & {*label.slots} for slot in label.slots}
+            rows = sorted(picked & spoken)
+            coordinates = self.coordinates(layout, [*rows, *slots])
+            count = math.prod(layout.space.sizes[slot] for slot in rows)
+            tables = [t.reshape(len(t), count, t.shape[1] // count) for t in coordinates]
+            if any(varies(table, 1) for table in tables[:2]):  # other units in other rows
                 found.append((dims, None))
                 continue
-            groups, units, kinds = self.coordinates(layout, slots)
+            groups, units, kinds = (table[:, 0] for table in tables)
             apart = separated(groups, units, kinds, [shape[dim] for dim in dims])
             runs = [(dim,) for dim in dims] if len(apart) > 1 else [dims]
             for run, each in zip(runs, apart, strict=True):
