@@ -11,7 +11,16 @@ from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.corrections.preactivations import preactivations
 from llfc.connectivity.samples import Batches
 from tests.small import blended, samples
-from tests.written import SHAPE, WRITINGS, InOne, LayerNorm2d, conv, on_maps, written
+from tests.written import (
+    SHAPE,
+    WRITINGS,
+    InOne,
+    LayerNorm2d,
+    WrittenOutBatchNorm,
+    conv,
+    on_maps,
+    written,
+)
 
 IMAGES, LABELS = samples(40, SHAPE)
 CASES = [(kind, way) for kind, ways in WRITINGS.items() for way in ways]
@@ -42,6 +51,40 @@ def test_all_writings_of_a_network_are_corrected_alike(kind, way, name):
     with torch.no_grad():
         assert ((found - uncorrected(IMAGES)).abs().max() > 1e-3) == owed
     assert corrected(make, name).corrections.layers == owed
+
+
+@both
+def test_a_batch_norm_written_out_is_one_too(name):
+    def make():
+        return on_maps(conv(), WrittenOutBatchNorm(5), nn.ReLU())
+
+    plain = logits(WRITINGS["batch norm"]["torch.nn"], name)
+    assert torch.allclose(logits(make, name), plain, rtol=1e-11, atol=1e-12)
+
+
+ACTIVATIONS = {
+    "masked": lambda x: x * (x > 0),
+    "clamped": lambda x: x.clamp(min=0),
+    "chosen": lambda x: torch.where(x > 0, x, 0.0),
+    "gelu": lambda x: 0.5 * x * (1 + torch.erf(x / 2**0.5)),
+    "gelu of tanh": lambda x: 0.5 * x * (1 + torch.tanh(0.8 * (x + 0.04 * x.pow(3)))),
+    "silu": lambda x: x / (1 + torch.exp(-x)),
+    "square": lambda x: x**2,
+    "product": lambda x: x * x + x,
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_an_activation_written_out_is_no_part_of_the_layer_before_it(activation):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = conv(), nn.Linear(5, 4)
+
+        def forward(self, x):
+            return self.head(ACTIVATIONS[activation](self.conv(x)).mean((2, 3)))
+
+    assert names(Net()) == {"conv": ("conv2d", -3)}
 
 
 @torch.no_grad()
@@ -109,7 +152,7 @@ def test_channels_may_be_first_or_last(name, norm):
 
 def names(model, images=IMAGES):
     sites, _ = preactivations(model.double().eval(), images[:2])
-    return {site.name: (site.function, site.dim) for site in sites.at.values()}
+    return {site.name: (function, site.dim) for (function, _), site in sites.at.items()}
 
 
 def test_channels_of_every_kind_of_layer():
@@ -150,6 +193,32 @@ def test_a_norm_follows_a_layer_only_where_nothing_but_moving_lies_between():
     assert list(names(net(nn.Unflatten(1, (6, 1)), nn.Flatten(), nn.Dropout(), norm))) == ["5"]
     assert list(names(net(nn.ReLU(inplace=True), norm))) == ["1"]
     assert list(names(net(nn.Softmax(1), norm))) == ["1"]
+
+
+def test_what_is_added_from_elsewhere_is_no_part_of_a_layer():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.place = conv(), nn.Parameter(torch.randn(5, 5, 5))
+            self.mix, self.scale = nn.Conv2d(5, 5, 1), nn.Parameter(torch.randn(5, 1, 1))
+            self.head = nn.Linear(5, 4)
+
+        def forward(self, x):
+            x = self.conv(x) + self.place  # not one number a channel
+            x = x + self.scale * self.mix(x.relu())
+            return self.head(x.relu().mean((2, 3)))
+
+    assert names(Net()) == {"conv": ("conv2d", -3), "model": ("mul", -3)}
+
+
+@both
+def test_what_hooks_call_is_no_call_of_the_network(name):
+    line = corrected(WRITINGS["layer norm"]["written out"], name)
+    with torch.no_grad():
+        expected = line.at(2)(IMAGES)
+        for module in line.at(2).modules():
+            module.register_forward_hook(lambda m, i, out: out.clone())
+        assert torch.equal(line.at(2)(IMAGES), expected)
 
 
 def test_layers_of_one_module_are_told_apart_and_shared_ones_are_one():
@@ -202,5 +271,5 @@ def test_other_layers_on_other_images_are_refused(name):
             x = self.conv(x)
             return self.head(F.relu(x if len(x) > 2 else self.norm(x)).mean((2, 3)))
 
-    with pytest.raises(ValueError, match=r"^the network runs other layers on other images"):
+    with pytest.raises(ValueError, match=r"^the network must run the same layers on all images"):
         corrected(Net, name)

@@ -26,6 +26,16 @@ class LayerNorm2d(Affine):
         return x.permute(0, 3, 1, 2)
 
 
+class WrittenOutLayerNorm(Affine):
+    """By its formula."""
+
+    def forward(self, x):
+        mean = x.mean(1, keepdim=True)
+        variance = (x - mean).pow(2).mean(1, keepdim=True)
+        x = (x - mean) / torch.sqrt(variance + 1e-5)
+        return self.weight[:, None, None] * x + self.bias[:, None, None]
+
+
 class BatchNorm(Affine):
     """Running statistics under other names."""
 
@@ -140,6 +150,7 @@ LAYER_NORMS = {
     "norm and relu": lambda: on_maps(conv(), InOne(LayerNorm2d(5))),
     "in one": lambda: on_maps(InOne(conv(), LayerNorm2d(5))),
     "functional": lambda: on_maps(Functional(conv(), LayerNorm2d(5))),
+    "written out": lambda: on_maps(conv(), WrittenOutLayerNorm(5), nn.ReLU()),
 }
 LINEAR = {way: lambda way=way: on_vectors(ByHand(way)) for way in WAYS}
 WRITINGS = {"batch norm": BATCH_NORMS, "layer norm": LAYER_NORMS, "linear": LINEAR}

@@ -1,27 +1,20 @@
 """Calls of PyTorch's functions in a forward pass, and what follows some of them.
 
-A call bears the number that it has among the calls of all functions in WATCHED, so that it is found
-again in another forward pass, and in another network of the same code.
+A call bears its number among all calls of its function, so that it is found again in another
+forward pass, and in another network of the same code. What our hooks call does not count: it is
+called inside `uncounted`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-# Functions that map features linearly, and which dimension of their output is its channels.
-LINEAR: Mapping[str, int] = {
-    "linear": -1,
-    "bilinear": -1,
-    **{f"conv{n}d": -n - 1 for n in (1, 2, 3)},
-    **{f"conv_transpose{n}d": -n - 1 for n in (1, 2, 3)},
-}
-# Products of two tensors, and where these stand among the arguments.
-PRODUCTS: Mapping[str, int] = {"matmul": 0, "mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}
-NORMS = frozenset({"batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm"})
-WATCHED = NORMS | LINEAR.keys() | PRODUCTS.keys()
+# Within it, no function that is called is seen by what watches a forward pass.
+uncounted = torch._C.DisableTorchFunction
 
 
 @dataclass(frozen=True)
@@ -31,22 +24,24 @@ class Site:
     Attributes:
         name: the module whose code makes the call; `:2` and so on follow from the module's second.
             Two calls of one name are one layer, which runs twice.
-        function: PyTorch's name of what is called.
         dim: the output's dimension that is the channels, counted from the last.
-        bias: the tensor of the network that is added to the output afterwards, if any.
     """
 
     name: str
-    function: str
     dim: int
-    bias: str | None
 
 
 @dataclass(frozen=True)
 class Sites:
-    """The sites of a network, by number of the call."""
+    """The sites of a network.
 
-    at: Mapping[int, Site] = field(default_factory=dict)
+    Attributes:
+        at: by name of the function, and number of the call among those of that function.
+        calls: how often each of these functions is called in a forward pass.
+    """
+
+    at: Mapping[tuple[str, int], Site] = field(default_factory=dict)
+    calls: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,25 +55,38 @@ class Interposed(TorchFunctionMode):
     Args:
         sites: of the network that runs.
         receive: takes a site and the output there; what it gives goes on in its place.
+
+    Raises:
+        ValueError: when it is left, if the functions were called another number of times.
     """
 
     def __init__(self, sites: Sites, receive: Callable[[Site, Tensor], Tensor]) -> None:
         super().__init__()
-        self._sites, self._receive, self._calls = sites, receive, 0
+        self._sites, self._receive = sites, receive
+        self._calls = dict.fromkeys(sites.calls, 0)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
-        output = func(*args, **kwargs or {})
-        function = function_name(func)
-        if function not in WATCHED:
+        output, function = func(*args, **kwargs or {}), function_name(func)
+        if function not in self._calls:
             return output
-        site = self._sites.at.get(self._calls)
-        self._calls += 1
+        site = self._sites.at.get((function, self._calls[function]))
+        self._calls[function] += 1
         if site is None:
             return output
-        if site.function != function:
-            raise ValueError(f"the network runs other layers on other images: no {site.name!r}")
-        return self._receive(site, output)
+        received = self._receive(site, output)
+        # What was written in place may be read through the tensor that it was written to.
+        return output.copy_(received) if args and output is args[0] else received
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        for function, calls in self._calls.items():
+            usual = self._sites.calls[function]
+            if error is None and calls != usual:
+                raise ValueError(
+                    f"the network must run the same layers on all images, and calls {function}"
+                    f" {calls} times instead of {usual}"
+                )
 
 
 def function_name(func: Any) -> str:

@@ -5,15 +5,15 @@ linear map that no norm directly follows. The head, the last linear map to run, 
 
 They are found where PyTorch's functions are called: a linear map is a call of `linear`, `bilinear`
 or a convolution, or a product of a feature with a matrix that is made of the network's own tensors
-alone; a norm is a call of `batch_norm`, `instance_norm`, `group_norm`, `layer_norm` or `rms_norm`.
-Whether `nn.Linear` makes the call, or a module with a norm, an activation or all of a network in
-it, makes no difference. Directly after means: nothing lies between but what moves numbers
-(`permute`, `reshape`, ...) and the adding of a bias. Channels are followed through that, so those
-of a norm over the last dimension are found in a network that is channels first.
+alone. Whether `nn.Linear` makes the call, or a module with a norm, an activation or all of a
+network in it, makes no difference. What it gives is followed through a layer's own arithmetic, see
+`following`: a bias, a scale, a norm, by a function of PyTorch's or written out, and moves such as
+`permute`. The last number that all of it goes through is the pre-activation, and its channels are
+those of the linear map wherever they were moved to.
 
-Not seen are norms that are written out in arithmetic, whose linear map is then the pre-activation,
-products by einsum, and what PyTorch runs as one function, such as `nn.MultiheadAttention` and
-`nn.LSTM`, which is listed as left out.
+Not seen are products by einsum, batch norms written out after something else than a linear map, and
+what PyTorch runs as one function, such as `nn.MultiheadAttention` and `nn.LSTM`, which is listed as
+left out.
 """
 
 from collections import Counter
@@ -25,11 +25,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
-from llfc.connectivity.corrections.following import Following
-from llfc.connectivity.sites import LINEAR, NORMS, PRODUCTS, WATCHED, Site, Sites, function_name
+from llfc.connectivity.corrections.following import Following, last_of
+from llfc.connectivity.sites import Site, Sites, function_name
 from llfc.results import LeftOut
 
+# Functions that map features linearly, and which dimension of their output is its channels.
+LINEAR: Mapping[str, int] = {
+    "linear": -1,
+    "bilinear": -1,
+    **{f"conv{n}d": -n - 1 for n in (1, 2, 3)},
+    **{f"conv_transpose{n}d": -n - 1 for n in (1, 2, 3)},
+}
+# Products of two tensors, and where these stand among the arguments.
+PRODUCTS: Mapping[str, int] = {"matmul": 0, "mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}
 OPAQUE = frozenset("multi_head_attention_forward lstm gru rnn_tanh rnn_relu".split())
 
 
@@ -48,26 +58,32 @@ def preactivations(model: nn.Module, example: Tensor) -> tuple[Sites, tuple[Left
         LeftOut("correction", module, f"{function} is one function: what is in it stays as it is")
         for module, function in trace.opaque.items()
     )
-    return _chosen(trace.calls, trace.following.biases), left_out
+    return trace.sites(), left_out
 
 
 @dataclass(frozen=True)
 class _Call:
-    """A call of a function in WATCHED.
+    """A call of a function.
 
     Attributes:
         module: whose code makes it.
         within: which of that module's calls it is, in this run of the module.
         function: what is called.
-        dim: the output's dimension that is the channels; None if it is neither norm nor linear map.
-        follows: of a norm, the number of the linear map that it directly follows.
+        number: which of that function's calls it is.
     """
 
     module: str
     within: int
     function: str
-    dim: int | None
-    follows: int | None = None
+    number: int
+
+
+@dataclass
+class _Running:
+    """A run of a module, and how many functions its code has called in it."""
+
+    module: str
+    calls: int = 0
 
 
 class _Trace(TorchFunctionMode):
@@ -75,72 +91,67 @@ class _Trace(TorchFunctionMode):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.following = Following(model)
-        self.calls: list[_Call] = []
+        self._following = Following(model)
+        self._calls: list[_Call] = []
+        self._counts: Counter[str] = Counter()  # of calls, by function
+        self._head = -1  # the last linear map
         self.opaque: dict[str, str] = {}  # function by module
-        self.running: list[tuple[str, Counter[str]]] = [("", Counter())]  # innermost last
+        self.running = [_Running("")]  # innermost last
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         kwargs = kwargs or {}
+        number, function, running = len(self._calls), function_name(func), self.running[-1]
+        place = running.module, running.calls
+        self._calls.append(_Call(*place, function, self._counts[function]))
+        running.calls += 1
+        self._counts[function] += 1
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        known = self._following.read(tensors, number)  # before it is written to
         output = func(*args, **kwargs)
-        function, (module, counts) = function_name(func), self.running[-1]
-        self.following.follow(func, function, args, kwargs, output)
         if function in OPAQUE:
-            self.opaque.setdefault(module or "model", function)
-        if function in WATCHED:
-            counts["calls"] += 1
-            given = [*args, *kwargs.values()]
-            look = self._norm if function in NORMS else self._product
-            self.calls.append(
-                _Call(module, counts["calls"], function, *look(function, given, output))
-            )
+            self.opaque.setdefault(running.module or "model", function)
+        dim = self._dim(function, [*args, *kwargs.values()])
+        if dim is not None:
+            self._following.begin(output, dim, number, normed=False)
+            self._head = number
+        elif function == "batch_norm" and not any(v.dim is not None for v in known):
+            self._following.begin(output, 1 - output.ndim, number, normed=True)
+        else:
+            self._following.go_on(func, (args, kwargs), known, output, number)
         return output
 
-    def _norm(self, function: str, given: Sequence[Any], output: Tensor) -> tuple[int, int | None]:
-        del function
-        value = self.following.value(given[0])
-        dim = None if value is None else value.dim()
-        if value is None or dim is None:
-            return 1 - output.ndim, None  # where PyTorch's batch norms have their channels
-        return dim, value.call
-
-    def _product(self, function: str, given: Sequence[Any], output: Tensor) -> tuple[int | None]:
+    def _dim(self, function: str, given: Sequence[Any]) -> int | None:
+        """Which dimension of a linear map's output is its channels; None if it is no linear map."""
+        if function not in LINEAR and function not in PRODUCTS:
+            return None
         start = PRODUCTS.get(function, 0)
         x, y = given[start : start + 2]
-        fixed = [self.following.is_constant(tensor) for tensor in (x, y)]
-        dim = None
+        fixed = [self._following.is_constant(tensor) for tensor in (x, y)]
         if function in LINEAR:
-            dim = None if fixed[0] else LINEAR[function]
-        elif fixed == [False, True] and y.ndim > 1:
-            dim = -1
-        elif fixed == [True, False] and x.ndim > 1:
-            dim = -2 if y.ndim > 1 else -1
-        if dim is not None:
-            self.following.begin(output, dim, len(self.calls))
-        return (dim,)
+            return None if fixed[0] else LINEAR[function]
+        if fixed == [False, True] and y.ndim > 1:
+            return -1
+        if fixed == [True, False] and x.ndim > 1:
+            return -2 if y.ndim > 1 else -1
+        return None
 
-
-def _chosen(calls: Sequence[_Call], biases: Mapping[int, str]) -> Sites:
-    """Those of the calls that give pre-activations."""
-    followed = {call.follows for call in calls}
-    linear = [n for n, call in enumerate(calls) if call.dim and call.function not in NORMS]
-    chosen = {number for number in linear[:-1] if number not in followed}
-    for number, call in enumerate(calls):
-        if call.function == "batch_norm" or call.follows is not None:
-            chosen.add(number)
-    at: dict[int, Site] = {}
-    places: dict[str, list[int]] = {}  # of each module, which of its calls are chosen
-    for number in sorted(chosen):
-        call = calls[number]
-        assert call.dim is not None  # as it is a norm or a linear map
-        within = places.setdefault(call.module, [])
-        if call.within not in within:
-            within.append(call.within)
-        count = within.index(call.within) + 1
-        name = (call.module or "model") + (f":{count}" if count > 1 else "")
-        at[number] = Site(name, call.function, call.dim, biases.get(number))
-    return Sites(at)
+    def sites(self) -> Sites:
+        """The calls that give pre-activations."""
+        last = [last_of(chain) for chain in self._following.chains.values()]
+        numbers = [v for v in last if v.chain != self._head or v.normed]
+        at: dict[tuple[str, int], Site] = {}
+        places: dict[str, list[int]] = {}  # of each module, which of its calls are chosen
+        for value in sorted(numbers, key=lambda value: value.made):
+            call, dim = self._calls[value.made], value.dim
+            assert dim is not None  # as it has channels
+            within = places.setdefault(call.module, [])
+            if call.within not in within:
+                within.append(call.within)
+            count = within.index(call.within) + 1
+            name = (call.module or "model") + (f":{count}" if count > 1 else "")
+            at[call.function, call.number] = Site(name, dim)
+        return Sites(at, {function: self._counts[function] for function, _ in at})
 
 
 @contextmanager
@@ -150,7 +161,7 @@ def _telling(trace: _Trace, model: nn.Module) -> Iterator[None]:
     def enter(name: str) -> Callable[[nn.Module, Any], None]:
         def hook(module: nn.Module, inputs: Any) -> None:
             del module, inputs
-            trace.running.append((name, Counter()))
+            trace.running.append(_Running(name))
 
         return hook
 

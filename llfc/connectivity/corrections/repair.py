@@ -19,7 +19,6 @@ from llfc.connectivity.corrections.preactivations import preactivations
 from llfc.connectivity.layerwise import Moments
 from llfc.connectivity.samples import Batches
 from llfc.connectivity.sites import Interposed, Site, Sites
-from llfc.modules import tensors
 
 Seen = dict[str, list[Moments]]  # a layer's name -> its channels' moments, one a call
 
@@ -88,7 +87,7 @@ def _renormalised(
         raise ValueError(f"correction {correction!r} needs train batches of at least 2 images")
     for position, pooled in blends.items():
         towards = _Towards(*ends, float(line.alpha[position]), shift)
-        affines = _affines(line.at(position), sites, pooled, towards)
+        affines = {name: towards(name, 0, seen) for name, (seen,) in pooled.items()}
         corrected[position] = Corrected(affines=affines)
     return Corrections(corrected, sites, len(sites.names), left_out)
 
@@ -102,50 +101,25 @@ class _Towards:
     alpha: float
     shift: bool
 
-    def __call__(self, name: str, call: int, seen: Moments, bias: Tensor | float) -> Affine:
+    def __call__(self, name: str, call: int, seen: Moments) -> Affine:
         ends = self.of_a[name][call], self.of_b[name][call]
-        return affine(seen, *ends, self.alpha, shift=self.shift, bias=bias)
+        return affine(seen, *ends, self.alpha, shift=self.shift)
 
 
-def affine(
-    seen: Moments,
-    of_a: Moments,
-    of_b: Moments,
-    alpha: float,
-    *,
-    shift: bool,
-    bias: Tensor | float = 0.0,
-) -> Affine:
+def affine(seen: Moments, of_a: Moments, of_b: Moments, alpha: float, *, shift: bool) -> Affine:
     """The map of channels with moments `seen` to the mean and deviation between the two ends'.
 
-    A constant channel has no spread to scale: it is at most shifted. The map comes before `bias` is
-    added, the moments are of what is then: so the bias is scaled here.
+    A constant channel has no spread to scale: it is at most shifted.
     """
     target_C = torch.lerp(of_a.std(), of_b.std(), alpha)
     std_C = seen.std()
     constant = seen.constant()
     scale_C = torch.where(constant, 1.0, target_C / torch.where(constant, 1.0, std_C))
-    of_bias_C = bias * (scale_C - 1)
     if not shift:
-        return Affine(scale_C, of_bias_C)
+        return Affine(scale_C, torch.zeros_like(scale_C))
     # From the difference of the means, which is exactly zero where nothing is to be done.
     mean_C = torch.lerp(of_a.mean, of_b.mean, alpha)
-    return Affine(scale_C, (mean_C - seen.mean) + seen.mean * (1 - scale_C) + of_bias_C)
-
-
-def _affines(model: nn.Module, sites: Sites, pooled: Seen, towards: _Towards) -> dict[str, Affine]:
-    """What follows each site of the blend `model`, from the moments of all batches."""
-    bias = _biases(model, sites)
-    return {name: towards(name, 0, seen, bias[name]) for name, (seen,) in pooled.items()}
-
-
-def _biases(model: nn.Module, sites: Sites) -> dict[str, Tensor | float]:
-    """What is added, channel by channel, to each site's output before it is a pre-activation."""
-    own = tensors(model)
-    return {
-        site.name: own[site.bias].flatten().double() if site.bias else 0.0
-        for site in sites.at.values()
-    }
+    return Affine(scale_C, (mean_C - seen.mean) + seen.mean * (1 - scale_C))
 
 
 def _pool(pooled: Seen, batch: Mapping[str, Sequence[Moments]]) -> None:
@@ -159,24 +133,23 @@ def _pool(pooled: Seen, batch: Mapping[str, Sequence[Moments]]) -> None:
 def _seen(model: nn.Module, sites: Sites, images: Tensor, towards: _Towards | None = None) -> Seen:
     """The moments of each pre-activation on a batch, before `towards` corrects them."""
     seen: Seen = {name: [] for name in sites.names}
-    bias = _biases(model, sites)
 
     def receive(site: Site, output: Tensor) -> Tensor:
-        moments = channel_moments(output, site.dim, bias[site.name])
+        moments = channel_moments(output, site.dim)
         calls = seen[site.name]
         calls.append(moments)
         if towards is None:
             return output
-        return towards(site.name, len(calls) - 1, moments, bias[site.name])(output, site.dim)
+        return towards(site.name, len(calls) - 1, moments)(output, site.dim)
 
     with Interposed(sites, receive):
         model(images)
     return seen
 
 
-def channel_moments(output: Tensor, dim: int, bias: Tensor | float = 0.0) -> Moments:
-    """Mean and spread of each channel over all else, in float64, once `bias` is added."""
+def channel_moments(output: Tensor, dim: int) -> Moments:
+    """Mean and spread of each channel over all else, in float64."""
     others = [d for d in range(output.ndim) if d != dim % output.ndim]
     var_C, mean_C = torch.var_mean(output, others, correction=0)
     count = output.numel() // output.shape[dim]
-    return Moments(count, mean_C.double() + bias, var_C.double() * count)
+    return Moments(count, mean_C.double(), var_C.double() * count)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from llfc.connectivity.probes.probe import Probe
+from llfc.connectivity.sites import uncounted
 
 
 @contextmanager
@@ -39,7 +40,8 @@ def tapped(
             counts[name] += 1
             index = wanted.get((name, counts[name]))
             if index is not None:
-                receive(index, probes[index].rows(output, images))
+                with uncounted():
+                    receive(index, probes[index].rows(output, images))
 
         return read
 
