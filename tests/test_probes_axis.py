@@ -12,7 +12,7 @@ from llfc.results import PROFILE
 from tests.small import CLASSES, random_, samples
 
 OPTIONS = {"matching": None, "correction": "none", "alphas": 3}
-EVERY = ("samples", "stitching", "layer-barriers")
+EVERY = ("conditions", "samples", "similarity", "stitching", "layer-barriers")
 
 
 class Sequences(nn.Module):
@@ -172,21 +172,6 @@ def test_batching_changes_nothing(name, sizes):
     whole = connect(*pair(make), test=(images, labels), measures=(), **OPTIONS)
     parts = in_batches(images, labels, sizes)
     same(connect(*pair(make), test=parts, measures=(), **OPTIONS), whole)
-
-
-@every_twin
-def test_similarities_are_of_whole_images(name):
-    """The Gram matrices that CKA is of, and the variances; CKA's own sums may cancel."""
-    images, _ = samples(9, (2, 6))
-    plain, *others = TWINS[name]
-    rows = []
-    for make in (plain, *others):
-        model = pair(make)[0]
-        probes = select_probes(model, images).probes
-        rows.append([x - x.mean(0) for x in features_of(model, probes, images)])
-    for other in rows[1:]:
-        for x, y in zip(rows[0], other, strict=True):
-            assert torch.allclose(x @ x.T, y @ y.T, atol=1e-12)
 
 
 def test_numbers_are_those_of_all_features_in_memory():
