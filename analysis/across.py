@@ -14,8 +14,9 @@ from analysis.report import Page
 from analysis.sections import compared, connected, explained, sweep, together
 from analysis.sections.part import SEEDS, Findings, Part, Section, Table, basis
 from analysis.sections.registry import parts
+from analysis.statistics.comparators import BASELINE, comparisons
 from analysis.statistics_figures import forest_figure
-from analysis.tables import estimates, told
+from analysis.tables import differences, estimate, estimates, told
 
 METHOD = "Spearman"
 # What does not need a grid of its own; the rest is on the sweeps' own pages.
@@ -59,16 +60,16 @@ def page_across(sweeps: Sequence[Runs], called: str = "all") -> Page:
 
 def by_sweep(sweeps: Sequence[Runs], findings: Findings) -> Part:
     """How closely barrier and LLFC error go together in each sweep, and in each family."""
-    own = [
-        correlations(runs.trials, LLFC, BARRIER, methods=[METHOD]).assign(
-            group=name(runs.sweep), panel="by sweep"
-        )
-        for runs in sweeps
-        if not runs.trials.empty
-    ]
     of_all = findings.found[findings.found["method"] == METHOD]
     panels = ["all" if group == "all" else f"by {group.split()[0]}" for group in of_all["group"]]
-    found = pd.concat([of_all.assign(panel=panels), *own], ignore_index=True)
+    by = list(dict.fromkeys(group.split()[0] for group in of_all["group"] if group != "all"))
+    rows_of = [_with_baseline(of_all.assign(panel=panels), findings.runs.trials, by)]
+    for runs in sweeps:
+        if not runs.trials.empty:
+            alone = correlations(runs.trials, LLFC, BARRIER, methods=[METHOD])
+            one = _with_baseline(alone.assign(panel="by sweep"), runs.trials)
+            rows_of.append(one.assign(group=name(runs.sweep)))
+    found = pd.concat(rows_of, ignore_index=True)
     rows = found.assign(series="", label=found["group"], value=found["within"])
     trials, drawn = findings.runs.trials, None
     if rows["value"].notna().any():
@@ -89,16 +90,29 @@ def by_sweep(sweeps: Sequence[Runs], findings: Findings) -> Part:
                         "of": found["panel"],
                         "which": found["group"],
                         "within a seed": estimates(found, "within"),
+                        "baseline's": [estimate(value) for value in found["baseline"]],
+                        "LLFC less it": differences(found),
                         "trials": found["trials"],
                         "pairs": found["pairs"],
                         "seeds": found["seeds"],
                         "note": found["note"],
                     }
                 ),
-                caption=f"{METHOD}'s ρ within a seed, with its 95 % interval over seeds."
+                caption=f"{METHOD}'s ρ within a seed, with its 95 % interval over seeds,"
+                " and by how much it is larger than that of the baseline, which needs no blend."
                 f" {answer.SCOPE} A trial that several sweeps have is in the row of each, and"
                 " counts once in the others.",
                 numbers=found,
             )
         ],
     )
+
+
+def _with_baseline(
+    found: pd.DataFrame, trials: pd.DataFrame, by: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Rows of `correlations` beside the baseline's coefficient, and the paired difference."""
+    compared = comparisons(trials, LLFC, BARRIER, by=by, methods=[METHOD])
+    beside = compared[compared["predictor"] == BASELINE].rename(columns={"within": "baseline"})
+    columns = ["baseline", "difference", "difference_low", "difference_high"]
+    return found.merge(beside[["group", *columns]], on="group", how="left")

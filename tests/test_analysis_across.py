@@ -7,6 +7,7 @@ from analysis.across import page_across
 from analysis.columns import BARRIER, LLFC
 from analysis.correlations import correlations
 from analysis.report import render
+from analysis.statistics.comparators import BASELINE, comparisons
 from sweeps.tracking import Tracker
 from tests.fabricated import connection, grid, runs_of
 
@@ -74,3 +75,12 @@ def test_the_shell_writes_one_page_over_all_sweeps(tmp_path, capsys):
     assert (tmp_path / "all" / "sweeps.csv").is_file()
     assert main([*command, "--x", "width"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_baseline_stands_in_every_row(page, sweeps):
+    rows = page.parts[0].tables[0].numbers.set_index(["panel", "group"])
+    for runs, key in ((page.runs, ("all", "all")), (sweeps[1], ("by sweep", "architecture"))):
+        found = comparisons(runs.trials, LLFC, BARRIER, methods=["Spearman"])
+        expected = found[found["predictor"] == BASELINE].iloc[0]
+        assert rows.loc[key, "baseline"] == pytest.approx(expected["within"])
+        assert rows.loc[key, "difference"] == pytest.approx(expected["difference"])
