@@ -12,7 +12,7 @@ A run is a trial: two networks A and B, and the straight line from A to B in the
 - The barrier against width: chart view (beside the search), Add chart, Scatter chart, x `width`,
   y `test_loss_chord`. The eye above the runs shows all of them, not the first ten alone.
 - A run's charts: `curve/...` has a step a position on the line, the first A and the last B;
-  `layer/...`, `additivity/...` and `commutativity/...` have a step a layer.
+  `layer/...`, `additivity/...`, `commutativity/...` and `norms/...` have a step a layer.
 - A run's artifacts: `figures/`, `tables/` and `connection.json`, with everything that was found.
 - The run *report of {sweep}* holds the answer to the question among its artifacts: a page, and its
   figures and tables as files.
