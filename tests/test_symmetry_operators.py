@@ -169,6 +169,10 @@ CASES = {
         ),
         [5],
     ),
+    "messages of a sparse matrix": lambda: (
+        *between(lambda h: torch.sparse.mm(torch.eye(3).roll(1, 0).to_sparse(), h), x=P(3, 3)),
+        [5],
+    ),
     "scattered over units": lambda: (
         *between(lambda h: torch.zeros(2, 5).scatter(1, torch.tensor([[0, 2], [1, 0]]), h), 2, 5),
         [],

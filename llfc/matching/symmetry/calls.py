@@ -202,8 +202,9 @@ def memory_of(node: fx.Node) -> int | None:
     value = node.meta.get("val")
     while isinstance(value, list | tuple) and value:
         value = value[0]
-    strided = isinstance(value, Tensor) and value.layout is torch.strided
-    return value.untyped_storage()._cdata if strided else None
+    if not isinstance(value, Tensor) or value.layout is not torch.strided:
+        return None
+    return int(value.untyped_storage()._cdata)
 
 
 def operator_name(node: fx.Node) -> str:

@@ -91,7 +91,7 @@ def exported(model: nn.Module, inputs: Sequence[Any], training: bool) -> Graph:
         if spec.target in state:
             graph.held[spec.arg.name] = str(spec.target)
         elif isinstance(found := program.constants.get(str(spec.target)), Tensor):
-            graph.constants[spec.arg.name] = found
+            graph.constants[spec.arg.name] = found.to_dense() if found.is_sparse else found
     return graph
 
 

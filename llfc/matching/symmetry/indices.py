@@ -47,7 +47,8 @@ def index_node(node: fx.Node) -> fx.Node:
     """The node of the one index of a lookup."""
     given = arguments(node)
     index = given.get("indices", given.get("index"))
-    (found,) = [i for i in (index if isinstance(index, list | tuple) else [index]) if i is not None]
+    indices = index if isinstance(index, list | tuple) else [index]
+    (found,) = [each for each in indices if isinstance(each, fx.Node)]
     return found
 
 

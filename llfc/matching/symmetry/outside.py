@@ -8,6 +8,7 @@ that are not persistent, the weights of layers in a Python list. What is written
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 INTERNAL = {*vars(nn.Module())}  # where a module holds what its state dict is made of
@@ -32,6 +33,8 @@ def outside(model: nn.Module, constants: Mapping[str, Tensor]) -> list[str]:
 
 def memory(tensor: Tensor) -> tuple[object, ...]:
     """Equal for two tensors only if they are the same numbers at the same place."""
+    if tensor.layout is not torch.strided:
+        return (id(tensor),)
     return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tuple(tensor.stride())
 
 

@@ -24,7 +24,7 @@ def plus(call: Call, x: Layout, bias: Layout) -> Layout:
     return combine(call.units, [(x, names), (bias, names[-1:])], names, call.owner)
 
 
-@rule("matmul", "bmm", "mm", "mv", "dot", "vdot", "linalg_matmul")
+@rule("matmul", "bmm", "mm", "mv", "dot", "vdot", "linalg_matmul", "_sparse_mm")
 def matmul(call: Call) -> Value:
     """A matrix product, batched over what comes before."""
     return product(call, *call.tensors())

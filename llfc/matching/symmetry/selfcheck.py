@@ -122,7 +122,7 @@ def twice(inputs: Sequence[Any]) -> Sequence[Any]:
         return torch.cat([x, 1.5 * x if x.is_floating_point() else x]) if x.dim() else x
 
     sizes = {len(x) for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor) and x.dim()}
-    return pytree.tree_map_only(Tensor, doubled, inputs) if sizes == {1} else inputs  # type: ignore[no-any-return]
+    return pytree.tree_map_only(Tensor, doubled, inputs) if sizes == {1} else inputs
 
 
 def enough(
@@ -223,4 +223,4 @@ def coarsest(
     """The relative rounding of the coarsest type that a model computes in."""
     with mode(model, training), Lowest() as lowest:
         outputs(model, state, inputs, seed)
-    return lowest.eps
+    return float(lowest.eps)
