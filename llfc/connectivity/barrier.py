@@ -137,8 +137,9 @@ def corrected_summaries(
     `a_corrected`, `b_corrected`, `chord_corrected`, `mean_corrected` and `gap_corrected` are the
     values at A and B, the two barriers and the midpoint gap where the ends are corrected as the
     networks between them are, the convention of Garipov et al.; without `_corrected` they are of
-    ends as trained, that of Jordan et al. (REPAIR). `floor` is the chord barrier that A as trained
-    has with itself, all of which is the correction's: a barrier below it says nothing. Where a
+    ends as trained, that of Jordan et al. (REPAIR). `floor` is the larger of the chord barriers
+    that A and B as trained have with themselves, which is all the correction's: a barrier below it
+    says nothing. Where a
     correction changes no end, the conventions are one and the floor is 0.
 
     Args:
@@ -161,7 +162,7 @@ def corrected_summaries(
             f"{column}_chord_corrected": chord_barrier(alpha, values),
             f"{column}_mean_corrected": mean_barrier(alpha, values),
             f"{column}_gap_corrected": midpoint_gap(alpha, values),
-            f"{column}_floor": float(np.maximum(values[0] - curve[column][0], 0)),
+            f"{column}_floor": float(np.maximum((values - curve[column])[[0, -1]].max(), 0)),
         }
     return found
 
