@@ -5,7 +5,7 @@ A run is a trial: two networks A and B, and the straight line from A to B in the
 
 - `test_loss_chord` is the LMC barrier of the test loss, in nats; 0 means linearly connected. A and
   B are as trained; in `test_loss_chord_corrected` they are corrected as the networks between them
-  are, and `test_loss_floor` is the barrier that A has with itself.
+  are, and `test_loss_floor` is the larger barrier of A and of B with itself.
 - `llfc_error_mean` is the LLFC error at the midpoint, averaged over layers (their features after
   each activation function or residual block; not the logits), A and B corrected as the blend is;
   compare it with `llfc_baseline_mean`.
