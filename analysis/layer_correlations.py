@@ -7,7 +7,12 @@ import pandas as pd
 from analysis.columns import BARRIER
 from analysis.correlations import correlations
 from analysis.frames import Runs
+from analysis.statistics.comparators import COMPARATORS, comparisons
 from analysis.summaries import at_depths
+
+# What is at one depth, and what is not.
+ERROR, BASELINE = "llfc_error_there", "llfc_baseline_there"
+OTHERS = (*COMPARATORS, "weight_cos")
 
 
 def layer_correlations(
@@ -27,25 +32,37 @@ def layer_correlations(
 
     Returns:
         A row a (group, depth), the depths those of `at_depths` and `mean` for the mean over layers:
-        the columns of `correlations`.
+        the columns of `correlations`; `baseline`, the coefficient within a seed of the baseline at
+        this depth, and `difference`, `difference_low`, ... of the LLFC error's less it, as in
+        `analysis.statistics.comparators`.
 
     Raises:
         ValueError: if there is no such barrier, or one of `by` is no column.
     """
     if barrier not in runs.trials:
         raise ValueError(f"barrier must be a column of the trials, got {barrier!r}")
-    profiles = at_depths(runs).reindex(runs.trials["run_id"]).reset_index(drop=True)
-    trials = runs.trials.reset_index(drop=True)
+    errors, baselines = (
+        at_depths(runs, column=column).reindex(runs.trials["run_id"]).reset_index(drop=True)
+        for column in ("cos_error", "baseline")
+    )
+    trials = runs.trials.reset_index(drop=True).drop(columns=list(OTHERS), errors="ignore")
     found = [
-        correlations(
-            trials.assign(error_there=profiles[depth]),
-            "error_there",
-            barrier,
-            by=by,
-            methods=[method],
+        _at_depth(
+            trials.assign(**{ERROR: errors[depth], BASELINE: baselines[depth]}), barrier, by, method
         ).assign(depth=depth)
-        for depth in map(str, profiles)
+        for depth in map(str, errors)
     ]
     frame = pd.concat(found, ignore_index=True)
     first = ["group", "depth"]
     return frame[first + [name for name in frame if name not in first]]
+
+
+def _at_depth(
+    trials: pd.DataFrame, barrier: str, by: Sequence[str | tuple[str, ...]], method: str
+) -> pd.DataFrame:
+    """The columns of `correlations` at one depth, beside those of its baseline."""
+    own = correlations(trials, ERROR, barrier, by=by, methods=[method])
+    compared = comparisons(trials, ERROR, barrier, by=by, methods=[method])
+    beside = compared[compared["predictor"] == BASELINE].rename(columns={"within": "baseline"})
+    columns = ["baseline", *(name for name in map(str, beside) if name.startswith("difference"))]
+    return own.merge(beside[["group", *columns]], on="group", how="left")

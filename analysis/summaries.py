@@ -68,18 +68,19 @@ def with_weight_distance(trials: pd.DataFrame) -> pd.DataFrame:
     return trials.assign(**{WEIGHTS: (1 - trials["weight_cos"].astype(float)).clip(lower=0)})
 
 
-def at_depths(runs: Runs, *, over: bool = False) -> pd.DataFrame:
+def at_depths(runs: Runs, *, over: bool = False, column: str = "cos_error") -> pd.DataFrame:
     """The LLFC error of each trial at each relative depth of PLACES, and `mean`, over layers.
 
     Args:
         runs: what was found.
         over: whether to take the error over its baseline instead.
+        column: of the layers; "baseline" for the baseline alone.
 
     Returns:
         A row a run, by run id; layers and places between them as in `with_summaries`.
     """
     rows = middle(runs.layers)
-    error = ratio(rows["cos_error"], rows["baseline"]) if over else rows["cos_error"]
+    error = ratio(rows["cos_error"], rows["baseline"]) if over else rows[column]
     found = {}
     for run_id, part in rows.assign(error=error).groupby("run_id", observed=True):
         values = part["error"].to_numpy(dtype=float)

@@ -12,6 +12,7 @@ from analysis.layer_correlations import layer_correlations
 from analysis.sections import compared, connected, explained, measured, sweep, together
 from analysis.sections.part import find
 from analysis.sections.registry import SECTIONS, parts
+from analysis.statistics.comparators import comparisons
 from analysis.statistics_figures import forest_figure
 from analysis.summaries import PLACES, at_depths, with_summaries
 from llfc.results import TABLES
@@ -103,6 +104,18 @@ def test_a_depths_correlation_is_that_of_the_summary_at_this_depth(runs):
         for name in ("value", "within", "low", "high"):
             expected = theirs.set_index("group")[name]
             assert mine[name].to_numpy() == pytest.approx(expected.to_numpy(), nan_ok=True)
+
+
+def test_a_depths_baseline_is_that_of_the_summary_at_this_depth(runs):
+    by_depth = layer_correlations(runs, by=["matching"]).set_index(["group", "depth"])
+    trials = with_summaries(runs)
+    for depth, column in (("0.5", "llfc_error_depth_0.5"), ("1.0", "llfc_error_last")):
+        theirs = comparisons(trials, column, BARRIER, by=["matching"], methods=["Spearman"])
+        theirs = theirs[theirs["predictor"] == column.replace("error", "baseline")]
+        for _, row in theirs.iterrows():
+            mine = by_depth.loc[(row["group"], depth)]
+            assert mine["baseline"] == pytest.approx(row["within"])
+            assert mine["difference"] == pytest.approx(row["difference"])
 
 
 def test_a_profile_that_is_its_depth_is_read_as_its_depth(runs):

@@ -97,6 +97,7 @@ def depths(findings: Findings) -> Part | None:
         return None
     found = found.assign(depth=[_depth(depth) for depth in found["depth"]])
     told = found.assign(cell=estimates(found, "within"))
+    less = found.assign(cell=differences(found))
     return Part(
         key="depths",
         title="Which layers go with the barrier",
@@ -117,7 +118,16 @@ def depths(findings: Findings) -> Part | None:
                 frame=_square(told, "group", "depth", "cell").reset_index(),
                 caption=f"The same with 95 % intervals. {SEEDS}",
                 numbers=found,
-            )
+            ),
+            Table(
+                key="depths-beyond-baseline",
+                frame=_square(less, "group", "depth", "cell").reset_index(),
+                caption=(
+                    "The same ρ less that of the baseline at the same depth, which needs no blend;"
+                    f" differences are paired by seed, with 95 % intervals. {SCOPE}"
+                ),
+                numbers=found,
+            ),
         ],
     )
 
