@@ -14,7 +14,7 @@ BROKEN := $(shell test -e $(READY) && $(BIN)/python -c 'import importlib.metadat
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test check smoke sweep-width sweep-spawn-epoch sweep-architecture \
-	sweep-matching ui report notebooks bench clean pins broken
+	sweep-matching ui report results notebooks bench clean pins broken
 
 help:  ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,13 @@ ui: $(READY)  ## browse the runs with MLflow on http://127.0.0.1:5000 (PORT=...)
 
 report: $(READY)  ## a sweep's table and its page, from the runs (SWEEP=width, or all)
 	$(BIN)/python -m analysis report --sweep $(SWEEP) $(ARGS)
+
+results: $(READY)  ## draw the page of each study from its frames in docs/results, into runs/results
+	@for sweep in width spawn_epoch architecture matching matching-small layer-norm; do \
+		$(BIN)/python -m analysis report --sweep $$sweep --tracking-uri docs/results \
+			--out runs/results/$$sweep.html | tail -1 || exit 1; done
+	@$(BIN)/python -m analysis report --sweep width spawn_epoch architecture \
+		--tracking-uri docs/results --out runs/results/all.html | tail -1
 
 notebooks: $(READY)  ## execute the notebooks on the runs, into runs/notebooks
 	$(BIN)/python -m analysis notebooks --out runs/notebooks $(ARGS)
