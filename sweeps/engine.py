@@ -2,18 +2,23 @@
 
 import logging
 import os
+import shlex
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import grpc
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tenacity import RetryCallState, Retrying, stop_after_attempt
 
-from sweeps.resources import Resources, refusal, share_of, workers_on
+from sweeps.commit import PACKAGES
+from sweeps.resources import Resources, described, lacking, refusal, share_of, workers_on
+from sweeps.roll import Crew, Roll
 from sweeps.settings import Settings
 
 PATIENCE = 10.0  # seconds for a cluster to answer at all
@@ -22,6 +27,8 @@ AWAY = 40.0
 # Tries to start Ray here: it gives its own processes 15 to 30 seconds to come up, which a busy
 # machine may not hold.
 STARTS = 3
+# Seconds for which workers that are up wait for those that are being started.
+STARTING = 30.0
 
 
 def start(settings: Settings) -> int:
@@ -44,6 +51,7 @@ def start(settings: Settings) -> int:
             address="local" if local else settings.address,
             num_cpus=_cores() if local else None,
             include_dashboard=False if local else None,
+            runtime_env=_as_here() if local else _code(),
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
@@ -51,6 +59,17 @@ def start(settings: Settings) -> int:
         where = "here" if local else f"at {settings.address}"
         raise ValueError(f"Ray cannot be started {where}: {error}") from error
     return _await_room(settings, 0 if local else settings.node_timeout)
+
+
+def _as_here() -> dict[str, Any] | None:
+    """What Ray must be told to start workers by this Python: it gives the path to a shell."""
+    quoted = shlex.quote(sys.executable)
+    return None if quoted == sys.executable else {"py_executable": quoted}
+
+
+def _code() -> dict[str, Any]:
+    """The code of this driver, for the workers of a cluster, whatever code lies on its nodes."""
+    return {"py_modules": list(PACKAGES), "excludes": ["__pycache__", "/results/", "*.ipynb"]}
 
 
 def _clear_up(state: RetryCallState) -> None:
@@ -144,3 +163,76 @@ def nodes() -> list[Resources]:
     """What each node has that is up now."""
     found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node["Resources"] for node in found if node["Alive"]]
+
+
+class RayCrew(Crew):
+    """The workers that Ray's nodes hold.
+
+    Attributes:
+        name: by which workers find the roll.
+    """
+
+    def __init__(self, share: Resources) -> None:
+        self._share = share
+        self.name = f"roll-{os.getpid()}-{time.time_ns()}"
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        actor: Any = ray.remote(num_cpus=0)(Roll)
+        self._roll = actor.options(name=self.name, scheduling_strategy=here).remote(STARTING)
+        self._wanted = 0
+        self._looked = float("-inf")
+        self.look()
+
+    def look(self) -> bool:
+        """See, every other second, which nodes there are; whether they are others than before."""
+        now = time.monotonic()
+        if now - self._looked < 2.0:
+            return False
+        self._looked, before, here = now, self.text, nodes()
+        self.capacity = sum(workers_on(node, self._share) for node in here)
+        self.text = described(here, self.capacity)
+        return before not in ("", self.text)
+
+    def want(self, jobs: int) -> None:
+        if (count := min(jobs, self.capacity)) != self._wanted:
+            self._wanted = count
+            self._roll.want.remote(count)
+
+    def lost(self, worker: str | None) -> str:
+        node, node_id = "", ""
+        with suppress(Exception):  # the roll is lost too, and nobody knows
+            node, node_id = ray.get(self._roll.gone.remote(worker), timeout=PATIENCE)
+        if not node:
+            return super().lost(worker)
+        found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        alive = any(each["NodeID"] == node_id and each["Alive"] for each in found)
+        return f"a worker on node {node}" if alive else f"node {node}"
+
+    def why_none_starts(self) -> str:
+        free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+        if short := lacking(self._share, free):
+            return f"the nodes have no room for one now, {short}"
+        node: Any = ray._private.worker.global_worker.node
+        logs = Path(node.get_logs_dir_path())
+        said = [path for path in logs.glob("*.err") if path.stat().st_size]
+        last = max(said, key=lambda path: path.stat().st_mtime, default=None)
+        words = last.read_text(errors="replace").split("\n") if last else []
+        lines = [word.strip() for word in words if word.strip()]
+        return f"Ray's logs are in {logs}" + (f", the last line is: {lines[-1]}" if lines else "")
+
+
+def enrol(name: str, node: str) -> Any:
+    """Say in a worker that it is up on `node`; the roll called `name`, None if it is lost."""
+    context = ray.get_runtime_context()
+    try:
+        roll = ray.get_actor(name)
+        ray.get(roll.up.remote(context.get_actor_id(), node, context.get_node_id()))
+        return roll
+    except (ValueError, ray.exceptions.RayError):
+        return None
+
+
+def await_others(roll: Any) -> None:
+    """Wait in a worker until all are up that there is work for."""
+    with suppress(ray.exceptions.RayError):
+        while roll is not None and not ray.get(roll.complete.remote(), timeout=PATIENCE):
+            time.sleep(0.1)

@@ -12,7 +12,6 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,14 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from sweeps.engine import nodes, watched
-from sweeps.plan import Job, Queue
+from sweeps.commit import other_code
+from sweeps.engine import RayCrew, await_others, enrol, nodes, watched
+from sweeps.plan import Job, Outcome, Queue
 from sweeps.progress import Progress
 from sweeps.resources import share_of
+from sweeps.roll import Crew
 from sweeps.settings import Settings
+from sweeps.storage import marked, unseen
 from sweeps.worker import work
 
 # Jobs that are handed to Tune ahead of a free worker; with none ahead, a worker that becomes free
@@ -37,25 +39,8 @@ AT_ONCE = 2000
 # Tries more of a job whose worker or node was lost; a job's own error is not tried again. Not left
 # to Tune: of a worker that dies as a job is handed to it, it hears twice, and gives the job up.
 RETRIES = 3
-
-
-@dataclass
-class Outcome:
-    """What became of the jobs.
-
-    Attributes:
-        done: those that were done, in order.
-        failed: reasons by job of those that were not.
-        interrupted: whether it was stopped before every job was tried.
-        worked: seconds that workers spent on jobs, all workers together.
-        there: seconds that there were workers, all workers together, from the first job's begin.
-    """
-
-    done: list[Job] = field(default_factory=list)
-    failed: dict[Job, str] = field(default_factory=dict)
-    interrupted: bool = False
-    worked: float = 0.0
-    there: float = 0.0
+# Seconds without any worker after which the user is told, and why.
+SILENCE = 60.0
 
 
 def run_jobs(
@@ -76,6 +61,7 @@ def run_jobs(
         on_done: called in this process with each job that was done.
     """
     share = share_of(settings, nodes())
+    crew = RayCrew(share)
     place = {
         "store": settings.store,
         "data_root": None if settings.data_root is None else str(settings.data_root.absolute()),
@@ -84,6 +70,7 @@ def run_jobs(
         "device": settings.device if share["GPU"] else "cpu",
         "threads": settings.cpus_per_trial,
         "provenance": dict(provenance),
+        "roll": crew.name,
     }
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers + AHEAD)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -91,15 +78,19 @@ def run_jobs(
     name = f"{os.getpid()}-{time.time_ns()}"
     # Where several workers were lost at once, Tune may give a job to each of the dead in turn.
     retries = RETRIES + workers
-    with Progress(jobs, workers) as progress, watched():
-        dispatcher = _Dispatcher(jobs, progress, on_done, retries)
+    print(crew.text, flush=True)
+    with (
+        marked(settings.store) as place["mark"],
+        Progress(jobs, workers) as progress,
+        watched(),
+    ):
+        dispatcher = _Dispatcher(jobs, progress, on_done, retries, crew)
         try:
             _give_out(dispatcher, share, place, folder / name)
         except KeyboardInterrupt:
             dispatcher.outcome.interrupted = True
     shutil.rmtree(folder / name, ignore_errors=True)  # Tune's own notes; nothing of ours is there
     outcome = dispatcher.outcome
-    outcome.there = workers * (time.monotonic() - (dispatcher.first or time.monotonic()))
     outcome.interrupted |= len(outcome.done) + len(outcome.failed) < len(jobs)
     return outcome
 
@@ -147,17 +138,36 @@ class _Worker(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self._config = config
+        place = config["place"]
+        address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        self._node = f"{socket.gethostname()} ({address})"
+        self._refused = unseen(place["store"], place["mark"], self._node)
+        self._other = other_code(place["provenance"])
+        self._roll = enrol(place["roll"], self._node)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._config = new_config
         return True
 
     def step(self) -> dict[str, Any]:
+        if self._refused:
+            return {"refused": self._refused, "done": True}
+        result = self._work()
+        await_others(self._roll)
+        return {**result, "done": True}
+
+    def _work(self) -> dict[str, Any]:
         place = self._config["place"]
-        address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        node = f"{socket.gethostname()} ({address})"
-        provenance = {**place["provenance"], "llfc.node": node}
-        return {**work(self._config["job"], {**place, "provenance": provenance}), "done": True}
+        provenance = {**place["provenance"], **self._other, "llfc.node": self._node}
+        result = work(self._config["job"], {**place, "provenance": provenance})
+        if self._other:
+            warning = f"node {self._node} runs other code than the driver: its results say which"
+            result["warnings"].append(warning)
+        return result
+
+    def cleanup(self) -> None:
+        if self._roll is not None:
+            self._roll.gone.remote(ray.get_runtime_context().get_actor_id())
 
 
 class _Dispatcher(Searcher):
@@ -169,11 +179,17 @@ class _Dispatcher(Searcher):
         progress: Progress,
         on_done: Callable[[Job], None],
         retries: int,
+        crew: Crew | None = None,
     ) -> None:
         super().__init__()
         self._retries = retries
+        self._crew = crew or Crew()
         self.outcome = Outcome()
-        self.first: float | None = None  # when the first job was begun
+        self._silent: float | None = time.monotonic()  # since when no worker has begun a job
+        self._begun: float | None = None  # up to when the room for workers is counted
+        self._workers: dict[str, str] = {}  # ids of the workers that have a job in hand
+        self._refused = ""
+        self._warned: set[str] = set()
         self._lost: Counter[Job] = Counter()
         self._queue = Queue(jobs)
         self._given: dict[str, Job] = {}
@@ -190,30 +206,60 @@ class _Dispatcher(Searcher):
         if job is None:
             return None if self._queue else Searcher.FINISHED
         self._given[trial_id] = job
+        self._crew.want(len(self._given))
         return {"job": job.to_plain()}
 
     def tick(self) -> None:
-        """Say that time has passed."""
+        """Say that time has passed.
+
+        Raises:
+            ValueError: if a worker refuses to work where it is.
+        """
+        if self._refused:
+            raise ValueError(self._refused)
+        now = time.monotonic()
+        if self._begun is not None:
+            self.outcome.there += self._crew.capacity * (now - self._begun)
+            self._begun = now
+        if self._crew.look():
+            self._progress.say(f"now there are {self._crew.text}")
+            self._crew.want(len(self._given))
+        if self._silent is not None and now - self._silent > SILENCE:
+            self._silent = None
+            reason = self._crew.why_none_starts()
+            self._progress.say(f"no worker has started within {SILENCE:g} s: {reason}")
         self._progress.tick()
 
-    def started(self, trial_id: str) -> None:
-        """Say that a worker has begun the job that was suggested as `trial_id`."""
-        self.first = self.first or time.monotonic()
+    def started(self, trial_id: str, worker: str) -> None:
+        """Say that `worker` has begun the job that was suggested as `trial_id`."""
+        self._silent = None
+        self._begun = self._begun or time.monotonic()
+        self._workers[trial_id] = worker
         self._progress.started(self._given[trial_id])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
+        self._refused = self._refused or (result or {}).get("refused", "")
+        if self._refused:
+            return
         job = self._given.pop(trial_id)
+        worker = self._workers.pop(trial_id, None)
+        self._crew.want(len(self._given))
         if error:
             self._lost[job] += 1
+            who = self._crew.lost(worker)
             if self._lost[job] <= self._retries:
                 self._progress.lost(job)
+                again = f"its job is tried again: {job.stage.removesuffix('s')} {job.name}"
+                self._progress.say(f"{who} lost, {again}")
                 self._queue.lost(job)
                 return
         self.outcome.worked += (result or {}).get("seconds", 0.0)
         for warning in (result or {}).get("warnings", ()):
-            self._progress.say(f"warning: {warning}")
+            if warning not in self._warned:  # each network and trial may say the same
+                self._progress.say(f"warning: {warning}")
+            self._warned.add(warning)
         lost = f"its worker was lost {self._lost[job]} times"
         reason = lost if error or result is None else result["failed"]
         if reason:
@@ -247,7 +293,8 @@ class _Listener(tune.Callback):
         self._dispatcher = dispatcher
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._dispatcher.started(trial.trial_id)
+        worker = trial.temporary_state.ray_actor
+        self._dispatcher.started(trial.trial_id, worker._actor_id.hex())
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._dispatcher.tick()

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -96,6 +96,25 @@ def _measuring(trial: Trial, missing: Set[Network], cost: float) -> Job:
 def _rank(job: Job) -> tuple[bool, bool, float, str]:
     branch = isinstance(job.record, Network) and job.record.spawn_epoch is not None
     return (job.stage == "trials", branch, -job.cost, job.name)
+
+
+@dataclass
+class Outcome:
+    """What became of the jobs.
+
+    Attributes:
+        done: those that were done, in order.
+        failed: reasons by job of those that were not.
+        interrupted: whether it was stopped before every job was tried.
+        worked: seconds that workers spent on jobs, all workers together.
+        there: seconds that there was room for workers, all together, from the first job's begin.
+    """
+
+    done: list[Job] = field(default_factory=list)
+    failed: dict[Job, str] = field(default_factory=dict)
+    interrupted: bool = False
+    worked: float = 0.0
+    there: float = 0.0
 
 
 class Queue:

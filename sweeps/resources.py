@@ -43,6 +43,29 @@ def refusal(share: Resources, nodes: Sequence[Resources]) -> str:
     return f"a worker must fit one node: it asks for {asked}, the nodes are {listed or 'none'}"
 
 
+def described(nodes: Sequence[Resources], workers: int) -> str:
+    """How many there are of what.
+
+    >>> described([{"CPU": 4, "GPU": 1}, {"CPU": 4}], 8)
+    '2 nodes, 8 workers, 1 GPU'
+    """
+    gpus = sum(node.get("GPU", 0) for node in nodes)
+    counts = {"node": len(nodes), "worker": workers, "GPU": gpus}
+    return ", ".join(f"{count:g} {kind}{'s' * (count != 1)}" for kind, count in counts.items())
+
+
+def lacking(share: Resources, free: Resources) -> str:
+    """What of `share` is not free in all nodes together; empty if there is enough.
+
+    >>> lacking({"CPU": 2, "GPU": 0, "memory": 0}, {"CPU": 1.0})
+    'it asks for 2 CPU, 1 CPU is free'
+    """
+    short = [kind for kind in KINDS if free.get(kind, 0) < share[kind]]
+    if not short:
+        return ""
+    return f"it asks for {_described(share, short)}, {_described(free, short)} is free"
+
+
 def _described(resources: Resources, kinds: Iterable[str]) -> str:
     amounts = {kind: resources.get(kind, 0) for kind in kinds}
     return " + ".join(

@@ -15,8 +15,8 @@ from llfc.specs import Network, Trial, fingerprint
 from llfc.trial import check_trial
 from sweeps.engine import start
 from sweeps.grid import DEFAULTS, trials_of
-from sweeps.launch import Outcome, run_jobs
-from sweeps.plan import Job, plan
+from sweeps.launch import run_jobs
+from sweeps.plan import Job, Outcome, plan
 from sweeps.recorder import Recorder
 from sweeps.settings import Settings
 from sweeps.sweep import Sweep

@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +35,7 @@ from analysis.server import check_server, is_server, shown
 from llfc.results import Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
 from llfc.whole import made_whole
-from sweeps.commit import commit
+from sweeps.commit import commit, sources
 from sweeps.flattening import metrics_of, tables_of
 from sweeps.guide import GUIDE
 from sweeps.titles import title_of
@@ -44,6 +44,8 @@ from sweeps.titles import title_of
 for _name in ("alembic", "mlflow"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
+# The tags that say what made a result.
+MADE_BY = ("llfc.commit", "llfc.sources", "llfc.versions", "llfc.command")
 PACKAGES = ("llfc", "mlflow", "numpy", "ray", "scipy", "torch", "torchvision")
 BATCH = 1000  # metrics in one call, MLflow's own limit
 # The tag that MLflow's pages show as the description, in Markdown, of an experiment or a run.
@@ -81,6 +83,7 @@ class Tracker:
         self._tags = {
             "llfc.sweep": experiment,
             "llfc.commit": commit(),
+            "llfc.sources": sources(),
             "llfc.versions": json.dumps({name: version(name) for name in PACKAGES}),
             "llfc.command": shown(" ".join(sys.argv)),
             "llfc.driver": f"{socket.gethostname()}:{os.getpid()}",
@@ -90,7 +93,7 @@ class Tracker:
     @property
     def provenance(self) -> dict[str, str]:
         """The tags that say what made a result."""
-        return {name: self._tags[name] for name in ("llfc.commit", "llfc.versions", "llfc.command")}
+        return {name: self._tags[name] for name in MADE_BY}
 
     def _experiment(self, name: str, folder: Path | None) -> str:
         """The id of the experiment `name`, made if need be with its artifacts in `folder`."""
@@ -296,7 +299,8 @@ def _database(uri: str) -> Iterator[None]:
     with FileLock(f"{path}.lock"):
         if not path.exists() or not path.stat().st_size:
             with made_whole(path, alone=True) as beside:
-                SqlAlchemyStore(address_of(beside), str(path.parent / "artifacts")).engine.dispose()
+                make: Callable[..., SqlAlchemyStore] = SqlAlchemyStore
+                make(address_of(beside), str(path.parent / "artifacts")).engine.dispose()
         yield
 
 

@@ -39,9 +39,9 @@ class Place:
     def uri(self):
         return self.tracking or f"sqlite:///{self.folder}/mlflow.db"
 
-    def start(self, *options, program=("sweeps/smoke.py",), **environment):
+    def start(self, *options, program=("sweeps/smoke.py",), python=sys.executable, **environment):
         """The sweep in a process of its own, in a session of its own as Ctrl-C would find it."""
-        command = [sys.executable, *program, "--storage", str(self.folder), *OPTIONS, *options]
+        command = [python, *program, "--storage", str(self.folder), *OPTIONS, *options]
         if self.tracking:
             command += ["--tracking-uri", self.tracking]
         return subprocess.Popen(
@@ -54,9 +54,9 @@ class Place:
             start_new_session=True,
         )
 
-    def finish(self, *options):
+    def finish(self, *options, **how):
         """Run the sweep to its end; what it said."""
-        out, err = self.start(*options).communicate(timeout=PATIENCE)
+        out, err = self.start(*options, **how).communicate(timeout=PATIENCE)
         return out + err
 
     def kept(self, kind):

@@ -2,11 +2,13 @@
 
 import itertools
 import os
+import shlex
 import threading
 import time
 import types
 
 from sweeps import engine
+from sweeps.roll import Roll
 from sweeps.settings import Settings
 
 
@@ -86,3 +88,59 @@ def test_a_head_that_answers_now_and_then_ends_nothing(monkeypatch):
 
 def context():
     return types.SimpleNamespace(gcs_address="here:1")
+
+
+def test_a_python_whose_path_a_shell_would_split_is_quoted_for_ray(monkeypatch):
+    monkeypatch.setattr(engine.sys, "executable", "/home/me/.venv/bin/python")
+    assert engine._as_here() is None
+    for path in ("/a b/python", "/a&b/python", "/it's/python", "/$x/python", "/(a)/python"):
+        monkeypatch.setattr(engine.sys, "executable", path)
+        assert shlex.split(engine._as_here()["py_executable"]) == [path]
+
+
+SHARE = {"CPU": 1, "GPU": 0.5, "memory": 0}
+
+
+def lone(tmp_path, free):
+    """In place of `ray`: what is free, and where the logs are."""
+    node = types.SimpleNamespace(get_logs_dir_path=lambda: str(tmp_path))
+    worker = types.SimpleNamespace(global_worker=types.SimpleNamespace(node=node))
+    return types.SimpleNamespace(
+        available_resources=lambda: free, _private=types.SimpleNamespace(worker=worker)
+    )
+
+
+def why(monkeypatch, tmp_path, free):
+    monkeypatch.setattr(engine, "ray", lone(tmp_path, free))
+    crew = object.__new__(engine.RayCrew)
+    crew._share = SHARE
+    return crew.why_none_starts()
+
+
+def test_why_no_worker_starts_is_said_as_far_as_it_is_known(monkeypatch, tmp_path):
+    said = why(monkeypatch, tmp_path, {"CPU": 4.0, "GPU": 0.25})
+    assert said == "the nodes have no room for one now, it asks for 0.5 GPU, 0.25 GPU is free"
+    free = {"CPU": 4.0, "GPU": 1.0}
+    assert why(monkeypatch, tmp_path, free) == f"Ray's logs are in {tmp_path}"
+    (tmp_path / "worker-1.err").write_text("")
+    (tmp_path / "raylet.err").write_text("first\nbash: /a: No such file or directory\n\n")
+    said = why(monkeypatch, tmp_path, free)
+    assert said.endswith("the last line is: bash: /a: No such file or directory")
+
+
+def test_workers_wait_for_those_that_are_wanted_and_no_longer_than_patience():
+    roll = Roll(patience=60)
+    assert roll.complete()
+    roll.want(2)
+    roll.up("a", "here", "1")
+    assert not roll.complete()
+    roll.up("b", "there", "2")
+    assert roll.complete()
+    assert roll.gone("b") == ("there", "2")
+    assert not roll.complete(), "its successor is being started"
+    roll.want(1)
+    assert roll.complete(), "there is work for one only"
+    assert roll.gone("never up") == ("", "")
+    hasty = Roll(patience=0)
+    hasty.want(2)
+    assert hasty.complete()

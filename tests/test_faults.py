@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import sys
 import time
 from contextlib import closing
 
@@ -60,6 +61,8 @@ def test_a_killed_worker_is_replaced(place, undisturbed):
         worker.kill()
     out, err = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, err
+    assert "a worker on node " in err
+    assert " lost, its job is tried again: " in err
     assert "Traceback" not in err
     assert_as_undisturbed(place, undisturbed)
     assert f"{NETWORKS} networks trained, {TRIALS} trials measured" in out
@@ -126,4 +129,14 @@ def test_a_store_harmed_between_two_runs(place, undisturbed, harm):
     said = place.finish()
     assert said.count("set aside as") == len(harmed), said
     assert "Traceback" not in said
+    assert_as_undisturbed(place, undisturbed)
+
+
+@pytest.mark.exhaustive
+def test_a_python_in_a_folder_with_a_space(place, undisturbed, tmp_path_factory):
+    """Ray starts workers by a shell."""
+    environment = tmp_path_factory.mktemp("a folder") / "an environment"
+    environment.symlink_to(sys.prefix)
+    said = place.finish(python=str(environment / "bin/python"))
+    assert "no worker has started" not in said
     assert_as_undisturbed(place, undisturbed)

@@ -1,6 +1,9 @@
 """Nothing lost when nodes come and go; each node is a raylet of its own on this machine."""
 
 import shutil
+import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from ray.cluster_utils import Cluster
 from tests.disturbed import (
     NETWORKS,
     PATIENCE,
+    ROOT,
     TRIALS,
     assert_as_undisturbed,
     wait_until,
@@ -44,8 +48,23 @@ def test_a_node_that_leaves_and_one_that_joins(cluster, place, undisturbed):
     out, err = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, err
     assert DONE in out
+    assert out.splitlines()[1] == "2 nodes, 2 workers, 0 GPUs"
+    assert "now there are " in err
+    (line,) = [line for line in err.splitlines() if " lost, its job is tried again: " in line]
+    # Here the driver may be on the very node that leaves, and with it what knows the nodes' names.
+    assert line.startswith((f"node {socket.gethostname()} (", "a worker lost"))
     assert "Traceback" not in err
     assert_as_undisturbed(place, undisturbed)
+
+
+def test_jobs_shorter_than_a_workers_start_are_done_by_all_workers(tmp_path):
+    command = [sys.executable, "-m", "tests.short_jobs", str(tmp_path), "60"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert run.returncode == 0, run.stderr
+    busy, *counts = map(float, run.stdout.splitlines()[-1].split()[1:])
+    assert len(counts) == 2, "one of two nodes did all"
+    assert min(counts) > 0.4 * sum(counts)
+    assert busy > 0.7
 
 
 def test_a_head_that_is_killed(place, undisturbed):

@@ -9,6 +9,7 @@ from llfc.specs import Network, Pair, Recipe, Trial, fingerprint
 from sweeps.launch import _Dispatcher
 from sweeps.plan import Queue, plan
 from sweeps.progress import Progress
+from sweeps.roll import Crew
 from sweeps.titles import title_of
 
 RECIPE = Recipe(epochs=8, batch_size=10, optimizer="sgd", lr=0.1)
@@ -182,3 +183,37 @@ def test_a_job_whose_worker_is_lost_is_given_out_again_first_and_in_the_end_fail
     dispatcher.on_trial_complete("2", error=True)
     assert dispatcher.outcome.failed[jobs[0]] == "its worker was lost 3 times"
     assert dispatcher.suggest("3")["job"] != first
+
+
+class Silent(Crew):
+    def why_none_starts(self):
+        return "bash: /a: No such file or directory"
+
+
+def test_workers_that_do_not_start_are_said_once_with_the_reason(monkeypatch, capsys):
+    jobs = plan(TRIALS[:2], trained=lambda network: True, kept=no_state, cost=by_width)
+    progress = Progress(jobs, 2)
+    monkeypatch.setattr("sweeps.launch.SILENCE", 0.0)
+    for begun in (False, True):
+        dispatcher = _Dispatcher(jobs, progress, lambda job: None, retries=2, crew=Silent())
+        dispatcher.suggest("0")
+        if begun:
+            dispatcher.started("0", "worker")
+        for _ in range(3):
+            dispatcher.tick()
+        said = capsys.readouterr().err
+        reason = "no worker has started within 0 s: bash: /a: No such file or directory\n"
+        assert said == ("" if begun else reason)
+
+
+def test_a_worker_that_refuses_where_it_is_ends_the_sweep(capsys):
+    jobs = plan(TRIALS[:2], trained=lambda network: True, kept=no_state, cost=by_width)
+    dispatcher = _Dispatcher(jobs, Progress(jobs, 2), lambda job: None, retries=2)
+    for trial_id in "01":
+        dispatcher.suggest(trial_id)
+        dispatcher.started(trial_id, "worker")
+    dispatcher.on_trial_complete("0", {"refused": "node w2 does not see it", "done": True})
+    dispatcher.on_trial_complete("1", error=True)
+    with pytest.raises(ValueError, match="node w2 does not see it"):
+        dispatcher.tick()
+    assert not dispatcher.outcome.failed

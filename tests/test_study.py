@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -226,3 +227,14 @@ def test_an_absent_data_set_is_one_line_that_names_the_folder(tmp_path):
     assert said.stderr.count("\n") == 1
     assert f"{tmp_path}/none" in said.stderr
     assert not (tmp_path / "runs/store").exists()
+
+
+def test_a_node_that_does_not_see_the_storage_is_named_before_anything_is_trained(tmp_path):
+    """Such is `memory://`: the worker, in a process of its own, has another one."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    said = sweep("memory://a/b", "--tracking-uri", uri)
+    assert said.returncode == 2
+    assert "2 networks to train\n1 node, " in said.stdout
+    (line,) = [line for line in said.stderr.splitlines() if "elapsed" not in line]
+    assert line.startswith(f"error: node {socket.gethostname()} (")
+    assert "does not see the storage memory://a/b/store as the driver does" in line

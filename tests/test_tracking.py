@@ -322,3 +322,33 @@ def test_a_deleted_experiment_is_one_line_with_the_ways_out(tmp_path):
     assert Tracker(uri, "wide", tmp_path).experiment_id != tracker.experiment_id
     tracker._client.restore_experiment(tracker.experiment_id)
     assert Tracker(uri, "width", tmp_path).experiment_id == tracker.experiment_id
+
+
+def test_a_script_that_is_not_as_committed_is_marked(monkeypatch, tmp_path):
+    committed = commit.ROOT / "sweeps/width.py"
+    copy = tmp_path / "width.py"
+    copy.write_bytes(committed.read_bytes())
+    assert not commit._is_other(None)
+    assert not commit._is_other(committed)
+    assert not commit._is_other(copy), "as `ray submit` puts it into the home of the head"
+    copy.write_text(copy.read_text().replace("0, 1, 2", "0, 1"))
+    assert commit._is_other(copy)
+    assert commit._is_other(tmp_path / "mine.py")
+    monkeypatch.setattr(commit, "_git", lambda folder, *words: "a" * 40 * (words[0] != "status"))
+    for script, expected in ((committed, "a" * 40), (copy, "a" * 40 + "+changes")):
+        monkeypatch.setattr(commit.sys.modules["__main__"], "__file__", str(script))
+        assert commit.commit() == expected
+
+
+def test_sources_are_named_by_all_their_files(monkeypatch, tmp_path):
+    names = set()
+    for content in ({"a.py": "1"}, {"a.py": "2"}, {"b.py": "1"}, {"a.py": "1", "c.py": ""}):
+        folder = tmp_path / str(len(names)) / "llfc"
+        folder.mkdir(parents=True)
+        for name, text in {**content, "notes.txt": str(len(names))}.items():
+            (folder / name).write_text(text)
+        monkeypatch.setattr(commit, "PACKAGES", (str(folder),))
+        commit.sources.cache_clear()
+        names.add(commit.sources())
+    commit.sources.cache_clear()
+    assert len(names) == 4

@@ -1,0 +1,62 @@
+"""A worker does nothing where it does not see the storage that the driver writes."""
+
+import uuid
+
+import pytest
+
+from llfc.networks.store import Store
+from sweeps import storage
+from sweeps.storage import MARKS, marked, unseen
+
+
+@pytest.fixture(params=["folder", "file", "memory"])
+def place(request, tmp_path):
+    return {
+        "folder": str(tmp_path / "shared % #?"),
+        "file": f"file://{tmp_path}/shared",
+        "memory": f"memory://{uuid.uuid4().hex}/shared",
+    }[request.param]
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch):
+    monkeypatch.setattr(storage, "PATIENCE", 0.0)
+
+
+def test_a_storage_is_seen_while_its_driver_is_there(place):
+    with marked(place) as mark, marked(place) as other:
+        assert mark != other
+        assert unseen(place, mark, "w2") == unseen(place, other, "w2") == ""
+    assert Store(place).names(MARKS) == []
+    assert unseen(place, mark, "w2")
+
+
+def test_a_node_with_a_folder_of_its_own_at_that_path_refuses_by_name(place, tmp_path):
+    with marked(place) as mark:
+        elsewhere = str(tmp_path / "elsewhere")
+        for _ in ("without a folder", "with one"):
+            said = unseen(elsewhere, mark, "w2 (10.0.0.3)")
+            assert said.startswith(f"node w2 (10.0.0.3) does not see the storage {elsewhere} ")
+            assert "mount it there" in said
+            assert "\n" not in said
+            assert not (tmp_path / "elsewhere/networks").exists()
+            Store(elsewhere).put_text("networks", "old", "trained there in vain")
+            (tmp_path / "elsewhere/networks/old.txt").unlink()
+            (tmp_path / "elsewhere/networks").rmdir()
+
+
+def test_a_storage_that_does_not_answer_is_the_reason(monkeypatch):
+    def silent(*_):
+        raise ValueError("storage s3://x cannot be read: no answer")
+
+    monkeypatch.setattr(Store, "get_text", silent)
+    assert "no answer" in unseen("memory://x", "mark", "w2")
+
+
+def test_a_storage_that_appears_late_is_waited_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(storage, "PATIENCE", 60.0)
+    late = str(tmp_path / "late")
+    monkeypatch.setattr(
+        storage.time, "sleep", lambda _: Store(late).put_text(MARKS, "mark", "here")
+    )
+    assert unseen(late, "mark", "w2") == ""
