@@ -98,3 +98,28 @@ def test_the_ray_job_has_what_kuberay_requires():
 
 def test_the_slurm_script_parses():
     subprocess.run(["bash", "-n", str(CLUSTER / "slurm.sh")], check=True)
+
+
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_statistics_are_off_where_ray_starts_and_the_token_is_the_users_own(name):
+    config = yaml.safe_load((CLUSTER / name).read_text())
+    for kind in ("head", "worker"):
+        command = config[f"{kind}_start_ray_commands"][-1]
+        assert "RAY_USAGE_STATS_ENABLED=0 ray start" in command  # `ray up` exports 1 before it
+    assert "chmod 600 ~/.ray/auth_token" in config["setup_commands"]
+    assert any("LLFC_DATA=" in line for line in config["setup_commands"])
+
+
+def test_the_ray_job_asks_for_a_token_and_is_tried_again():
+    place, _, job = yaml.safe_load_all((CLUSTER / "kuberay.yaml").read_text())
+    assert job["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+    assert job["spec"]["backoffLimit"] > 0
+    assert place["data"]["LLFC_DATA"].startswith(place["data"]["LLFC_STORAGE"])
+
+
+def test_the_slurm_script_is_requeued_and_its_token_is_the_users_own():
+    text = (CLUSTER / "slurm.sh").read_text()
+    for option in ("--requeue", "--cpus-per-task", "--mem"):
+        assert f"#SBATCH {option}" in text
+    assert "umask 077" in text
+    assert "chmod 600" in text
