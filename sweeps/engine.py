@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import shlex
 import sys
 import threading
@@ -16,6 +17,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tenacity import RetryCallState, Retrying, stop_after_attempt
 
+from llfc.whole import made_whole
 from sweeps.commit import PACKAGES
 from sweeps.resources import Resources, described, lacking, refusal, share_of, workers_on
 from sweeps.roll import Crew, Roll
@@ -38,7 +40,9 @@ def start(settings: Settings) -> int:
         ValueError: if Ray does not start or answer, or no worker of the asked size fits a node.
     """
     local = settings.address is None
-    if not local:
+    if local:  # with a token of its own, Ray would not join a cluster that has none
+        _own_token(Path.home() / ".ray" / "auth_token")
+    else:
         _check_answer(str(settings.address))
     retrying = Retrying(
         stop=stop_after_attempt(STARTS if local else 1),
@@ -59,6 +63,17 @@ def start(settings: Settings) -> int:
         where = "here" if local else f"at {settings.address}"
         raise ValueError(f"Ray cannot be started {where}: {error}") from error
     return _await_room(settings, 0 if local else settings.node_timeout)
+
+
+def _own_token(path: Path) -> None:
+    """Ray's token at `path`, whole, for its user alone: Ray itself makes it for all to read."""
+    with suppress(OSError):  # a home that cannot be written, or another's file: Ray's own affair
+        if path.is_file() and path.stat().st_size:
+            path.chmod(0o600)
+            return
+        with made_whole(path) as beside:
+            beside.touch(0o600)
+            beside.write_text(secrets.token_hex(32))
 
 
 def _as_here() -> dict[str, Any] | None:

@@ -33,6 +33,7 @@ class Ray:
 def started(monkeypatch, misses, **settings):
     ray = Ray(misses)
     monkeypatch.setattr(engine, "ray", ray)
+    monkeypatch.setattr(engine, "_own_token", lambda path: None)
     try:
         return ray, engine.start(Settings(**settings))
     except ValueError as error:
@@ -144,3 +145,18 @@ def test_workers_wait_for_those_that_are_wanted_and_no_longer_than_patience():
     hasty = Roll(patience=0)
     hasty.want(2)
     assert hasty.complete()
+
+
+def test_the_token_is_whole_and_its_users_alone(tmp_path):
+    path = tmp_path / ".ray/auth_token"
+    engine._own_token(path)
+    token = path.read_text()
+    assert len(token) == 64
+    path.chmod(0o644)
+    engine._own_token(path)
+    assert path.read_text() == token
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text("")  # as a process leaves it that is killed as it writes
+    engine._own_token(path)
+    assert len(path.read_text()) == 64
+    assert path.stat().st_mode & 0o777 == 0o600
