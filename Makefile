@@ -69,9 +69,9 @@ report: $(READY)  ## a sweep's table and its page, from the runs (SWEEP=width, o
 results: $(READY)  ## draw the page of each study from its frames in docs/results, into runs/results
 	@for sweep in width spawn_epoch architecture matching matching-small layer-norm; do \
 		$(BIN)/python -m analysis report --sweep $$sweep --tracking-uri docs/results \
-			--out runs/results/$$sweep.html | tail -1 || exit 1; done
+			--out runs/results/$$sweep.html > /dev/null || exit 1; done
 	@$(BIN)/python -m analysis report --sweep width spawn_epoch architecture \
-		--tracking-uri docs/results --out runs/results/all.html | tail -1
+		--tracking-uri docs/results --out runs/results/all.html
 
 notebooks: $(READY)  ## execute the notebooks on the runs, into runs/notebooks
 	$(BIN)/python -m analysis notebooks --out runs/notebooks $(ARGS)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.exports import write
 from analysis.frames import UNFINISHED, Runs, frame_of
-from analysis.params import PARAMS, typed
+from analysis.params import NULLABLE, PARAMS, typed
 from llfc.results import BARRIERS, CURVE, PROFILE, TABLES, Connection, LayerProfile
 
 TRIALS = ".trials.parquet"
@@ -94,7 +94,10 @@ def _typed(row: Mapping[Any, Any]) -> dict[str, Any]:
         str(name): value.tolist() if isinstance(value, np.ndarray) else value
         for name, value in row.items()
     }
-    return plain | {name: typed(name, plain[name]) for name in PARAMS if name in plain}
+    # A parameter that came later has no column, and no value.
+    return plain | {
+        name: typed(name, plain.get(name)) for name in PARAMS if name in (*plain, *NULLABLE)
+    }
 
 
 def _connection(

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from analysis.__main__ import main
+from analysis.report import page_of, render
 from analysis.runs import load_runs, load_sweeps, sweep_names
 from analysis.stored import SUPERSEDED, read_frames, write_frames
 from analysis.summary import summary_text
@@ -56,6 +57,14 @@ def test_what_is_superseded_is_left_out_and_counted(folder):
     assert set(found.trials["matching"]) == {"none"}
     assert found.outdated == matched.sum()
     assert SUPERSEDED not in found.trials
+
+
+def test_a_parameter_that_came_later_has_no_value_in_older_frames(folder):
+    path = folder / "width.trials.parquet"
+    pd.read_parquet(path).drop(columns=["limit_measured", "limit_test"]).to_parquet(path)
+    found = load_runs(str(folder), "width")
+    assert found.trials["limit_measured"].tolist() == [None] * len(found.trials)
+    assert render(page_of(found))
 
 
 def test_a_folder_is_given_where_a_store_is(runs, folder, tmp_path, capsys):
