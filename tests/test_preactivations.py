@@ -273,3 +273,96 @@ def test_other_layers_on_other_images_are_refused(name):
 
     with pytest.raises(ValueError, match=r"^the network must run the same layers on all images"):
         corrected(Net, name)
+
+
+class Branched(nn.Module):
+    """What the norm reads, the skip reads too; and a norm over what is no linear map's channels."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.stem, self.norm, self.conv = conv(), norm(), nn.Conv2d(5, 5, 3, padding=1)
+        self.over, self.head = nn.BatchNorm1d(25), nn.Linear(5, 4)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + self.conv(F.relu(self.norm(x)))
+        x = self.over(x.flatten(2).transpose(1, 2))
+        return self.head(F.relu(x).mean(1))
+
+
+BRANCHED = {
+    "batch_norm": lambda: nn.BatchNorm2d(5),
+    "group_norm": lambda: nn.GroupNorm(5, 5),
+    "layer_norm": lambda: LayerNorm2d(5),
+}
+
+
+@pytest.mark.parametrize("function", BRANCHED)
+def test_a_norm_follows_a_layer_that_is_read_by_a_skip_too(function):
+    found = names(Branched(BRANCHED[function]))
+    dim = -1 if function == "layer_norm" else -3
+    over = ("batch_norm", -2)
+    assert found == {"norm": (function, dim), "conv": ("conv2d", -3), "over": over}
+
+
+def test_repair_of_batch_norms_is_reset_behind_skips_too():
+    """Of networks whose statistics are those of the data, up to eps and one part in 25 * 40."""
+
+    def make(seed):
+        model = written(lambda: Branched(BRANCHED["batch_norm"]), seed)
+        for norm in (model.norm, model.over):
+            norm.momentum, norm.eps = 1.0, 1e-12
+        model.conv.requires_grad_(False).weight.zero_()  # whose output is no batch norm's
+        with torch.no_grad():
+            model.train()(IMAGES)
+        return model.eval()
+
+    found = {}
+    for name in ("none", "reset", "repair"):
+        line = Line(make(0), make(1), positions(5))
+        train = Batches("train", (IMAGES, LABELS), 40, IMAGES.device)
+        line.correct(CORRECTIONS[name](line, train, train.example(), line.every))
+        with torch.no_grad():
+            found[name] = line.at(2)(IMAGES)
+    between = (found["reset"] - found["repair"]).norm()
+    assert between < found["reset"].norm() / 40
+    assert between < (found["none"] - found["repair"]).norm() / 100
+
+
+@both
+@pytest.mark.parametrize(
+    ("equation", "shape", "dim"), [("nchw,oc->nohw", (5, 2), -3), ("oc, nchw -> nhwo", (5, 2), -1)]
+)
+def test_an_einsum_with_a_matrix_is_a_linear_map(name, equation, shape, dim):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.head = nn.Parameter(torch.zeros(shape)), nn.Linear(5, 4)
+
+        def forward(self, x):
+            given = (x, self.weight) if equation.startswith("n") else (self.weight, x)
+            x = torch.einsum(equation, *given)
+            return self.head(F.relu(x.movedim(dim, 1)).mean((2, 3)))
+
+    class Plain(Net):
+        def forward(self, x):
+            x = F.conv2d(x, self.weight[..., None, None])
+            return self.head(F.relu(x).mean((2, 3)))
+
+    assert names(Net()) == {"model": ("einsum", dim)}
+    assert torch.allclose(logits(Net, name), logits(Plain, name), rtol=1e-11, atol=1e-12)
+
+
+def test_an_einsum_whose_channels_are_two_dimensions_is_said_to_be_left_out():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.head = nn.Parameter(torch.ones(2, 5, 3)), nn.Linear(5, 4)
+
+        def forward(self, x):
+            x = torch.einsum("nchw,cuv->nhwuv", x, self.weight)
+            return self.head(F.relu(x).mean((1, 2, 4)))
+
+    _, (left_out,) = preactivations(Net().double(), IMAGES[:2])
+    assert left_out.name == "model"
+    assert left_out.reason.startswith("einsum is one function")

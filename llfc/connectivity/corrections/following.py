@@ -1,9 +1,9 @@
 """Following what a layer gives through the arithmetic that it does on it, number by number.
 
-A chain is what a linear map or a batch norm gives, and what is made of it with the network's own
-tensors, and of nothing else: moved about, shifted and scaled a channel, normalised, by a function
-of PyTorch's or written out. It ends where anything else reads it: an activation function, the
-sum with another layer's output, the next layer.
+A chain is what a linear map or a norm gives, and what is made of it with the network's own tensors,
+and of nothing else: moved about, shifted and scaled a channel, normalised by what is written out.
+It ends where anything else reads it: an activation function, the sum with another layer's output,
+the next layer.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -80,7 +80,6 @@ class Value:
         chain: the number of the call that began the chain.
         made: the number of the call that made it.
         moved: whether that only moved numbers.
-        normed: whether a norm of PyTorch's is in the chain before it.
         read: the number of the last call that read it.
     """
 
@@ -90,7 +89,6 @@ class Value:
     chain: int
     made: int
     moved: bool
-    normed: bool
     read: int = -1
 
     @property
@@ -110,6 +108,7 @@ class Following:
 
     Attributes:
         chains: the tensors of each, as they were made, by the number of the call that began it.
+        normed: the chains that a norm of PyTorch's reads, which begins another.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -117,6 +116,7 @@ class Following:
         self._constants = {id(tensor): tensor for tensor in own}
         self._values: dict[int, Value] = {}
         self.chains: dict[int, list[Value]] = {}
+        self.normed: set[int] = set()
 
     def is_constant(self, tensor: Any) -> bool:
         """Whether it is made of the network's own tensors alone, so the same for all images."""
@@ -132,10 +132,23 @@ class Following:
                 found.append(value)
         return found
 
-    def begin(self, output: Tensor, dim: int, call: int, *, normed: bool) -> None:
-        """Follow what call number `call` gave, whose dimension `dim` is its channels."""
+    def begin(self, output: Tensor, channels: Channels, call: int) -> None:
+        """Follow what call number `call`, of a linear map or a norm, gave."""
         self.chains[call] = []
-        self._note(output, Channels.along(dim, output), call, call, moved=False, normed=normed)
+        self._note(output, channels, call, call, moved=False)
+
+    def norm(self, function: str, known: Sequence[Value], output: Tensor, call: int) -> None:
+        """Follow what a norm, call number `call`, gave; it was given the values `known`.
+
+        A batch norm's channels are its own; those of another norm are the linear map's, which it
+        must directly follow.
+        """
+        whole = [v for v in known if v.channels is not None and v.dim is not None]
+        self.normed |= {value.chain for value in whole}
+        if function == "batch_norm":
+            self.begin(output, Channels.along(1 - output.ndim, output), call)
+        elif whole and whole[0].channels is not None:
+            self.begin(output, whole[0].channels, call)
 
     def go_on(
         self, func: Function, given: Given, known: Sequence[Value], output: Any, call: int
@@ -152,9 +165,8 @@ class Following:
         channels, moved = self._channels(func, given, known, output)
         statistic = function in STATISTICS | AFFINE
         if channels or statistic or any(v.sees(tensor) for tensor in made for v in known):
-            normed = function in NORMS or any(value.normed for value in known)
             for tensor in made:
-                self._note(tensor, channels, known[0].chain, call, moved=moved, normed=normed)
+                self._note(tensor, channels, known[0].chain, call, moved=moved)
 
     def _channels(
         self, func: Function, given: Given, known: Sequence[Value], output: Any
@@ -166,8 +178,6 @@ class Following:
         (value,), function, (args, kwargs) = whole, function_name(func), given
         channels = value.channels
         assert channels is not None  # or it were not whole
-        if function in NORMS:
-            return (None if channels.dim is None else channels), False
         if function in AFFINE:
             fits = self._is_affine(function, [*args, *kwargs.values()], value, output)
             return (channels if fits else None), False
@@ -189,16 +199,9 @@ class Following:
         )
 
     def _note(
-        self,
-        tensor: Tensor,
-        channels: Channels | None,
-        chain: int,
-        call: int,
-        *,
-        moved: bool,
-        normed: bool,
+        self, tensor: Tensor, channels: Channels | None, chain: int, call: int, *, moved: bool
     ) -> None:
-        value = Value(tensor, tensor._version, channels, chain, call, moved, normed)
+        value = Value(tensor, tensor._version, channels, chain, call, moved)
         self._values[id(tensor)] = value
         self.chains[chain].append(value)
 

@@ -1,7 +1,8 @@
 """Where a forward pass has its pre-activations, however its code is cut into modules.
 
 A pre-activation is the output of a batch norm; of another norm directly after a linear map; or of a
-linear map that no norm directly follows. The head, the last linear map to run, is left as it is.
+linear map that no norm directly follows. What else reads the linear map, such as the skip of a
+residual network, makes no difference. The head, the last linear map to run, is left as it is.
 
 They are found where PyTorch's functions are called: a linear map is a call of `linear`, `bilinear`
 or a convolution, or a product of a feature with a matrix that is made of the network's own tensors
@@ -9,11 +10,11 @@ alone. Whether `nn.Linear` makes the call, or a module with a norm, an activatio
 network in it, makes no difference. What it gives is followed through a layer's own arithmetic, see
 `following`: a bias, a scale, a norm, by a function of PyTorch's or written out, and moves such as
 `permute`. The last number that all of it goes through is the pre-activation, and its channels are
-those of the linear map wherever they were moved to.
+those of the linear map wherever they were moved to; those of a batch norm are its own.
 
-Not seen are products by einsum, batch norms written out after something else than a linear map, and
-what PyTorch runs as one function, such as `nn.MultiheadAttention` and `nn.LSTM`, which is listed as
-left out.
+Not seen are batch norms written out after something else than a linear map. Listed as left out is
+what PyTorch runs as one function, such as `nn.MultiheadAttention` and `nn.LSTM`, and an einsum with
+a matrix whose output's channels are not one dimension.
 """
 
 from collections import Counter
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from llfc.connectivity.corrections.following import Following, last_of
+from llfc.connectivity.corrections.following import NORMS, Channels, Following, last_of
 from llfc.connectivity.sites import Site, Sites, function_name
 from llfc.results import LeftOut
 
@@ -109,20 +110,22 @@ class _Trace(TorchFunctionMode):
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         known = self._following.read(tensors, number)  # before it is written to
         output = func(*args, **kwargs)
-        if function in OPAQUE:
-            self.opaque.setdefault(running.module or "model", function)
         dim = self._dim(function, [*args, *kwargs.values()])
+        if function in OPAQUE or (function == "einsum" and dim is None and self._is_map(tensors)):
+            self.opaque.setdefault(running.module or "model", function)
         if dim is not None:
-            self._following.begin(output, dim, number, normed=False)
+            self._following.begin(output, Channels.along(dim, output), number)
             self._head = number
-        elif function == "batch_norm" and not any(v.dim is not None for v in known):
-            self._following.begin(output, 1 - output.ndim, number, normed=True)
+        elif function in NORMS:
+            self._following.norm(function, known, output, number)
         else:
             self._following.go_on(func, (args, kwargs), known, output, number)
         return output
 
     def _dim(self, function: str, given: Sequence[Any]) -> int | None:
         """Which dimension of a linear map's output is its channels; None if it is no linear map."""
+        if function == "einsum":
+            return self._dim_of_einsum(*given)
         if function not in LINEAR and function not in PRODUCTS:
             return None
         start = PRODUCTS.get(function, 0)
@@ -136,10 +139,27 @@ class _Trace(TorchFunctionMode):
             return -2 if y.ndim > 1 else -1
         return None
 
+    def _dim_of_einsum(self, equation: Any, *operands: Any) -> int | None:
+        """The one that the matrix alone has; None if there is none, or several."""
+        if not isinstance(equation, str) or "." in equation or not self._is_map(operands):
+            return None
+        of_inputs, _, of_output = equation.replace(" ", "").partition("->")
+        fixed = [self._following.is_constant(tensor) for tensor in operands]
+        of_matrix, of_feature = (
+            of_inputs.split(",")[fixed.index(is_fixed)] for is_fixed in (True, False)
+        )
+        own = [label for label in of_output if label in set(of_matrix) - set(of_feature)]
+        return of_output.index(own[0]) - len(of_output) if len(own) == 1 else None
+
+    def _is_map(self, operands: Sequence[Any]) -> bool:
+        """Whether one of two operands is the network's own, and the other a feature."""
+        fixed = [self._following.is_constant(tensor) for tensor in operands]
+        return sorted(fixed) == [False, True]
+
     def sites(self) -> Sites:
         """The calls that give pre-activations."""
-        last = [last_of(chain) for chain in self._following.chains.values()]
-        numbers = [v for v in last if v.chain != self._head or v.normed]
+        passed = self._following.normed | {self._head}
+        numbers = [last_of(c) for begun, c in self._following.chains.items() if begun not in passed]
         at: dict[tuple[str, int], Site] = {}
         places: dict[str, list[int]] = {}  # of each module, which of its calls are chosen
         for value in sorted(numbers, key=lambda value: value.made):
