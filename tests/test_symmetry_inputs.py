@@ -170,6 +170,72 @@ def test_one_example_is_enough():
     assert spec.axes["other.weight"][1] == ((Factor(5, ("stem",)),),)
 
 
+class Trained(nn.Module):
+    """A model whose train mode asks for more than its eval mode does; its other head is then used.
+
+    `demand` is told the features, [N, 5], and raises what such models raise.
+    """
+
+    def __init__(self, demand):
+        super().__init__()
+        self.first, self.last, self.other = lin(3, 5), lin(5, 2), chain(lin(5, 4), lin(4, 2))
+        self.demand = demand
+
+    def forward(self, x):
+        h = self.first(x).relu()
+        if self.training:
+            self.demand(h)
+            return self.last(h), self.other(h)
+        return self.last(h)
+
+
+def raising(error):
+    def demand(h):
+        raise error
+
+    return demand
+
+
+DEMANDS = {
+    "a larger image": lambda h: F.avg_pool1d(h, 9),
+    "targets": raising(TypeError("targets should not be none\nwhen in training mode")),
+    "eval mode": raising(AssertionError()),
+    "its own": raising(NotImplementedError("train it with the trainer")),
+}
+
+
+@pytest.mark.parametrize("demand", DEMANDS)
+def test_a_model_that_the_example_cannot_train_has_the_symmetry_of_eval_mode(demand, capfd):
+    model = Trained(DEMANDS[demand])
+    spec = permutation_spec(model, x)
+    assert spec.groups == {"first": 5}
+    assert spec.check(model, x) < 1e-4
+    passed = [line for line in spec.frozen if line.startswith("other.0.weight: ")]
+    assert "there is none in train mode: torch.export cannot follow Trained: " in passed[0]
+    assert "\n" not in passed[0]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_rounding_that_a_network_magnifies_is_no_asymmetry():
+    """As batch norms over two images do, one after another: in float32 nothing is left."""
+
+    def magnifying(moved=1.0):
+        torch.manual_seed(0)
+        scale = torch.ones(5)
+        scale[0] = moved
+        return Net(
+            lambda m, x: torch.sin(1e9 * m.last(scale * F.relu(m.first(x)))),
+            first=lin(3, 5),
+            last=lin(5, 2),
+        )
+
+    example = torch.randn(20, 3)
+    spec = permutation_spec(magnifying(), example)
+    assert spec.groups == {"first": 5}
+    with pytest.raises(ValueError, match=r"outputs in eval mode change by"):
+        spec.check(magnifying(moved=1.0001), example)
+
+
 class DynamicCache:
     def __init__(self, x):
         self.x = x

@@ -1,6 +1,5 @@
 """Derive the permutation spec of any module that torch.export can follow."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -258,11 +257,16 @@ def derive(
     derivation = Derivation(model, strict)
     graph = graph or exported(model, example_inputs, training=False)
     walk = derivation.walk(graph)
+    reason = "no graph uses it"
     if derivation.unused():
-        with contextlib.suppress(ValueError):  # there may be no graph in train mode
-            derivation.walk(exported(model, example_inputs, training=True), training=True)
+        try:
+            graph_in_training = exported(model, example_inputs, training=True)
+            derivation.walk(graph_in_training, training=True)
+        except ValueError as error:
+            line = str(error).removeprefix("permutation spec: ")
+            reason = f"no graph in eval mode uses it, and there is none in train mode: {line}"
     for name in derivation.unused():
-        derivation.freeze(name, "no graph uses it")
+        derivation.freeze(name, reason)
     derivation.frozen += [
         f"{name}: the graph uses it as a constant, as it is not in the state dict"
         for name in outside(model, graph.constants)

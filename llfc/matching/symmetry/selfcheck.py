@@ -21,6 +21,9 @@ TOLERANCE = 1e-4  # of the outputs' scale, in float32
 # Norms over two numbers magnify rounding beyond that. What exceeds it is asked again in float64,
 # where a true symmetry is far below this and a false one is as far off as before.
 DOUBLE_TOLERANCE = 1e-8
+# Of the gap in float32, which is rounding if that in float64 is smaller by so much: float64 rounds
+# 2e-9 times as much. Batch norms over two numbers, one after another, magnify both.
+ROUNDED = 1e-6
 # A false symmetry of small weights may stay below the tolerance; float64 does not shrink it.
 SUSPICIOUS = 1e-5
 ROUNDINGS = 32  # of the model's own precision, where it does not run in float64
@@ -125,16 +128,18 @@ def twice(inputs: Sequence[Any]) -> Sequence[Any]:
     return pytree.tree_map_only(Tensor, doubled, inputs) if sizes == {1} else inputs
 
 
-def enough(
-    model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Any], training: bool
-) -> Sequence[Any]:
-    """The inputs, `twice` if the model does not run on one example in this mode."""
-    try:
-        with mode(model, training):
-            outputs(model, state, inputs, seed=0)
-    except ValueError:  # "Expected more than 1 value per channel when training"
-        return twice(inputs)
-    return inputs
+def trainable(
+    model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Any]
+) -> Sequence[Any] | None:
+    """The inputs, or `twice`, on which the model runs in train mode; None if on neither.
+
+    A norm may need more than one example, and a head for train mode alone larger ones, or targets.
+    """
+    for given in (inputs, twice(inputs)):
+        with contextlib.suppress(Exception), mode(model, True):  # whatever its own code raises
+            outputs(model, state, given, seed=0)
+            return given
+    return None
 
 
 def function_gap(
@@ -142,7 +147,8 @@ def function_gap(
 ) -> float:
     """The worse of the function gaps of a copy of `model` in eval and in train mode.
 
-    Where the model rounds by more than the tolerance, the gap is that in float64.
+    Where the model rounds by more than the tolerance, the gap is that in float64. A model that does
+    not run on the inputs in train mode is asked in eval mode alone.
 
     Raises:
         ValueError: the gap exceeds 1e-4 of the outputs' scale, or is not a number, or exceeds 1e-5
@@ -159,7 +165,9 @@ def function_gap(
     inputs = pytree.tree_unflatten([drawn.get(str(k), x) for k, x in enumerate(leaves)], shape)
     worst = 0.0
     for training in (False, True):
-        given = enough(model, state, inputs, training) if training else inputs
+        given = trainable(model, state, inputs) if training else inputs
+        if given is None:
+            continue
         gap, allowed = judged(spec, model, state, given, seed, training)
         if not gap <= allowed:
             where = "train" if training else "eval"
@@ -186,7 +194,7 @@ def judged(
     if gap <= (SUSPICIOUS if entries < LARGE else TOLERANCE):
         return gap, TOLERANCE
     exact = gap_in_double(spec, model, state, inputs, seed, training)
-    if exact <= DOUBLE_TOLERANCE:
+    if exact <= max(DOUBLE_TOLERANCE, ROUNDED * min(gap, 1.0)):
         return min(gap, exact), TOLERANCE
     if math.isfinite(exact) and exact > gap / 10:
         return gap, SUSPICIOUS
