@@ -241,6 +241,34 @@ def test_what_differs_in_its_numbers_alone_has_its_line(kind):
     assert curve.tolist() == pytest.approx([reference(a, b, w, *samples()) for w in (0, 0.5, 1)])
 
 
+class Ranged(nn.Module):
+    """Shows the numbers in its buffers where others show settings, as observers of ranges do."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("most", torch.rand(4, 4))
+
+    def extra_repr(self):
+        return f"most={self.most}"
+
+    def forward(self, x):
+        return x.clamp(max=self.most.max())
+
+
+def test_numbers_that_a_module_shows_of_its_buffers_are_no_settings():
+    a, b = (
+        drawn(lambda: nn.Sequential(nn.Linear(6, 8), Ranged(), nn.Linear(8, CLASSES)), seed)
+        for seed in (0, 1)
+    )
+    curve = connected(a, b).curve["test_loss"]
+    blend = copy.deepcopy(a)
+    with torch.no_grad():
+        for name, into in tensors(blend).items():
+            into.lerp_(tensors(b)[name], 0.5)
+        loss = F.cross_entropy(blend(samples()[0]), samples()[1])
+    assert curve[1] == pytest.approx(loss.item())
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_tolerance_follows_the_type(dtype):
     """A permuted network rounds otherwise; two heads for four do not pass for rounding."""
