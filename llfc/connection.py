@@ -23,7 +23,7 @@ from llfc.connectivity.logits import logit_scalars
 from llfc.connectivity.measures.registry import MEASURES
 from llfc.connectivity.measures.subject import Measure, Subject
 from llfc.connectivity.path import Walk, walk
-from llfc.connectivity.probes import select_probes
+from llfc.connectivity.probes import confirmed, select_probes
 from llfc.connectivity.samples import Batches, Samples
 from llfc.devices import whole_float32
 from llfc.matching.permutation import Permutation, PermutationSpec
@@ -152,7 +152,8 @@ def _subject(
 ) -> Subject:
     """What is measured: the line, corrected, its probed layers, and B as it was if it was moved."""
     example = test.example()
-    selected = select_probes(line.a, example, layers)
+    sampled = (line.at(position) for position in (0, len(line.alpha) // 2, len(line.alpha) - 1))
+    selected = confirmed(select_probes(line.a, example, layers), sampled, test.first(), layers)
     line.correct(correct(line, statistics, example, line.every))
     if unmatched is not None:
         alone = Line(unmatched, unmatched, line.alpha)

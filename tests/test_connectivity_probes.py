@@ -291,6 +291,52 @@ def test_added_parameters_make_no_block():
     assert names(model, VECTORS) == ["1"]
 
 
-def test_a_network_with_nothing_to_probe_is_refused():
-    with pytest.raises(ValueError, match=r"^the model runs no linear layer, convolution or activ"):
-        choose_probes(nn.Flatten(), VECTORS)
+class Own(nn.Module):
+    """A linear layer of its own code."""
+
+    def __init__(self, given, made):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(given, made, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.zeros(made, dtype=torch.float64))
+
+    def forward(self, x):
+        return x @ self.weight + self.bias
+
+
+def test_linear_maps_that_no_linear_layer_runs_are_probed():
+    assert names(nn.Sequential(Own(6, 5), nn.ReLU(), Own(5, 3)), VECTORS) == ["0", "1", "2"]
+    assert names(Own(6, 3), VECTORS) == ["model"]
+
+    class Headless(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.block, self.head = Own(6, 6), Block(), Own(6, 3)
+
+        def forward(self, x):
+            return self.block(self.stem(x)) @ self.head.weight
+
+    class Block(Own):
+        def __init__(self):
+            super().__init__(6, 6)
+
+        def forward(self, x):
+            return x + super().forward(x)
+
+    assert names(Headless(), VECTORS) == ["stem", "block", "model"]
+
+
+@pytest.mark.parametrize("norm", ["weight_norm", "spectral_norm", "orthogonal"])
+def test_layers_whose_weights_are_parametrised_are_probed_as_plain_ones(norm):
+    parametrised = getattr(nn.utils.parametrizations, norm)
+    layers = [nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)]
+    plain = nn.Sequential(*layers).double()
+    expected = [(p.name, p.kind) for p in choose_probes(plain.eval(), VECTORS)]
+    for layer in layers[::2]:
+        parametrised(layer)
+    assert [(p.name, p.kind) for p in choose_probes(plain.eval(), VECTORS)] == expected
+
+
+def test_a_network_with_nothing_to_probe_is_read_at_its_output():
+    (probe,) = choose_probes(nn.Flatten(), VECTORS)
+    assert probe.name == "model"
+    assert probe.logits

@@ -266,6 +266,38 @@ def test_what_cannot_be_read_is_in_the_result_with_its_reason():
     assert {e.name for e in patterned.left_out if e.kind == "probe"} == {"mean", "none"}
 
 
+class Routed(nn.Module):
+    """Experts that are given the images that a gate sends to them."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.gate, self.head = nn.Linear(6, 6), nn.Linear(6, 2), nn.Linear(6, CLASSES)
+        self.experts = nn.ModuleList(nn.Linear(6, 6) for _ in range(2))
+
+    def forward(self, x):
+        x = self.stem(x)
+        expert = self.gate(x).argmax(1)
+        out = torch.zeros_like(x)
+        for k, layer in enumerate(self.experts):
+            if (expert == k).any():
+                out[expert == k] = layer(x[expert == k])
+        return self.head(x + out)
+
+
+def test_experts_that_are_given_some_of_the_images_are_passed_over():
+    images, labels = samples(40, (6,))
+    sent = random_(Routed(), 0)
+    images = images[sent.gate(sent.stem(images)).argmax(1).argsort()]  # two of one at first
+    found = connect(*pair(Routed), test=(images, labels), measures=(), **OPTIONS)
+    assert [layer.name for layer in found.layers] == ["stem", "gate", "head"]
+    passed = {entry.name: entry.reason for entry in found.left_out if entry.kind == "probe"}
+    assert passed.keys() == {"experts.0"}  # the other one does not run on the first two
+    for reason in passed.values():
+        assert "does not run on every batch" in reason or "does not hold" in reason
+    with pytest.raises(ValueError, match=r"^probe 'experts.0' cannot be read: it"):
+        connect(*pair(Routed), test=(images, labels), probes="experts.0", measures=(), **OPTIONS)
+
+
 def test_activation_functions_that_no_module_gives_are_in_the_result():
     class Functions(nn.Module):
         def __init__(self):

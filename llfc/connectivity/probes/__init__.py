@@ -5,7 +5,7 @@ the images are in it. `choice` says which calls are probed, from what `calls` sa
 forward pass and how `kinds` names it; `features` reads them.
 """
 
-from llfc.connectivity.probes.choice import Selection, choose_probes, select_probes
+from llfc.connectivity.probes.choice import Selection, choose_probes, confirmed, select_probes
 from llfc.connectivity.probes.features import features_of, tapped
 from llfc.connectivity.probes.kinds import ACTIVATIONS, LINEAR
 from llfc.connectivity.probes.probe import Probe
@@ -16,6 +16,7 @@ __all__ = [
     "Probe",
     "Selection",
     "choose_probes",
+    "confirmed",
     "features_of",
     "select_probes",
     "tapped",

@@ -33,6 +33,7 @@ class Call:
         unread: why its output cannot be read, as one line; None if it can.
         functions: the activation functions that its own code calls, by name.
         activates: whether the last thing computed, but for views and pools, is one of these.
+        maps: whether it is a linear map that its own code runs.
     """
 
     probe: Probe
@@ -45,6 +46,7 @@ class Call:
     unread: str | None
     functions: tuple[str, ...]
     activates: bool
+    maps: bool
 
 
 def calls_of(model: nn.Module, example: Tensor) -> list[Call]:
@@ -91,6 +93,7 @@ class _Begun:
     added: bool = False
     functions: tuple[str, ...] = ()
     activates: bool = False
+    maps: bool = False
 
 
 class _Run(TorchFunctionMode):
@@ -99,10 +102,10 @@ class _Run(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.ends: list[_End] = []
-        self.course = Course(self._activated)
+        self.course = Course(self._ran)
         self._by_key: dict[tuple[str, int], _End] = {}
         self._running: list[_Begun] = []  # innermost last
-        self._by: _Begun | None = None  # whose own code called the last activation function
+        self._by: _Begun | None = None  # whose own code ran the last linear map or activation
         self._counts: Counter[str] = Counter()
         self._copies: dict[tuple[int, int], Tensor] = {}
 
@@ -112,9 +115,9 @@ class _Run(TorchFunctionMode):
             self._running[-1].added = True
         return func(*args, **kwargs or {})
 
-    def _activated(self, function: str) -> None:
+    def _ran(self, kind: str, function: str) -> None:
         self._by = self._running[-1] if self._running else None
-        if self._by is not None:
+        if self._by is not None and kind == "activation":
             self._by.functions += (function,)
 
     def ended(self, key: tuple[str, int]) -> _End | None:
@@ -135,7 +138,8 @@ class _Run(TorchFunctionMode):
             del inputs
             begun = self._running.pop()
             self._counts[name] += 1
-            begun.activates = self._by is begun and self.course.last == "activation"
+            last = self.course.last if self._by is begun else ""
+            begun.activates, begun.maps = last == "activation", last == "linear"
             if begun.added:
                 self.course.last = "block"
             given = pytree.tree_leaves(output)
@@ -220,6 +224,7 @@ def _call(end: _End, total: int, swapped: _Run, twice: _Run | None) -> Call:
         unread=unread,
         functions=end.begun.functions,
         activates=end.begun.activates,
+        maps=end.begun.maps,
     )
 
 

@@ -1,12 +1,13 @@
 """Which calls of a network's modules are probed: by default, by name, by pattern."""
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from llfc.connectivity.probes.calls import Call, calls_of
+from llfc.connectivity.probes.features import unread
 from llfc.connectivity.probes.kinds import RECURRENT, is_layer
 from llfc.connectivity.probes.probe import Probe
 from llfc.names import lookup
@@ -38,14 +39,16 @@ def select_probes(
 ) -> Selection:
     """The probes of `model` in forward order, and the modules that would be but cannot be read.
 
-    By default they are found from the modules that run on `example`. In a residual network, that
-    is where a module other than the network itself adds two features of one shape in its own
-    forward code: the stem (the last module without calls inside it to end before the first block
-    begins), every block's output and the head (the last such module). A block is an outermost
-    module of a class that adds anywhere. In every other network: the output of every linear layer,
-    convolution, recurrent layer and attention, and of every module whose own code ends with an
+    By default they are found from the modules that run on `example`. A layer is a linear layer, a
+    convolution, a recurrent layer, attention, or any module whose own code ends with a linear map.
+    In a residual network, which is one where a module other than the network itself adds two
+    features of one shape in its own forward code: the stem (the last layer or module without calls
+    inside it to end before the first block begins), every block's output and the head (the last
+    such layer or module). A block is an outermost module of a class that adds anywhere. In every
+    other network: the output of every layer, and of every module whose own code ends with an
     activation function, as an activation module's does. A function (`F.relu`) that is called
-    elsewhere, as in the network's own code, is not read: who calls it is passed over.
+    elsewhere, as in the network's own code, is not read: who calls it is passed over. A network
+    that has none of these is read at its output.
 
     What is read is the first tensor in a module's output that has a dimension for the images, be it
     the output itself, or in a tuple, a list, a dictionary or what else PyTorch can take apart. The
@@ -79,6 +82,39 @@ def select_probes(
     return Selection(tuple(probes), (*left_out, *functions))
 
 
+def confirmed(
+    selected: Selection,
+    models: Iterable[nn.Module],
+    images: Tensor,
+    names: Sequence[str] | None = None,
+) -> Selection:
+    """What of a selection can be read in all of several networks, on a whole batch.
+
+    An expert that is given as many images as the network decides, for example, cannot.
+
+    Args:
+        selected: what `select_probes` finds in one of them.
+        models: the networks, in eval mode.
+        images: a batch, as large as those to come.
+        names: as they were given to `select_probes`.
+
+    Raises:
+        ValueError: if a probe that is named cannot be read, or none can.
+    """
+    reasons: dict[str, str] = {}
+    for model in models:
+        reasons |= unread(model, selected.probes, images)
+    probes = tuple(probe for probe in selected.probes if probe.name not in reasons)
+    for name in [names] if isinstance(names, str) else names or ():
+        if name in reasons:
+            raise ValueError(f"probe {name!r} cannot be read: {reasons[name]}")
+    if not probes:
+        named = "; ".join(f"{name!r}: {reason}" for name, reason in reasons.items())
+        raise ValueError(f"no module that would be probed can be read: {named}")
+    left_out = (LeftOut("probe", name, reason) for name, reason in reasons.items())
+    return Selection(probes, (*selected.left_out, *left_out))
+
+
 def _default(calls: Sequence[Call]) -> tuple[list[Call], list[LeftOut]]:
     """The calls to probe; and the activation functions that no module gives."""
     kinds = {call.kind for call in calls if call.added and call.probe.module}
@@ -87,16 +123,21 @@ def _default(calls: Sequence[Call]) -> tuple[list[Call], list[LeftOut]]:
         chosen = [
             call
             for call in calls
-            if (call.leaf and is_layer(call.kind)) or (call.activates and call.probe.module)
-        ]
-        if not chosen:
-            raise ValueError("the model runs no linear layer, convolution or activation module")
+            if (call.leaf and is_layer(call.kind))
+            or _maps(call)
+            or (call.activates and call.probe.module)
+        ] or [calls[-1]]
         return chosen, _functions(calls, chosen)
-    leaves = [call for call in calls if call.leaf]
+    leaves = [call for call in calls if call.leaf or _maps(call)]
     stem = _last([call for call in leaves if call.ended < blocks[0].began])
     head = _last([call for call in leaves if call.ended > blocks[-1].ended])
     blocks = [_as_block(call) for call in blocks]
     return stem + blocks + head, _functions(calls[-1:], [])
+
+
+def _maps(call: Call) -> bool:
+    """Whether its own code ends with a linear map, and not of a weight, as spectral norm's does."""
+    return call.maps and "parametrizations" not in call.probe.module.split(".")
 
 
 def _as_block(call: Call) -> Call:
@@ -117,7 +158,7 @@ def _functions(calls: Sequence[Call], chosen: Sequence[Call]) -> list[LeftOut]:
     return [
         LeftOut("probe", call.probe.name, f"{function} is called as a function, and is no module")
         for call in calls
-        if call not in chosen and not issubclass(call.kind, RECURRENT)
+        if (call.maps or call not in chosen) and not issubclass(call.kind, RECURRENT)
         for function in dict.fromkeys(call.functions)
     ]
 

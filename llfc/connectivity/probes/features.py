@@ -24,6 +24,20 @@ def tapped(
         receive: takes a probe's index and its feature, a row an image, [N, D], as `Probe.rows` has
             it; called at once, so before a module that works in place can overwrite the feature.
     """
+
+    def read(index: int, output: Any, images: int) -> None:
+        with uncounted():
+            receive(index, probes[index].rows(output, images))
+
+    with _hooked(model, probes, read):
+        yield
+
+
+@contextmanager
+def _hooked(
+    model: nn.Module, probes: Sequence[Probe], read: Callable[[int, Any, int], None]
+) -> Iterator[None]:
+    """As `tapped`; `read` is given the index, the output as it is, and the number of images."""
     wanted = {(probe.module, probe.call): index for index, probe in enumerate(probes)}
     counts: Counter[str] = Counter()
     images = 0
@@ -35,15 +49,14 @@ def tapped(
         counts.clear()
 
     def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def read(module: nn.Module, inputs: Any, output: Any) -> None:
+        def hear(module: nn.Module, inputs: Any, output: Any) -> None:
             del module, inputs
             counts[name] += 1
             index = wanted.get((name, counts[name]))
             if index is not None:
-                with uncounted():
-                    receive(index, probes[index].rows(output, images))
+                read(index, output, images)
 
-        return read
+        return hear
 
     handles = []
     try:
@@ -65,5 +78,26 @@ def features_of(model: nn.Module, probes: Sequence[Probe], images: Tensor) -> li
     """
     found: list[Tensor] = []
     with tapped(model, probes, lambda index, feature: found.append(feature.clone())):
+        model(images)
+    return found
+
+
+@torch.no_grad()
+def unread(model: nn.Module, probes: Sequence[Probe], images: Tensor) -> dict[str, str]:
+    """The names of probes that are not read on these images, and why.
+
+    Such are those of modules that are given a part of the images, as experts are.
+    """
+    found = {probe.name: "it does not run on every batch" for probe in probes}
+
+    def read(index: int, output: Any, count: int) -> None:
+        probe = probes[index]
+        if probe.axis.holds(tensor := probe.tensor(output), count):
+            del found[probe.name]
+        else:
+            shape = list(tensor.shape)
+            found[probe.name] = f"its output {shape} does not hold {count} images, given as many"
+
+    with _hooked(model, probes, read):
         model(images)
     return found

@@ -53,11 +53,11 @@ class Course(TorchDispatchMode):  # type: ignore[no-untyped-call]
         last: `linear` or `activation`, whichever ran last; empty before either.
     """
 
-    def __init__(self, activated: Callable[[str], None]) -> None:
-        """Each activation function is told to `activated`, by its name in PyTorch."""
+    def __init__(self, ran: Callable[[str, str], None]) -> None:
+        """Each is told to `ran`: `linear` or `activation`, and its name in PyTorch."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.linear, self.last = 0, ""
-        self._activated = activated
+        self._ran = ran
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -69,9 +69,10 @@ class Course(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func.overloadpacket.__name__.rstrip("_")
         if _is_linear(name):
             self.linear, self.last = self.linear + 1, "linear"
+            self._ran(self.last, name)
         elif name in ACTIVATIONS | OTHER_ACTIVATIONS and _rectifies(name, args, kwargs or {}):
             self.last = "activation"
-            self._activated(name)
+            self._ran(self.last, name)
         return func(*args, **kwargs or {})
 
 

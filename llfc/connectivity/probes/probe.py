@@ -58,7 +58,9 @@ class Probe:
         try:
             feature = self.axis.rows(self.tensor(output), count, in_memory_order=True)
         except ValueError as error:
-            raise ValueError(f"feature of probe {self.name!r}: {error}") from None
+            raise ValueError(
+                f"feature of probe {self.name!r}: {error}; name what to read in its place in probes"
+            ) from None
         # Half precision has too few digits for a sum of squares.
         return feature.float() if feature.element_size() < torch.float32.itemsize else feature
 
