@@ -4,6 +4,7 @@ UV_VERSION := 0.13.8
 ARGS ?=
 SWEEP ?= width
 PORT ?= 5000
+TESTERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -36,14 +37,15 @@ broken:
 
 setup: $(READY)  ## create .venv and install everything into it
 
-test: $(READY)  ## run the tests, the slow ones too
-	$(BIN)/python -m pytest -q $(ARGS)
+# Side by side, a thread each: more threads than cores make small products several times slower.
+test: $(READY)  ## run the tests, the slow ones too, TESTERS (2) at a time
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TESTERS) --dist worksteal $(ARGS)
 
 check: $(READY)  ## style, types and the quick tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m 'not slow' $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TESTERS) --dist worksteal -m 'not slow' $(ARGS)
 
 smoke: $(READY)  ## a whole sweep in under a minute: does everything work?
 	$(BIN)/python sweeps/smoke.py $(ARGS)
