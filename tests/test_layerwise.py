@@ -10,7 +10,8 @@ from torch import nn
 from llfc import connect
 from llfc.connectivity.barrier import chord_barrier, lemma1_slack
 from llfc.connectivity.blend import Line, positions
-from llfc.connectivity.layerwise import InnerProducts, Moments, cosine, measures, summarise
+from llfc.connectivity.layerwise import InnerProducts, cosine, measures, summarise
+from llfc.connectivity.moments import Moments
 from llfc.connectivity.path import products_between, products_of_ends, walk
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Batches

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from llfc.connectivity.blend import Affine, Corrected, Corrections, Line
 from llfc.connectivity.corrections.preactivations import preactivations
-from llfc.connectivity.layerwise import Moments
+from llfc.connectivity.moments import Moments
 from llfc.connectivity.samples import Batches
 from llfc.connectivity.sites import Interposed, Site, Sites
 

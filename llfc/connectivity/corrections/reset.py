@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from llfc.connectivity.blend import Corrected, Corrections, Line
-from llfc.connectivity.layerwise import Moments
+from llfc.connectivity.moments import Moments
 from llfc.connectivity.samples import Batches
 from llfc.modules import copy_of, tensors
 from llfc.results import LeftOut

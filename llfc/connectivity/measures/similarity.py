@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from llfc.connectivity.barrier import middle
-from llfc.connectivity.layerwise import Moments
 from llfc.connectivity.measures.cka import NARROW, HsicSums, blocks, ratio, unbiased_hsic
 from llfc.connectivity.measures.shuffled import Shuffled
 from llfc.connectivity.measures.subject import Measured, Subject
+from llfc.connectivity.moments import Moments
 from llfc.connectivity.probes import features_of
 
 BLOCK = 128  # images at a time whose wide features meet others'
