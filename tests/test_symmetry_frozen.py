@@ -1,14 +1,16 @@
 """What does not move is no symmetry, or has a line in `frozen` that says why it was held back."""
 
+import copy
 import itertools
 from operator import itemgetter
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from llfc.matching.symmetry import permutation_spec
-from tests.wired import between
+from tests.wired import Net, between
 
 UNITS = 6
 fixed = torch.arange(UNITS)
@@ -138,3 +140,39 @@ def test_what_a_rule_holds_back_has_its_reason(operator):
     spec = permutation_spec(model, x)
     assert not [n for n in spec.groups.values() if n == UNITS]
     assert [found for found in spec.frozen if found.startswith("units of first: aten.")]
+
+
+@pytest.mark.parametrize("table", ["parameter", "embedding", "positions"])
+def test_places_of_an_embedding_beyond_the_example_stay(table):
+    """They are read by longer inputs, on which the permuted network is the same function too."""
+
+    def forward(m, x):
+        length = x.shape[1]
+        where = {
+            "parameter": lambda: m.table.weight[:length],
+            "embedding": lambda: m.table(torch.arange(length)),
+            "positions": lambda: m.table(torch.arange(12).flip(0)[:length]),
+        }[table]()
+        return m.last(F.relu(m.first(x) + where)).mean(1)
+
+    torch.manual_seed(0)
+    model = Net(forward, first=nn.Linear(3, 5), last=nn.Linear(5, 2), table=nn.Embedding(12, 5))
+    spec = permutation_spec(model, torch.randn(2, 4, 3))
+    assert [*spec.groups.values()] == [5]
+    assert spec.frozen == (
+        "table.weight: 8 of 12 rows are not read on the example, and may be on others",
+    )
+    longer, moved = torch.randn(2, 9, 3), copy.deepcopy(model)
+    moved.load_state_dict(spec.apply(spec.random(0), model.state_dict()))
+    assert torch.allclose(model(longer), moved(longer), atol=1e-6)
+
+
+def test_units_that_are_read_without_any_other_fact_move():
+    """The second half of the units, without bias, is only summed; the first half is shown."""
+    model = Net(
+        lambda m, x: (m.first(x).relu()[:, :4], m.first(x).relu()[:, 4:].sum(1)),
+        first=nn.Linear(3, 9, bias=False),
+    )
+    spec = permutation_spec(model, torch.randn(2, 3))
+    assert spec.groups == {"first": 5}
+    assert spec.frozen == ()

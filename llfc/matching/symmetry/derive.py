@@ -35,7 +35,8 @@ from llfc.matching.symmetry.placing import Placing
 from llfc.matching.symmetry.quotient import Quotient, quotient
 from llfc.matching.symmetry.readings import features
 from llfc.matching.symmetry.sharing import overlapping, shared_names
-from llfc.matching.symmetry.units import Nodes, Units
+from llfc.matching.symmetry.units import SHOWN, Nodes, Units
+from llfc.matching.symmetry.unread import unread
 from llfc.matching.symmetry.walk import Walk
 from llfc.modules import check_inputs, check_network, check_state, copy_of
 from llfc.seeds import generators_left
@@ -101,6 +102,16 @@ class Derivation:
             if set(layout.slots()) & layout.space.free
             or (name not in self.used and is_weight(self.state[name]))
         ]
+
+    def hold_unread(self, walks: Sequence[Walk]) -> None:
+        """Rows of tensors that no graph reads, beside others that are read, stay."""
+        values = [value for walk in walks for value in walk.values.values()]
+        for name, nodes, size in unread(self.units, self.layouts, values):
+            self.units.freeze(nodes, SHOWN)
+            self.frozen.append(
+                f"{name}: {nodes.size} of {size} rows are not read on the example, and may be on"
+                " others"
+            )
 
     def freeze(self, name: str, reason: str) -> None:
         """A tensor stays as it is."""
@@ -257,16 +268,18 @@ def derive(
     derivation = Derivation(model, strict)
     graph = graph or exported(model, example_inputs, training=False)
     walk = derivation.walk(graph)
+    walks = [walk]
     reason = "no graph uses it"
     if derivation.unused():
         try:
             graph_in_training = exported(model, example_inputs, training=True)
-            derivation.walk(graph_in_training, training=True)
+            walks.append(derivation.walk(graph_in_training, training=True))
         except ValueError as error:
             line = str(error).removeprefix("permutation spec: ")
             reason = f"no graph in eval mode uses it, and there is none in train mode: {line}"
     for name in derivation.unused():
         derivation.freeze(name, reason)
+    derivation.hold_unread(walks)
     derivation.frozen += [
         f"{name}: the graph uses it as a constant, as it is not in the state dict"
         for name in outside(model, graph.constants)

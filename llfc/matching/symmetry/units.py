@@ -12,6 +12,7 @@ freezes because it cannot say more has a reason, and `Units.shown` are the facts
 """
 
 import copy
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,13 @@ class Units:
         found = copy.copy(self)
         found.frozen = [n for k, n in enumerate(self.frozen) if k not in self._held_frozen]
         found.relations = [r for k, r in enumerate(self.relations) if k not in self._held_relations]
+        return found
+
+    def met(self) -> NDArray[np.bool_]:
+        """Of each node, whether any fact but its set is known of it."""
+        found = np.zeros(self.count, dtype=bool)
+        for nodes in (*self.frozen, *itertools.chain(*self.unions, *self.relations)):
+            found[nodes] = True
         return found
 
     def union(self, one: Nodes, other: Nodes) -> None:
