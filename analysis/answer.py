@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.columns import BARRIER, LLFC, number, phrase
@@ -133,19 +134,25 @@ def counts(trials: pd.DataFrame) -> str:
     """How many trials, pairs, networks and seeds there are.
 
     A pair's trials differ in matching, correction or measure; pairs of one seed share networks.
-    Trials that repeat another's numbers are told, as they count once.
+    Trials that repeat another's numbers are told, as they count once, and so are those without a
+    finite barrier or LLFC error, which are not among the others.
     """
-    distinct = len(counted_once(trials, *({BARRIER, LLFC} & set(trials))))
+    columns = [column for column in (BARRIER, LLFC) if column in trials]
+    finite = np.isfinite(trials[columns].to_numpy(dtype=float)).all(axis=1)
+    used = trials[finite]
+    distinct = len(counted_once(used, *columns))
     numbers = {
-        "trial": len(trials),
-        "pair": count_pairs(trials),
-        "network": count_networks(trials),
-        "seed": trials["seed"].nunique(),
+        "trial": len(used),
+        "pair": count_pairs(used),
+        "network": count_networks(used),
+        "seed": used["seed"].nunique(),
     }
     texts = [f"{count} {word}{'s' if count != 1 else ''}" for word, count in numbers.items()]
-    if distinct < len(trials):
+    if distinct < len(used):
         texts[0] += f", {distinct} of them distinct,"
-    return "{} of {} ({}, {})".format(*texts)
+    text = "{} of {} ({}, {})".format(*texts)
+    missing = len(trials) - len(used)
+    return f"{text}, {missing} more lack one of the two numbers" if missing else text
 
 
 def trends(trials: pd.DataFrame, plan: Layout) -> list[str]:

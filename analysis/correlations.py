@@ -152,7 +152,8 @@ def within_seeds(trials: pd.DataFrame, x: str, y: str, method: str) -> Estimate:
 
 def averaged(found: Floats, trials: pd.DataFrame, x: str, y: str, method: str) -> Estimate:
     """`found`, the `own_correlations` of the trials' seeds, as seeds say it together."""
-    if len(found) and np.nanmin(found, initial=1) == np.nanmax(found, initial=-1):
+    known = found[~np.isnan(found)]
+    if known.max(initial=-1) - known.min(initial=1) <= ROUNDING:
         return over_seeds(found, "fisher")  # there is no interval, and 1 may be 1
     groups = _by_seed(trials, x, y)
     tied = any(len(np.unique(column)) < len(column) for values in groups for column in values.T)

@@ -118,7 +118,13 @@ def _layer_correlations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
 
 def _onsets(runs: Runs, wishes: Wishes) -> pd.DataFrame:
     barrier = wishes.barrier or INSTABILITY
-    return onsets(runs.trials, wishes.x or runs.sweep, barrier=barrier, threshold=wishes.threshold)
+    return onsets(
+        runs.trials,
+        wishes.x or runs.sweep,
+        barrier=barrier,
+        threshold=wishes.threshold,
+        unfinished=runs.unfinished,
+    )
 
 
 def _agreements(runs: Runs, wishes: Wishes) -> pd.DataFrame:

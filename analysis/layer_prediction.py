@@ -30,10 +30,12 @@ def layer_predictions(
         A row a depth of `at_depths`, the best first, and `mean` as depth for the mean over layers:
         `share`, the share of the barrier's variance that was predicted (1 perfect, 0 no better than
         the mean), with its 95 % interval over seeds `low` and `high`, `p`, `seeds`, `note`;
-        `held_out`, how many values were held out; `trials`, those that repeat another once.
+        `held_out`, how many values were held out; `trials`, those with the barrier and a profile,
+        that repeat another once.
 
     Raises:
-        ValueError: if `hold_out` is no axis, has one value only, or there is no such barrier.
+        ValueError: if `hold_out` is no axis, has one value only among the trials with a barrier and
+            a profile, or there is no such barrier.
     """
     if hold_out not in (*AXES, "seed"):
         raise ValueError(f"hold_out must be an axis of the trials, got {hold_out!r}")
@@ -42,7 +44,9 @@ def layer_predictions(
     trials = runs.trials[np.isfinite(runs.trials[barrier])]
     profiles = at_depths(runs, over=over).reindex(trials["run_id"]).set_axis(trials.index)
     depths = list(map(str, profiles))
-    trials = counted_once(pd.concat([trials, profiles], axis=1), barrier, *depths)
+    trials = pd.concat([trials, profiles], axis=1)
+    whole = bool(depths) & np.isfinite(trials[depths].to_numpy(dtype=float)).all(axis=1)
+    trials = counted_once(trials[whole], barrier, *depths)
     groups, seeds = trials[hold_out].astype(str).tolist(), trials["seed"].tolist()
     if len(set(groups)) < 2:
         raise ValueError(

@@ -23,7 +23,8 @@ import pandas as pd
 from scipy import stats
 
 from analysis.grid import layout, panels
-from analysis.over_seeds import LEVEL, SCALES, Floats, over_seeds
+from analysis.over_seeds import LEAST_SEEDS, LEVEL, SCALES, Floats, over_seeds
+from analysis.params import PARAMS
 
 STABLE = 0.02
 # The mean barrier of the error rate is Frankle et al.'s instability; and its standard error.
@@ -38,10 +39,12 @@ class Onset:
     Attributes:
         at: where the barrier crosses the threshold for the last time, on the straight line between
             two values of the grid; infinite if it is not below at the largest value that was
-            measured, minus infinite if it is below everywhere.
+            measured, minus infinite if it is below everywhere, NaN if it is below wherever it was
+            measured and that is not from the grid's start on.
         low: the lower end of the bracket: minus infinite if no value is known not to be connected.
         high: the upper end; infinite if it is not known to be connected at the grid's end.
-        complete: whether the largest value of the grid was measured.
+        complete: whether the largest value of the grid was measured, and the smallest unless the
+            onset is known to be above it.
         monotone: whether the barrier never rises above the threshold again once it was below.
     """
 
@@ -58,6 +61,7 @@ def onsets(
     *,
     barrier: str = INSTABILITY,
     threshold: float = STABLE,
+    unfinished: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Where along `axis` pairs become connected, in each cell of the other axes.
 
@@ -68,6 +72,8 @@ def onsets(
         barrier: a column; connected is where it is below `threshold`. Of INSTABILITY the standard
             error is known, if the trials have the column NOISE.
         threshold: in the column's unit.
+        unfinished: trials without a result, as `Runs.unfinished`, so that a value of the grid at
+            which every seed failed is known to be one.
 
     Returns:
         A row a combination of the other axes in which `axis` varies:
@@ -77,10 +83,11 @@ def onsets(
         - `low` and `high`: an interval for that mean of new seeds. The lower end is that of the
           95 % t interval over the seeds' lower bracket ends, the upper end that over their upper
           ones, so the interval never promises more than the grid and the test set can tell; NaN
-          where there is no such end;
+          where there is no such end, or there are fewer than LEAST_SEEDS seeds;
         - `seeds`; how many of them are `never` connected (not at the grid's end), are connected
-          `from_start`, have an `unknown` end (the largest value failed or is missing there), and
-          are not `monotone`: connected at some value and not at a larger one;
+          `from_start`, have an `unknown` onset (the largest value of the grid failed or is missing
+          there, or the smallest, and the seed is connected at all others), and are not `monotone`:
+          connected at some value and not at a larger one;
         - `note`: why a number is not there.
 
     Raises:
@@ -89,6 +96,7 @@ def onsets(
     """
     if barrier not in trials:
         raise ValueError(f"barrier must be a column of the trials, got {barrier!r}")
+    trials = with_unfinished(trials, unfinished)
     lines = lines_along(trials, axis)
     if not lines:
         raise ValueError(f"{axis} must have at least 2 numbers where all else is equal, got 1")
@@ -103,6 +111,14 @@ def onsets(
         ]
         rows.append({"group": title, **_together(own, scale, grid)})
     return pd.DataFrame(rows)
+
+
+def with_unfinished(trials: pd.DataFrame, unfinished: pd.DataFrame | None) -> pd.DataFrame:
+    """`trials`, and below them the parameters of those without a result."""
+    if unfinished is None or unfinished.empty:
+        return trials
+    shared = [name for name in PARAMS if name in trials and name in unfinished]
+    return pd.concat([trials, unfinished[shared]], ignore_index=True)
 
 
 def lines_along(trials: pd.DataFrame, axis: str) -> list[tuple[str, pd.DataFrame]]:
@@ -149,9 +165,12 @@ def onset_of(
         high = float(places[after]) if after < len(places) else math.inf
     there = SCALES[scale].there(places[known])
     at = _crossing(there, barriers[known], threshold)
+    at = math.nan if at == -math.inf and not known[0] else at
     at = float(SCALES[scale].back(np.array(at))) if math.isfinite(at) else at
     order = below[known]
-    return Onset(at, low, high, bool(known[-1]), not (order[:-1] & ~order[1:]).any())
+    return Onset(
+        at, low, high, bool(known[-1]) and not math.isnan(at), not (order[:-1] & ~order[1:]).any()
+    )
 
 
 def _crossing(places: Floats, barriers: Floats, threshold: float) -> float:
@@ -172,7 +191,8 @@ def _barriers(
 
     Of several trials at a place, the one with the highest barrier.
     """
-    worst = rows.sort_values(barrier).groupby(axis).tail(1).set_index(axis).reindex(grid)
+    measured = rows[rows[barrier].notna()]
+    worst = measured.sort_values(barrier).groupby(axis).tail(1).set_index(axis).reindex(grid)
     errors = np.zeros(len(grid)) if noise is None else worst[noise].fillna(0).to_numpy(dtype=float)
     return worst[barrier].to_numpy(dtype=float), errors
 
@@ -200,7 +220,7 @@ def _end(ends: Sequence[float], scale: str, which: str) -> float:
 
     Seeds in one bracket differ by less than the grid tells: then the bracket's end is the end.
     """
-    if not np.isfinite(ends).all():
+    if len(ends) < LEAST_SEEDS or not np.isfinite(ends).all():
         return math.nan
     found = over_seeds(ends, scale, possible=(0.0, math.inf))
     if np.ptp(ends) == 0:
@@ -213,7 +233,7 @@ def _note(counts: dict[str, int], low: float, high: float) -> str:
     words = {
         "never": "not connected at the grid's end",
         "from_start": "connected from its start on",
-        "unknown": "without a result at its end",
+        "unknown": "without a result at an end of the grid",
     }
     odd = [f"{counts[kind]} {word}" for kind, word in words.items() if counts[kind]]
     said = [f"of {seeds} seeds {', '.join(odd)}"] if odd else []

@@ -15,6 +15,7 @@ from scipy import stats
 from analysis.correlations import correlations, usable
 from analysis.over_seeds import Floats, constant, over_seeds
 from analysis.pairs import counted_once
+from analysis.params import PARAMS
 from analysis.summaries import WEIGHTS, with_weight_distance
 
 # What a pair's barrier and LLFC error may both owe to. Weights by their angle, as their distance
@@ -45,13 +46,14 @@ def partial_correlations(
         x: a column.
         y: another.
         given: the covariates, by default those of GIVEN that were measured. One that does not vary
-            in a seed changes nothing there.
+            in a seed changes nothing there. Trials in which one was not measured are left out.
         methods: names in METHODS.
 
     Returns:
         A row a method: `given`; `raw`, the correlation within a seed without covariates; `within`,
-        that with them, with `low`, `high`, `p`, `seeds` and `note` as in `correlations`. A seed
-        with fewer than SPARE trials beyond what the covariates use up says nothing.
+        that with them, with `low`, `high`, `p`, `seeds` and `note` as in `correlations`; `trials`,
+        those that both rest on. A seed with fewer than SPARE trials beyond what the covariates use
+        up says nothing.
 
     Raises:
         ValueError: if a covariate is no column, or was measured in no trial.
@@ -65,14 +67,15 @@ def partial_correlations(
     for name in given:
         if name not in trials or (trials[name].isna().all() and name != "spawn_epoch"):
             raise ValueError(f"covariate must be a column that was measured, got {name!r}")
+    there = trials[[name for name in given if name not in PARAMS]].notna().all(axis=1)
     rows = []
     for method in methods:
-        used = counted_once(usable(trials, x, y, method), x, y)
+        used = counted_once(usable(trials[there], x, y, method), x, y)
         parts = [part for _, part in used.groupby("seed")]
         found = over_seeds([_partial(part, x, y, given, method) for part in parts], "fisher")
         raw = correlations(used, x, y, methods=[method])["within"].iloc[0]
         about = {"x": x, "y": y, "given": ", ".join(given), "method": method, "raw": raw}
-        rows.append(about | found.columns("within"))
+        rows.append(about | found.columns("within") | {"trials": len(used)})
     return pd.DataFrame(rows)
 
 

@@ -8,7 +8,7 @@ from analysis.agreement import LLFC_THRESHOLDS, agreements, roc, roc_area
 from analysis.answer import SCOPE
 from analysis.columns import LLFC, label, phrase
 from analysis.grid import name
-from analysis.onset import INSTABILITY, NOISE, STABLE, lines_along, onsets
+from analysis.onset import INSTABILITY, NOISE, STABLE, lines_along, onsets, with_unfinished
 from analysis.sections.part import Findings, Part, Table, basis
 from analysis.statistics_figures import agreement_figure, forest_figure
 from analysis.tables import estimate, estimates, plain, told
@@ -19,11 +19,14 @@ HOLDS = f"LMC holds where {phrase(INSTABILITY)} is below {100 * STABLE:g} % (Fra
 
 def onset(findings: Findings) -> Part | None:
     """From which width, or spawn epoch, on pairs are connected."""
-    trials = findings.runs.trials
-    axes = [axis for axis in AXES if lines_along(trials, axis)]
+    trials, unfinished = findings.runs.trials, findings.runs.unfinished
+    known = with_unfinished(trials, unfinished)
+    axes = [axis for axis in AXES if lines_along(known, axis)]
     if not axes or INSTABILITY not in trials:
         return None
-    found = pd.concat([onsets(trials, axis).assign(axis=name(axis)) for axis in axes])
+    found = pd.concat(
+        [onsets(trials, axis, unfinished=unfinished).assign(axis=name(axis)) for axis in axes]
+    )
     rows = found.assign(
         panel=[f"onset in {axis}" for axis in found["axis"]],
         series="",

@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.answer import SCOPE
 from analysis.columns import BARRIER, LLFC, heading, label, phrase
+from analysis.correlations import usable
 from analysis.explanation import explanations
 from analysis.grid import FAMILY, families
 from analysis.partial import measured_covariates, partial_correlations
@@ -15,6 +16,8 @@ from analysis.statistics.comparators import BASELINE
 from analysis.statistics.transfer import LEAST_FAMILIES, transfers
 from analysis.statistics_figures import forest_figure
 from analysis.tables import estimate, estimates, told
+
+METHOD = "Spearman"
 
 
 def explanation(findings: Findings) -> Part | None:
@@ -48,7 +51,7 @@ def explanation(findings: Findings) -> Part | None:
 def transfer(findings: Findings) -> Part | None:
     """How well each family's barriers are predicted by a line that the other families gave."""
     trials = findings.trials
-    if families(trials).nunique() < LEAST_FAMILIES:
+    if families(usable(trials, LLFC, BARRIER, METHOD)).nunique() < LEAST_FAMILIES:
         return None
     found = transfers(trials)
     if found["share"].isna().all():
@@ -103,6 +106,7 @@ def _partial_table(partial: pd.DataFrame, given: Sequence[str]) -> Table:
         "without covariates": [estimate(value) for value in partial["raw"]],
         "with them": estimates(partial, "within"),
         "p": [estimate(p) for p in partial["p"]],
+        "trials": partial["trials"],
         "seeds": partial["seeds"],
         "note": partial["note"],
     }

@@ -4,7 +4,8 @@ import pandas as pd
 
 from analysis.answer import SCOPE
 from analysis.associations import associations
-from analysis.columns import BARRIER, heading, label, phrase
+from analysis.columns import BARRIER, LLFC, heading, label, phrase
+from analysis.correlations import usable
 from analysis.layer_correlations import layer_correlations
 from analysis.layer_prediction import layer_predictions
 from analysis.sections.part import SEEDS, Findings, Part, Table, basis, groups
@@ -135,7 +136,8 @@ def depths(findings: Findings) -> Part | None:
 def prediction(findings: Findings) -> Part | None:
     """How well each depth's LLFC error predicts the barrier where no fit has seen it."""
     runs = findings.runs
-    held = next((a for a in ("architecture", "seed") if runs.trials[a].nunique() > 1), None)
+    used = usable(runs.trials, LLFC, BARRIER, METHOD)
+    held = next((a for a in ("architecture", "seed") if used[a].nunique() > 1), None)
     title = "Which layer predicts the barrier best"
     if held is None:
         return None

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import BARRIER, LLFC
+from analysis.correlations import usable
 from analysis.grid import families
 from analysis.held_out import predict, shares
 from analysis.over_seeds import Estimate, Floats, over_seeds
@@ -32,19 +33,22 @@ def transfers(trials: pd.DataFrame, x: str = LLFC, y: str = BARRIER) -> pd.DataF
         these alone. `share`, of the variance of y's ranks among the fitted trials, and
         `share_value`, of the variance of y itself, the prediction being the value that the fitted
         trials have at the predicted rank; averaged over seeds, with the 95 % intervals over `seeds`
-        `low`, `high` and `value_low`, `value_high`; `note`; `trials`, those held out.
+        `low`, `high` and `value_low`, `value_high`; `note`; `trials`, those held out. A comparator
+        that only some trials have is judged on these, and on no family without it.
 
     Raises:
-        ValueError: if there are fewer than two families.
+        ValueError: if there are fewer than two families with both numbers.
     """
     trials = with_weight_distance(trials)
+    used = counted_once(usable(trials, x, y, "Spearman"), x, y)
     names = (x, *(name for name in comparators(trials, x) if name != x))
-    numbers = trials[[y, *names]].to_numpy(dtype=float)
-    used = counted_once(trials[np.isfinite(numbers).all(axis=1)], x, y)
+    having = {name: usable(used, name, y, "Spearman") for name in names}
+    out = {name: _families(rows) for name, rows in having.items()}
     rows = [
-        {"held_out": held_out, "predictor": name, **_transfer(used, out, name, y)}
-        for held_out, out in _families(used).items()
+        {"held_out": held_out, "predictor": name, **_transfer(having[name], found, name, y)}
+        for held_out in _families(used)
         for name in names
+        if (found := out[name].get(held_out)) is not None
     ]
     if not rows:
         raise ValueError(
