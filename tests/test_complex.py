@@ -142,6 +142,37 @@ def test_llfc_of_complex_features_is_that_of_their_real_and_imaginary_parts(pair
         assert profile.residual[1] == pytest.approx(float(residual.mean()), abs=1e-4)
 
 
+def test_commutativity_of_complex_layers_is_that_of_complex_products(pair):
+    a, b, _ = pair
+    x = images(12)
+    found = connect(a, b, test=(x, torch.arange(12) % 3), matching=None, correction="none")
+    inputs = {name: [] for name in ("layer1", "layer2")}
+    for model in map(copy.deepcopy, (a, b)):
+        for name, kept in inputs.items():
+            model.get_submodule(name).register_forward_pre_hook(
+                lambda m, given, kept=kept: kept.append(given[0].detach().to(torch.complex128))
+            )
+        model(x)
+    table = found.tables["commutativity"]
+    of = dict(zip(table["layer"][:3], table["dist_com"][:3], strict=True))
+    for name, (of_a, of_b) in inputs.items():
+        w_a, w_b = (m.get_submodule(name).weight.detach().to(of_a.dtype).T for m in (a, b))
+        one, other = of_a @ w_a + of_b @ w_b, of_a @ w_b + of_b @ w_a
+        expected = (one - other).norm() ** 2 / (one.norm() * other.norm())
+        assert of[name] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_repair_passes_complex_layers_over_and_says_so(pair):
+    a, b, _ = pair
+    samples = (images(12), torch.arange(12) % 3)
+    options = dict(test=samples, train=samples, matching=None, measures=())
+    found = connect(a, b, correction="repair", **options)
+    passed = {entry.name for entry in found.left_out if entry.kind == "correction"}
+    assert passed == {"layer0", "layer1", "layer2"}
+    plain = connect(a, b, correction="none", **options)
+    assert found.curve["test_loss"].tolist() == plain.curve["test_loss"].tolist()
+
+
 def test_a_digest_and_a_check_of_the_function_see_imaginary_parts(pair):
     a, _, spec = pair
     other = copy.deepcopy(a)

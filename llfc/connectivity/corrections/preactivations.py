@@ -55,10 +55,7 @@ def preactivations(model: nn.Module, example: Tensor) -> tuple[Sites, tuple[Left
     trace = _Trace(model)
     with _telling(trace, model), trace:
         model(example)
-    left_out = tuple(
-        LeftOut("correction", module, f"{function} is one function: what is in it stays as it is")
-        for module, function in trace.opaque.items()
-    )
+    left_out = tuple(LeftOut("correction", *passed) for passed in trace.passed.items())
     return trace.sites(), left_out
 
 
@@ -96,7 +93,7 @@ class _Trace(TorchFunctionMode):
         self._calls: list[_Call] = []
         self._counts: Counter[str] = Counter()  # of calls, by function
         self._head = -1  # the last linear map
-        self.opaque: dict[str, str] = {}  # function by module
+        self.passed: dict[str, str] = {}  # why, by module
         self.running = [_Running("")]  # innermost last
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -112,15 +109,21 @@ class _Trace(TorchFunctionMode):
         output = func(*args, **kwargs)
         dim = self._dim(function, [*args, *kwargs.values()])
         if function in OPAQUE or (function == "einsum" and dim is None and self._is_map(tensors)):
-            self.opaque.setdefault(running.module or "model", function)
+            self._pass_over(f"{function} is one function: what is in it stays as it is")
         if dim is not None:
-            self._following.begin(output, Channels.along(dim, output), number)
             self._head = number
+            if output.is_complex():
+                self._pass_over("what it gives is complex, which has no one variance")
+            else:
+                self._following.begin(output, Channels.along(dim, output), number)
         elif function in NORMS:
             self._following.norm(function, known, output, number)
         else:
             self._following.go_on(func, (args, kwargs), known, output, number)
         return output
+
+    def _pass_over(self, reason: str) -> None:
+        self.passed.setdefault(self.running[-1].module or "model", reason)
 
     def _dim(self, function: str, given: Sequence[Any]) -> int | None:
         """Which dimension of a linear map's output is its channels; None if it is no linear map."""

@@ -48,7 +48,7 @@ def distance(gap: float, x: float, y: float) -> float:
 
 def square(tensor: Tensor) -> float:
     """The sum of squares of a part, in pairs, as a norm's running sum loses two more digits."""
-    return float(tensor.square().sum())
+    return float(as_reals(tensor).square().sum())
 
 
 def product(tensor: Tensor, other: Tensor) -> float:
