@@ -53,6 +53,7 @@ def page_across(sweeps: Sequence[Runs], called: str = "all") -> Page:
         title=title,
         answer=f"Over {', '.join(name(each.sweep) for each in sweeps)}: "
         + answer.answer(runs.trials, found),
+        opening=answer.opening(runs.trials, found),
         runs=runs,
         parts=[by_sweep(sweeps, findings), *parts(findings, SECTIONS)],
     )

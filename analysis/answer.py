@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.columns import BARRIER, LLFC, number, phrase
+from analysis.columns import BARRIER, LLFC, decimals, number, phrase
 from analysis.grid import Layout, name, panels, select, show, values
 from analysis.pairs import count_networks, count_pairs, counted_once
 from analysis.statistics.cells import within_cells
@@ -14,12 +14,37 @@ from analysis.statistics.comparators import BASELINE, comparisons
 
 # For what the intervals over seeds are.
 SCOPE = "Intervals are for new seeds of this grid, and say nothing of other families of networks."
+QUESTION = (
+    "If the features of two networks do not move on a straight line while their weights do, is the"
+    " loss between the two higher?"
+)
+A_LITTLE = 0.1  # of a correlation
 MOST = 8  # groups, or series, that sentences tell one by one; tables tell more
 
 
 def headline(found: pd.DataFrame) -> "pd.Series[Any]":
     """The row of `correlations` that the answer is about: ranks, over all trials."""
     return found[(found["group"] == "all") & (found["method"] == "Spearman")].iloc[0]
+
+
+def opening(trials: pd.DataFrame, found: pd.DataFrame) -> str:
+    """The question and its answer for whoever knows no measure of either; numbers follow it."""
+    row = headline(found)
+    if math.isnan(row["within"]) or math.isnan(row["low"]):
+        return f"{QUESTION} These trials cannot tell: {row['note']}."
+    if row["low"] <= 0:
+        said = "No, lower ones." if row["high"] < 0 else "That is open: seeds do not agree."
+        return f"{QUESTION} {said}"
+    beside = _beside_baseline(trials)
+    if beside is None or math.isnan(beside["difference_low"]):
+        return f"{QUESTION} Yes."
+    plain = "how different the features of the two networks are to begin with"
+    if beside["difference_low"] > 0:
+        more = "a little more" if beside["difference"] < A_LITTLE else "more"
+        return f"{QUESTION} Yes, and that tells {more} of the barrier than {plain}."
+    if beside["difference_high"] < 0:
+        return f"{QUESTION} Yes, but {plain} tells more of the barrier."
+    return f"{QUESTION} Yes, but it is open whether that tells more of the barrier than {plain}."
 
 
 def answer(trials: pd.DataFrame, found: pd.DataFrame) -> str:
@@ -35,10 +60,10 @@ def answer(trials: pd.DataFrame, found: pd.DataFrame) -> str:
         return f"No correlation {what} can be given: {row['note']} ({counts(trials)})."
     over = f"over all {counts(trials)}"
     if math.isnan(row["within"]):
-        return f"Spearman's ρ {what} is {row['value']:.2f} {over}; {row['note']}."
+        return f"Spearman's ρ {what} is {decimals(row['value'])} {over}; {row['note']}."
     text = (
-        f"Within a seed, {_in_words(row)}Spearman's ρ {what} is {row['within']:.2f}"
-        f" ({interval(row)}); it is {row['value']:.2f} {over}."
+        f"Within a seed, {_in_words(row)}Spearman's ρ {what} is {decimals(row['within'])}"
+        f" ({interval(row)}); it is {decimals(row['value'])} {over}."
     )
     known = not math.isnan(row["low"])
     scope = f" {SCOPE}" if known else ""
@@ -58,13 +83,9 @@ def _in_words(row: "pd.Series[Any]") -> str:
 
 def beyond_baseline(trials: pd.DataFrame) -> str:
     """What the distance of the ends' own features says of the barrier, and what LLFC adds."""
-    if BASELINE not in trials:
+    row = _beside_baseline(trials)
+    if row is None:
         return ""
-    found = comparisons(trials, LLFC, BARRIER, methods=["Spearman"])
-    rows = found[(found["predictor"] == BASELINE) & found["within"].notna()]
-    if rows.empty:
-        return ""
-    row = rows.iloc[0]
     text = (
         " How far apart the features of the two networks are to begin with (the baseline), for"
         f" which nothing is blended, orders the barriers with {_coefficient(row)}"
@@ -73,8 +94,8 @@ def beyond_baseline(trials: pd.DataFrame) -> str:
     if math.isnan(change):
         return f"{text}."
     if math.isnan(low):
-        return f"{text}; the difference is {change:.3f} ({row['difference_note']})."
-    interval = f"{change:.3f} (paired by seed, {low:.3f} to {high:.3f})"
+        return f"{text}; the difference is {decimals(change, 3)} ({row['difference_note']})."
+    interval = f"{decimals(change, 3)} (paired by seed, {decimals(low, 3)} to {decimals(high, 3)})"
     if low > 0:
         return f"{text}; LLFC adds {interval}."
     if high < 0:
@@ -82,10 +103,19 @@ def beyond_baseline(trials: pd.DataFrame) -> str:
     return f"{text}; whether LLFC adds to it is open, the difference is {interval}."
 
 
+def _beside_baseline(trials: pd.DataFrame) -> "pd.Series[Any] | None":
+    """The row of `comparisons` of the baseline over all trials; None if it says nothing."""
+    if BASELINE not in trials:
+        return None
+    found = comparisons(trials, LLFC, BARRIER, methods=["Spearman"])
+    rows = found[(found["predictor"] == BASELINE) & found["within"].notna()]
+    return None if rows.empty else rows.iloc[0]
+
+
 def _coefficient(row: "pd.Series[Any]") -> str:
     """A correlation within a seed with its interval, if it has one."""
-    ends = "" if math.isnan(row["low"]) else f" ({row['low']:.3f} to {row['high']:.3f})"
-    return f"{row['within']:.3f}{ends}"
+    ends = "" if math.isnan(row["low"]) else f" ({_ends(row, 3)})"
+    return f"{decimals(row['within'], 3)}{ends}"
 
 
 def inside_cells(trials: pd.DataFrame) -> str:
@@ -96,7 +126,7 @@ def inside_cells(trials: pd.DataFrame) -> str:
         return ""
     return (
         " Within a cell of the grid, where nothing but the seed differs, the barrier rises with the"
-        f" LLFC error to the power {row['slope']:.2f} ({row['low']:.2f} to {row['high']:.2f}; mixed"
+        f" LLFC error to the power {decimals(row['slope'])} ({_ends(row)}; mixed"
         f" model of {row['trials']} trials in {row['cells']} cells without a barrier of 0);"
         f" {between} of the covariance of the ranks is between cells."
     )
@@ -113,10 +143,10 @@ def within(found: pd.DataFrame) -> str:
     rows = rows[rows["within"].notna()]
     if len(rows) > MOST:
         ends = rows.sort_values("within").iloc[[0, -1]]
-        low, high = (f"{row['within']:.2f} ({row['group']})" for _, row in ends.iterrows())
+        low, high = (f"{decimals(row['within'])} ({row['group']})" for _, row in ends.iterrows())
         return f" Within {len(rows)} groups it is {low} to {high}."
     known = [
-        f"{row['group']} {row['within']:.2f}"
+        f"{row['group']} {decimals(row['within'])}"
         + ("" if math.isnan(row["low"]) and row["note"] == said else f" ({interval(row)})")
         for _, row in rows.iterrows()
     ]
@@ -127,7 +157,12 @@ def interval(row: "pd.Series[Any]") -> str:
     """The interval of a correlation within a seed, or why there is none."""
     if math.isnan(row["low"]):
         return str(row["note"])
-    return f"95 % interval over {row['seeds']} seeds {row['low']:.2f} to {row['high']:.2f}"
+    return f"95 % interval over {row['seeds']} seeds {_ends(row)}"
+
+
+def _ends(row: "pd.Series[Any]", digits: int = 2) -> str:
+    """The ends of its interval."""
+    return f"{decimals(row['low'], digits)} to {decimals(row['high'], digits)}"
 
 
 def counts(trials: pd.DataFrame) -> str:

@@ -17,6 +17,7 @@ DEPTHS = (0.25, 0.5, 0.75)
 
 # What is nearer to 0 is shown as 0: features are float32 numbers.
 ROUNDING = 1e-7
+MOST_DIGITS = 6
 
 UNITS: Mapping[str, str] = {"loss": "nats", "error": "share of images"}
 LABELS: Mapping[str, str] = {
@@ -120,6 +121,18 @@ def number(value: float) -> str:
     if pd.isna(value):
         return "–"
     return "0" if abs(value) < ROUNDING else f"{value:.3g}"
+
+
+def decimals(value: float, digits: int = 2) -> str:
+    """`value` to so many decimals, to more where it would read as 1 and is below; 0 has no sign.
+
+    >>> decimals(0.825), decimals(0.9973), decimals(1.0), decimals(-0.0004, 3)
+    ('0.82', '0.997', '1.00', '0.000')
+    """
+    while digits < MOST_DIGITS and abs(value) < 1 and float(f"{abs(value):.{digits}f}") == 1:
+        digits += 1
+    text = f"{value:.{digits}f}"
+    return text if float(text) else text.removeprefix("-")
 
 
 def mean_sd(mean: float, sd: float) -> str:

@@ -29,10 +29,11 @@ class Page:
 
     Attributes:
         title: its heading.
-        answer: the question's answer, in a sentence or two.
+        answer: the question's answer, in numbers.
         runs: what its numbers come from.
         lines: what is worth a line beside the answer.
         parts: its sections, in order.
+        opening: the question and its answer in plain words, above the numbers.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Page:
     runs: Runs
     lines: Sequence[str] = ()
     parts: Sequence[Part] = ()
+    opening: str = ""
 
 
 def page_of(runs: Runs, x: str | None = None) -> Page:
@@ -55,6 +57,7 @@ def page_of(runs: Runs, x: str | None = None) -> Page:
     findings = find(runs, x)
     return Page(
         title=title,
+        opening=answer.opening(runs.trials, findings.found),
         answer=answer.answer(runs.trials, findings.found),
         runs=runs,
         lines=answer.trends(runs.trials, findings.plan),

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from analysis.columns import decimals
 from analysis.style import PALETTE, WIDE, looks, new_figure, plain_number, styled
 
 # Ink on a coloured cell, which is the same on light and dark ground.
@@ -102,7 +103,7 @@ def heat_figure(values: pd.DataFrame, x: str, bar: str) -> Figure:
     edges = np.arange(numbers.shape[1] + 1) - 0.5, np.arange(numbers.shape[0] + 1) - 0.5
     mesh = axes.pcolormesh(*edges, numbers, cmap=COLOURS, vmin=-1, vmax=1)
     for (row, column), number in np.ndenumerate(numbers):
-        text = "–" if np.isnan(number) else f"{number:.2f}"
+        text = "–" if np.isnan(number) else decimals(number)
         ink = "#808080" if np.isnan(number) else WHITE if abs(number) > 0.6 else BLACK
         axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=ink)
     axes.set_xticks(range(numbers.shape[1]), [str(column) for column in values.columns])

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from tabulate import tabulate  # type: ignore[import-untyped]
 
-from analysis.columns import label, mean_sd, number
+from analysis.columns import decimals, label, mean_sd, number
 from analysis.grid import Layout, name, select, show, values
 
 TERMINAL = 100
@@ -123,7 +124,7 @@ def estimate(
     """
     if math.isnan(value):
         return "–"
-    tell = plain if digits is None else f"{{:.{digits}f}}".format
+    tell = plain if digits is None else partial(decimals, digits=digits)
     interval = "" if math.isnan(low) else f" ({tell(low)} to {tell(high)})"
     return f"{tell(value)}{interval}" + ("" if math.isnan(p) else f", p {p:.2g}")
 
@@ -155,16 +156,16 @@ def plain(value: float) -> str:
     >>> plain(0.631), plain(0.0012), plain(15.234), plain(0)
     ('0.63', '0.0012', '15.23', '0.00')
     """
-    return f"{value:.2g}" if 0 < abs(value) < 0.1 else f"{value:.2f}"
+    return f"{value:.2g}" if 0 < abs(value) < 0.1 else decimals(value)
 
 
 def _values(column: "pd.Series[float]") -> list[str]:
-    return ["–" if np.isnan(value) else f"{value:.2f}" for value in column]
+    return ["–" if np.isnan(value) else decimals(value) for value in column]
 
 
 def _ranges(low: "pd.Series[float]", high: "pd.Series[float]") -> list[str]:
     ends = zip(low, high, strict=True)
-    return ["–" if np.isnan(a) else f"{a:.2f} to {b:.2f}" for a, b in ends]
+    return ["–" if np.isnan(a) else f"{decimals(a)} to {decimals(b)}" for a, b in ends]
 
 
 def to_text(frame: pd.DataFrame, keys: int = 1, width: int = TERMINAL) -> str:

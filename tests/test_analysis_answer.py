@@ -6,11 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.answer import MOST, SCOPE, answer, beyond_baseline, inside_cells, within
+from analysis.answer import (
+    MOST,
+    QUESTION,
+    SCOPE,
+    answer,
+    beyond_baseline,
+    inside_cells,
+    opening,
+    within,
+)
 from analysis.columns import BARRIER, LLFC
 from analysis.correlations import correlations
 from analysis.statistics.cells import within_cells
 from analysis.statistics.comparators import BASELINE, comparisons
+from analysis.summaries import with_summaries
+from tests.fabricated import runs_of, width_grid
 
 FEW = "no interval: 1 seed, at least 3 are needed"
 
@@ -105,3 +116,13 @@ def test_the_rate_within_a_cell_is_said_with_what_it_rests_on():
     assert "48 trials in 12 cells" in text
     assert f"{100 * (1 - row['share']):.0f} % of the covariance" in text
     assert inside_cells(drawn(seeds=1)) == ""
+
+
+def test_the_page_opens_with_the_question_and_its_answer_in_words():
+    trials = with_summaries(runs_of(width_grid()))
+    text = opening(trials, correlations(trials, LLFC, BARRIER))
+    assert text.startswith(f"{QUESTION} Yes")
+    lower = trials.assign(**{BARRIER: -trials[BARRIER]})
+    assert opening(lower, correlations(lower, LLFC, BARRIER)) == f"{QUESTION} No, lower ones."
+    one = trials[trials["seed"] == 0]
+    assert "cannot tell: no interval" in opening(one, correlations(one, LLFC, BARRIER))

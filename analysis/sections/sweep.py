@@ -1,7 +1,7 @@
 """What a sweep shows before any statistics: barriers, the scatter, and LLFC errors by layer."""
 
 from analysis import answer, sweep_figures, tables
-from analysis.columns import BARRIER, LLFC, heading, label
+from analysis.columns import BARRIER, LLFC, decimals, heading, label
 from analysis.grid import name
 from analysis.marks import hint
 from analysis.sections.part import Findings, Part, Table
@@ -34,7 +34,7 @@ def scatter(findings: Findings) -> Part:
     """Barrier against LLFC error, a point a trial."""
     trials, series = findings.runs.trials, findings.plan.series
     row = answer.headline(findings.found)
-    title = f"Spearman's ρ {row['value']:.2f}, {row['trials']} trials, {row['seeds']} seeds"
+    title = f"Spearman's ρ {decimals(row['value'])}, {row['trials']} trials, {row['seeds']} seeds"
     caption = f"A point is one trial: {label(BARRIER)} against {label(LLFC)}, at α = 1/2."
     return Part(
         key="scatter",
