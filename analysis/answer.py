@@ -33,7 +33,9 @@ def opening(trials: pd.DataFrame, found: pd.DataFrame) -> str:
     if math.isnan(row["within"]) or math.isnan(row["low"]):
         return f"{QUESTION} These trials cannot tell: {row['note']}."
     if row["low"] <= 0:
-        said = "No, lower ones." if row["high"] < 0 else "That is open: seeds do not agree."
+        said = (
+            "No, lower ones." if row["high"] < 0 else "That is open: seeds differ too much to tell."
+        )
         return f"{QUESTION} {said}"
     beside = _beside_baseline(trials)
     if beside is None or math.isnan(beside["difference_low"]):
