@@ -422,11 +422,13 @@ def test_wrapped_scripted_and_lazy_parts_are_refused():
         scripted = inner(torch.jit.script), torch.jit.script(inner(lambda layer: layer))
     compiled = inner(lambda layer: torch.compile(layer, backend="eager"))
     lazy = inner(lambda layer: nn.LazyLinear(8))
+    empty = inner(lambda layer: layer.to("meta"))
     for model, line in (
         (scripted[0], "must run in Python, got RecursiveScriptModule in '0'"),
         (scripted[1], "must run in Python, got RecursiveScriptModule: "),
         (compiled, "must be the network itself, got OptimizedModule in '0': give its ._orig_mod"),
         (lazy, "must be initialised, and '0.weight' is not: run it once"),
+        (empty, "must hold numbers, and '0.weight' is on the meta device: load a state dict"),
     ):
         assert f"model_a {line}" in refused(lambda model=model: connected(model, model))
 

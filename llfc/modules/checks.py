@@ -29,7 +29,8 @@ def check_network(role: str, model: Any) -> None:
 
     Raises:
         ValueError: if it is no `torch.nn.Module`; it or a part of it is a data-parallel or compiled
-            one, scripted or traced; or a part of it has yet to see its first input.
+            one, scripted or traced; or a part of it has yet to see its first input, or has no
+            numbers.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"{role} must be a torch.nn.Module, got {type(model).__name__}")
@@ -48,6 +49,11 @@ def check_network(role: str, model: Any) -> None:
     for name, tensor in tensors(model).items():
         if torch.nn.parameter.is_lazy(tensor):
             raise ValueError(f"{role} must be initialised, and {name!r} is not: run it once")
+        if tensor.is_meta:
+            raise ValueError(
+                f"{role} must hold numbers, and {name!r} is on the meta device:"
+                " load a state dict with assign=True"
+            )
 
 
 def described(value: Any) -> str:
