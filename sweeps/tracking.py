@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -21,24 +21,20 @@ from pathlib import Path
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.database import address_of, fault_of, path_of
 from analysis.params import params_of
 from analysis.runs import search
 from analysis.server import check_server, is_server, shown
 from llfc.results import Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
-from llfc.whole import made_whole
 from sweeps.commit import commit, sources
 from sweeps.flattening import metrics_of, tables_of
 from sweeps.guide import GUIDE
 from sweeps.titles import title_of
+from sweeps.tracking_store import check_writable, database, named
 
 # Tables being made is no news to a user; what a store refuses is raised, and said in one line.
 for _name in ("alembic", "mlflow"):
@@ -69,13 +65,13 @@ class Tracker:
 
     def __init__(self, uri: str, experiment: str, artifacts: Path, question: str = "") -> None:
         folder = None if is_server(uri) else (artifacts / experiment).absolute()
-        with _named(uri):
+        with named(uri):
             # Says now, not after an hour or MLflow's minutes of retries, what cannot be written.
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
-                _check_writable(folder)
+                check_writable(folder)
             check_server(uri)
-            with _database(uri):
+            with database(uri):
                 self._client = MlflowClient(tracking_uri=uri)
                 self.experiment_id = self._experiment(experiment, folder)
             note = f"{question}\n{GUIDE.format(sweep=experiment)}".strip()
@@ -140,7 +136,7 @@ class Tracker:
             ValueError: if the tracking store refuses; nothing of the run is left then.
         """
         check_server(self._uri)
-        with _named(self._uri):
+        with named(self._uri):
             with self._run(trial, tags) as run_id:
                 self._log_metrics(run_id, found)
                 self._log_artifacts(run_id, found, pictures or {})
@@ -148,14 +144,14 @@ class Tracker:
 
     def log_failure(self, trial: Trial, reason: str) -> None:
         """Write a FAILED run that says why `trial` has no result."""
-        with _named(self._uri):
+        with named(self._uri):
             self._remove_failures(fingerprint(trial))
             with self._run(trial, {"llfc.reason": reason[:5000]}, status="FAILED"):
                 pass
 
     def reported(self) -> str:
         """What the report that is attached to the sweep's own run was made from; else empty."""
-        with _named(self._uri):
+        with named(self._uri):
             own = self._runs("", kind="sweep")
         return str(own[0].data.tags.get(REPORTED, "")) if own else ""
 
@@ -168,7 +164,7 @@ class Tracker:
         """
         name = f"report of {self._tags['llfc.sweep']}"
         tags = {**self._tags, "llfc.kind": "sweep"}
-        with _named(self._uri):
+        with named(self._uri):
             own = self._runs("", kind="sweep")
             run = (
                 own[0]
@@ -271,43 +267,3 @@ def _is_alive(process: int) -> bool:
     except PermissionError:
         return True
     return process != os.getpid()
-
-
-@contextmanager
-def _named(uri: str) -> Iterator[None]:
-    """Errors of the tracking store as ValueError, in one line that names its address."""
-    try:
-        yield
-    except (OSError, MlflowException, SQLAlchemyError) as error:
-        path = path_of(uri)
-        fault = fault_of(path) if path is not None and path.is_file() else ""
-        line = fault or f"tracking address {uri} cannot be used: {_first_line(error)}"
-        raise ValueError(shown(line)) from error
-
-
-@contextmanager
-def _database(uri: str) -> Iterator[None]:
-    """A whole database at `uri`, for one driver at a time.
-
-    MLflow makes its tables in dozens of steps, and cannot go on where it was killed between two.
-    """
-    path = path_of(uri)
-    if path is None:
-        yield
-        return
-    _check_writable(path.parent)
-    with FileLock(f"{path}.lock"):
-        if not path.exists() or not path.stat().st_size:
-            with made_whole(path, alone=True) as beside:
-                make: Callable[..., SqlAlchemyStore] = SqlAlchemyStore
-                make(address_of(beside), str(path.parent / "artifacts")).engine.dispose()
-        yield
-
-
-def _check_writable(folder: Path) -> None:
-    with tempfile.TemporaryFile(dir=folder):
-        pass
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

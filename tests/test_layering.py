@@ -51,7 +51,7 @@ LAYERS = [
 DOORS = {
     "ray": {"sweeps.engine", "sweeps.launch"},
     "grpc": {"sweeps.engine"},
-    "mlflow": {"sweeps.tracking", "analysis.runs"},
+    "mlflow": {"sweeps.tracking", "sweeps.tracking_store", "analysis.runs"},
     "torchvision": {"llfc.downloads", "llfc.matching.symmetry.coverage"},
     "pandas": {"analysis"},
 }
