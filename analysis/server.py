@@ -44,8 +44,10 @@ def check_server(tracking_uri: str) -> None:
     """
     if not tracking_uri.lower().startswith(HTTP):
         return
+    at = urlsplit(tracking_uri)  # urllib would take a user and a password for a part of the host
+    asked = at._replace(netloc=at.netloc.rpartition("@")[2], path=f"{at.path.rstrip('/')}/health")
     try:
-        with urllib.request.urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=PATIENCE):
+        with urllib.request.urlopen(asked.geturl(), timeout=PATIENCE):
             return
     except urllib.error.HTTPError as error:
         if error.code < 500:

@@ -38,6 +38,10 @@ def test_a_server_that_answers_is_there(server, answer):
     check_server(uri)
 
 
+def test_a_user_and_a_password_are_no_part_of_the_host(server):
+    check_server(server[0].replace("http://", "http://me:sec%40ret@"))
+
+
 @pytest.mark.parametrize("answer", [500, 503])
 def test_a_server_out_of_order_is_named(server, answer):
     uri, handler = server
