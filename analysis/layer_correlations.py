@@ -45,7 +45,9 @@ def layer_correlations(
         at_depths(runs, column=column).reindex(runs.trials["run_id"]).reset_index(drop=True)
         for column in ("cos_error", "baseline")
     )
-    trials = runs.trials.reset_index(drop=True).drop(columns=list(OTHERS), errors="ignore")
+    kept = [name for name in runs.trials if name not in OTHERS]
+    # `drop` would leave a frame of one block a column, of which pandas warns at each that is added.
+    trials = runs.trials[kept].reset_index(drop=True)
     found = [
         _at_depth(
             trials.assign(**{ERROR: errors[depth], BASELINE: baselines[depth]}), barrier, by, method
