@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # A .venv is whole and of this folder, or is made anew: one whose making was stopped, or that moved.
-BROKEN := $(shell test -e $(READY) && $(BIN)/python -c 'import importlib.metadata as m, json, os, urllib.parse as u; \
+BROKEN := $(shell test -e $(READY) && test -x $(BIN)/uv && $(BIN)/python -c 'import importlib.metadata as m, json, os, urllib.parse as u; \
 	at = json.loads(m.distribution("llfc").read_text("direct_url.json"))["url"]; \
 	assert os.path.samefile(u.unquote(u.urlsplit(at).path), ".")' 2>/dev/null || echo broken)
 

@@ -81,9 +81,14 @@ def test_what_is_whole_is_left_as_it_is(folder):
     assert "setting up" in out
 
 
-def test_an_environment_whose_python_is_gone_is_made_anew(folder):
+@pytest.mark.parametrize("tool", ["python", "uv"])
+@pytest.mark.parametrize("dangling", [False, True])
+def test_an_environment_whose_tools_are_gone_is_made_anew(folder, tool, dangling):
     setup(folder)
-    (folder / ".venv/bin/python").unlink()
+    path = folder / ".venv/bin" / tool
+    path.unlink()
+    if dangling:
+        path.symlink_to("/nowhere/python3.11")
     assert setup(folder)[1]
 
 
