@@ -229,6 +229,7 @@ def test_an_absent_data_set_is_one_line_that_names_the_folder(tmp_path):
     assert not (tmp_path / "runs/store").exists()
 
 
+@pytest.mark.exhaustive  # workers wait for long seconds; `tests/test_storage.py` is of its parts
 def test_a_node_that_does_not_see_the_storage_is_named_before_anything_is_trained(tmp_path):
     """Such is `memory://`: the worker, in a process of its own, has another one."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
