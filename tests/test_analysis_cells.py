@@ -187,3 +187,13 @@ def test_of_a_large_family_whole_cells_are_drawn():
     assert used == 5 * found["cells"].iloc[0]
     assert set(found["left_out"]) == {len(trials) - used}
     assert not math.isnan(found["slope"].iloc[0])
+
+
+@pytest.mark.parametrize("seeds", [60, 450])
+def test_of_many_seeds_some_are_drawn_and_there_is_a_slope(seeds):
+    trials = drawn(np.random.default_rng(9), families=1, pairs=4, seeds=seeds, matchings=2)
+    found = by_place(trials)
+    assert found["cells"].iloc[0] == 8
+    assert found["trials"].iloc[0] <= MOST_TRIALS
+    assert not math.isnan(found["slope"].iloc[0])
+    assert set(found["left_out"]) == {len(trials) - found["trials"].iloc[0]}

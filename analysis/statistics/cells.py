@@ -43,7 +43,8 @@ def within_cells(trials: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
 
     A number that is not positive, as a barrier of 0, has no logarithm. A cell with one is left out
     whole: without its zeros alone, trials would be chosen by what is asked of them. Of a family
-    with more than MOST_TRIALS trials, whole cells are drawn at random.
+    with more than MOST_TRIALS trials, whole cells are drawn at random; where a cell alone would
+    have more than an eighth of these, whole seeds before.
 
     Args:
         trials: a row a trial.
@@ -59,7 +60,7 @@ def within_cells(trials: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     """
     finite = np.isfinite(trials[[x, y]].to_numpy(dtype=float)).all(axis=1)
     frame = _frame(counted_once(trials[finite], x, y), x, y)
-    ranked, fitted = _repeated(frame), _drawn(_repeated(_positive(frame)))
+    ranked, fitted = _repeated(frame), _drawn(_fewer_seeds(_repeated(_positive(frame))))
     between = _between(ranked)
     note = _unfit(frame["seed"].nunique(), fitted)
     return _slopes(fitted, note).assign(
@@ -98,6 +99,17 @@ def _positive(frame: pd.DataFrame) -> pd.DataFrame:
     least = frame[["x", "y"]].min(axis=1).groupby(frame["cell"]).transform("min")
     kept: pd.DataFrame = frame[least > 0]
     return kept
+
+
+def _fewer_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of every family whole seeds, in random order, so that eight of its largest cells fit."""
+    kept = []
+    for _, family in frame.groupby("family"):
+        share = MOST_TRIALS // 8 / family.groupby("cell").size().max()
+        seeds = np.random.default_rng(0).permutation(family["seed"].unique())
+        some = seeds[: math.floor(len(seeds) * min(1.0, share))]
+        kept.append(family[family["seed"].isin(some)])
+    return pd.concat(kept) if kept else frame
 
 
 def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
