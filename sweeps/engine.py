@@ -14,7 +14,6 @@ from typing import Any
 
 import grpc
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tenacity import RetryCallState, Retrying, stop_after_attempt
 
 from llfc.whole import made_whole
@@ -24,6 +23,8 @@ from sweeps.roll import Crew, Roll
 from sweeps.settings import Settings
 
 PATIENCE = 10.0  # seconds for a cluster to answer at all
+ANSWER = 2.0  # seconds for a node that was up a moment ago
+HEAD = "node:__internal_head__"  # what Ray's head alone has 1 of
 # Seconds for which a head may be away; after 60 Ray ends this process itself, without our line.
 AWAY = 40.0
 # Tries to start Ray here: it gives its own processes 15 to 30 seconds to come up, which a busy
@@ -180,6 +181,16 @@ def nodes() -> list[Resources]:
     return [node["Resources"] for node in found if node["Alive"]]
 
 
+def _is_up(node_id: str) -> bool:
+    """Whether the node answers: Ray itself calls it alive for some seconds after it is lost."""
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return any(
+        _answers(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}", ANSWER)
+        for node in found
+        if node["NodeID"] == node_id and node["Alive"]
+    )
+
+
 class RayCrew(Crew):
     """The workers that Ray's nodes hold.
 
@@ -190,9 +201,9 @@ class RayCrew(Crew):
     def __init__(self, share: Resources) -> None:
         self._share = share
         self.name = f"roll-{os.getpid()}-{time.time_ns()}"
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        actor: Any = ray.remote(num_cpus=0)(Roll)
-        self._roll = actor.options(name=self.name, scheduling_strategy=here).remote(STARTING)
+        # On the head, the one node without which there is no sweep: the driver's may leave.
+        actor: Any = ray.remote(num_cpus=0, resources={HEAD: 0.001})(Roll)
+        self._roll = actor.options(name=self.name).remote(STARTING)
         self._wanted = 0
         self._looked = float("-inf")
         self.look()
@@ -218,9 +229,7 @@ class RayCrew(Crew):
             node, node_id = ray.get(self._roll.gone.remote(worker), timeout=PATIENCE)
         if not node:
             return super().lost(worker)
-        found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-        alive = any(each["NodeID"] == node_id and each["Alive"] for each in found)
-        return f"a worker on node {node}" if alive else f"node {node}"
+        return f"a worker on node {node}" if _is_up(node_id) else f"node {node}"
 
     def why_none_starts(self) -> str:
         free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]

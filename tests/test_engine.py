@@ -7,6 +7,8 @@ import threading
 import time
 import types
 
+import pytest
+
 from sweeps import engine
 from sweeps.roll import Roll
 from sweeps.settings import Settings
@@ -127,6 +129,32 @@ def test_why_no_worker_starts_is_said_as_far_as_it_is_known(monkeypatch, tmp_pat
     (tmp_path / "raylet.err").write_text("first\nbash: /a: No such file or directory\n\n")
     said = why(monkeypatch, tmp_path, free)
     assert said.endswith("the last line is: bash: /a: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("alive", "answers", "said"),
+    [
+        (True, True, "a worker on node w2 (10.0.0.3)"),
+        (True, False, "node w2 (10.0.0.3)"),  # lost, but Ray has not yet noticed
+        (False, True, "node w2 (10.0.0.3)"),
+    ],
+)
+def test_a_lost_node_is_named_and_so_is_the_node_of_a_lost_worker(
+    monkeypatch, alive, answers, said
+):
+    address = {"NodeManagerAddress": "10.0.0.3", "NodeManagerPort": 7}
+    ray = types.SimpleNamespace(
+        nodes=lambda: [{"NodeID": "ab", "Alive": alive, **address}],
+        get=lambda found, timeout: found,
+    )
+    monkeypatch.setattr(engine, "ray", ray)
+    monkeypatch.setattr(engine, "_answers", lambda at, _: answers and at == "10.0.0.3:7")
+    roll = Roll(patience=0)
+    roll.up("a", "w2 (10.0.0.3)", "ab")
+    crew = object.__new__(engine.RayCrew)
+    crew._roll = types.SimpleNamespace(gone=types.SimpleNamespace(remote=roll.gone))
+    assert crew.lost("a") == said
+    assert crew.lost("never up") == "a worker"
 
 
 def test_workers_wait_for_those_that_are_wanted_and_no_longer_than_patience():
