@@ -119,7 +119,7 @@ class Settings:
     @property
     def folder(self) -> Path:
         """Where this process keeps what is its own: MLflow's database, reports, decoded images."""
-        return Path("runs" if "://" in self.storage else self.storage).absolute()
+        return Path("runs" if "://" in self.storage else self.storage).expanduser().absolute()
 
     @property
     def tracking(self) -> str:

@@ -34,6 +34,11 @@ def database(uri: str) -> Iterator[None]:
     MLflow makes its tables in dozens of steps, and cannot go on where it was killed between two.
     """
     path = path_of(uri)
+    if path is None and uri.startswith("sqlite"):
+        raise ValueError(
+            f"tracking address {uri} must name a file, as a database in memory is gone with the"
+            " sweep: give sqlite:////FOLDER/mlflow.db, or a server's address"
+        )
     if path is None:
         yield
         return

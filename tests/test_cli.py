@@ -63,6 +63,12 @@ def test_the_environment_stands_in_for_an_option(monkeypatch, capsys):
     assert "argument --gpus-per-trial: invalid number value: 'half'" in refused(capsys)
 
 
+def test_a_storage_under_the_home_folder_is_there(monkeypatch):
+    monkeypatch.setenv("LLFC_STORAGE", "~/runs")
+    settings, _, _ = parse(WIDTH, [])
+    assert settings.store == str(Path.home() / "runs" / "store")
+
+
 def test_norm_none_is_no_norm_and_not_the_usual_one():
     _, sweep, _ = parse(WIDTH, "--architecture resnet20 --norm none batch".split())
     assert {trial.pair.norm for trial in trials_of(sweep)} == {"none", "batch"}

@@ -352,3 +352,12 @@ def test_sources_are_named_by_all_their_files(monkeypatch, tmp_path):
         names.add(commit.sources())
     commit.sources.cache_clear()
     assert len(names) == 4
+
+
+@pytest.mark.parametrize("address", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_refused_in_one_line(address, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"must name a file, .* give sqlite:////FOLDER/mlflow\.db"
+    ) as e:
+        Tracker(address, "width", tmp_path)
+    assert "\n" not in str(e.value)
