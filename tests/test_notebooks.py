@@ -58,6 +58,14 @@ def test_runs_from_top_to_bottom(path, uri, monkeypatch, tmp_path):
     assert not [text for text in said if "TqdmWarning" not in text]  # it misses ipywidgets
 
 
+@pytest.mark.slow
+def test_one_sweep_of_one_family_is_enough(uri, monkeypatch, tmp_path):
+    """As after the first command of the README."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("LLFC_SWEEP", "width")
+    assert execute(NOTEBOOKS / "correlations.ipynb", tmp_path).is_file()
+
+
 @pytest.mark.parametrize("path", EVERY, ids=[path.stem for path in EVERY])
 def test_is_kept_without_outputs(path):
     content = nbformat.read(path, as_version=4)
