@@ -5,11 +5,11 @@ import functools
 import torch
 from torch import nn
 
-from llfc.batches import Jitter
 from llfc.connection import BATCH, connect
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Batches, Samples
-from llfc.data import Dataset, limited
+from llfc.data.batches import Jitter
+from llfc.data.datasets import Dataset, limited
 from llfc.matched import kept_permutation
 from llfc.matching.permutation import PermutationSpec
 from llfc.matching.symmetry import permutation_spec

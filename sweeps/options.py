@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.registry import MEASURES
-from llfc.data import DATASETS
-from llfc.imagefolder import PREFIX
+from llfc.data.datasets import DATASETS
+from llfc.data.imagefolder import PREFIX
 from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from analysis.server import way_to
-from llfc.data import Dataset, load_dataset, resolve_dataset
+from llfc.data.datasets import Dataset, load_dataset, resolve_dataset
 from llfc.networks.spawning import has_state, training_cost
 from llfc.networks.store import Store
 from llfc.specs import Network, Trial, fingerprint

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from llfc.data import Dataset, load_dataset
+from llfc.data.datasets import Dataset, load_dataset
 from llfc.devices import keep_freed_memory
 from llfc.networks.spawning import train_network
 from llfc.networks.store import Store, StoreWarning

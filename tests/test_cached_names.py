@@ -14,8 +14,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from llfc import imagefolder, matched, specs
-from llfc.data import resolve_dataset
+from llfc import matched, specs
+from llfc.data import imagefolder
+from llfc.data.datasets import resolve_dataset
 from llfc.matched import PERMUTATIONS, kept_permutation
 from llfc.matching import PermutationSpec, permutation_spec
 from llfc.networks import spawning

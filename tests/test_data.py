@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from llfc.assets import build as assets_build
-from llfc.batches import CROP, Jitter
-from llfc.data import DATASETS, Dataset, load_dataset, resolve_dataset
+from llfc.data.assets import build as assets_build
+from llfc.data.batches import CROP, Jitter
+from llfc.data.datasets import DATASETS, Dataset, load_dataset, resolve_dataset
 from llfc.seeds import stream
 from tests.pictures import picture_folder
 
@@ -215,7 +215,7 @@ def test_a_damaged_file_put_there_by_hand_is_one_line(tmp_path):
 
 def test_torchvision_is_loaded_for_its_own_sets_only(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from llfc.data import load_dataset;"
+        "import sys; from pathlib import Path; from llfc.data.datasets import load_dataset;"
         f"load_dataset('fashion-mnist-small', cache=Path({str(tmp_path)!r}));"
         "raise SystemExit('torchvision' in sys.modules)"
     )

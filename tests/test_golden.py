@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from llfc.batches import Jitter
 from llfc.connection import BATCH, connect
-from llfc.data import limited, load_dataset
+from llfc.data.batches import Jitter
+from llfc.data.datasets import limited, load_dataset
 from llfc.networks.spawning import load_network, train_network
 from llfc.networks.store import Store
 from llfc.seeds import stream

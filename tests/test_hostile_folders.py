@@ -6,7 +6,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from llfc.data import resolve_dataset
+from llfc.data.datasets import resolve_dataset
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_an_image_that_unpacks_to_gigabytes_is_one_line(folder, size):
 
 def test_images_that_do_not_fit_the_memory_are_one_line(folder, monkeypatch):
     pages = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 3 * 4 * 8 * 6}
-    monkeypatch.setattr("llfc.imagefolder.os.sysconf", pages.get)
+    monkeypatch.setattr("llfc.data.imagefolder.os.sysconf", pages.get)
     resolved(folder)  # just so
     pages["SC_PHYS_PAGES"] -= 1
     (folder / "train/cat/0.png").touch()

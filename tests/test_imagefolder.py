@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps
 from torchvision import datasets
 
-from llfc.data import load_dataset, resolve_dataset
+from llfc.data.datasets import load_dataset, resolve_dataset
 from tests.pictures import picture_folder
 
 

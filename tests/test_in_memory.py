@@ -8,7 +8,7 @@ import torch
 
 import llfc
 from llfc.connectivity.measures.shuffled import Shuffled
-from llfc.data import load_dataset
+from llfc.data.datasets import load_dataset
 from llfc.networks.spawning import load_network, train_network
 from llfc.networks.store import Store
 from llfc.results import PROFILE, TABLES

@@ -20,9 +20,9 @@ LAYERS = [
     ],
     ["llfc.modules"],
     ["llfc.specs", "llfc.results"],
-    ["llfc.imagelayout"],
-    ["llfc.imagefolder", "llfc.batches", "llfc.downloads"],
-    ["llfc.data"],
+    ["llfc.data.imagelayout"],
+    ["llfc.data.imagefolder", "llfc.data.batches", "llfc.data.downloads"],
+    ["llfc.data.datasets"],
     ["llfc.networks", "llfc.matching", "llfc.connectivity"],
     [
         "llfc.connectivity.measures.cka",
@@ -52,7 +52,7 @@ DOORS = {
     "ray": {"sweeps.engine", "sweeps.launch"},
     "grpc": {"sweeps.engine"},
     "mlflow": {"sweeps.tracking", "sweeps.tracking_store", "analysis.runs"},
-    "torchvision": {"llfc.downloads", "llfc.matching.symmetry.coverage"},
+    "torchvision": {"llfc.data.downloads", "llfc.matching.symmetry.coverage"},
     "pandas": {"analysis"},
 }
 FORBIDDEN = {"pickle", "dill", "joblib"}

@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models.convnext import LayerNorm2d
 
 import llfc
-from llfc.data import Dataset
+from llfc.data.datasets import Dataset
 from llfc.networks.architectures import ARCHITECTURES, build, skeleton
 from llfc.networks.layers import image_norm, vector_norm
 from llfc.networks.recipes import default_recipe

@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis.runs import load_runs
-from llfc.data import load_dataset
+from llfc.data.datasets import load_dataset
 from llfc.networks.store import Store
 from llfc.results import connection_from_json, connection_to_json
 from llfc.specs import fingerprint

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from llfc.batches import Jitter
+from llfc.data.batches import Jitter
 from llfc.networks.training import TrainState, initial_state, learning_rate
 from llfc.seeds import stream
 from tests.trainable import ADAM, DATA, SGD, STEP, images, model_of, run, same

@@ -15,7 +15,7 @@ import pytest
 from torchvision import datasets
 
 from llfc import whole
-from llfc.data import load_dataset
+from llfc.data.datasets import load_dataset
 from llfc.whole import made_whole
 
 

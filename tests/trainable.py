@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from llfc.data import Dataset
+from llfc.data.datasets import Dataset
 from llfc.networks.architectures import build
 from llfc.networks.training import train
 from llfc.seeds import stream

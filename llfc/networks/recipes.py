@@ -6,7 +6,7 @@ name of the networks that are trained with it.
 
 import dataclasses
 
-from llfc.imagefolder import PREFIX
+from llfc.data.imagefolder import PREFIX
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES, Architecture
 from llfc.specs import Recipe

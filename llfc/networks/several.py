@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from llfc.data import Dataset
+from llfc.data.datasets import Dataset
 from llfc.networks.spawning import train_network, training_cost
 from llfc.networks.store import Store
 from llfc.specs import Network, fingerprint

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from llfc.data import Dataset
+from llfc.data.datasets import Dataset
 from llfc.networks.architectures import build, skeleton
 from llfc.networks.store import STATES, Store
 from llfc.networks.training import OnEpoch, TrainState, initial_state, train

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llfc.batches import Batches, Jitter
-from llfc.data import Dataset
+from llfc.data.batches import Batches, Jitter
+from llfc.data.datasets import Dataset
 from llfc.devices import fastest_layout, own_stream, whole_float32
 from llfc.networks.steps import Step
 from llfc.seeds import stream

@@ -26,7 +26,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from llfc.data import load_dataset
+from llfc.data.datasets import load_dataset
 from llfc.matching import PermutationSpec, match, permutation_spec
 from llfc.matching.activations import cross_moments
 from llfc.matching.matchers import MATCHERS

@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llfc.data import load_dataset
+from llfc.data.datasets import load_dataset
 from llfc.networks.spawning import train_network
 from llfc.networks.store import NETWORKS, Store
 from llfc.results import connection_to_json

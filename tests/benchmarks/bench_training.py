@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import transforms
 
-from llfc.data import Dataset, load_dataset
+from llfc.data.datasets import Dataset, load_dataset
 from llfc.devices import fastest_layout, keep_freed_memory
 from llfc.networks.architectures import build
 from llfc.networks.training import initial_state, train

@@ -2,7 +2,7 @@
 
 A data set is named as on the command line:
 `fashion-mnist-small` (embedded), `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, or
-`imagefolder:PATH` for a folder of one's own (see llfc.imagefolder).
+`imagefolder:PATH` for a folder of one's own (see llfc.data.imagefolder).
 """
 
 import os
@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llfc.batches import Batches, Jitter, Scaling
-from llfc.downloads import published
-from llfc.imagefolder import PREFIX, load_folder, resolve_folder
+from llfc.data.batches import Batches, Jitter, Scaling
+from llfc.data.downloads import published
+from llfc.data.imagefolder import PREFIX, load_folder, resolve_folder
 from llfc.names import lookup
 from llfc.seeds import stream
 
@@ -155,7 +155,7 @@ def resolve_dataset(
 
     `imagefolder:PATH` becomes `imagefolder:FOLDER@DIGITS`, of the folder's own name and a digest
     of its content, and from then on is loaded from `cache` alone. Other names are unchanged.
-    `progress` and `say` are `llfc.imagefolder.resolve_folder`'s.
+    `progress` and `say` are `llfc.data.imagefolder.resolve_folder`'s.
 
     Raises:
         ValueError: if the name is unknown, or the folder does not hold images as it should.
@@ -232,7 +232,7 @@ def _embedded(root: Path) -> Arrays:
     """The balanced subset of Fashion-MNIST that comes with the package; needs no `root`."""
     del root
     with (
-        (files("llfc.assets") / "fashion_mnist_small.npz").open("rb") as file,
+        (files("llfc.data.assets") / "fashion_mnist_small.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as saved,
     ):
         arrays = {key: saved[key] for key in saved.files}

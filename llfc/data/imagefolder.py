@@ -1,12 +1,12 @@
 """A folder of one's own images as arrays, decoded once into a cache.
 
-Its layout is that of `llfc.imagelayout`. It is named `imagefolder:PATH`, or `imagefolder:PATH#N` to
-have every image N pixels high and wide rather than as large as the first; a folder whose own name
-ends in `#N` is that folder. Images stand as their EXIF orientation says. Once decoded its name
-follows its content,
-`imagefolder:FOLDER@DIGITS`, and the cache alone is enough to load it, on another machine too.
-Decoded images are mixed, as those of published data sets are: a batch of one class would give
-norms, and controls that pair the images of a batch, what no random batch has.
+Its layout is that of `llfc.data.imagelayout`. It is named `imagefolder:PATH`, or
+`imagefolder:PATH#N` to have every image N pixels high and wide rather than as large as the first; a
+folder whose own name ends in `#N` is that folder. Images stand as their EXIF orientation says. Once
+decoded its name follows its content, `imagefolder:FOLDER@DIGITS`, and the cache alone is enough to
+load it, on another machine too. Decoded images are mixed, as those of published data sets are: a
+batch of one class would give norms, and controls that pair the images of a batch, what no random
+batch has.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from llfc.imagelayout import SPLITS, Listing, Picture, list_images
+from llfc.data.imagelayout import SPLITS, Listing, Picture, list_images
 from llfc.seeds import stream
 from llfc.whole import made_whole
 

@@ -1,6 +1,6 @@
 """Build `fashion_mnist_small.npz`, the embedded data set, from the full Fashion-MNIST.
 
-    python -m llfc.assets.build FOLDER
+    python -m llfc.data.assets.build FOLDER
 
 FOLDER holds the four files of Fashion-MNIST as Zalando publishes them: `train-images-idx3-ubyte.gz`
 and so on. Debian's package `dataset-fashion-mnist` has them in `/usr/share/datasets/fashion-mnist`.
