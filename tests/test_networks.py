@@ -10,9 +10,9 @@ from torchvision.models.convnext import LayerNorm2d
 import llfc
 from llfc.data.datasets import Dataset
 from llfc.networks.architectures import ARCHITECTURES, build, skeleton
-from llfc.networks.layers import image_norm, vector_norm
+from llfc.networks.families.layers import image_norm, vector_norm
+from llfc.networks.families.resnet import Block
 from llfc.networks.recipes import default_recipe
-from llfc.networks.resnet import Block
 from llfc.networks.spawning import training_cost
 from llfc.seeds import stream
 from llfc.specs import NORMS, Network

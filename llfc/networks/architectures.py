@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from llfc.names import lookup
-from llfc.networks.layers import initialise
-from llfc.networks.mlp import mlp
-from llfc.networks.resnet import Block, cifar_resnet, resnet
-from llfc.networks.vgg import vgg
+from llfc.networks.families.layers import initialise
+from llfc.networks.families.mlp import mlp
+from llfc.networks.families.resnet import Block, cifar_resnet, resnet
+from llfc.networks.families.vgg import vgg
 from llfc.specs import NORMS
 
 

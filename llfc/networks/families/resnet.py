@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from llfc.networks.layers import image_norm, scaled
+from llfc.networks.families.layers import image_norm, scaled
 
 LARGE = 64  # pixels; images at least this large are reduced fourfold before the first stage
 

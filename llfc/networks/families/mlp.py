@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from llfc.networks.layers import scaled, vector_norm
+from llfc.networks.families.layers import scaled, vector_norm
 
 HIDDEN = (512, 512, 512)
 

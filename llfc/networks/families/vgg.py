@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from llfc.networks.layers import image_norm, scaled
+from llfc.networks.families.layers import image_norm, scaled
 
 CHANNELS = (64, 128, 256, 512, 512)
 # Convolutions in each of the five blocks, by depth.
