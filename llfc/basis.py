@@ -8,10 +8,10 @@ from torch import nn
 from llfc.connectivity.samples import Batches
 from llfc.matching.matchers import match_alike
 from llfc.matching.parameters import check_spec
-from llfc.matching.permutation import Permutation, PermutationSpec
-from llfc.matching.symmetry import permutation_spec
 from llfc.modules import check_same_function, check_same_outputs, check_state, copy_of
 from llfc.results import LeftOut
+from llfc.symmetry import permutation_spec
+from llfc.symmetry.permutation import Permutation, PermutationSpec
 
 
 @dataclass(frozen=True, eq=False)

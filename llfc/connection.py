@@ -26,7 +26,6 @@ from llfc.connectivity.path import Walk, walk
 from llfc.connectivity.probes import confirmed, select_probes
 from llfc.connectivity.samples import Batches, Samples
 from llfc.devices import whole_float32
-from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.modules import (
     check_inputs,
     check_network,
@@ -39,6 +38,7 @@ from llfc.names import lookup, names
 from llfc.results import METRICS, Array, Connection, LeftOut, averaged
 from llfc.seeds import generators_left, stream
 from llfc.specs import DEFAULT_MEASURES
+from llfc.symmetry.permutation import Permutation, PermutationSpec
 
 BATCH = 250  # images a batch; larger ones were no faster on a CPU, and their features take memory
 

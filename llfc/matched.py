@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from llfc.matching.matchers import match
-from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.networks.store import Store
 from llfc.specs import Trial, permutation_name, to_plain
+from llfc.symmetry.permutation import Permutation, PermutationSpec
 
 PERMUTATIONS = "permutations"
 

@@ -11,8 +11,6 @@ from llfc.connectivity.samples import Batches, Samples
 from llfc.data.batches import Jitter
 from llfc.data.datasets import Dataset, limited
 from llfc.matched import kept_permutation
-from llfc.matching.permutation import PermutationSpec
-from llfc.matching.symmetry import permutation_spec
 from llfc.modules import device_of
 from llfc.networks.architectures import build
 from llfc.networks.spawning import load_network
@@ -21,6 +19,8 @@ from llfc.networks.training import check_batches
 from llfc.results import Connection
 from llfc.seeds import stream
 from llfc.specs import Network, Trial, fingerprint
+from llfc.symmetry import permutation_spec
+from llfc.symmetry.permutation import PermutationSpec
 
 # Architecture, width, norm, input shape, number of classes.
 Plan = tuple[str, float, str, tuple[int, int, int], int]

@@ -5,9 +5,9 @@ import time
 import torch
 
 from llfc.matching import Permutation
-from llfc.matching.axes import Factor, axis_size
 from llfc.matching.overlap import Overlap
 from llfc.matching.record import with_record
+from llfc.symmetry.axes import Factor, axis_size
 
 
 def recorded(a, b, spec, index, **changed):

@@ -4,9 +4,9 @@ import itertools
 
 import torch
 
-from llfc.matching.axes import Factor, axis_size
-from llfc.matching.permutation import PermutationSpec
 from llfc.seeds import stream
+from llfc.symmetry.axes import Factor, axis_size
+from llfc.symmetry.permutation import PermutationSpec
 
 
 def plain(size, group=None):

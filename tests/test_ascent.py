@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from llfc.matching.ascent import ascend
-from llfc.matching.axes import Factor
-from llfc.matching.blocks import too_deep
 from llfc.matching.overlap import Overlap
-from llfc.matching.permutation import PermutationSpec
 from llfc.matching.relaxation import relaxed
 from llfc.matching.swaps import best_swap
 from llfc.seeds import stream
+from llfc.symmetry.axes import Factor
+from llfc.symmetry.blocks import too_deep
+from llfc.symmetry.permutation import PermutationSpec
 from tests.handmade_specs import (
     FIXED,
     HEADS,

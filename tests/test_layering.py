@@ -52,7 +52,7 @@ DOORS = {
     "ray": {"sweeps.engine", "sweeps.launch"},
     "grpc": {"sweeps.engine"},
     "mlflow": {"sweeps.tracking", "sweeps.tracking_store", "analysis.runs"},
-    "torchvision": {"llfc.data.downloads", "llfc.matching.symmetry.coverage"},
+    "torchvision": {"llfc.data.downloads", "llfc.symmetry.coverage"},
     "pandas": {"analysis"},
 }
 FORBIDDEN = {"pickle", "dill", "joblib"}

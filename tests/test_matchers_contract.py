@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from llfc.matching import MATCHERS, match
-from llfc.matching.axes import axis_groups
 from llfc.matching.record import FIELDS
+from llfc.symmetry.axes import axis_groups
 from tests.broken_matchers import (
     boasts,
     by_chance,

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from llfc.matching import PermutationSpec, match, match_many, permutation_spec
-from llfc.matching.axes import Factor
-from llfc.matching.blocks import place
 from llfc.matching.overlap import Overlap
 from llfc.matching.weights import match_weights
+from llfc.symmetry.axes import Factor
+from llfc.symmetry.blocks import place
 from tests.matchable import (
     KINDS,
     NEEDING_BATCHES,

@@ -5,11 +5,11 @@ import itertools
 import pytest
 import torch
 
-from llfc.matching.axes import axis_size
-from llfc.matching.blocks import blocks, place
 from llfc.matching.overlap import Overlap
-from llfc.matching.permutation import PermutationSpec
 from llfc.matching.relaxation import even_mixtures
+from llfc.symmetry.axes import axis_size
+from llfc.symmetry.blocks import blocks, place
+from llfc.symmetry.permutation import PermutationSpec
 from tests.handmade_specs import (
     FIXED,
     SPECS,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from llfc.matching.symmetry import permutation_spec
-from llfc.matching.symmetry.selfcheck import relative_gap
+from llfc.symmetry import permutation_spec
+from llfc.symmetry.selfcheck import relative_gap
 from tests.wired import Net, assert_groups, between, lin
 
 KINDS = torch.tensor([0, 1, 1, 0, 2, 0])

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.ao.nn import quantized
 
-from llfc.matching.axes import Factor
-from llfc.matching.symmetry import permutation_spec
-from llfc.matching.symmetry.selfcheck import gap_in_mode
+from llfc.symmetry import permutation_spec
+from llfc.symmetry.axes import Factor
+from llfc.symmetry.selfcheck import gap_in_mode
 from tests.wired import Net, chain, conv, lin
 
 x = torch.randn(2, 3)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from llfc.matching.permutation import Factor, PermutationSpec
-from llfc.matching.symmetry import permutation_spec
-from llfc.matching.symmetry.derive import Derivation
-from llfc.matching.symmetry.export import exported
-from llfc.matching.symmetry.selfcheck import randomised, relative_gap
+from llfc.symmetry import permutation_spec
+from llfc.symmetry.derive import Derivation
+from llfc.symmetry.graph.export import exported
+from llfc.symmetry.permutation import Factor, PermutationSpec
+from llfc.symmetry.selfcheck import randomised, relative_gap
 from tests.wired import Net, chain, lin
 
 # The smallest of each family; `-m exhaustive` goes through all 80.
@@ -279,7 +279,7 @@ def test_what_a_model_keeps_for_eval_mode_is_not_kept_from_the_check():
 @pytest.mark.slow
 @pytest.mark.parametrize("model", SMALLEST)
 def test_every_family_of_torchvision(model):
-    from llfc.matching.symmetry.coverage import coverage
+    from llfc.symmetry.coverage import coverage
 
     (row,) = coverage([model])
     assert not row.reason, str(row)
@@ -289,7 +289,7 @@ def test_every_family_of_torchvision(model):
 @pytest.mark.slow
 @pytest.mark.exhaustive
 def test_every_classification_model_of_torchvision():
-    from llfc.matching.symmetry.coverage import coverage, model_names
+    from llfc.symmetry.coverage import coverage, model_names
 
     rows = list(coverage(model_names()))
     assert len(rows) == 80

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from llfc.matching.symmetry import permutation_spec
-from llfc.matching.symmetry.calls import RULES
+from llfc.symmetry import permutation_spec
+from llfc.symmetry.rules.calls import RULES
 from tests.wired import Net, between, chain, lin
 
 

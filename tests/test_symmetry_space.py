@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from llfc.matching.symmetry import permutation_spec
+from llfc.symmetry import permutation_spec
 from tests.wired import Net, assert_groups, chain, conv, image, lin
 
 

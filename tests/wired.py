@@ -5,7 +5,7 @@ from collections import Counter
 import torch
 from torch import nn
 
-from llfc.matching.symmetry import permutation_spec
+from llfc.symmetry import permutation_spec
 
 
 class Net(nn.Module):

@@ -2,8 +2,8 @@
 
 from llfc.matching.many import match_many
 from llfc.matching.matchers import MATCHERS, Matcher, match
-from llfc.matching.permutation import Permutation, PermutationSpec
-from llfc.matching.symmetry import permutation_spec
+from llfc.symmetry import permutation_spec
+from llfc.symmetry.permutation import Permutation, PermutationSpec
 
 __all__ = [
     "MATCHERS",

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from llfc.matching.assignment import total_score
-from llfc.matching.blocks import Cluster, place, root
 from llfc.matching.nested import improved_partners
 from llfc.matching.overlap import Overlap
-from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs, Reader, Tap, Taps, taps, unread
+from llfc.symmetry.blocks import Cluster, place, root
+from llfc.symmetry.permutation import Permutation, PermutationSpec
 
 TRACE = 1e-6  # far below what any two units that do fire add to the objective
 

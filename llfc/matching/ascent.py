@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Generator, Tensor
 
-from llfc.matching.blocks import Cluster
 from llfc.matching.nested import TOLERANCE, best_partners, improved_partners
 from llfc.matching.overlap import Index, Overlap
 from llfc.matching.swaps import best_swap
+from llfc.symmetry.blocks import Cluster
 
 PASSES = 1000  # a bound that no network came near; real gains end, those of rounding might not
 TIE = 1e-6  # relative; a network matched with itself must not be moved for the sake of rounding

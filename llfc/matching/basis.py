@@ -5,8 +5,8 @@ from types import EllipsisType
 
 from torch import Tensor
 
-from llfc.matching.permutation import PermutationSpec
 from llfc.matching.terms import PIECE
+from llfc.symmetry.permutation import PermutationSpec
 
 
 def moved(spec: PermutationSpec, index: Mapping[str, Tensor], name: str, tensor: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from llfc.matching.assignment import total_score
-from llfc.matching.blocks import Cluster, place, root
 from llfc.matching.nested import best_partners
 from llfc.matching.terms import PIECE, inner_product
+from llfc.symmetry.blocks import Cluster, place, root
 
 
 def bound(

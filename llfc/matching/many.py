@@ -10,10 +10,10 @@ from llfc.matching.ascent import ascend, better
 from llfc.matching.basis import moved
 from llfc.matching.overlap import Index, Overlap
 from llfc.matching.parameters import check_one_function, finite_parameters
-from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.relaxation import relaxed
 from llfc.matching.taps import Inputs
 from llfc.seeds import generators_left, stream
+from llfc.symmetry.permutation import Permutation, PermutationSpec
 
 ROUNDS = 20  # a bound: the ascent ends when no network moves, usually after two or three
 

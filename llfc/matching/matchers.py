@@ -11,7 +11,6 @@ from llfc.matching.activations import match_activations, match_activations_uncen
 from llfc.matching.frank_wolfe import match_frank_wolfe
 from llfc.matching.identity import match_nothing
 from llfc.matching.parameters import check_one_function, check_spec
-from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.sinkhorn import match_sinkhorn
 from llfc.matching.straight_through import match_straight_through
 from llfc.matching.taps import Inputs
@@ -19,6 +18,7 @@ from llfc.matching.weights import match_weights
 from llfc.modules import check_state
 from llfc.names import lookup
 from llfc.seeds import generators_left
+from llfc.symmetry.permutation import Permutation, PermutationSpec
 
 
 class Matcher(Protocol):

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from llfc.matching.assignment import total_score
-from llfc.matching.blocks import Cluster, blocks, place, root, too_deep
 from llfc.matching.bounds import bound
 from llfc.matching.nested import PairScores
 from llfc.matching.parameters import check_alike, finite_parameters
-from llfc.matching.permutation import PermutationSpec
 from llfc.matching.terms import Term, inner_product
 from llfc.reals import as_reals
+from llfc.symmetry.blocks import Cluster, blocks, place, root, too_deep
+from llfc.symmetry.permutation import PermutationSpec
 
 Index = dict[str, Tensor]
 State = Mapping[str, Tensor]

@@ -6,7 +6,6 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from llfc.matching.permutation import PermutationSpec
 from llfc.matching.taps import Inputs
 from llfc.modules import (
     check_network,
@@ -16,6 +15,7 @@ from llfc.modules import (
     device_of,
     eval_copy,
 )
+from llfc.symmetry.permutation import PermutationSpec
 
 
 def finite_parameters(model: nn.Module, called: str) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from llfc.matching.overlap import Overlap
-from llfc.matching.permutation import Permutation
+from llfc.symmetry.permutation import Permutation
 
 FIELDS = (
     "objective_before",

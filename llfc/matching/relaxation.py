@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from llfc.matching.assignment import total_score
-from llfc.matching.blocks import Cluster
 from llfc.matching.nested import best_partners
 from llfc.matching.overlap import Index, Overlap
 from llfc.matching.terms import inner_product
+from llfc.symmetry.blocks import Cluster
 
 Mixtures = dict[Cluster, Tensor]
 

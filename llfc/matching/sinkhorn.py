@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from llfc.matching.ascent import ascend, better
 from llfc.matching.assignment import best_assignment
-from llfc.matching.blocks import Cluster
 from llfc.matching.overlap import Index, Overlap
-from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs
 from llfc.matching.terms import PIECE
 from llfc.seeds import stream
+from llfc.symmetry.blocks import Cluster
+from llfc.symmetry.permutation import Permutation, PermutationSpec
 
 STEPS = 60
 RATE = 0.1  # of Adam on the logits, whose temperature is 1

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from llfc.matching.ascent import ascend
 from llfc.matching.basis import moved_rows
 from llfc.matching.overlap import Index, Overlap
-from llfc.matching.permutation import Permutation, PermutationSpec
 from llfc.matching.record import with_record
 from llfc.matching.search import best_within
 from llfc.matching.taps import Inputs
 from llfc.modules import eval_copy
 from llfc.seeds import stream
+from llfc.symmetry.permutation import Permutation, PermutationSpec
 
 STEPS = 40  # batches; data that are fewer are gone through again
 # A step's length, relative to that of the tensor. On trained pairs of width 1/4 the loss that Adam

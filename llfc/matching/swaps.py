@@ -7,8 +7,8 @@ once raises it an exchange of two still may.
 import torch
 from torch import Tensor
 
-from llfc.matching.blocks import Cluster
 from llfc.matching.terms import Term
+from llfc.symmetry.blocks import Cluster
 
 
 def best_swap(terms: list[Term], cluster: Cluster, score: Tensor, units: Tensor) -> Tensor:

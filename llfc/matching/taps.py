@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
-from llfc.matching.axes import Axis, axis_size
-from llfc.matching.blocks import Cluster, blocks, root
-from llfc.matching.permutation import PermutationSpec
-from llfc.matching.symmetry.derive import derive
-from llfc.matching.symmetry.export import program_of
 from llfc.modules import check_inputs, eval_copy
+from llfc.symmetry.axes import Axis, axis_size
+from llfc.symmetry.blocks import Cluster, blocks, root
+from llfc.symmetry.derive import derive
+from llfc.symmetry.graph.export import program_of
+from llfc.symmetry.permutation import PermutationSpec
 
 Inputs = Tensor | tuple[Tensor, ...]
 Shapes = tuple[tuple[torch.Size, torch.dtype], ...]

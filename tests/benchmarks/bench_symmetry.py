@@ -12,8 +12,8 @@ import time
 import torch
 from torch import nn
 
-from llfc.matching.symmetry.derive import derive
-from llfc.matching.symmetry.export import exported
+from llfc.symmetry.derive import derive
+from llfc.symmetry.graph.export import exported
 
 WIDTH = 8
 DEPTHS = (10, 100, 1000)

@@ -1,0 +1,296 @@
+"""Derive the permutation spec of any module that torch.export can follow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from llfc.modules import check_inputs, check_network, check_state, copy_of
+from llfc.seeds import generators_left
+from llfc.symmetry.axes import Axis, axis_groups
+from llfc.symmetry.graph.export import (
+    Graph,
+    exported,
+    owner_of,
+)
+from llfc.symmetry.graph.walk import Walk
+from llfc.symmetry.groups.families import Families, Implied, Irregular, families
+from llfc.symmetry.groups.naming import forward_order, group_names, owner_at
+from llfc.symmetry.groups.placing import Placing
+from llfc.symmetry.groups.quotient import Quotient, quotient
+from llfc.symmetry.layouts.constants import constant
+from llfc.symmetry.layouts.layout import Layout, pin, plain
+from llfc.symmetry.layouts.units import SHOWN, Nodes, Units
+from llfc.symmetry.outside import outside
+from llfc.symmetry.permutation import PermutationSpec
+from llfc.symmetry.readings import features
+from llfc.symmetry.rules import elementwise as rules_elementwise
+from llfc.symmetry.rules import indexing as rules_indexing
+from llfc.symmetry.rules import order as rules_order
+from llfc.symmetry.rules import products as rules_products
+from llfc.symmetry.rules import spatial as rules_spatial
+from llfc.symmetry.rules import views as rules_views
+from llfc.symmetry.rules.calls import where
+from llfc.symmetry.rules.draws import chooses
+from llfc.symmetry.rules.kernels import shape_kernels
+from llfc.symmetry.rules.unread import unread
+from llfc.symmetry.sharing import overlapping, shared_names
+
+# Importing them registers the rules.
+RULE_BOOKS = (
+    *(rules_elementwise, rules_indexing, rules_order, rules_products, rules_spatial, rules_views),
+)
+MAX_FREEZES = 1000
+
+
+@dataclass
+class Derivation:
+    """What is known of a model so far: facts about units, and the layout of each tensor."""
+
+    model: nn.Module
+    strict: bool
+    units: Units = field(default_factory=Units)
+    frozen: list[str] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.state: dict[str, Tensor] = self.model.state_dict()
+        self.first = shared_names(self.state)
+        self.layouts: dict[str, Layout] = {
+            name: plain(self.units, tuple(tensor.shape), "free", owner_of(name))
+            for name, tensor in self.state.items()
+            if self.first[name] == name
+        }
+        for name in overlapping(self.state):
+            self.freeze(name, "it shares a part of its memory with another tensor")
+
+    def walk(self, graph: Graph, training: bool = False) -> Walk:
+        """Gather the facts of one graph.
+
+        Raises:
+            ValueError: an operator that no rule covers, unless strict is False.
+        """
+        walk = Walk(self.units, self.strict, training)
+        for node in graph.graph.nodes:
+            if node.op != "placeholder":
+                continue
+            if node.name in graph.held:
+                walk.values[node] = self.layouts[self.first[graph.held[node.name]]]
+            elif node.name in graph.constants:
+                walk.values[node] = constant(self.units, graph.constants[node.name].clone())
+            elif isinstance(value := node.meta.get("val"), Tensor):
+                walk.values[node] = plain(self.units, tuple(value.shape), "fixed")
+            else:
+                walk.values[node] = value
+        held = {n: v for n, v in walk.values.items() if n.name in graph.held}
+        shape_kernels(graph.graph, held)
+        walk.run(graph.graph)
+        self.frozen += walk.frozen
+        self.used |= {self.first[graph.held[name]] for name in graph.used & graph.held.keys()}
+        return walk
+
+    def unused(self) -> list[str]:
+        """Tensors that no graph has used; counters, which are no weights, aside."""
+        return [
+            name
+            for name, layout in self.layouts.items()
+            if set(layout.slots()) & layout.space.free
+            or (name not in self.used and is_weight(self.state[name]))
+        ]
+
+    def hold_unread(self, walks: Sequence[Walk]) -> None:
+        """Rows of tensors that no graph reads, beside others that are read, stay."""
+        values = [value for walk in walks for value in walk.values.values()]
+        for name, nodes, size in unread(self.units, self.layouts, values):
+            self.units.freeze(nodes, SHOWN)
+            self.frozen.append(
+                f"{name}: {nodes.size} of {size} rows are not read on the example, and may be on"
+                " others"
+            )
+
+    def freeze(self, name: str, reason: str) -> None:
+        """A tensor stays as it is."""
+        line = f"{name}: {reason}"
+        pin(self.layouts[name], self.layouts[name].slots(), line)
+        self.frozen.append(line)
+
+    def settled(self, walk: Walk) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
+        """As `groups`, once no unit moves for which the network draws at random in eval mode.
+
+        Raises:
+            ValueError: there is one, and the walk is strict.
+        """
+        while True:
+            found, placing, axes = self.groups()
+            held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
+            drawn = {line: placing.groups_of(layout) & held for line, layout in walk.drawn}
+            lines = [
+                f"{line}: it draws at random for each unit of {min(groups)}, in eval mode too"
+                for line, groups in drawn.items()
+                if groups
+            ]
+            if not lines:
+                return found, placing, axes
+            if self.strict:
+                raise ValueError(f"permutation spec: {lines[0]}")
+            self.frozen += lines
+            for line, layout in walk.drawn:
+                if drawn[line]:
+                    pin(layout, layout.slots(), line)
+
+    def groups(self) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
+        """Groups, names and axes; what fits no axis is held in place, and it begins again."""
+        frozen: list[Nodes] = []
+        for _ in range(MAX_FREEZES):
+            whole = quotient(self.units, frozen)
+            first = np.unique(whole.of, return_index=True)[1]
+            try:
+                found = families(whole)
+                placing = Placing(found, group_names(self.units, found))
+                axes, stuck = placing.all_axes(self.layouts)
+            except Implied as implied:
+                for children, parents in implied.pairs:
+                    self.units.relate(first[children], first[parents])
+                continue
+            except Irregular as irregular:
+                frozen.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
+                self.tell(first[irregular.classes], "no product of groups says how they move")
+                continue
+            if not stuck:
+                return found, placing, axes
+            for name, classes in stuck.items():
+                self.tell(first[classes], f"no axis says how they lie on {name}")
+                if not self.hold_inner(found, classes):
+                    frozen.append(np.flatnonzero(np.isin(whole.of, classes)))
+        raise AssertionError("freezing does not end")
+
+    def tell(self, nodes: Nodes, reason: str) -> None:
+        """Say of some units that they were frozen, or the innermost of them, and why."""
+        owners = dict.fromkeys(owner_at(self.units, node) for node in nodes.tolist())
+        self.frozen.append(f"units of {', '.join(owners)}: {reason}")
+
+    def hold_inner(self, found: Families, classes: Nodes) -> bool:
+        """Let units inside others only follow them: heads still move, what is in them does not.
+
+        Returns:
+            Whether any of the classes is such a unit.
+        """
+        groups, units = found.coordinates(classes)
+        depth = np.maximum((groups >= 0).sum(axis=0) - 1, 0)
+        at = np.arange(len(classes))
+        own, rank = groups[depth, at], units[depth, at]
+        inner = np.array([g >= 0 and len(found.places[g]) > 0 for g in own.tolist()], dtype=bool)
+        if not inner.any():
+            return False
+        first = np.unique(found.quotient.of, return_index=True)[1]
+        places = self.units.still(int(rank.max()) + 1)
+        self.units.relate(first[classes[inner]], places[rank[inner]])
+        return True
+
+
+def is_weight(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers that a network computes with; counters are whole numbers."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+@generators_left()
+@torch.inference_mode(False)
+def permutation_spec(
+    model: nn.Module, *example_inputs: Any, strict: bool = True
+) -> PermutationSpec:
+    """The symmetry of a model under permutations of its hidden units, derived from its graph.
+
+    A copy of the model is traced and run; the random state is left as it was.
+
+    Args:
+        model: any module that torch.export can follow.
+        example_inputs: inputs as the model takes them: tensors, numbers, None, and lists, tuples
+            and dicts of them; the values of tensors do not matter.
+        strict: refuse what cannot be derived; False freezes it, and says so in `frozen`.
+
+    Returns:
+        The spec, checked: permuting every group at random keeps the outputs in eval and in train
+        mode to 1e-4 of their scale, in float64 where the model's own precision is coarser.
+
+    Raises:
+        ValueError: in one line, the operator, node and module that no rule covers; or that the
+            model cannot be exported; or that the self-check failed.
+    """
+    check_network("model", model)
+    check_inputs("example inputs", model, example_inputs)
+    check_state("model", model)
+    model = copy_of(model)
+    spec = derive(model, example_inputs, strict)
+    try:
+        spec.check(model, *example_inputs)
+    except ValueError as error:
+        lines = random_calls(model, example_inputs)
+        raise ValueError(f"{error}; drawn at random: {lines[0]}") if lines else error from None
+    return spec
+
+
+def held_back(units: Units, found: Quotient) -> list[tuple[str, str]]:
+    """What would have moved without a rule's reason, and the reason."""
+    if not units.held:
+        return []
+    shown = quotient(units.shown(), [])
+    counts = [np.bincount(which.colour) for which in (shown, found)]
+    lines: dict[tuple[str, str], None] = {}
+    for held in units.held:
+        nodes = held.nodes.reshape(-1)
+        before, after = (which.colour[which.of[nodes]] for which in (shown, found))
+        moved, moves = counts[0][before] > 1, counts[1][after] > 1
+        finer = len(np.unique(np.stack([before, after]), axis=1).T) > len(np.unique(before))
+        if finer or (moved & ~moves).any():
+            owners = dict.fromkeys(owner_at(units, node) for node in nodes.tolist())
+            lines[f"units of {', '.join(owners)}", held.why] = None
+    return [*lines]
+
+
+def random_calls(model: nn.Module, example_inputs: Sequence[Any]) -> list[str]:
+    """The calls of train mode that draw an order or a choice, which no check can draw alike."""
+    try:
+        graph = exported(model, example_inputs, training=True).graph
+    except ValueError:
+        return []
+    return [where(node) for node in graph.nodes if chooses(node)]
+
+
+def derive(
+    model: nn.Module, example_inputs: Sequence[Any], strict: bool, graph: Graph | None = None
+) -> PermutationSpec:
+    """The spec, not yet checked; see `permutation_spec`. The graph may be at hand already."""
+    derivation = Derivation(model, strict)
+    graph = graph or exported(model, example_inputs, training=False)
+    walk = derivation.walk(graph)
+    walks = [walk]
+    reason = "no graph uses it"
+    if derivation.unused():
+        try:
+            graph_in_training = exported(model, example_inputs, training=True)
+            walks.append(derivation.walk(graph_in_training, training=True))
+        except ValueError as error:
+            line = str(error).removeprefix("permutation spec: ")
+            reason = f"no graph in eval mode uses it, and there is none in train mode: {line}"
+    for name in derivation.unused():
+        derivation.freeze(name, reason)
+    derivation.hold_unread(walks)
+    derivation.frozen += [
+        f"{name}: the graph uses it as a constant, as it is not in the state dict"
+        for name in outside(model, graph.constants)
+    ]
+    found, placing, axes = derivation.settled(walk)
+    held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
+    told = {*derivation.frozen}
+    lines = held_back(derivation.units, found.quotient)
+    derivation.frozen += [f"{units}: {why}" for units, why in lines if why not in told]
+    order = [g for g in forward_order(found) if placing.names[g] in held]
+    return PermutationSpec(
+        groups={placing.names[g]: found.sizes[g] for g in order},
+        axes={name: axes[first] for name, first in derivation.first.items()},
+        features=features(walk, placing, graph.graph, [placing.names[g] for g in order]),
+        frozen=tuple(dict.fromkeys(derivation.frozen)),
+    )

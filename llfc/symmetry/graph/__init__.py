@@ -1,0 +1,1 @@
+"""From a module to facts about its units: the exported graph, walked."""

@@ -1,0 +1,183 @@
+"""From nodes and facts to classes of nodes: what is one unit, and which units are alike."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from llfc.symmetry.layouts.units import Nodes, Units
+
+Hashes = NDArray[np.uint64]
+Flags = NDArray[np.bool_]
+ODD = np.uint64(0x9E3779B97F4A7C15)
+
+
+def mixed(values: Hashes) -> Hashes:
+    """A hash of each value (the finaliser of SplitMix64, Steele et al., OOPSLA 2014)."""
+    z = values + ODD
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def names(nodes: Nodes) -> Hashes:
+    """A hash of each number."""
+    return mixed(nodes.astype(np.uint64))
+
+
+@dataclass
+class Quotient:
+    """Classes of nodes, numbered in the order of their first nodes.
+
+    Attributes:
+        of: the class of each node.
+        count: how many classes there are.
+        relation, child, parent: a row for each child and parent in each relation.
+        colour: equal for two classes only if nothing known tells them apart.
+    """
+
+    of: Nodes
+    count: int
+    relation: Nodes
+    child: Nodes
+    parent: Nodes
+    colour: Nodes
+
+
+def components(count: int, one: Nodes, other: Nodes) -> tuple[int, Nodes]:
+    """Connected components, numbered in the order of their first members."""
+    graph = coo_array((np.ones(len(one), dtype=np.int8), (one, other)), shape=(count, count))
+    total, found = connected_components(graph, directed=False)
+    _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
+    rank = np.empty(total, dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(total)
+    return int(total), rank[inverse.reshape(-1)]
+
+
+def flat(arrays: list[Nodes]) -> Nodes:
+    """All arrays end to end."""
+    return np.concatenate([np.empty(0, dtype=np.int64), *(a.reshape(-1) for a in arrays)])
+
+
+def quotient(units: Units, frozen: list[Nodes]) -> Quotient:
+    """Unite what must be one unit and colour what is left.
+
+    What is one with a frozen node is frozen as well, but stays a class of its own: two pixels that
+    are added to one another do not move, and are still two.
+
+    Args:
+        units: the facts.
+        frozen: nodes that stay, beside those of `units`.
+    """
+    held = np.zeros(units.count, dtype=bool)
+    held[flat(units.frozen + frozen)] = True
+    count, of = components(
+        units.count, flat([a for a, _ in units.unions]), flat([b for _, b in units.unions])
+    )
+    count, of, still = dissolved(count, of, held)
+    sizes = [children.size for children, _ in units.relations]
+    relation = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
+    child_node = flat([children for children, _ in units.relations])
+    parent_node = flat([parents for _, parents in units.relations])
+    pairs, pair = np.unique(relation * units.count + parent_node, return_inverse=True)
+    while True:
+        twin = twins(pairs // units.count, of[pairs % units.count], count)[pair.reshape(-1)]
+        kind = relation + twin * len(sizes)
+        rows = distinct(count, kind, of[child_node], of[parent_node])
+        one, other = congruent(count, *rows)
+        apart = ~(still[one] & still[other])
+        if not apart.any():
+            break
+        count, step = components(count, one[apart], other[apart])
+        count, of, still = dissolved(count, step[of], held | still[of])
+    relation, child, parent = rows
+    colour = coloured(units, of, still, relation, child, parent)
+    return Quotient(of, count, relation, child, parent, colour)
+
+
+def twins(relation: Nodes, parent: Nodes, count: int) -> Nodes:
+    """Of pairs sorted by relation: how many of the same relation and class come before each.
+
+    Nodes of one class move together, but what belongs to one does not belong to the other.
+    """
+    keys = relation * count + parent
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    found = np.empty_like(keys)
+    found[order] = np.arange(len(keys)) - np.repeat(starts, np.diff([*starts, len(keys)]))
+    return found
+
+
+def dissolved(
+    count: int, of: Nodes, held: NDArray[np.bool_]
+) -> tuple[int, Nodes, NDArray[np.bool_]]:
+    """Classes with each member of a held one alone, and which of them are held."""
+    still = np.zeros(count, dtype=bool)
+    still[of[held]] = True
+    alone = still[of]
+    marks = np.where(alone, count + np.arange(len(of)), of)
+    _, first, inverse = np.unique(marks, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    new: Nodes = rank[inverse.reshape(-1)]
+    still = np.zeros(len(first), dtype=bool)
+    still[new[alone]] = True
+    return len(first), new, still
+
+
+def distinct(
+    count: int, relation: Nodes, child: Nodes, parent: Nodes
+) -> tuple[Nodes, Nodes, Nodes]:
+    """The rows without doubles, sorted by relation, child and parent."""
+    rows = int(relation.max(initial=-1)) + 1
+    assert rows * count * count < 1 << 63  # a key in one number sorts ten times faster than three
+    keys = (relation * count + child) * count + parent
+    keys.sort()  # np.unique hashes first, which takes longer
+    keys = keys[np.diff(keys, prepend=-1) > 0]
+    return keys // (count * count), keys // count % count, keys % count
+
+
+def congruent(count: int, relation: Nodes, child: Nodes, parent: Nodes) -> tuple[Nodes, Nodes]:
+    """Pairs of classes that must be one: parents of one child, and of one set of children."""
+    if not len(relation):
+        return relation, relation
+    same = (relation[1:] == relation[:-1]) & (child[1:] == child[:-1])
+    one, other = parent[1:][same], parent[:-1][same]
+    _, row = np.unique(relation * count + parent, return_inverse=True)
+    pairs = np.empty(row.max() + 1, dtype=np.int64)
+    pairs[row] = parent
+    own = names(np.arange(count))
+    brood: Hashes = np.zeros(len(pairs), dtype=np.uint64)
+    np.add.at(brood, row, own[child])
+    keys = np.concatenate([own, brood])
+    nodes = np.concatenate([np.arange(count), pairs])
+    order = np.argsort(keys, kind="stable")
+    equal = (keys[order][1:] == keys[order][:-1]) & (nodes[order][1:] != nodes[order][:-1])
+    return (
+        np.concatenate([one, nodes[order][1:][equal]]),
+        np.concatenate([other, nodes[order][:-1][equal]]),
+    )
+
+
+def coloured(
+    units: Units, of: Nodes, still: Flags, relation: Nodes, child: Nodes, parent: Nodes
+) -> Nodes:
+    """Colours of classes, refined until children and parents agree with them (1-WL)."""
+    count = len(still)
+    colour: Hashes = np.zeros(count, dtype=np.uint64)
+    marks = names(np.arange(len(units.sets)) + count)
+    np.add.at(colour, of[flat(units.sets)], np.repeat(marks, [s.size for s in units.sets]))
+    colour[still] = names(np.flatnonzero(still) + count + len(units.sets))
+    kind = names(relation)
+    seen = len(np.unique(colour))
+    while True:
+        new = mixed(colour)
+        np.add.at(new, child, mixed(colour[parent] ^ kind))
+        np.add.at(new, parent, mixed(mixed(colour[child]) ^ kind))
+        colour = new
+        distinct, index = np.unique(colour, return_inverse=True)
+        if len(distinct) == seen:
+            return index.reshape(-1)
+        seen = len(distinct)

@@ -1,0 +1,1 @@
+"""How the dimensions of tensors carry units."""

@@ -1,0 +1,275 @@
+"""Permutations of hidden units, and the spec that says which tensors they move.
+
+A network's symmetry is data: for every tensor of the state dict, how each axis factors into groups
+of units. `perm[g][i] = j`: unit i of the new network is unit j of the old one (Ainsworth et al.,
+Git Re-Basin, ICLR 2023, section 3; arXiv 2209.04836).
+"""
+
+import copy
+import json
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import LongTensor, Tensor, nn
+
+from llfc.seeds import stream
+from llfc.symmetry.axes import (
+    Axis,
+    Factor,
+    Feature,
+    Segment,
+    axis_groups,
+    axis_index,
+    axis_positions,
+    axis_size,
+    plain_segments,
+    segment_index,
+)
+
+__all__ = ["Axis", "Factor", "Feature", "Permutation", "PermutationSpec", "Segment"]
+
+
+class Permutation(Mapping[str, Tensor]):
+    """For every group of units, an int64 index vector [units] on the CPU.
+
+    Attributes:
+        record: what the matcher that made it has to say of its work; no part of equality.
+        left_out: the groups that the matcher left in place as it found nothing to match them by,
+            each with the reason; no part of equality.
+
+    Raises:
+        ValueError: an index vector is not a permutation.
+    """
+
+    record: Mapping[str, float]
+    left_out: Mapping[str, str]
+
+    def __init__(
+        self,
+        indices: Mapping[str, Tensor],
+        record: Mapping[str, float] | None = None,
+        left_out: Mapping[str, str] | None = None,
+    ) -> None:
+        self._indices: dict[str, Tensor] = {}
+        for group, index in indices.items():
+            index_U = torch.as_tensor(index).detach().to("cpu", torch.int64)
+            if not torch.equal(index_U.sort().values, torch.arange(index_U.numel())):
+                shown = index_U.flatten()[:8].tolist()
+                raise ValueError(f"group {group!r}: the index must be a permutation, got {shown}")
+            self._indices[group] = index_U
+        self.record = MappingProxyType(dict(record or {}))
+        self.left_out = MappingProxyType(dict(left_out or {}))
+
+    def __getitem__(self, group: str) -> Tensor:
+        return self._indices[group]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Permutation):
+            return NotImplemented
+        return self.keys() == other.keys() and all(torch.equal(self[g], other[g]) for g in self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Permutation({len(self)} groups, {self.moved()} units moved)"
+
+    def moved(self) -> int:
+        """How many units change their place.
+
+        >>> Permutation({"fc": torch.tensor([1, 0, 2])}).moved()
+        2
+        """
+        return sum(int((p != torch.arange(len(p))).sum()) for p in self._indices.values())
+
+
+@dataclass(repr=False)
+class PermutationSpec:
+    """Which units of a network may change places, and what moves with them.
+
+    Printed, it is a table that names the first axes of every group; `table()` names them all.
+
+    Attributes:
+        groups: group name -> number of units, in forward order.
+        axes: tensor of the state dict -> one Axis for each dimension. Where the units of one
+            dimension are nested in another's (grouped convolution), neighbouring dimensions are
+            folded into one axis: read such a tensor through `fold`.
+        features: group -> the values of the graph that carry it, in the order in which they are
+            made; where it is read, `last` is set.
+        frozen: a line for each thing that does not move though nothing shows that it must not:
+            what no graph uses, tensors that the graph uses and the state dict does not hold, units
+            that no product of groups moves; with strict=False also what is not understood.
+    """
+
+    groups: dict[str, int]
+    axes: dict[str, tuple[Axis, ...]]
+    features: dict[str, tuple[Feature, ...]] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
+
+    def identity(self) -> Permutation:
+        """The permutation that moves nothing."""
+        return Permutation({group: torch.arange(units) for group, units in self.groups.items()})
+
+    def random(self, seed: int) -> Permutation:
+        """A permutation drawn uniformly, from a stream of its own for every group."""
+        return Permutation(
+            {
+                group: torch.randperm(units, generator=stream(seed, f"permutation/{group}"))
+                for group, units in self.groups.items()
+            }
+        )
+
+    def index(self, perm: Mapping[str, Tensor], axis: Axis) -> LongTensor:
+        """For each position of an axis, the old position that comes to stand there; [size]."""
+        return axis_index(perm, axis)  # type: ignore[return-value]
+
+    def positions(self, axis: Axis, group: str) -> LongTensor:
+        """Where the units of a group lie on an axis while everything is in place.
+
+        Returns:
+            [units, repeats]: row u holds the positions that belong to unit u, in one order for
+            all u; repeats is 0 if the group does not move the axis.
+        """
+        return axis_positions(axis, group, self.groups[group])  # type: ignore[return-value]
+
+    def fold(self, name: str, tensor: Tensor) -> Tensor:
+        """The tensor with one dimension for each of `axes[name]`.
+
+        Raises:
+            ValueError: the spec has no such tensor, or its shape is another.
+        """
+        if name not in self.axes:
+            raise ValueError(f"state dict: the spec has no tensor {name!r}")
+        sizes = [axis_size(axis) for axis in self.axes[name]]
+        if list(tensor.shape) == sizes:
+            return tensor
+        if len(sizes) >= tensor.dim() or tensor.numel() != math.prod(sizes):
+            raise ValueError(f"{name!r}: the spec is for shape {sizes}, got {list(tensor.shape)}")
+        return tensor.reshape(sizes)
+
+    def apply(self, perm: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same function in another basis: new tensors, none of which shares memory.
+
+        The versions of modules that a model's own state dict carries are carried on, as some
+        modules refuse a state dict without.
+
+        Raises:
+            ValueError: a group, a tensor or a shape is not the spec's.
+        """
+        self.validate(perm)
+        missing = sorted(self.axes.keys() - state.keys())
+        if missing:
+            raise ValueError(f"state dict: tensor {missing[0]!r} of the spec is missing")
+        indices: dict[Axis, Tensor] = {}
+        new: OrderedDict[str, Tensor] = OrderedDict()
+        if hasattr(state, "_metadata"):
+            new._metadata = copy.deepcopy(state._metadata)  # type: ignore[attr-defined]
+        for name, tensor in state.items():
+            if not isinstance(tensor, Tensor):
+                kind = type(tensor).__name__
+                raise ValueError(f"state dict: {name!r} must be a tensor, got a {kind}")
+            folded = self.fold(name, tensor.detach())
+            for dim, axis in enumerate(self.axes[name]):
+                if not axis_groups(axis):
+                    continue
+                if axis not in indices:
+                    indices[axis] = self.index(perm, axis)
+                folded = folded.index_select(dim, indices[axis].to(folded.device))
+            new[name] = folded.reshape(tensor.shape).clone()
+        return new
+
+    def validate(self, perm: Mapping[str, Tensor]) -> None:
+        """Refuse a permutation of other groups or other sizes.
+
+        Raises:
+            ValueError: names the first group that differs.
+        """
+        for group in sorted(self.groups.keys() ^ perm.keys()):
+            where = "the spec" if group in self.groups else "the permutation"
+            raise ValueError(f"permutation: group {group!r} is only in {where}")
+        for group, units in self.groups.items():
+            if len(perm[group]) != units:
+                raise ValueError(
+                    f"permutation: group {group!r} has {units} units, got {len(perm[group])}"
+                )
+
+    def _places(self, perm: Mapping[str, Tensor]) -> dict[str, str]:
+        """For each nested group, the group at the place that its new place is taken from."""
+        taken: dict[str, str] = {}
+        axes = {axis for axes in self.axes.values() for axis in axes}
+        for segment in {segment for axis in axes for segment in plain_segments(axis)}:
+            for depth, factor in enumerate(segment):
+                if len(factor.groups) > 1:
+                    source = segment_index(perm, segment[:depth]).tolist()
+                    taken |= {
+                        g: factor.groups[j] for g, j in zip(factor.groups, source, strict=True)
+                    }
+        return taken
+
+    def inverse(self, perm: Mapping[str, Tensor]) -> Permutation:
+        """The permutation that undoes `perm`."""
+        self.validate(perm)
+        taken = self._places(perm)
+        return Permutation({taken.get(g, g): perm[g].argsort() for g in self.groups})
+
+    def compose(self, first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Permutation:
+        """One permutation for two: `apply(compose(p, q), s) == apply(q, apply(p, s))`."""
+        self.validate(first)
+        self.validate(second)
+        taken = self._places(second)
+        return Permutation({g: first[taken.get(g, g)][second[g]] for g in self.groups})
+
+    def check(self, model: nn.Module, *example_inputs: Any, seed: int = 0) -> float:
+        """The largest change of an output under random permutations, relative to its scale.
+
+        Raises:
+            ValueError: the change exceeds 1e-4: the spec is not a symmetry of the model.
+        """
+        from llfc.symmetry.selfcheck import function_gap
+
+        return function_gap(self, model, example_inputs, seed)
+
+    def table(self, most: int | None = None) -> str:
+        """A line for each group: its name, its units, and every axis of a tensor that it moves.
+
+        Args:
+            most: axes named in a line, which then says how many more there are; None: all.
+        """
+        from llfc.symmetry.table import table
+
+        return table(self, most)
+
+    def __str__(self) -> str:
+        return self.table(most=3)
+
+    def __repr__(self) -> str:
+        units = sum(self.groups.values())
+        return (
+            f"PermutationSpec({len(self.groups)} groups, {units} units, {len(self.axes)} tensors)"
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the spec as JSON."""
+        Path(path).write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "PermutationSpec":
+        """Read a spec that `save` wrote.
+
+        Raises:
+            ValueError: the file holds no spec, or one that contradicts itself.
+        """
+        from llfc.symmetry.saved import spec_from_json
+
+        return spec_from_json(path)

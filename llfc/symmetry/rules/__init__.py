@@ -1,0 +1,1 @@
+"""What each operator does to the layouts of its arguments."""

@@ -1,0 +1,195 @@
+"""Rules of operators that work entry by entry, of norms, reductions and softmax."""
+
+from llfc.symmetry.layouts.combine import combine, fibres, pointwise
+from llfc.symmetry.layouts.layout import Layout, plain, settle, with_fixed
+from llfc.symmetry.layouts.units import SHOWN
+from llfc.symmetry.layouts.views import insert, reshape
+from llfc.symmetry.rules.calls import Call, Value, rule, stilled
+from llfc.symmetry.rules.order import is_used, places_on
+
+
+@rule("pointwise", "add", "sub", "mul", "div", "where", "masked_fill")
+def elementwise(call: Call) -> Value:
+    """Broadcasting aligns dimensions from the right; aligned units are tied."""
+    if isinstance(call.result, list | tuple):
+        shape = tuple(int(n) for n in call.result[0].shape)
+        return [pointwise(call.units, call.tensors(), shape, call.owner)] * len(call.result)
+    return pointwise(call.units, call.tensors(), call.shape, call.owner)
+
+
+@rule(
+    *("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "clone", "alias"),
+    *("contiguous", "detach", "to", "_to_copy", "type_as", "lift_fresh_copy", "lift_fresh"),
+    *(
+        "lift",
+        "detach_copy",
+        "positive",
+        "nan_to_num",
+        "real",
+        "imag",
+        "_conj",
+        "resolve_conj",
+        "_assert_tensor_metadata",
+        "requires_grad",
+    ),
+)
+def same(call: Call) -> Value:
+    """The tensor itself."""
+    return call.first
+
+
+@rule("rrelu", "celu", "selu", "elu", "hardtanh", "relu6", "hardswish", "softplus", "logsigmoid")
+@rule("log_sigmoid", "mish", "gelu", "silu", "hardsigmoid", "threshold", "leaky_relu")
+def unary(call: Call) -> Value:
+    """A function of one entry."""
+    return settle(call.first)
+
+
+@rule(
+    *("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty"),
+    *("zeros_like", "ones_like", "full_like", "empty_like", "scalar_tensor"),
+    "new_empty_strided",
+)
+def uniform(call: Call) -> Value:
+    """A tensor whose entries are all alike."""
+    return plain(call.units, call.shape, "neutral")
+
+
+@rule("fill", "zero")
+def fill(call: Call) -> Value:
+    """Overwritten with one number."""
+    return plain(call.units, call.shape, "neutral")
+
+
+@rule("bucketize")
+def between(call: Call) -> Value:
+    """Between which of some boundaries each entry lies."""
+    edges, x = (settle(call.tensor(n)) for n in ("boundaries", "self"))
+    call.pin(edges, range(len(edges.raw)), "boundaries are compared by place")
+    return x
+
+
+@rule("copy")
+def copy(call: Call) -> Value:
+    """Overwritten with another tensor."""
+    return pointwise(call.units, [call.tensor("src")], call.shape, call.owner)
+
+
+@rule("complex", "polar")
+def complex_numbers(call: Call) -> Value:
+    """Numbers of two parts, entry by entry."""
+    return elementwise(call)
+
+
+@rule("view_as_real")
+def parts(call: Call) -> Value:
+    """The two parts of each number along a new last dimension."""
+    x = settle(call.first)
+    return with_fixed(x, len(x.raw), [2], [SHOWN])
+
+
+@rule("view_as_complex")
+def whole(call: Call) -> Value:
+    """The last dimension is the two parts of each number."""
+    x = settle(call.first)
+    call.pin(x, [-1], "it is a real and an imaginary part")
+    names = [str(d) for d in range(len(x.raw))]
+    return combine(call.units, [(x, names)], names[:-1], call.owner)
+
+
+@rule("_prelu_kernel", "prelu")
+def prelu(call: Call) -> Value:
+    """Slopes for each channel (dimension 1), or one for all."""
+    x, slope = call.first, call.tensors()[1]
+    if len(x.raw) < 2:  # one slope for all
+        return settle(x)
+    if len(slope.raw) != 1:
+        return elementwise(call)
+    names = [str(d) for d in range(len(x.raw))]
+    return combine(call.units, [(x, names), (slope, ["1"])], names, call.owner)
+
+
+@rule("batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "instance_norm")
+def batch_norm(call: Call) -> Value:
+    """Statistics for each channel (dimension 1), over all others."""
+    x, *others = call.tensors()
+    names = [str(d) for d in range(len(x.raw))]
+    fibres(x, [d for d in range(len(x.raw)) if d != 1], call.owner)
+    inputs = [(x, names)] + [(other, ["1"]) for other in others]
+    result = combine(call.units, inputs, names, call.owner)
+    if isinstance(call.result, list | tuple):
+        return [result, *stilled(call.units, list(call.result[1:]), call.why("statistics"))]
+    return result
+
+
+@rule("layer_norm", "rms_norm", "native_layer_norm")
+def layer_norm(call: Call) -> Value:
+    """Statistics over the last dimensions."""
+    x, *others = call.tensors()
+    last = len(call["normalized_shape"])
+    names = [str(d) for d in range(len(x.raw))]
+    fibres(x, range(len(x.raw) - last, len(x.raw)), call.owner)
+    inputs = [(x, names)] + [(other, names[-last:]) for other in others]
+    result = combine(call.units, inputs, names, call.owner, apart=True)
+    if isinstance(call.result, list | tuple):
+        return [result, *stilled(call.units, list(call.result[1:]), call.why("statistics"))]
+    return result
+
+
+@rule("group_norm")
+def group_norm(call: Call) -> Value:
+    """Statistics for each run of channels: channels stay in their run, runs move whole."""
+    x, *others = call.tensors()
+    settle(x)
+    channels = x.shape[1]
+    names = [str(d) for d in range(len(x.raw))]
+    x = combine(call.units, [(x, names)] + [(other, ["1"]) for other in others], names, call.owner)
+    inner = channels // int(call["num_groups"])
+    if 1 < inner < channels and x.dims[1]:
+        shape = x.shape
+        split = reshape(x, [shape[0], channels // inner, inner, *shape[2:]])
+        fibres(split, range(2, len(split.raw)), call.part("groups"))
+        return reshape(split, shape)
+    fibres(x, range(2 if inner == 1 else 1, len(x.raw)), call.owner)
+    return x
+
+
+@rule("softmax", "log_softmax", "_softmax", "_log_softmax", "softmin", "_safe_softmax")
+def softmax(call: Call) -> Value:
+    """Entries along one dimension are compared with one another, all alike."""
+    x = settle(call.first)
+    fibres(x, [call.dim(call["dim"])], call.owner)
+    return x
+
+
+@rule(
+    *("mean", "sum", "amax", "amin", "var", "std", "logsumexp", "prod", "all", "any", "nansum"),
+    *("linalg_vector_norm", "norm", "var_mean", "std_mean", "max", "min", "median", "aminmax"),
+    *("count_nonzero",),
+)
+def reduction(call: Call) -> Value:
+    """A symmetric function of the entries along some dimensions."""
+    tensors = call.tensors()
+    if len(tensors) == 2:
+        return elementwise(call)
+    x = settle(tensors[0])
+    dims = call.dims(call.values.get("dim"), x)
+    many = isinstance(call.result, list | tuple)
+    places = None
+    if many and not call.result[1].is_floating_point() and is_used(call.node, 1):
+        places = places_on(call, x, dims)
+    names = [str(d) for d in range(len(x.raw))]
+    kept = [name for d, name in enumerate(names) if d not in dims]
+    result = combine(call.units, [(x, names)], kept, call.owner)
+    if call.values.get("keepdim"):
+        for dim in sorted(dims):
+            result = insert(result, dim)
+    if places is not None:
+        return [result, Layout(result.space, result.raw, into=places)]
+    return [result] * len(call.result) if many else result
+
+
+@rule("sym_size", "sym_numel", "_assert_async", "_assert_scalar")
+def ignored(call: Call) -> Value:
+    """Nothing that carries units."""
+    return call.node.meta.get("val")

@@ -1,0 +1,133 @@
+"""Rules of operators that contract: linear maps, products, attention."""
+
+from llfc.symmetry.layouts.combine import combine, fibres
+from llfc.symmetry.layouts.layout import Layout, Refusal, settle
+from llfc.symmetry.layouts.views import expand, insert, reshape
+from llfc.symmetry.rules.calls import Call, Value, rule
+
+
+@rule("linear")
+def linear(call: Call) -> Value:
+    """`x Wᵀ + b`."""
+    x, weight, *bias = call.tensors()
+    names = [f"x{d}" for d in range(len(x.raw) - 1)]
+    if len(weight.raw) == 1:
+        return combine(call.units, [(x, [*names, "in"]), (weight, ["in"])], names, call.owner)
+    inputs = [(x, [*names, "in"]), (weight, ["out", "in"])]
+    result = combine(call.units, inputs, [*names, "out"], call.owner)
+    return plus(call, result, bias[0]) if bias else result
+
+
+def plus(call: Call, x: Layout, bias: Layout) -> Layout:
+    """A bias along the last dimension."""
+    names = [str(d) for d in range(len(x.raw))]
+    return combine(call.units, [(x, names), (bias, names[-1:])], names, call.owner)
+
+
+@rule("matmul", "bmm", "mm", "mv", "dot", "vdot", "linalg_matmul", "_sparse_mm")
+def matmul(call: Call) -> Value:
+    """A matrix product, batched over what comes before."""
+    return product(call, *call.tensors())
+
+
+def product(call: Call, x: Layout, y: Layout) -> Layout:
+    """The layout of `x @ y`."""
+    rank = max(len(x.raw), len(y.raw)) - 2
+    batch = [f"b{d}" for d in range(max(rank, 0))]
+    left = ["k"] if len(x.raw) == 1 else [*batch[rank - len(x.raw) + 2 :], "i", "k"]
+    right = ["k"] if len(y.raw) == 1 else [*batch[rank - len(y.raw) + 2 :], "k", "j"]
+    ends = (["i"] if len(x.raw) > 1 else []) + (["j"] if len(y.raw) > 1 else [])
+    return combine(call.units, [(x, left), (y, right)], [*batch, *ends], call.part("heads"))
+
+
+@rule("addmm", "baddbmm")
+def addmm(call: Call) -> Value:
+    """A bias and a matrix product."""
+    bias, x, y = call.tensors()
+    result = product(call, x, y)
+    names = [str(d) for d in range(len(result.raw))]
+    bias_names = names[len(names) - len(bias.raw) :]
+    return combine(call.units, [(result, names), (bias, bias_names)], names, call.owner)
+
+
+@rule("bilinear")
+def bilinear(call: Call) -> Value:
+    """`x1 W x2` for each output."""
+    x, y, weight, *bias = call.tensors()
+    names = [f"x{d}" for d in range(len(x.raw) - 1)]
+    inputs = [(x, [*names, "i"]), (y, [*names, "j"]), (weight, ["out", "i", "j"])]
+    result = combine(call.units, inputs, [*names, "out"], call.owner)
+    return plus(call, result, bias[0]) if bias else result
+
+
+@rule("cdist", "_cdist_forward", "_euclidean_dist")
+def distances(call: Call) -> Value:
+    """From every row of one tensor to every row of another."""
+    x, y = call.tensors()
+    rank = len(call.shape) - 2
+    batch = [f"b{d}" for d in range(rank)]
+    left, right = ([*batch[rank + 2 - len(z.raw) :], end, "k"] for z, end in ((x, "i"), (y, "j")))
+    return combine(call.units, [(x, left), (y, right)], [*batch, "i", "j"], call.owner)
+
+
+@rule("einsum")
+def einsum(call: Call) -> Value:
+    """Any contraction, by its equation."""
+    equation = str(call["equation"]).replace(" ", "")
+    tensors = call.tensors()
+    left, arrow, right = equation.partition("->")
+    terms = left.split(",")
+    if not arrow:
+        letters = [c for c in left if c.isalpha()]
+        right = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+        right = ("..." if "..." in left else "") + right
+    ranks = [
+        len(t.raw) - len(term.replace("...", "")) for t, term in zip(tensors, terms, strict=True)
+    ]
+    most = max((r for r, term in zip(ranks, terms, strict=True) if "..." in term), default=0)
+
+    def spelled(term: str, rank: int) -> list[str]:
+        head, dots, tail = term.partition("...")
+        middle = [f".{d}" for d in range(most - rank, most)] if dots else []
+        return [*head, *middle, *tail]
+
+    inputs = [
+        (tensor, spelled(term, rank))
+        for tensor, term, rank in zip(tensors, terms, ranks, strict=True)
+    ]
+    if any(len(set(names)) < len(names) for _, names in inputs):
+        raise Refusal("an index that appears twice in one tensor")
+    return combine(call.units, inputs, spelled(right, most), call.part("heads"))
+
+
+@rule("scaled_dot_product_attention")
+def attention(call: Call) -> Value:
+    """`softmax(q kᵀ) v` for each head; with grouped queries, heads share keys and values."""
+    q, k, v = (settle(call.tensor(name)) for name in ("query", "key", "value"))
+    if call["enable_gqa"] and q.shape[-3] != k.shape[-3]:
+        count = q.shape[-3] // k.shape[-3]
+        k, v = (grouped(y, count) for y in (k, v))
+    lead = [f"b{d}" for d in range(len(q.raw) - 2)]
+    owner = call.part("heads")
+    scores = combine(
+        call.units, [(q, [*lead, "q", "d"]), (k, [*lead, "k", "d"])], [*lead, "q", "k"], owner
+    )
+    mask = call["attn_mask"]
+    if mask is not None:
+        names = [*lead, "q", "k"]
+        inputs = [(scores, names), (mask, names[len(names) - len(mask.raw) :])]
+        scores = combine(call.units, inputs, names, owner, apart=True)
+    if call["is_causal"]:
+        call.pin(scores, [-2, -1], "each looks at those before it")
+    fibres(scores, [len(scores.raw) - 1], owner)
+    inputs = [(scores, [*lead, "q", "k"]), (v, [*lead, "k", "e"])]
+    return combine(call.units, inputs, [*lead, "q", "e"], owner)
+
+
+def grouped(x: Layout, count: int) -> Layout:
+    """Each head `count` times over."""
+    dim = len(x.raw) - 3
+    shape = list(x.shape)
+    wider = [*shape[: dim + 1], count, *shape[dim + 1 :]]
+    shape[dim] *= count
+    return reshape(expand(insert(x, dim + 1), wider), shape)

@@ -1,0 +1,295 @@
+"""Rules of operators that move entries without changing them."""
+
+import math
+
+import numpy as np
+
+from llfc.symmetry.layouts.combine import pointwise, tied
+from llfc.symmetry.layouts.joining import join, stacked
+from llfc.symmetry.layouts.layout import Label, Layout, Refusal, plain, settle
+from llfc.symmetry.layouts.units import Nodes
+from llfc.symmetry.layouts.views import (
+    drop,
+    expand,
+    insert,
+    reshape,
+    resized,
+    select,
+    take,
+)
+from llfc.symmetry.rules.calls import SPLITS, Call, Value, rule
+
+ALONE = "one of them is picked out by its position"
+
+
+@rule("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as")
+def viewed(call: Call) -> Value:
+    """Read in row-major order into another shape."""
+    x, shape = call.first, call.shape
+    if x.picks and [n for n in x.shape if n > 1] == [n for n in shape if n > 1]:
+        long = [d for d, size in enumerate(shape) if size > 1]
+        x = drop(x, [d for d, size in enumerate(x.shape) if size == 1])
+        raw = [x.raw[long.index(d)] if d in long else () for d in range(len(shape))]
+        return x.arranged(raw, long)
+    return reshape(tied(x), shape)
+
+
+@rule("permute")
+def permute(call: Call) -> Value:
+    """Dimensions in another order."""
+    return call.first.permuted(call.dims(call["dims"]))
+
+
+@rule("transpose", "swapaxes", "swapdims")
+def transpose(call: Call) -> Value:
+    """Two dimensions change places."""
+    x = call.first
+    order = list(range(len(x.raw)))
+    _, one, other = call.values.values()
+    one, other = call.dim(one), call.dim(other)
+    order[one], order[other] = order[other], order[one]
+    return x.permuted(order)
+
+
+@rule("t", "numpy_T", "mT", "matrix_H", "adjoint")
+def turned(call: Call) -> Value:
+    """The last two dimensions change places."""
+    x = call.first
+    order = list(range(len(x.raw)))
+    return x.permuted(order[:-2] + order[-2:][::-1])
+
+
+@rule("movedim", "moveaxis")
+def movedim(call: Call) -> Value:
+    """Some dimensions go elsewhere; the others keep their order."""
+    x = call.first
+    source, target = call.dims(call["source"]), call.dims(call["destination"])
+    rest = iter(d for d in range(len(x.raw)) if d not in source)
+    there = dict(zip(target, source, strict=True))
+    return x.permuted([there[d] if d in there else next(rest) for d in range(len(x.raw))])
+
+
+@rule("squeeze")
+def squeeze(call: Call) -> Value:
+    """Without dimensions of size one."""
+    x = call.first
+    dims = call.dims(call.values.get("dim"), x)
+    return drop(x, [d for d in dims if x.shape[d] == 1])
+
+
+@rule("unsqueeze")
+def unsqueeze(call: Call) -> Value:
+    """With a dimension of size one more."""
+    x = call.first
+    return insert(x, call["dim"] % (len(x.raw) + 1))
+
+
+@rule("expand", "expand_as", "broadcast_to")
+def expanded(call: Call) -> Value:
+    """Repeated along dimensions of size one."""
+    return expand(call.first, call.shape)
+
+
+@rule("broadcast_tensors")
+def broadcast_tensors(call: Call) -> Value:
+    """All repeated to one shape."""
+    return [
+        expand(x, [int(n) for n in r.shape])
+        for x, r in zip(call.tensors(), call.result, strict=True)
+    ]
+
+
+@rule("repeat", "tile")
+def repeat(call: Call) -> Value:
+    """Copies end to end: a neutral factor outside each dimension."""
+    x, shape = settle(call.first), call.shape
+    if 0 in shape:
+        raise Refusal("no copies at all")
+    while len(x.raw) < len(shape):
+        x = insert(x, 0)
+    doubled: list[int] = []
+    for size, total in zip(x.shape, shape, strict=True):
+        doubled += [total // size, size]
+    for dim in range(len(shape)):
+        x = insert(x, 2 * dim)
+    return reshape(expand(x, doubled), shape)
+
+
+@rule("repeat_interleave")
+def repeat_interleave(call: Call) -> Value:
+    """Each position several times: a neutral factor inside the dimension."""
+    x = settle(call.first)
+    count = call.values.get("repeats")
+    if not isinstance(count, int) or call["dim"] is None:
+        raise Refusal("repeats that differ by position")
+    dim = call.dim(call["dim"])
+    wider = [*x.shape[: dim + 1], count, *x.shape[dim + 1 :]]
+    return reshape(expand(insert(x, dim + 1), wider), call.shape)
+
+
+@rule("slice", "narrow")
+def sliced(call: Call) -> Value:
+    """A range of positions of one dimension."""
+    x, dim = settle(call.first), call.dim(call["dim"])
+    size = x.shape[dim]
+    if "length" in call.values:
+        picked = range(size)[call["start"] :][: call["length"]]
+    else:
+        picked = range(size)[call["start"] : call["end"] : call["step"]]
+    return x if len(picked) == size else take(x, dim, picked, call.why(ALONE))
+
+
+@rule("select")
+def selected(call: Call) -> Value:
+    """One position of a dimension."""
+    x, dim = settle(call.first), call.dim(call["dim"])
+    if x.shape[dim] == 1:
+        return drop(x, [dim])
+    x = tied(x)
+    return select(x, dim, call["index"] % x.shape[dim], call.why(ALONE))
+
+
+@rule("unbind")
+def unbind(call: Call) -> Value:
+    """Every position of a dimension, one by one."""
+    x, dim = settle(call.first), call.dim(call["dim"])
+    return [select(x, dim, i, call.why(ALONE)) for i in range(x.shape[dim])]
+
+
+@rule(*SPLITS)
+def chunk(call: Call) -> Value:
+    """Consecutive runs of one dimension."""
+    x, dim = settle(call.first), call.dim(call["dim"])
+    parts, start = [], 0
+    for part in call.result:
+        size = int(part.shape[dim])
+        parts.append(take(x, dim, range(start, start + size), call.why(ALONE)))
+        start += size
+    return parts
+
+
+@rule("getitem")
+def getitem(call: Call) -> Value:
+    """One of several results."""
+    return call["0"][call["1"]]
+
+
+@rule("cat", "concat", "concatenate")
+def cat(call: Call) -> Value:
+    """End to end along one dimension."""
+    parts = [part for part in call["tensors"] if 0 not in part.shape]
+    return join(call.units, parts, call.dim(call["dim"], parts[0]), call.owner)
+
+
+@rule("stack")
+def stack(call: Call) -> Value:
+    """Along a new dimension: each position keeps its own kind."""
+    dim = call["dim"] % len(call.shape)
+    whole = stacked(call.units, call["tensors"], dim)
+    if whole is not None:
+        return whole
+    return join(call.units, [insert(x, dim) for x in call["tensors"]], dim, call.owner)
+
+
+@rule("constant_pad_nd", "pad")
+def pad(call: Call) -> Value:
+    """Constants, or copies, before and after; beside units, constants are units as well."""
+    x, widths = settle(call.first), list(call["pad"])
+    constant = call.values.get("mode", "constant") == "constant"
+    for at in range(0, len(widths), 2):
+        dim = len(x.raw) - 1 - at // 2
+        before, after = widths[at], widths[at + 1]
+        if not before and not after:
+            continue
+        if not constant or min(before, after) < 0 or not x.moves(dim):
+            call.pin(x, [dim], "it is widened with copies or cut")
+            shape = list(x.shape)
+            shape[dim] += before + after
+            x = resized(x, dim, shape[dim])
+            continue
+        x = padded(call, x, dim, before, after)
+    return x
+
+
+def padded(call: Call, x: Layout, dim: int, before: int, after: int) -> Layout:
+    """With constant positions on both ends of a dimension of units: all of them are alike."""
+    nodes = call.units.fresh((before + after,), call.owner)
+    parts = [
+        filler(call, x, dim, nodes[:before]),
+        x,
+        filler(call, x, dim, nodes[before:]),
+    ]
+    return join(call.units, [part for part in parts if part.shape[dim]], dim, call.owner)
+
+
+def filler(call: Call, x: Layout, dim: int, nodes: Nodes) -> Layout:
+    """Constant positions, each a unit."""
+    shape = list(x.shape)
+    shape[dim] = 1
+    layout = plain(call.units, shape, "neutral", call.owner)
+    slot = layout.space.slot(len(nodes))
+    layout.space.labels.append(Label((slot,), nodes))
+    raw = tuple((slot,) if d == dim else own for d, own in enumerate(layout.raw))
+    return Layout(layout.space, raw)
+
+
+@rule("roll")
+def roll(call: Call) -> Value:
+    """Positions turned round."""
+    x = settle(call.first)
+    if not call["dims"]:
+        line = reshape(x, [math.prod(x.shape)])
+        return reshape(turned_round(line, 0, call["shifts"][0]), x.shape)
+    for dim, shift in zip(call["dims"], call["shifts"], strict=True):
+        x = turned_round(x, call.dim(dim, x), shift)
+    return x
+
+
+def turned_round(x: Layout, dim: int, shift: int) -> Layout:
+    """The positions of one dimension turned round."""
+    return take(x, dim, np.roll(np.arange(x.shape[dim]), shift))
+
+
+@rule("flip")
+def flip(call: Call) -> Value:
+    """Positions in reverse."""
+    x = settle(call.first)
+    for dim in call.dims(call["dims"], x):
+        x = take(x, dim, range(x.shape[dim])[::-1])
+    return x
+
+
+@rule("channel_shuffle")
+def channel_shuffle(call: Call) -> Value:
+    """Groups and the channels in them change places."""
+    x, (n, c, *space) = settle(call.first), call.first.shape
+    groups = int(call["groups"])
+    split = reshape(x, [n, groups, c // groups, *space])
+    return reshape(split.permuted([0, 2, 1, *range(3, len(space) + 3)]), call.shape)
+
+
+@rule("pixel_shuffle")
+def pixel_shuffle(call: Call) -> Value:
+    """Channels spread over pixels."""
+    x, (*lead, c, h, w) = settle(call.first), call.first.shape
+    r, k = int(call["upscale_factor"]), len(call.shape) - 3
+    split = reshape(x, [*lead, c // (r * r), r, r, h, w])
+    return reshape(split.permuted([*range(k), *(k + d for d in (0, 3, 1, 4, 2))]), call.shape)
+
+
+@rule("pixel_unshuffle")
+def pixel_unshuffle(call: Call) -> Value:
+    """Pixels gathered in channels."""
+    x, (*lead, c, h, w) = settle(call.first), call.first.shape
+    r, k = int(call["downscale_factor"]), len(call.shape) - 3
+    split = reshape(x, [*lead, c, h // r, r, w // r, r])
+    return reshape(split.permuted([*range(k), *(k + d for d in (0, 2, 4, 1, 3))]), call.shape)
+
+
+@rule("glu")
+def glu(call: Call) -> Value:
+    """The first half of a dimension, gated by the second."""
+    x, dim = settle(call.first), call.dim(call["dim"])
+    half = math.floor(x.shape[dim] // 2)
+    parts = [take(x, dim, range(half)), take(x, dim, range(half, 2 * half))]
+    return pointwise(call.units, parts, call.shape, call.owner)

@@ -1,0 +1,157 @@
+"""A spec back from its JSON, which may come from anywhere."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llfc.symmetry.axes import Axis, Factor, Feature, Segment, axis_size
+from llfc.symmetry.permutation import PermutationSpec
+
+LARGEST = 1 << 31  # units of a group or positions of an axis
+
+
+class Broken(Exception):
+    """What is wrong with the JSON, in words."""
+
+
+def spec_from_json(path: str | Path) -> PermutationSpec:
+    """The spec that `PermutationSpec.save` wrote.
+
+    Raises:
+        ValueError: the file holds no spec, or one that contradicts itself.
+    """
+    try:
+        data = json.loads(Path(path).read_bytes())
+        return read_spec(entries(data, "the file"))
+    except Broken as broken:
+        raise ValueError(f"{path}: not a saved permutation spec: {broken}") from None
+    except (ValueError, RecursionError) as error:  # no JSON, no text, or a nest of brackets
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path}: not a saved permutation spec: {reason}") from None
+
+
+def read_spec(data: Mapping[str, Any]) -> PermutationSpec:
+    """The spec of a JSON object."""
+    for name in ("groups", "axes", "features", "frozen"):
+        if name not in data:
+            raise Broken(f"{name!r} is missing")
+    groups = {
+        group: number(units, f"units of group {group!r}")
+        for group, units in entries(data["groups"], "groups").items()
+    }
+    axes = {
+        name: tuple(read_axis(axis, groups, name) for axis in items(found, name))
+        for name, found in entries(data["axes"], "axes").items()
+    }
+    features = {
+        group: tuple(read_feature(each, groups) for each in items(found, f"features of {group!r}"))
+        for group, found in entries(data["features"], "features").items()
+    }
+    for group in features.keys() - groups.keys():
+        raise Broken(f"features of an unknown group {group!r}")
+    frozen = tuple(text(line, "frozen") for line in items(data["frozen"], "frozen"))
+    return PermutationSpec(groups, axes, features, frozen)
+
+
+def read_feature(data: Any, groups: Mapping[str, int]) -> Feature:
+    """A feature from its JSON."""
+    found = entries(data, "a feature")
+    value = text(found.get("value"), "value of a feature")
+    module = text(found.get("module"), f"module of {value!r}")
+    dims, others = (
+        tuple(number(dim, f"{key} of {value!r}") for dim in items(found.get(key), value))
+        for key in ("dims", "others")
+    )
+    if not dims:
+        raise Broken(f"{value!r} has no dims")
+    axis = read_axis(found.get("axis"), groups, value)
+    return Feature(value, module, dims, axis, others, last=found.get("last") is True)
+
+
+def read_axis(data: Any, groups: Mapping[str, int], name: str) -> Axis:
+    """An axis from its JSON; `name` is the tensor's."""
+    segments = items(data, f"axis of {name!r}")
+    if len(segments) == 1 and len(factors := items(segments[0], f"segment of {name!r}")) == 1:
+        found = entries(factors[0], f"factor of {name!r}")
+        if found.get("inside"):
+            return ((read_arranged(found, groups, name),),)
+    return tuple(read_segment(segment, groups, name) for segment in segments)
+
+
+def read_arranged(found: Mapping[str, Any], groups: Mapping[str, int], name: str) -> Factor:
+    """The factor of an arranged axis: an axis that is not, and an order of its positions."""
+    segments = items(found["inside"], f"inside of {name!r}")
+    inside = tuple(read_segment(segment, groups, name) for segment in segments)
+    given = items(found.get("order"), f"order of {name!r}")
+    order = tuple(number(place, f"order of {name!r}") for place in given)
+    size = number(found.get("size"), f"size in {name!r}")
+    if size != len(order) or axis_size(inside) != size:
+        raise Broken(f"{name!r} has {len(order)} places for {axis_size(inside)} positions")
+    if {*order} != {*range(size)}:
+        raise Broken(f"{name!r}: the order must be a permutation")
+    return Factor(size, order=order, inside=inside)
+
+
+def read_segment(data: Any, groups: Mapping[str, int], name: str) -> Segment:
+    """A segment from its JSON: each factor has as many groups as there are places before it."""
+    segment: list[Factor] = []
+    places = 1
+    for each in items(data, f"segment of {name!r}"):
+        found = entries(each, f"factor of {name!r}")
+        if found.get("inside") or found.get("order"):
+            raise Broken(f"{name!r} has an arranged factor that is not alone on its axis")
+        size = number(found.get("size"), f"size in {name!r}")
+        names = tuple(text(group, name) for group in items(found.get("groups"), name))
+        check_factor(size, names, groups, name, places)
+        segment.append(Factor(size, names))
+        places *= size
+        if places > LARGEST:
+            raise Broken(f"{name!r} has an axis of {places} positions")
+    return tuple(segment)
+
+
+def check_factor(
+    size: int, names: tuple[str, ...], groups: Mapping[str, int], name: str, places: int
+) -> None:
+    """Refuse a factor of unknown groups, or of other sizes than theirs."""
+    if len(names) not in (0, 1, places):
+        raise Broken(f"{name!r} has {len(names)} groups for {places} places")
+    for group in names:
+        if group not in groups:
+            raise Broken(f"{name!r} is moved by an unknown group {group!r}")
+        if groups[group] != size:
+            raise Broken(f"{name!r} has {size} units of group {group!r}")
+
+
+def entries(data: Any, what: str) -> dict[str, Any]:
+    """A JSON object."""
+    if not isinstance(data, dict):
+        raise Broken(f"{what} must be an object, got {shown(data)}")
+    return data
+
+
+def items(data: Any, what: str) -> list[Any]:
+    """A JSON list."""
+    if not isinstance(data, list):
+        raise Broken(f"{what} must be a list, got {shown(data)}")
+    return data
+
+
+def text(data: Any, what: str) -> str:
+    """A JSON string."""
+    if not isinstance(data, str):
+        raise Broken(f"{what} must be a text, got {shown(data)}")
+    return data
+
+
+def number(data: Any, what: str) -> int:
+    """A JSON number that counts something."""
+    if isinstance(data, bool) or not isinstance(data, int) or not 0 <= data <= LARGEST:
+        raise Broken(f"{what} must be a whole number, got {shown(data)}")
+    return data
+
+
+def shown(data: Any) -> str:
+    """The beginning of a value."""
+    return repr(data)[:40]
