@@ -7,7 +7,7 @@ from torch import nn
 
 from llfc.connectivity.samples import Batches
 from llfc.matching.matchers import match_alike
-from llfc.matching.parameters import check_spec
+from llfc.matching.overlap.parameters import check_spec
 from llfc.modules import check_same_function, check_same_outputs, check_state, copy_of
 from llfc.results import LeftOut
 from llfc.symmetry import permutation_spec

@@ -5,7 +5,7 @@ import time
 import torch
 
 from llfc.matching import Permutation
-from llfc.matching.overlap import Overlap
+from llfc.matching.overlap.overlap import Overlap
 from llfc.matching.record import with_record
 from llfc.symmetry.axes import Factor, axis_size
 

@@ -5,10 +5,10 @@ import itertools
 import pytest
 import torch
 
-from llfc.matching.ascent import ascend
-from llfc.matching.overlap import Overlap
-from llfc.matching.relaxation import relaxed
-from llfc.matching.swaps import best_swap
+from llfc.matching.ascent.ascent import ascend
+from llfc.matching.ascent.relaxation import relaxed
+from llfc.matching.ascent.swaps import best_swap
+from llfc.matching.overlap.overlap import Overlap
 from llfc.seeds import stream
 from llfc.symmetry.axes import Factor
 from llfc.symmetry.blocks import too_deep

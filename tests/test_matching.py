@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from llfc.matching import PermutationSpec, match, match_many, permutation_spec
-from llfc.matching.overlap import Overlap
+from llfc.matching.overlap.overlap import Overlap
 from llfc.matching.weights import match_weights
 from llfc.symmetry.axes import Factor
 from llfc.symmetry.blocks import place

@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from llfc.matching.overlap import Overlap
-from llfc.matching.relaxation import even_mixtures
+from llfc.matching.ascent.relaxation import even_mixtures
+from llfc.matching.overlap.overlap import Overlap
 from llfc.symmetry.axes import axis_size
 from llfc.symmetry.blocks import blocks, place
 from llfc.symmetry.permutation import PermutationSpec

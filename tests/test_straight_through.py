@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from llfc.matching import basis
-from llfc.matching.basis import moved, moved_rows
+from llfc.matching.overlap import basis
+from llfc.matching.overlap.basis import moved, moved_rows
 from llfc.matching.straight_through import _Midpoint
 from tests.handmade_specs import SPECS, states
 from tests.matchable import KINDS, inputs, pair

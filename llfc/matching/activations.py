@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from llfc.matching.assignment import total_score
-from llfc.matching.nested import improved_partners
-from llfc.matching.overlap import Overlap
+from llfc.matching.overlap.assignment import total_score
+from llfc.matching.overlap.nested import improved_partners
+from llfc.matching.overlap.overlap import Overlap
 from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs, Reader, Tap, Taps, taps, unread
 from llfc.symmetry.blocks import Cluster, place, root

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from llfc.matching.ascent import ascend, better
-from llfc.matching.overlap import Overlap
+from llfc.matching.ascent.ascent import ascend, better
+from llfc.matching.ascent.relaxation import relaxed
+from llfc.matching.overlap.overlap import Overlap
 from llfc.matching.record import with_record
-from llfc.matching.relaxation import relaxed
 from llfc.matching.taps import Inputs
 from llfc.seeds import stream
 from llfc.symmetry.permutation import Permutation, PermutationSpec

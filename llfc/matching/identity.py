@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from llfc.matching.overlap import Overlap
+from llfc.matching.overlap.overlap import Overlap
 from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs
 from llfc.symmetry.permutation import Permutation, PermutationSpec

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from llfc.devices import whole_float32
-from llfc.matching.ascent import ascend, better
-from llfc.matching.basis import moved
-from llfc.matching.overlap import Index, Overlap
-from llfc.matching.parameters import check_one_function, finite_parameters
-from llfc.matching.relaxation import relaxed
+from llfc.matching.ascent.ascent import ascend, better
+from llfc.matching.ascent.relaxation import relaxed
+from llfc.matching.overlap.basis import moved
+from llfc.matching.overlap.overlap import Index, Overlap
+from llfc.matching.overlap.parameters import check_one_function, finite_parameters
 from llfc.matching.taps import Inputs
 from llfc.seeds import generators_left, stream
 from llfc.symmetry.permutation import Permutation, PermutationSpec

@@ -10,7 +10,7 @@ from llfc.devices import whole_float32
 from llfc.matching.activations import match_activations, match_activations_uncentred
 from llfc.matching.frank_wolfe import match_frank_wolfe
 from llfc.matching.identity import match_nothing
-from llfc.matching.parameters import check_one_function, check_spec
+from llfc.matching.overlap.parameters import check_one_function, check_spec
 from llfc.matching.sinkhorn import match_sinkhorn
 from llfc.matching.straight_through import match_straight_through
 from llfc.matching.taps import Inputs

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from llfc.matching.overlap import Overlap
+from llfc.matching.overlap.overlap import Overlap
 from llfc.symmetry.permutation import Permutation
 
 FIELDS = (

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llfc.matching.ascent import ascend, better
-from llfc.matching.assignment import best_assignment
-from llfc.matching.overlap import Index, Overlap
+from llfc.matching.ascent.ascent import ascend, better
+from llfc.matching.overlap.assignment import best_assignment
+from llfc.matching.overlap.overlap import Index, Overlap
+from llfc.matching.overlap.terms import PIECE
 from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs
-from llfc.matching.terms import PIECE
 from llfc.seeds import stream
 from llfc.symmetry.blocks import Cluster
 from llfc.symmetry.permutation import Permutation, PermutationSpec

@@ -9,11 +9,11 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from llfc.matching.ascent import ascend
-from llfc.matching.basis import moved_rows
-from llfc.matching.overlap import Index, Overlap
+from llfc.matching.ascent.ascent import ascend
+from llfc.matching.ascent.search import best_within
+from llfc.matching.overlap.basis import moved_rows
+from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.matching.record import with_record
-from llfc.matching.search import best_within
 from llfc.matching.taps import Inputs
 from llfc.modules import eval_copy
 from llfc.seeds import stream

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from llfc.matching.overlap import Overlap
+from llfc.matching.ascent.search import EFFORT, best_within
+from llfc.matching.overlap.overlap import Overlap
 from llfc.matching.record import with_record
-from llfc.matching.search import EFFORT, best_within
 from llfc.matching.taps import Inputs
 from llfc.seeds import stream
 from llfc.symmetry.permutation import Permutation, PermutationSpec

@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from llfc.data.datasets import load_dataset
 from llfc.matching import PermutationSpec, match, permutation_spec
 from llfc.matching.activations import cross_moments
+from llfc.matching.ascent.search import best_within
 from llfc.matching.matchers import MATCHERS
-from llfc.matching.overlap import Overlap
-from llfc.matching.search import best_within
+from llfc.matching.overlap.overlap import Overlap
 from llfc.networks.architectures import build
 from llfc.seeds import stream
 

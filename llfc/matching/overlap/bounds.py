@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from llfc.matching.assignment import total_score
-from llfc.matching.nested import best_partners
-from llfc.matching.terms import PIECE, inner_product
+from llfc.matching.overlap.assignment import total_score
+from llfc.matching.overlap.nested import best_partners
+from llfc.matching.overlap.terms import PIECE, inner_product
 from llfc.symmetry.blocks import Cluster, place, root
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llfc.matching.assignment import best_assignment, total_score
+from llfc.matching.overlap.assignment import best_assignment, total_score
 from llfc.symmetry.blocks import Cluster, place, root
 
 # Rounding of the scores, relative to what is summed, is not progress. A tie must not count either,

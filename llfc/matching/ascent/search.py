@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Generator, Tensor
 
-from llfc.matching.ascent import TIE, ascend
-from llfc.matching.overlap import Index, Overlap
-from llfc.matching.relaxation import STEPS, relaxed
+from llfc.matching.ascent.ascent import TIE, ascend
+from llfc.matching.ascent.relaxation import STEPS, relaxed
+from llfc.matching.overlap.overlap import Index, Overlap
 
 # The work of a dozen ascents is a fraction of a network's training. Measured on networks trained
 # and not: the first ascent gains most, the relaxation next, then the kicks, without an end in view.

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from llfc.matching.assignment import total_score
-from llfc.matching.nested import best_partners
-from llfc.matching.overlap import Index, Overlap
-from llfc.matching.terms import inner_product
+from llfc.matching.overlap.assignment import total_score
+from llfc.matching.overlap.nested import best_partners
+from llfc.matching.overlap.overlap import Index, Overlap
+from llfc.matching.overlap.terms import inner_product
 from llfc.symmetry.blocks import Cluster
 
 Mixtures = dict[Cluster, Tensor]

@@ -7,7 +7,7 @@ once raises it an exchange of two still may.
 import torch
 from torch import Tensor
 
-from llfc.matching.terms import Term
+from llfc.matching.overlap.terms import Term
 from llfc.symmetry.blocks import Cluster
 
 

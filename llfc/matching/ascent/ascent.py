@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Generator, Tensor
 
-from llfc.matching.nested import TOLERANCE, best_partners, improved_partners
-from llfc.matching.overlap import Index, Overlap
-from llfc.matching.swaps import best_swap
+from llfc.matching.ascent.swaps import best_swap
+from llfc.matching.overlap.nested import TOLERANCE, best_partners, improved_partners
+from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.symmetry.blocks import Cluster
 
 PASSES = 1000  # a bound that no network came near; real gains end, those of rounding might not

@@ -5,7 +5,7 @@ from types import EllipsisType
 
 from torch import Tensor
 
-from llfc.matching.terms import PIECE
+from llfc.matching.overlap.terms import PIECE
 from llfc.symmetry.permutation import PermutationSpec
 
 

@@ -18,11 +18,11 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from llfc.matching.assignment import total_score
-from llfc.matching.bounds import bound
-from llfc.matching.nested import PairScores
-from llfc.matching.parameters import check_alike, finite_parameters
-from llfc.matching.terms import Term, inner_product
+from llfc.matching.overlap.assignment import total_score
+from llfc.matching.overlap.bounds import bound
+from llfc.matching.overlap.nested import PairScores
+from llfc.matching.overlap.parameters import check_alike, finite_parameters
+from llfc.matching.overlap.terms import Term, inner_product
 from llfc.reals import as_reals
 from llfc.symmetry.blocks import Cluster, blocks, place, root, too_deep
 from llfc.symmetry.permutation import PermutationSpec

@@ -1,0 +1,1 @@
+"""Climbing the overlap."""
