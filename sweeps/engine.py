@@ -16,7 +16,7 @@ import grpc
 import ray
 from tenacity import RetryCallState, Retrying, stop_after_attempt
 
-from llfc.whole import made_whole
+from llfc.atomic import made_whole
 from sweeps.commit import PACKAGES
 from sweeps.resources import Resources, described, lacking, refusal, share_of, workers_on
 from sweeps.roll import Crew, Roll

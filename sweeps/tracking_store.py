@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.database import address_of, fault_of, path_of
 from analysis.server import shown
-from llfc.whole import made_whole
+from llfc.atomic import made_whole
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from llfc.imageaxis import ImageAxis, Trio, image_axis
+from llfc.modules.imageaxis import ImageAxis, Trio, image_axis
 
 # From features of images, tokens and units [N, T, D] to how a network may lay them out.
 LAYOUTS = {

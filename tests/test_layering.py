@@ -12,11 +12,11 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     [
         "llfc.devices",
-        "llfc.imageaxis",
+        "llfc.modules.imageaxis",
         "llfc.names",
         "llfc.reals",
         "llfc.seeds",
-        "llfc.whole",
+        "llfc.atomic",
     ],
     ["llfc.modules"],
     ["llfc.specs", "llfc.results"],

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from torchvision import datasets
 
-from llfc import whole
+from llfc import atomic as whole
+from llfc.atomic import made_whole
 from llfc.data.datasets import load_dataset
-from llfc.whole import made_whole
 
 
 def test_a_file_and_a_folder_appear_whole(tmp_path):

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from llfc.connectivity.sites import Interposed, Site, Sites
 from llfc.modules import copy_of, device_of, frozen_copy, tensors
+from llfc.modules.sites import Interposed, Site, Sites
 from llfc.results import Array, LeftOut
 
 

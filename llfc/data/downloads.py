@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from llfc.whole import made_whole
+from llfc.atomic import made_whole
 
 SPLITS = ("train", "test")
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer; offline must not look like a hang

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from llfc.atomic import made_whole
 from llfc.data.imagelayout import SPLITS, Listing, Picture, list_images
 from llfc.seeds import stream
-from llfc.whole import made_whole
 
 PREFIX = "imagefolder:"
 RESOLVED = re.compile(r"[\w.-]+@[0-9a-f]{8}")

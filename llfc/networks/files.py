@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from llfc.whole import made_whole
+from llfc.atomic import made_whole
 
 
 class Files(Protocol):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from llfc.connectivity.sites import function_name
+from llfc.modules.sites import function_name
 
 Function = Callable[..., Any]
 Given = tuple[Sequence[Any], Mapping[str, Any]]  # arguments, and those by name

@@ -29,7 +29,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from llfc.connectivity.corrections.following import NORMS, Channels, Following, last_of
-from llfc.connectivity.sites import Site, Sites, function_name
+from llfc.modules.sites import Site, Sites, function_name
 from llfc.results import LeftOut
 
 # Functions that map features linearly, and which dimension of their output is its channels.

@@ -18,7 +18,7 @@ from llfc.connectivity.blend import Affine, Corrected, Corrections, Line
 from llfc.connectivity.corrections.preactivations import preactivations
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.samples import Batches
-from llfc.connectivity.sites import Interposed, Site, Sites
+from llfc.modules.sites import Interposed, Site, Sites
 
 Seen = dict[str, list[Moments]]  # a layer's name -> its channels' moments, one a call
 

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from llfc.connectivity.probes.kinds import RECURRENT, Course, is_activation
 from llfc.connectivity.probes.probe import Probe
-from llfc.imageaxis import ImageAxis, Trio, image_axis
+from llfc.modules.imageaxis import ImageAxis, Trio, image_axis
 
 ADDITIONS = ("add", "add_", "__add__", "__iadd__", "__radd__")
 

@@ -52,8 +52,8 @@ def select_probes(
 
     What is read is the first tensor in a module's output that has a dimension for the images, be it
     the output itself, or in a tuple, a list, a dictionary or what else PyTorch can take apart. The
-    images may be along any dimension, or folded with others into one (see `llfc.imageaxis`). A
-    module with no such tensor is passed over, for the reason given.
+    images may be along any dimension, or folded with others into one (see
+    `llfc.modules.imageaxis`). A module with no such tensor is passed over, for the reason given.
 
     Args:
         model: the network, in eval mode.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from llfc.connectivity.probes.probe import Probe
-from llfc.connectivity.sites import uncounted
+from llfc.modules.sites import uncounted
 
 
 @contextmanager

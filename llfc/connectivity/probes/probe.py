@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from llfc.imageaxis import ImageAxis
+from llfc.modules.imageaxis import ImageAxis
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from llfc.connectivity.measures.conditions.sums import (
     parts,
     wide,
 )
-from llfc.imageaxis import ImageAxis
+from llfc.modules.imageaxis import ImageAxis
 
 
 @dataclass(frozen=True)

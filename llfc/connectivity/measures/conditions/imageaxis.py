@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from llfc.connectivity.measures.conditions.operation import Operation
 from llfc.connectivity.measures.conditions.operations import operations
-from llfc.imageaxis import ImageAxis, Trio, image_axis
+from llfc.modules.imageaxis import ImageAxis, Trio, image_axis
 
 
 def image_axes(

@@ -18,7 +18,7 @@ from llfc.connectivity.measures.conditions.operations import hear_operations, op
 from llfc.connectivity.measures.conditions.totals import Totals
 from llfc.connectivity.measures.shuffled import Shuffled
 from llfc.connectivity.measures.subject import Measured, Subject
-from llfc.imageaxis import ImageAxis
+from llfc.modules.imageaxis import ImageAxis
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from torch import Tensor
 from llfc.connectivity.measures.conditions.additivity import Linearity, rows_of, sums_of
 from llfc.connectivity.measures.conditions.operation import LinearMap, Norm, Operation
 from llfc.connectivity.measures.conditions.sums import Four, wide
-from llfc.imageaxis import ImageAxis
+from llfc.modules.imageaxis import ImageAxis
 
 
 def blending(

@@ -26,7 +26,7 @@ from llfc.connectivity.measures.conditions.operation import (
 )
 from llfc.connectivity.measures.conditions.sums import Four, S
 from llfc.connectivity.measures.subject import Measured
-from llfc.imageaxis import ImageAxis
+from llfc.modules.imageaxis import ImageAxis
 from llfc.results import TABLES, Table
 
 PAIRS = ("matched", "shuffled", "unmatched")
