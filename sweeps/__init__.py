@@ -13,7 +13,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
 from sweeps import architecture, matching, smoke, spawn_epoch, width
-from sweeps.sweep import Sweep
+from sweeps.grid.sweep import Sweep
 
 SWEEPS: Mapping[str, Sweep] = {
     sweep.name: sweep

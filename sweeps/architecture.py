@@ -4,7 +4,7 @@ Small widths of each family, so that the grid fits a laptop; pairs with a trunk 
 """
 
 from sweeps.cli import main
-from sweeps.sweep import Sweep
+from sweeps.grid.sweep import Sweep
 
 ARCHITECTURE = Sweep(
     name="architecture",

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from sweeps.sweep import Sweep
+from sweeps.grid.sweep import Sweep
 
 
 def main(sweep: Sweep, arguments: Sequence[str] | None = None) -> None:
@@ -14,10 +14,10 @@ def main(sweep: Sweep, arguments: Sequence[str] | None = None) -> None:
     try:
         # Within reach of the last lines: PyTorch, Ray and MLflow take seconds to load. And a wrong
         # option need not wait for the latter two.
-        from sweeps.options import parse
+        from sweeps.grid.options import parse
 
         settings, changed, measuring = parse(sweep, arguments)
-        from sweeps.study import run_sweep
+        from sweeps.run.study import run_sweep
 
         status = run_sweep(changed, measuring, settings)
     except (ValueError, OSError) as error:

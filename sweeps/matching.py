@@ -1,7 +1,7 @@
 """Which matching method, with which correction, brings two strangers onto one flat line?"""
 
 from sweeps.cli import main
-from sweeps.sweep import Sweep
+from sweeps.grid.sweep import Sweep
 
 MATCHING = Sweep(
     name="matching",

@@ -1,7 +1,7 @@
 """Does everything work? Two seeds of one small network, matched and not, in under a minute."""
 
 from sweeps.cli import main
-from sweeps.sweep import Sweep
+from sweeps.grid.sweep import Sweep
 
 SMOKE = Sweep(
     name="smoke",

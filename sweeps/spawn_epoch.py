@@ -4,7 +4,7 @@ Epoch 0 shares the initialisation only; None shares nothing and is the control.
 """
 
 from sweeps.cli import main
-from sweeps.sweep import Sweep
+from sweeps.grid.sweep import Sweep
 
 SPAWN_EPOCH = Sweep(
     name="spawn_epoch",

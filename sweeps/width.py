@@ -4,7 +4,7 @@ Independent pairs only: a spawned pair is connected at any width, and would hide
 """
 
 from sweeps.cli import main
-from sweeps.sweep import Sweep
+from sweeps.grid.sweep import Sweep
 
 WIDTH = Sweep(
     name="width",

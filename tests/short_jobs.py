@@ -11,11 +11,11 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from sweeps import launch
-from sweeps.engine import start
-from sweeps.grid import trials_of
-from sweeps.plan import plan
-from sweeps.settings import Settings
+from sweeps.grid.grid import trials_of
+from sweeps.grid.settings import Settings
+from sweeps.run import launch
+from sweeps.run.engine import start
+from sweeps.run.plan import plan
 from sweeps.smoke import SMOKE
 
 SECONDS = 0.2

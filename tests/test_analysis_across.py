@@ -8,7 +8,7 @@ from analysis.columns import BARRIER, LLFC
 from analysis.correlations import correlations
 from analysis.report import render
 from analysis.statistics.comparators import BASELINE, comparisons
-from sweeps.tracking import Tracker
+from sweeps.record.tracking import Tracker
 from tests.fabricated import connection, grid, runs_of
 
 WIDTH = grid(width=[0.25, 0.5, 1.0], seed=[0, 1, 2], matching=["none", "weights"])

@@ -16,7 +16,7 @@ from analysis.params import params_of
 from analysis.runs import load_runs, search
 from llfc.results import CURVE, PROFILE
 from llfc.specs import fingerprint
-from sweeps.tracking import Tracker
+from sweeps.record.tracking import Tracker
 from tests.fabricated import connection, grid, runs_of, trial
 
 TRIALS = grid(width=[0.5, 1.0], spawn_epoch=[None, 2], seed=[0, 1])

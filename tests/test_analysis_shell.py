@@ -12,7 +12,7 @@ from analysis.exports import EXPORTS, Wishes, export, write
 from analysis.frames import Runs
 from analysis.runs import load_runs, load_sweeps
 from llfc.results import TABLES
-from sweeps.tracking import Tracker
+from sweeps.record.tracking import Tracker
 from tests.fabricated import connection, grid, runs_of, trial
 
 WIDTH = grid(width=[0.25, 0.5, 1.0, 2.0], seed=[0, 1, 2])

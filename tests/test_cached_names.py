@@ -22,10 +22,11 @@ from llfc.matching import PermutationSpec, permutation_spec
 from llfc.networks import spawning
 from llfc.networks.store import NETWORKS, STATES, Store
 from llfc.specs import fingerprint
-from sweeps import pictures, worker
-from sweeps.pictures import PICTURES
-from sweeps.storage import MARKS
-from sweeps.worker import PROVENANCE, RESULTS
+from sweeps.record import pictures
+from sweeps.record.pictures import PICTURES
+from sweeps.run import worker
+from sweeps.run.storage import MARKS
+from sweeps.run.worker import PROVENANCE, RESULTS
 from tests.small import convnet
 from tests.test_imagefolder import picture_folder
 from tests.test_matched import PAIR, TRIAL

@@ -11,8 +11,8 @@ from llfc.connectivity.corrections import CORRECTIONS
 from llfc.matching.matchers import MATCHERS
 from sweeps import SWEEPS
 from sweeps.cli import main
-from sweeps.grid import DEFAULTS, RECIPE_AXES, trials_of
-from sweeps.options import parse
+from sweeps.grid.grid import DEFAULTS, RECIPE_AXES, trials_of
+from sweeps.grid.options import parse
 from sweeps.width import WIDTH
 
 
@@ -190,7 +190,7 @@ def test_bad_input_is_one_line(words, message, capsys):
     assert message in refused(capsys, *words.split())
 
 
-@pytest.mark.parametrize("module", ["sweeps.options", "sweeps.study"])
+@pytest.mark.parametrize("module", ["sweeps.grid.options", "sweeps.run.study"])
 def test_ctrl_c_while_the_libraries_load_is_one_line(module, capsys, monkeypatch):
     """For seconds after the command is typed nothing else happens."""
 

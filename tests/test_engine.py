@@ -9,9 +9,9 @@ import types
 
 import pytest
 
-from sweeps import engine
-from sweeps.roll import Roll
-from sweeps.settings import Settings
+from sweeps.grid.settings import Settings
+from sweeps.run import engine
+from sweeps.run.roll import Roll
 
 
 class Ray:

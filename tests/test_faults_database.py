@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
-from sweeps.tracking import Tracker
-from sweeps.settings import Settings
+from sweeps.record.tracking import Tracker
+from sweeps.grid.settings import Settings
 
 def begun(folder):
     child = os.fork()

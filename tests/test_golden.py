@@ -14,7 +14,7 @@ from llfc.networks.spawning import load_network, train_network
 from llfc.networks.store import Store
 from llfc.seeds import stream
 from llfc.trial import run_trial
-from sweeps.grid import trials_of
+from sweeps.grid.grid import trials_of
 from sweeps.smoke import SMOKE
 
 GOLDEN = Path(__file__).with_name("golden.json")

@@ -23,11 +23,11 @@ from llfc.results import (
     connection_to_json,
 )
 from llfc.specs import fingerprint, to_plain
-from sweeps.grid import trials_of
-from sweeps.pictures import PICTURES, keep, kept
-from sweeps.recorder import Recorder
+from sweeps.grid.grid import trials_of
+from sweeps.record.pictures import PICTURES, keep, kept
+from sweeps.run.recorder import Recorder
+from sweeps.run.worker import PROVENANCE, RESULTS, work
 from sweeps.smoke import SMOKE
-from sweeps.worker import PROVENANCE, RESULTS, work
 
 TRIAL = trials_of(SMOKE)[0]
 

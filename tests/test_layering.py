@@ -49,9 +49,9 @@ LAYERS = [
 ]
 # A heavy or stateful dependency is imported in one place.
 DOORS = {
-    "ray": {"sweeps.engine", "sweeps.launch"},
-    "grpc": {"sweeps.engine"},
-    "mlflow": {"sweeps.tracking", "sweeps.tracking_store", "analysis.runs"},
+    "ray": {"sweeps.run.engine", "sweeps.run.launch"},
+    "grpc": {"sweeps.run.engine"},
+    "mlflow": {"sweeps.record.tracking", "sweeps.record.tracking_store", "analysis.runs"},
     "torchvision": {"llfc.data.downloads", "llfc.symmetry.coverage"},
     "pandas": {"analysis"},
 }

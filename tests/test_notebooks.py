@@ -6,7 +6,7 @@ import pytest
 from analysis.__main__ import ACROSS
 from analysis.execute import NOTEBOOKS, execute
 from sweeps import SWEEPS as SWEEPS_OF_STUDY
-from sweeps.tracking import Tracker
+from sweeps.record.tracking import Tracker
 from tests.fabricated import connection, grid
 
 EVERY = sorted(NOTEBOOKS.glob("*.ipynb"))

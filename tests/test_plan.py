@@ -6,11 +6,11 @@ import random
 import pytest
 
 from llfc.specs import Network, Pair, Recipe, Trial, fingerprint
-from sweeps.launch import _Dispatcher
-from sweeps.plan import Queue, plan
-from sweeps.progress import Progress
-from sweeps.roll import Crew
-from sweeps.titles import title_of
+from sweeps.record.titles import title_of
+from sweeps.run.launch import _Dispatcher
+from sweeps.run.plan import Queue, plan
+from sweeps.run.progress import Progress
+from sweeps.run.roll import Crew
 
 RECIPE = Recipe(epochs=8, batch_size=10, optimizer="sgd", lr=0.1)
 
@@ -133,7 +133,7 @@ def test_a_trained_root_that_kept_no_state_keeps_it_before_its_branches_start():
 def test_time_left_is_bounded_by_the_networks_until_a_trial_is_done(monkeypatch):
     """Each job takes ten seconds a unit of cost, on one worker, so what is left is known."""
     now = 0.0
-    monkeypatch.setattr("sweeps.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("sweeps.run.progress.time.monotonic", lambda: now)
     jobs = plan(TRIALS[:8], trained=nothing, kept=no_state, cost=lambda network: 1.0)
     progress = Progress(jobs, 1)
     assert "time left unknown yet" in progress.line()
@@ -193,7 +193,7 @@ class Silent(Crew):
 def test_workers_that_do_not_start_are_said_once_with_the_reason(monkeypatch, capsys):
     jobs = plan(TRIALS[:2], trained=lambda network: True, kept=no_state, cost=by_width)
     progress = Progress(jobs, 2)
-    monkeypatch.setattr("sweeps.launch.SILENCE", 0.0)
+    monkeypatch.setattr("sweeps.run.launch.SILENCE", 0.0)
     for begun in (False, True):
         dispatcher = _Dispatcher(jobs, progress, lambda job: None, retries=2, crew=Silent())
         dispatcher.suggest("0")

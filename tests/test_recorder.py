@@ -6,13 +6,13 @@ import pytest
 from llfc.networks.store import Store
 from llfc.results import BARRIERS, CURVE, Connection, connection_to_json
 from llfc.specs import fingerprint
-from sweeps import recorder
-from sweeps.grid import trials_of
-from sweeps.pictures import PICTURES as PICTURES_ROOM
-from sweeps.pictures import keep
-from sweeps.recorder import Recorder
+from sweeps.grid.grid import trials_of
+from sweeps.record.pictures import PICTURES as PICTURES_ROOM
+from sweeps.record.pictures import keep
+from sweeps.run import recorder
+from sweeps.run.recorder import Recorder
+from sweeps.run.worker import RESULTS
 from sweeps.smoke import SMOKE
-from sweeps.worker import RESULTS
 
 TRIALS = trials_of(SMOKE)[:3]
 PICTURES = {"curve": b"\x89PNG\0", "layers": b""}

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from sweeps.resources import GIB, refusal, share_of, workers_on
-from sweeps.settings import Settings
+from sweeps.grid.settings import Settings
+from sweeps.run.resources import GIB, refusal, share_of, workers_on
 
 CPU_NODE = {"CPU": 8.0, "memory": 16.0 * GIB, "node:10.0.0.1": 1.0}
 GPU_NODE = {"CPU": 4.0, "GPU": 2.0, "memory": 32.0 * GIB}

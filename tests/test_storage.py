@@ -5,8 +5,8 @@ import uuid
 import pytest
 
 from llfc.networks.store import Store
-from sweeps import storage
-from sweeps.storage import MARKS, marked, unseen
+from sweeps.run import storage
+from sweeps.run.storage import MARKS, marked, unseen
 
 
 @pytest.fixture(params=["folder", "file", "memory"])

@@ -18,7 +18,7 @@ from llfc.networks.store import Store
 from llfc.results import connection_from_json, connection_to_json
 from llfc.specs import fingerprint
 from llfc.trial import run_trial
-from sweeps.grid import trials_of
+from sweeps.grid.grid import trials_of
 from sweeps.smoke import SMOKE
 
 pytestmark = pytest.mark.slow

@@ -16,10 +16,10 @@ from analysis.params import params_of
 from analysis.runs import load_runs
 from llfc.results import BARRIERS, CURVE, PROFILE, TABLES, Connection, LayerProfile
 from llfc.specs import Pair, Recipe, Trial, fingerprint
-from sweeps import commit, tracking
-from sweeps.flattening import metrics_of
-from sweeps.settings import Settings
-from sweeps.tracking import Tracker
+from sweeps.grid.settings import Settings
+from sweeps.record import commit, tracking
+from sweeps.record.flattening import metrics_of
+from sweeps.record.tracking import Tracker
 
 ALPHAS = 5
 RECIPE = Recipe(

@@ -30,7 +30,7 @@ from analysis.report import page_of, write_report
 from analysis.runs import PAGE, load_runs
 from llfc.matching.matchers import MATCHERS
 from llfc.specs import Trial, fingerprint
-from sweeps.tracking import Tracker
+from sweeps.record.tracking import Tracker
 from tests.fabricated import connection, trial
 
 TABLES = ("runs", "params", "tags", "metrics", "latest_metrics")

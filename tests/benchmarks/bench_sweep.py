@@ -34,13 +34,13 @@ from llfc.networks.store import NETWORKS, Store
 from llfc.results import connection_to_json
 from llfc.specs import fingerprint
 from llfc.trial import run_trial
-from sweeps import launch, study
-from sweeps.grid import trials_of
-from sweeps.pictures import PICTURES, draw, keep
-from sweeps.settings import Settings
+from sweeps.grid.grid import trials_of
+from sweeps.grid.settings import Settings
+from sweeps.grid.sweep import Sweep
+from sweeps.record.pictures import PICTURES, draw, keep
+from sweeps.run import launch, study
+from sweeps.run.worker import PROVENANCE, RESULTS
 from sweeps.smoke import SMOKE
-from sweeps.sweep import Sweep
-from sweeps.worker import PROVENANCE, RESULTS
 
 AXES = {"width": [1 / 16], "limit_train": [500], "epochs": [1], "matching": ["weights"]}
 PATTERN = "pattern"
@@ -63,7 +63,7 @@ def make_pattern(folder: Path) -> None:
 
 
 def stub(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
-    """In place of `sweeps.worker.work`: copies the pattern under the job's name."""
+    """In place of `sweeps.run.worker.work`: copies the pattern under the job's name."""
     here, store = Store(Path(place["data_root"])), Store(place["store"])
     if job["stage"] == "networks":
         store.put_tensors(NETWORKS, job["name"], here.get_tensors(NETWORKS, PATTERN) or {}, {})

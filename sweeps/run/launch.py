@@ -19,15 +19,15 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from sweeps.commit import other_code
-from sweeps.engine import RayCrew, await_others, enrol, nodes, watched
-from sweeps.plan import Job, Outcome, Queue
-from sweeps.progress import Progress
-from sweeps.resources import share_of
-from sweeps.roll import Crew
-from sweeps.settings import Settings
-from sweeps.storage import marked, unseen
-from sweeps.worker import work
+from sweeps.grid.settings import Settings
+from sweeps.record.commit import other_code
+from sweeps.run.engine import RayCrew, await_others, enrol, nodes, watched
+from sweeps.run.plan import Job, Outcome, Queue
+from sweeps.run.progress import Progress
+from sweeps.run.resources import share_of
+from sweeps.run.roll import Crew
+from sweeps.run.storage import marked, unseen
+from sweeps.run.worker import work
 
 # Jobs that are handed to Tune ahead of a free worker; with none ahead, a worker that becomes free
 # is ended, and its successor spends seconds on imports.

@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.text import Text
 
 from llfc.specs import Trial
-from sweeps.plan import Job
-from sweeps.titles import title_of
+from sweeps.record.titles import title_of
+from sweeps.run.plan import Job
 
 STAGES = ("networks", "trials")
 QUIET_SECONDS = 10.0  # between lines where the output is no terminal

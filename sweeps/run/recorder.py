@@ -18,11 +18,11 @@ from tenacity import (
 from llfc.networks.store import Store
 from llfc.results import Connection, connection_from_json
 from llfc.specs import Trial, fingerprint
-from sweeps.pictures import draw, forget, kept
-from sweeps.worker import PROVENANCE, RESULTS
+from sweeps.record.pictures import draw, forget, kept
+from sweeps.run.worker import PROVENANCE, RESULTS
 
 if TYPE_CHECKING:
-    from sweeps.tracking import Tracker
+    from sweeps.record.tracking import Tracker
 
 # Seconds for which the tracking store may refuse before a result is given up until the next run.
 PATIENCE = 120.0

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from sweeps.settings import GPU_SHARE, Settings
+from sweeps.grid.settings import GPU_SHARE, Settings
 
 # What a node has, or a worker asks for, by Ray's names: CPU and GPU in pieces, memory in bytes.
 Resources = Mapping[str, float]

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 # Before the first import of mlflow: nothing is sent to anybody about its use, and it soon says that
-# its server is out of order; who waits for how long is decided by sweeps.recorder.
+# its server is out of order; who waits for how long is decided by sweeps.run.recorder.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
@@ -30,11 +30,11 @@ from analysis.runs import search
 from analysis.server import check_server, is_server, shown
 from llfc.results import Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
-from sweeps.commit import commit, sources
-from sweeps.flattening import metrics_of, tables_of
-from sweeps.guide import GUIDE
-from sweeps.titles import title_of
-from sweeps.tracking_store import check_writable, database, named
+from sweeps.record.commit import commit, sources
+from sweeps.record.flattening import metrics_of, tables_of
+from sweeps.record.guide import GUIDE
+from sweeps.record.titles import title_of
+from sweeps.record.tracking_store import check_writable, database, named
 
 # Tables being made is no news to a user; what a store refuses is raised, and said in one line.
 for _name in ("alembic", "mlflow"):

@@ -17,10 +17,10 @@ import ray
 from tenacity import RetryCallState, Retrying, stop_after_attempt
 
 from llfc.atomic import made_whole
-from sweeps.commit import PACKAGES
-from sweeps.resources import Resources, described, lacking, refusal, share_of, workers_on
-from sweeps.roll import Crew, Roll
-from sweeps.settings import Settings
+from sweeps.grid.settings import Settings
+from sweeps.record.commit import PACKAGES
+from sweeps.run.resources import Resources, described, lacking, refusal, share_of, workers_on
+from sweeps.run.roll import Crew, Roll
 
 PATIENCE = 10.0  # seconds for a cluster to answer at all
 ANSWER = 2.0  # seconds for a node that was up a moment ago

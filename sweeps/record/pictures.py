@@ -10,7 +10,7 @@ from analysis.style import to_png
 from llfc.networks.store import Store
 from llfc.results import Connection
 from llfc.specs import Trial, fingerprint
-from sweeps.titles import title_of
+from sweeps.record.titles import title_of
 
 DRAWING = 1  # counts the changes of figures, so that what an older one drew is drawn anew
 PICTURES = f"pictures-{DRAWING}"  # the store's room for them

@@ -25,9 +25,9 @@ from llfc.specs import (
     Recipe,
     Trial,
 )
-from sweeps.grid import DEFAULTS, RECIPE_AXES, trials_of
-from sweeps.settings import Settings
-from sweeps.sweep import Sweep
+from sweeps.grid.grid import DEFAULTS, RECIPE_AXES, trials_of
+from sweeps.grid.settings import Settings
+from sweeps.grid.sweep import Sweep
 
 # Options that say how each trial measures; they are fields of Trial but no axes of a grid.
 MEASURING = ("alphas", "probes", "measures", "limit_test", "limit_measured")

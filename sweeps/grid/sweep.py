@@ -8,14 +8,15 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """A question, and the grid that answers it; `sweeps.grid` makes its trials.
+    """A question, and the grid that answers it; `sweeps.grid.grid` makes its trials.
 
     Attributes:
         name: also the name of its MLflow experiment, its report and its notebook.
         question: what it asks, in one line, and what else a reader should know of the grid.
         x: the axis that the question is about; the report's figures have it as x axis.
-        axes: values by axis; an axis that is not named has its value in `sweeps.grid.DEFAULTS`, or
-            that of the recipe if it is one of `sweeps.grid.RECIPE_AXES`.
+        axes: values by axis; an axis that is not named has its value in
+            `sweeps.grid.grid.DEFAULTS`, or that of the recipe if it is one of
+            `sweeps.grid.grid.RECIPE_AXES`.
     """
 
     name: str

@@ -14,7 +14,7 @@ from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES
 from llfc.networks.recipes import default_recipe
 from llfc.specs import DEFAULT_MEASURES, Pair, Recipe, Trial
-from sweeps.sweep import Sweep
+from sweeps.grid.sweep import Sweep
 
 # A recipe's fields are axes too; one that a sweep does not name keeps the recipe's own value.
 RECIPE_AXES = tuple(field.name for field in dataclasses.fields(Recipe))

@@ -13,19 +13,19 @@ from llfc.networks.spawning import has_state, training_cost
 from llfc.networks.store import Store
 from llfc.specs import Network, Trial, fingerprint
 from llfc.trial import check_trial
-from sweeps.engine import start
-from sweeps.grid import DEFAULTS, trials_of
-from sweeps.launch import run_jobs
-from sweeps.plan import Job, Outcome, plan
-from sweeps.recorder import Recorder
-from sweeps.settings import Settings
-from sweeps.sweep import Sweep
-from sweeps.titles import title_of
-from sweeps.worker import RESULTS
+from sweeps.grid.grid import DEFAULTS, trials_of
+from sweeps.grid.settings import Settings
+from sweeps.grid.sweep import Sweep
+from sweeps.record.titles import title_of
+from sweeps.run.engine import start
+from sweeps.run.launch import run_jobs
+from sweeps.run.plan import Job, Outcome, plan
+from sweeps.run.recorder import Recorder
+from sweeps.run.worker import RESULTS
 
 if TYPE_CHECKING:
     from analysis.frames import Runs
-    from sweeps.tracking import Tracker
+    from sweeps.record.tracking import Tracker
 
 # A data set's name and how many of its training images are used.
 DataKey = tuple[str, int | None]
@@ -90,7 +90,7 @@ def _open(
     for trial in kinds.values():
         check_trial(trial, datasets[_data_key(trial.pair.a)])
     # Here, not above: MLflow and matplotlib load while Ray starts.
-    from sweeps.tracking import Tracker
+    from sweeps.record.tracking import Tracker
 
     artifacts = settings.folder / "artifacts"
     return datasets, Tracker(settings.tracking, sweep.name, artifacts, sweep.question)
@@ -173,7 +173,7 @@ def _report(
     settings: Settings,
 ) -> None:
     """Print and write the answer that these trials give, whatever else the experiment holds."""
-    from sweeps.reporting import report
+    from sweeps.record.reporting import report
 
     runs = runs.only({fingerprint(trial) for trial in trials})
     if not len(runs.trials):

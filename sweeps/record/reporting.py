@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from analysis.exports import write_bytes
 from analysis.report import page_of, write_report
 from analysis.summary import summary_text
-from sweeps.sweep import Sweep
+from sweeps.grid.sweep import Sweep
 
 if TYPE_CHECKING:
     from analysis.frames import Runs
-    from sweeps.tracking import Tracker
+    from sweeps.record.tracking import Tracker
 
 
 def report(sweep: Sweep, runs: "Runs", tracker: "Tracker", folder: Path) -> Path:

@@ -76,7 +76,7 @@ def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) 
     dataset = _dataset_of(trial.pair.a, trial.limit_test, place, device)
     found = run_trial(trial, store, dataset, device=device)
     # Here, not above: a worker that only trains need not load matplotlib.
-    from sweeps.pictures import draw, keep
+    from sweeps.record.pictures import draw, keep
 
     # First what goes with it: a result is complete once it is there itself.
     keep(store, trial, draw(trial, found))

@@ -1,0 +1,1 @@
+"""What is asked: the grid of a sweep, its options and settings. No Ray here."""

@@ -1,0 +1,1 @@
+"""Where results are written: MLflow, figures, and the report at the end."""
