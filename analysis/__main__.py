@@ -10,18 +10,18 @@ from typing import Any, NoReturn
 
 from nbclient.exceptions import CellExecutionError
 
-from analysis.across import page_across
+from analysis.answers.exports import EXPORTS, Wishes, check_heeded, export, write
+from analysis.answers.tables import to_text
 from analysis.execute import NOTEBOOKS, execute
-from analysis.exports import EXPORTS, Wishes, check_heeded, export, write
-from analysis.frames import Runs
-from analysis.partial import GIVEN
-from analysis.provenance import warnings
-from analysis.report import page_of, write_report
-from analysis.runs import DEFAULT_URI, load_sweeps, sweep_names
-from analysis.server import shown
-from analysis.stored import write_frames
-from analysis.summary import summary_text
-from analysis.tables import to_text
+from analysis.page.across import page_across
+from analysis.page.provenance import warnings
+from analysis.page.report import page_of, write_report
+from analysis.page.summary import summary_text
+from analysis.runs.frames import Runs
+from analysis.runs.mlflow import DEFAULT_URI, load_sweeps, sweep_names
+from analysis.runs.server import shown
+from analysis.runs.stored import write_frames
+from analysis.statistics.partial import GIVEN
 
 
 class _Parser(argparse.ArgumentParser):

@@ -6,8 +6,8 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from analysis.database import fault_of, path_of
-from analysis.server import check_server, is_server, shown
+from analysis.runs.database import fault_of, path_of
+from analysis.runs.server import check_server, is_server, shown
 
 HOST = "127.0.0.1"
 DEFAULT_URI = "sqlite:///runs/mlflow.db"

@@ -19,7 +19,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from analysis.runs import load_runs
+from analysis.runs.mlflow import load_runs
 
 ROOT = Path(__file__).parent.parent
 OPTIONS = "--width 0.0625 --limit-train 500 --epochs 1 --seed 0 1".split()

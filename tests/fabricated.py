@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.frames import UNFINISHED, Runs, frame_of
-from analysis.params import params_of
+from analysis.runs.frames import UNFINISHED, Runs, frame_of
+from analysis.runs.params import params_of
 from llfc.results import BARRIERS, Connection, LayerProfile
 from llfc.specs import Pair, Recipe, Trial, fingerprint
 

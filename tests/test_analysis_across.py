@@ -3,11 +3,11 @@
 import pytest
 
 from analysis.__main__ import main
-from analysis.across import page_across
-from analysis.columns import BARRIER, LLFC
-from analysis.correlations import correlations
-from analysis.report import render
+from analysis.page.across import page_across
+from analysis.page.report import render
+from analysis.runs.columns import BARRIER, LLFC
 from analysis.statistics.comparators import BASELINE, comparisons
+from analysis.statistics.correlations import correlations
 from sweeps.record.tracking import Tracker
 from tests.fabricated import connection, grid, runs_of
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.answer import (
+from analysis.answers.answer import (
     MOST,
     QUESTION,
     SCOPE,
@@ -16,11 +16,11 @@ from analysis.answer import (
     opening,
     within,
 )
-from analysis.columns import BARRIER, LLFC
-from analysis.correlations import correlations
+from analysis.runs.columns import BARRIER, LLFC
 from analysis.statistics.cells import within_cells
 from analysis.statistics.comparators import BASELINE, comparisons
-from analysis.summaries import with_summaries
+from analysis.statistics.correlations import correlations
+from analysis.statistics.summaries import with_summaries
 from tests.fabricated import runs_of, width_grid
 
 FEW = "no interval: 1 seed, at least 3 are needed"

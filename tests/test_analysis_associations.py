@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 from sklearn.metrics import r2_score
 
-from analysis.associations import adjusted, associations
-from analysis.correlations import correlations
-from analysis.held_out import shares
-from analysis.partial import partial_correlations
-from analysis.summaries import (
+from analysis.answers.associations import adjusted, associations
+from analysis.statistics.correlations import correlations
+from analysis.statistics.held_out import shares
+from analysis.statistics.partial import partial_correlations
+from analysis.statistics.summaries import (
     DEPTHS,
     ERRORS,
     SUMMARIES,

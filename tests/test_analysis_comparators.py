@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.associations import associations
-from analysis.columns import BARRIER, LLFC
+from analysis.answers.associations import associations
+from analysis.runs.columns import BARRIER, LLFC
 from analysis.statistics.comparators import BASELINE, comparators, comparisons
-from analysis.summaries import BASELINES, SUMMARIES, WEIGHTS, with_summaries
+from analysis.statistics.summaries import BASELINES, SUMMARIES, WEIGHTS, with_summaries
 from tests.fabricated import connection, runs_of, width_grid
 
 

@@ -8,11 +8,11 @@ import subprocess
 import pandas as pd
 import pytest
 
-from analysis.copies import picture, tex, to_latex, write_copies
-from analysis.marks import marks_of
-from analysis.sections import sweep
-from analysis.sections.part import Table, find
-from analysis.style import NARROW, WIDE
+from analysis.figures.marks import marks_of
+from analysis.figures.style import NARROW, WIDE
+from analysis.page.copies import picture, tex, to_latex, write_copies
+from analysis.page.sections import sweep
+from analysis.page.sections.part import Table, find
 from tests.fabricated import runs_of, width_grid
 
 HOSTILE = "a_b & 50% of $x$ #1 {c} ~ ^ \\ < >"

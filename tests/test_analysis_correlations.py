@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
-from analysis.correlations import METHODS, clip, correlations, step
-from analysis.over_seeds import over_seeds
-from analysis.pairs import count_networks, count_pairs
+from analysis.runs.pairs import count_networks, count_pairs
+from analysis.statistics.correlations import METHODS, clip, correlations, step
+from analysis.statistics.over_seeds import over_seeds
 from tests.fabricated import grid, runs_of, width_grid
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.correlations import clip, correlations, step
-from analysis.over_seeds import over_seeds
+from analysis.statistics.correlations import clip, correlations, step
+from analysis.statistics.over_seeds import over_seeds
 from tests.simulated import (
     LAWS,
     coefficients,

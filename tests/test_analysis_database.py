@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from analysis import ui
-from analysis.database import address_of, fault_of, path_of
-from analysis.runs import load_runs
-from analysis.server import way_to
+from analysis.runs.database import address_of, fault_of, path_of
+from analysis.runs.mlflow import load_runs
+from analysis.runs.server import way_to
 
 NAMES = ["a b", "100%", "p%41q", "h#1", "q?x", "q?mode=ro", "été", "a+b", "it's", "a@b:c", "日本"]
 

@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 from sklearn.metrics import r2_score
 
-from analysis.columns import BARRIER, LLFC
-from analysis.explanation import QUESTIONS, explanations
-from analysis.grid import families
-from analysis.held_out import design, places, predict, shares
-from analysis.layer_prediction import layer_predictions
-from analysis.summaries import PLACES, with_summaries
+from analysis.answers.explanation import QUESTIONS, explanations
+from analysis.answers.layer_prediction import layer_predictions
+from analysis.runs.columns import BARRIER, LLFC
+from analysis.runs.grid import families
+from analysis.statistics.held_out import design, places, predict, shares
+from analysis.statistics.summaries import PLACES, with_summaries
 from tests.fabricated import grid, runs_of, trial
 
 FAMILIES = ["mlp", "vgg11", "resnet20"]

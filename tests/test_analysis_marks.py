@@ -5,12 +5,12 @@ import re
 import numpy as np
 import pytest
 
-from analysis import marks
-from analysis.columns import BARRIER, LLFC
-from analysis.grid import layout
-from analysis.marks import hint, marks_of, resolve
-from analysis.style import to_svg
-from analysis.sweep_figures import barrier_figure, scatter_figure
+from analysis.figures import marks
+from analysis.figures.marks import hint, marks_of, resolve
+from analysis.figures.style import to_svg
+from analysis.figures.sweep import barrier_figure, scatter_figure
+from analysis.runs.columns import BARRIER, LLFC
+from analysis.runs.grid import layout
 from tests.fabricated import runs_of, width_grid
 
 # A marker of few corners is drawn out, from its first; one of many is used again at a place.

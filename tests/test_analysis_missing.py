@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.answer import answer, counts
-from analysis.columns import BARRIER, LLFC
-from analysis.correlations import correlations
-from analysis.frames import Runs
-from analysis.layer_prediction import layer_predictions
-from analysis.onset import INSTABILITY, onsets
-from analysis.partial import partial_correlations
-from analysis.sections import explained, together
-from analysis.sections.part import find
+from analysis.answers.answer import answer, counts
+from analysis.answers.layer_prediction import layer_predictions
+from analysis.answers.onset import INSTABILITY, onsets
+from analysis.page.sections import explained, together
+from analysis.page.sections.part import find
+from analysis.runs.columns import BARRIER, LLFC
+from analysis.runs.frames import Runs
+from analysis.statistics.correlations import correlations
+from analysis.statistics.partial import partial_correlations
+from analysis.statistics.summaries import with_summaries
 from analysis.statistics.transfer import transfers
-from analysis.summaries import with_summaries
 from tests.fabricated import MATCHINGS, grid, runs_of, width_grid
 
 BARRIERS = {0: 0.1, 1: 0.05, 2: 0.01, 4: 0.0}

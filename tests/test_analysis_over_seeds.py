@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.over_seeds import over_seeds
+from analysis.statistics.over_seeds import over_seeds
 
 GIVEN = [0.2, 0.5, 0.7, 0.4]
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from analysis.params import NULLABLE, PARAMS, params_of, restore, trial_from_params
+from analysis.runs.params import NULLABLE, PARAMS, params_of, restore, trial_from_params
 from llfc.specs import Trial
 from tests.fabricated import recipe, trial
 

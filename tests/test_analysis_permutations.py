@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.correlations import correlations
-from analysis.permutations import permutation_test
+from analysis.statistics.correlations import correlations
+from analysis.statistics.permutations import permutation_test
 from tests.fabricated import grid, runs_of
 
 WIDTHS = [0.25, 0.5, 1.0, 2.0]

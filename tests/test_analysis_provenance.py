@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from analysis.provenance import LEFT_OUT_WORDS, provenance, trial_table, warnings
-from analysis.report import page_of, render
-from analysis.summary import summary_text
+from analysis.page.provenance import LEFT_OUT_WORDS, provenance, trial_table, warnings
+from analysis.page.report import page_of, render
+from analysis.page.summary import summary_text
 from llfc.results import LEFT_OUT
 from tests.fabricated import grid, runs_of
 
@@ -61,5 +61,5 @@ def test_every_number_leads_to_the_runs_that_it_is_from(monkeypatch):
     assert said["this page again"] == (
         "python -m analysis report --sweep width --tracking-uri memory"
     )
-    monkeypatch.setattr("analysis.provenance.MOST", len(runs.trials) - 1)
+    monkeypatch.setattr("analysis.page.provenance.MOST", len(runs.trials) - 1)
     assert trial_table(runs) is None

@@ -4,15 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.agreement import agreements
-from analysis.answer import answer, counts
-from analysis.columns import BARRIER, LLFC
-from analysis.correlations import correlations
-from analysis.explanation import explanations
-from analysis.layer_prediction import layer_predictions
-from analysis.pairs import counted_once
-from analysis.partial import partial_correlations
-from analysis.tables import correlation_table
+from analysis.answers.agreement import agreements
+from analysis.answers.answer import answer, counts
+from analysis.answers.explanation import explanations
+from analysis.answers.layer_prediction import layer_predictions
+from analysis.answers.tables import correlation_table
+from analysis.runs.columns import BARRIER, LLFC
+from analysis.runs.pairs import counted_once
+from analysis.statistics.correlations import correlations
+from analysis.statistics.partial import partial_correlations
 from tests.fabricated import MATCHINGS, grid, runs_of
 
 WIDTHS = [0.125, 0.25, 0.5, 1.0, 2.0]

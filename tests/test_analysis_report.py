@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from analysis.__main__ import main
-from analysis.answer import trends
-from analysis.columns import BARRIER, LLFC
-from analysis.figures import curve_figure, layers_figure
-from analysis.grid import layout
-from analysis.report import page_of, render, write_report
-from analysis.style import to_png
-from analysis.summary import summary_text
-from analysis.sweep_figures import barrier_figure, profile_figure, scatter_figure
-from analysis.tables import across, cell_table, layer_means, to_text
+from analysis.answers.answer import trends
+from analysis.answers.tables import across, cell_table, layer_means, to_text
+from analysis.figures.style import to_png
+from analysis.figures.sweep import barrier_figure, profile_figure, scatter_figure
+from analysis.figures.trial import curve_figure, layers_figure
+from analysis.page.report import page_of, render, write_report
+from analysis.page.summary import summary_text
+from analysis.runs.columns import BARRIER, LLFC
+from analysis.runs.grid import layout
 from tests.fabricated import connection, grid, recipe, runs_of, trial, width_grid
 
 SWEEPS = {

@@ -11,9 +11,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from analysis.frames import join_runs
-from analysis.params import params_of
-from analysis.runs import load_runs, search
+from analysis.runs.frames import join_runs
+from analysis.runs.mlflow import load_runs, search
+from analysis.runs.params import params_of
 from llfc.results import CURVE, PROFILE
 from llfc.specs import fingerprint
 from sweeps.record.tracking import Tracker
@@ -254,7 +254,7 @@ def test_the_sweeps_own_run_is_no_trial(uri, experiment, tmp_path):
 
 
 def test_all_pages_are_read(uri, width, monkeypatch):
-    monkeypatch.setattr("analysis.runs.PAGE", 3)
+    monkeypatch.setattr("analysis.runs.mlflow.PAGE", 3)
     again = load_runs(uri, "width")
     assert again.trials["run_id"].tolist() == width.trials["run_id"].tolist()
 

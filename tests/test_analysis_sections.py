@@ -5,16 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.by_layer import measure_means
-from analysis.columns import BARRIER, LLFC
-from analysis.correlations import correlations
-from analysis.layer_correlations import layer_correlations
-from analysis.sections import compared, connected, explained, measured, sweep, together
-from analysis.sections.part import find
-from analysis.sections.registry import SECTIONS, parts
+from analysis.answers.by_layer import measure_means
+from analysis.answers.layer_correlations import layer_correlations
+from analysis.figures.statistics import forest_figure
+from analysis.page.sections import compared, connected, explained, measured, sweep, together
+from analysis.page.sections.part import find
+from analysis.page.sections.registry import SECTIONS, parts
+from analysis.runs.columns import BARRIER, LLFC
 from analysis.statistics.comparators import comparisons
-from analysis.statistics_figures import forest_figure
-from analysis.summaries import PLACES, at_depths, with_summaries
+from analysis.statistics.correlations import correlations
+from analysis.statistics.summaries import PLACES, at_depths, with_summaries
 from llfc.results import TABLES
 from tests.fabricated import grid, runs_of, width_grid
 

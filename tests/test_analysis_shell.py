@@ -8,9 +8,9 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 
 from analysis.__main__ import main
-from analysis.exports import EXPORTS, Wishes, export, write
-from analysis.frames import Runs
-from analysis.runs import load_runs, load_sweeps
+from analysis.answers.exports import EXPORTS, Wishes, export, write
+from analysis.runs.frames import Runs
+from analysis.runs.mlflow import load_runs, load_sweeps
 from llfc.results import TABLES
 from sweeps.record.tracking import Tracker
 from tests.fabricated import connection, grid, runs_of, trial

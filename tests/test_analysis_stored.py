@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 
 from analysis.__main__ import main
-from analysis.report import page_of, render
-from analysis.runs import load_runs, load_sweeps, sweep_names
-from analysis.stored import SUPERSEDED, read_frames, write_frames
-from analysis.summary import summary_text
+from analysis.page.report import page_of, render
+from analysis.page.summary import summary_text
+from analysis.runs.mlflow import load_runs, load_sweeps, sweep_names
+from analysis.runs.stored import SUPERSEDED, read_frames, write_frames
 from llfc.results import TABLES
 from tests.fabricated import grid, runs_of
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.agreement import agreements, roc, roc_area
-from analysis.onset import onset_of, onsets
+from analysis.answers.agreement import agreements, roc, roc_area
+from analysis.answers.onset import onset_of, onsets
 from tests.fabricated import grid, runs_of, trial, width_grid
 
 WIDTHS = [0.25, 0.5, 1.0, 2.0]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.columns import BARRIER, LLFC
+from analysis.runs.columns import BARRIER, LLFC
 from analysis.statistics.comparators import BASELINE
 from analysis.statistics.transfer import transfers
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.params import params_of, trial_from_params
+from analysis.runs.params import params_of, trial_from_params
 from llfc.networks.store import Store, StoreWarning
 from llfc.results import (
     BARRIERS,

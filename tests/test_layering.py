@@ -51,7 +51,7 @@ LAYERS = [
 DOORS = {
     "ray": {"sweeps.run.engine", "sweeps.run.launch"},
     "grpc": {"sweeps.run.engine"},
-    "mlflow": {"sweeps.record.tracking", "sweeps.record.tracking_store", "analysis.runs"},
+    "mlflow": {"sweeps.record.tracking", "sweeps.record.tracking_store", "analysis.runs.mlflow"},
     "torchvision": {"llfc.data.downloads", "llfc.symmetry.coverage"},
     "pandas": {"analysis"},
 }

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.measure_figures import LLFC_LIMITS, PAIRS, trial_figures
+from analysis.figures.measures import LLFC_LIMITS, PAIRS, trial_figures
 from tests.fabricated import MLP_LAYERS, connection, trial
 
 KINDS = ("matched", "shuffled", "unmatched")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from analysis.runs import load_runs
+from analysis.runs.mlflow import load_runs
 from llfc.data.datasets import load_dataset
 from llfc.networks.store import Store
 from llfc.results import connection_from_json, connection_to_json

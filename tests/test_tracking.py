@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.params import params_of
-from analysis.runs import load_runs
+from analysis.runs.mlflow import load_runs
+from analysis.runs.params import params_of
 from llfc.results import BARRIERS, CURVE, PROFILE, TABLES, Connection, LayerProfile
 from llfc.specs import Pair, Recipe, Trial, fingerprint
 from sweeps.grid.settings import Settings

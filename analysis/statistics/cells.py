@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM
 
-from analysis.grid import FAMILY
-from analysis.over_seeds import LEVEL, ROUNDING
-from analysis.pairs import cell_columns, counted_once, numbered, pair_columns
+from analysis.runs.grid import FAMILY
+from analysis.runs.pairs import cell_columns, counted_once, numbered, pair_columns
+from analysis.statistics.over_seeds import LEVEL, ROUNDING
 
 PLACES = ("within a cell", "between cells")
 LEAST_CELLS = 3

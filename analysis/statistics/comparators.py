@@ -15,7 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.correlations import (
+from analysis.runs.pairs import count_pairs, counted_once
+from analysis.statistics.correlations import (
     USUAL,
     averaged,
     correlation,
@@ -23,10 +24,9 @@ from analysis.correlations import (
     own_correlations,
     usable,
 )
-from analysis.over_seeds import Floats, over_seeds
-from analysis.pairs import count_pairs, counted_once
-from analysis.partial import partial_correlations
-from analysis.summaries import WEIGHTS, with_weight_distance
+from analysis.statistics.over_seeds import Floats, over_seeds
+from analysis.statistics.partial import partial_correlations
+from analysis.statistics.summaries import WEIGHTS, with_weight_distance
 
 BASELINE = "llfc_baseline_mean"
 # What is known of two networks without any network between them; all are distances.
@@ -63,7 +63,7 @@ def comparisons(
         x: an LLFC summary.
         y: a barrier.
         by: axes, as for `correlations`.
-        methods: names in METHODS of `analysis.correlations`.
+        methods: names in METHODS of `analysis.statistics.correlations`.
 
     Returns:
         A row a (group, method, predictor), `x` first: `value`, over all trials; `within`, `low`,
@@ -97,7 +97,7 @@ def given_each_other(
     Returns:
         Two rows a comparator, `predictor` x and `given` the comparator, and the reverse: `raw`, the
         correlation without it, `within`, the partial one, and the other columns of
-        `analysis.partial.partial_correlations`.
+        `analysis.statistics.partial.partial_correlations`.
     """
     trials = with_weight_distance(trials)
     ways = [way for name in comparators(trials, x) if name != x for way in ((x, name), (name, x))]

@@ -8,14 +8,14 @@ others alone - in ranks, which asks for the order only, and in the barrier's own
 import numpy as np
 import pandas as pd
 
-from analysis.columns import BARRIER, LLFC
-from analysis.correlations import usable
-from analysis.grid import families
-from analysis.held_out import predict, shares
-from analysis.over_seeds import Estimate, Floats, over_seeds
-from analysis.pairs import counted_once
+from analysis.runs.columns import BARRIER, LLFC
+from analysis.runs.grid import families
+from analysis.runs.pairs import counted_once
 from analysis.statistics.comparators import comparators
-from analysis.summaries import with_weight_distance
+from analysis.statistics.correlations import usable
+from analysis.statistics.held_out import predict, shares
+from analysis.statistics.over_seeds import Estimate, Floats, over_seeds
+from analysis.statistics.summaries import with_weight_distance
 
 LEAST_FAMILIES = 2
 

@@ -124,7 +124,7 @@ class Settings:
     @property
     def tracking(self) -> str:
         """MLflow's address, from the option, the environment, or the storage folder."""
-        from analysis.database import address_of  # sqlalchemy takes half a second to load
+        from analysis.runs.database import address_of  # sqlalchemy takes half a second to load
 
         given = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
         return given or address_of(self.folder / "mlflow.db")

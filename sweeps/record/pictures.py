@@ -5,8 +5,8 @@ import json
 import re
 from collections.abc import Mapping
 
-from analysis.measure_figures import trial_figures
-from analysis.style import to_png
+from analysis.figures.measures import trial_figures
+from analysis.figures.style import to_png
 from llfc.networks.store import Store
 from llfc.results import Connection
 from llfc.specs import Trial, fingerprint

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.exports import write_bytes
-from analysis.report import page_of, write_report
-from analysis.summary import summary_text
+from analysis.answers.exports import write_bytes
+from analysis.page.report import page_of, write_report
+from analysis.page.summary import summary_text
 from sweeps.grid.sweep import Sweep
 
 if TYPE_CHECKING:
-    from analysis.frames import Runs
+    from analysis.runs.frames import Runs
     from sweeps.record.tracking import Tracker
 
 

@@ -25,9 +25,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from analysis.params import params_of
-from analysis.runs import search
-from analysis.server import check_server, is_server, shown
+from analysis.runs.mlflow import search
+from analysis.runs.params import params_of
+from analysis.runs.server import check_server, is_server, shown
 from llfc.results import Connection, connection_to_json
 from llfc.specs import Trial, fingerprint
 from sweeps.record.commit import commit, sources

@@ -10,8 +10,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.database import address_of, fault_of, path_of
-from analysis.server import shown
+from analysis.runs.database import address_of, fault_of, path_of
+from analysis.runs.server import shown
 from llfc.atomic import made_whole
 
 

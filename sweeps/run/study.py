@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from analysis.server import way_to
+from analysis.runs.server import way_to
 from llfc.data.datasets import Dataset, load_dataset, resolve_dataset
 from llfc.networks.spawning import has_state, training_cost
 from llfc.networks.store import Store
@@ -24,7 +24,7 @@ from sweeps.run.recorder import Recorder
 from sweeps.run.worker import RESULTS
 
 if TYPE_CHECKING:
-    from analysis.frames import Runs
+    from analysis.runs.frames import Runs
     from sweeps.record.tracking import Tracker
 
 # A data set's name and how many of its training images are used.
@@ -160,7 +160,7 @@ def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Seq
 
 
 def _read(sweep: Sweep, settings: Settings) -> "Runs":
-    from analysis.runs import load_runs
+    from analysis.runs.mlflow import load_runs
 
     return load_runs(settings.tracking, sweep.name)
 

@@ -14,8 +14,8 @@ import time
 
 import numpy as np
 
-from analysis.correlations import clip, step
-from analysis.over_seeds import over_seeds
+from analysis.statistics.correlations import clip, step
+from analysis.statistics.over_seeds import over_seeds
 from tests.simulated import LAWS, OTHERS, coefficients, tied, truth
 
 SEEDS = (3, 5, 8, 12)

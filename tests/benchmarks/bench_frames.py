@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from mlflow import MlflowClient
 
-from analysis.report import page_of, write_report
-from analysis.runs import PAGE, load_runs
+from analysis.page.report import page_of, write_report
+from analysis.runs.mlflow import PAGE, load_runs
 from llfc.matching.matchers import MATCHERS
 from llfc.specs import Trial, fingerprint
 from sweeps.record.tracking import Tracker

@@ -1,0 +1,114 @@
+"""How much better unseen seeds are predicted with one thing more: LLFC error, conditions, ...
+
+A gain is over what the question names, and only that can be said of it. Weights are compared by
+their angle, with a line of its own for each family of networks: their distance grows with the size
+of the networks, so that over several sizes it predicts little, and anything gains much over it. And
+what a condition of LLFC predicts has to be seen beside what the features of the two ends alone do.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs.columns import BARRIER, LLFC
+from analysis.runs.grid import families
+from analysis.runs.pairs import counted_once
+from analysis.statistics.comparators import BASELINE
+from analysis.statistics.correlations import grouped
+from analysis.statistics.held_out import predict, shares
+from analysis.statistics.over_seeds import Floats, over_seeds
+from analysis.statistics.summaries import WEIGHTS, with_weight_distance
+
+# A question: what is predicted, from what, and from what more.
+Question = tuple[str, Sequence[str], Sequence[str]]
+# The conditions under which LLFC holds, as Dist_com and Dist_sigma averaged over layers.
+COMMUTATIVITY, ADDITIVITY = "commutativity_dist_com_mean", "additivity_dist_mean"
+QUESTIONS: Mapping[str, Question] = {
+    "LLFC error, beyond the baseline": (BARRIER, [BASELINE], [LLFC]),
+    "baseline, beyond LLFC error": (BARRIER, [LLFC], [BASELINE]),
+    "LLFC error, beyond family × weight cosine": (BARRIER, [f"family:{WEIGHTS}"], [LLFC]),
+    "weight cosine, beyond LLFC error": (BARRIER, [LLFC], [WEIGHTS]),
+    "LLFC error, from both conditions": (LLFC, [], [COMMUTATIVITY, ADDITIVITY]),
+    "LLFC error, from the baseline": (LLFC, [], [BASELINE]),
+    "both conditions, beyond the baseline": (LLFC, [BASELINE], [COMMUTATIVITY, ADDITIVITY]),
+    "commutativity, beyond weak additivity": (LLFC, [ADDITIVITY], [COMMUTATIVITY]),
+    "weak additivity, beyond commutativity": (LLFC, [COMMUTATIVITY], [ADDITIVITY]),
+}
+
+
+def explanations(
+    trials: pd.DataFrame,
+    questions: Mapping[str, Question] = QUESTIONS,
+    given: Sequence[str] = (),
+    by: Sequence[str | tuple[str, ...]] = (),
+) -> pd.DataFrame:
+    """How much more of the variance of unseen seeds further columns predict.
+
+    Each seed in turn is held out, a line fitted to the others' trials, in their ranks, with and
+    without the further columns, and the share of the held-out seed's variance compared.
+
+    Args:
+        trials: a row a trial, as `with_summaries` gives them.
+        questions: by name; those about a column that `trials` lacks are left out. A column may be
+            `family`, the architecture with its norm, and two may be joined by ":", as for
+            `analysis.statistics.held_out.design`.
+        given: columns that every fit has, such as "architecture".
+        by: axes, as for `analysis.statistics.correlations.correlations`: what is fitted over
+            several families of networks may owe all to their differences.
+
+    Returns:
+        A row a (group, question): `target`, `base`, `extra`; `share_base` and `share_both`, the
+        shares predicted without and with `extra`, averaged over seeds; `gain`, their difference,
+        with its 95 % interval over seeds `low` and `high`, `p`, `seeds` and `note`; `trials`.
+
+    References:
+        Stone, Cross-Validatory Choice and Assessment of Statistical Predictions, Journal of the
+        Royal Statistical Society B 36, 1974.
+        Zhou, Yang, Yang, Yan & Hu, Going Beyond Linear Mode Connectivity: The Layerwise Linear
+        Feature Connectivity, NeurIPS 2023: Theorem 1, that both conditions give LLFC.
+    """
+    trials = with_weight_distance(trials).assign(family=families(trials))
+    rows = [
+        {"group": group, "question": name, **found}
+        for group, part in grouped(trials, by)
+        for name, question in questions.items()
+        if (found := _explained(part, question, given))
+    ]
+    return pd.DataFrame(rows)
+
+
+def _explained(
+    trials: pd.DataFrame, question: Question, given: Sequence[str]
+) -> dict[str, object] | None:
+    """A row of `explanations`; None if a column is not there, or no seed can be held out."""
+    target, base, extra = question
+    used = _measured(trials, [target, *base, *extra, *given])
+    if used["seed"].nunique() < 2:
+        return None
+
+    def predicted(columns: Sequence[str]) -> Floats:
+        seeds = used["seed"].tolist()
+        found = predict(used, columns, target, seeds)
+        return shares(found["wanted"], found["predicted"], seeds)
+
+    without, both = predicted([*given, *base]), predicted([*given, *base, *extra])
+    return {
+        "target": target,
+        "base": ", ".join([*given, *base]),
+        "extra": ", ".join(extra),
+        "share_base": over_seeds(without).value,
+        "share_both": over_seeds(both).value,
+        **over_seeds(both - without).columns("gain"),
+        "trials": len(used),
+    }
+
+
+def _measured(trials: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The trials in which all `columns` are there and, if numbers, finite; repeats once."""
+    names = [part for column in columns for part in column.split(":")]
+    if any(name not in trials for name in names):
+        return trials.iloc[:0]
+    numbers = [name for name in names if pd.api.types.is_numeric_dtype(trials[name])]
+    finite = np.isfinite(trials[numbers].to_numpy(dtype=float)).all(axis=1)
+    return counted_once(trials[finite], *numbers)

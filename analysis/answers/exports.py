@@ -1,0 +1,253 @@
+"""Every frame of the study under a name, for the shell and the notebooks; and frames as files."""
+
+import io
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.answers.agreement import agreements, roc, roc_area
+from analysis.answers.associations import associations
+from analysis.answers.explanation import explanations
+from analysis.answers.layer_correlations import layer_correlations
+from analysis.answers.layer_prediction import layer_predictions
+from analysis.answers.onset import INSTABILITY, STABLE, onsets
+from analysis.runs.columns import BARRIER, LLFC
+from analysis.runs.frames import Runs
+from analysis.statistics.cells import within_cells
+from analysis.statistics.comparators import comparisons, given_each_other
+from analysis.statistics.correlations import METHODS, USUAL, correlations
+from analysis.statistics.partial import partial_correlations
+from analysis.statistics.summaries import with_summaries
+from analysis.statistics.transfer import transfers
+from llfc.names import lookup
+from llfc.results import TABLES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What a frame may be asked for; each frame heeds those that it has a use for.
+
+    Attributes:
+        x: an axis, of onsets; by default the sweep's own.
+        by: axes; a group for each value, or for each combination of values that a "," joins.
+        barrier: a column of the trials; None for the frame's usual one.
+        error: a column, the LLFC summary.
+        given: covariates of partial correlations; None for those of GIVEN that were measured.
+        hold_out: the axis whose values are held out.
+        threshold: below which LMC holds.
+        permutations: how many to draw for permutation tests; 0 for none.
+    """
+
+    x: str | None = None
+    by: tuple[str, ...] = ()
+    barrier: str | None = None
+    error: str = LLFC
+    given: tuple[str, ...] | None = None
+    hold_out: str = "architecture"
+    threshold: float = STABLE
+    permutations: int = 0
+
+
+@dataclass(frozen=True)
+class Export:
+    """A frame that can be asked for.
+
+    Attributes:
+        make: makes it of runs and wishes.
+        heeds: the fields of Wishes that it has a use for; to give it another is an error.
+    """
+
+    make: Callable[[Runs, Wishes], pd.DataFrame]
+    heeds: tuple[str, ...] = ()
+
+
+def _correlations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return correlations(
+        with_summaries(runs),
+        wishes.error,
+        wishes.barrier or BARRIER,
+        by=[_axes(name) for name in wishes.by],
+        methods=tuple(METHODS),
+        permutations=wishes.permutations,
+    )
+
+
+def _associations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    by = [_axes(name) for name in wishes.by]
+    return associations(with_summaries(runs), by=by, permutations=wishes.permutations)
+
+
+def _comparisons(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    by, barrier = [_axes(name) for name in wishes.by], wishes.barrier or BARRIER
+    return comparisons(with_summaries(runs), wishes.error, barrier, by=by, methods=USUAL)
+
+
+def _given_each_other(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return given_each_other(with_summaries(runs), wishes.error, wishes.barrier or BARRIER)
+
+
+def _cells(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return within_cells(with_summaries(runs), wishes.error, wishes.barrier or BARRIER)
+
+
+def _partial(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    trials, barrier = with_summaries(runs), wishes.barrier or BARRIER
+    return partial_correlations(trials, wishes.error, barrier, given=wishes.given)
+
+
+def _explanations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return explanations(with_summaries(runs), by=[_axes(name) for name in wishes.by])
+
+
+def _transfers(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return transfers(with_summaries(runs), wishes.error, wishes.barrier or BARRIER)
+
+
+def _layers(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return layer_predictions(runs, wishes.barrier or BARRIER, hold_out=wishes.hold_out)
+
+
+def _layer_correlations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    by = [_axes(name) for name in wishes.by]
+    return layer_correlations(runs, wishes.barrier or BARRIER, by=by)
+
+
+def _onsets(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    barrier = wishes.barrier or INSTABILITY
+    return onsets(
+        runs.trials,
+        wishes.x or runs.sweep,
+        barrier=barrier,
+        threshold=wishes.threshold,
+        unfinished=runs.unfinished,
+    )
+
+
+def _agreements(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    barrier = wishes.barrier or INSTABILITY
+    return agreements(with_summaries(runs), barrier=barrier, error=wishes.error)
+
+
+def _roc(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return _receiver(roc, runs, wishes)
+
+
+def _roc_area(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return _receiver(roc_area, runs, wishes)
+
+
+def _receiver(measure: Callable[..., pd.DataFrame], runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    return measure(
+        with_summaries(runs),
+        barrier=wishes.barrier or INSTABILITY,
+        error=wishes.error,
+        lmc=wishes.threshold,
+    )
+
+
+def _table(name: str, runs: Runs, wishes: Wishes) -> pd.DataFrame:
+    del wishes
+    return runs.table(name)
+
+
+EXPORTS: Mapping[str, Export] = {
+    "trials": Export(lambda runs, _: with_summaries(runs)),
+    "every": Export(lambda runs, _: runs.every),
+    "unfinished": Export(lambda runs, _: runs.unfinished),
+    "status": Export(lambda runs, _: runs.status()),
+    "layers": Export(lambda runs, _: runs.layers),
+    "curves": Export(lambda runs, _: runs.curves),
+    "correlations": Export(_correlations, ("by", "barrier", "error", "permutations")),
+    "associations": Export(_associations, ("by", "permutations")),
+    "comparisons": Export(_comparisons, ("by", "barrier", "error")),
+    "given-each-other": Export(_given_each_other, ("barrier", "error")),
+    "cells": Export(_cells, ("barrier", "error")),
+    "partial": Export(_partial, ("barrier", "error", "given")),
+    "explanations": Export(_explanations, ("by",)),
+    "transfers": Export(_transfers, ("barrier", "error")),
+    "layer-correlations": Export(_layer_correlations, ("by", "barrier")),
+    "layer-predictions": Export(_layers, ("barrier", "hold_out")),
+    "onsets": Export(_onsets, ("x", "barrier", "threshold")),
+    "agreements": Export(_agreements, ("barrier", "error")),
+    "roc": Export(_roc, ("barrier", "error", "threshold")),
+    "roc-area": Export(_roc_area, ("barrier", "error", "threshold")),
+    **{name: Export(partial(_table, name)) for name in TABLES},
+}
+# What needs no finished trial.
+ALWAYS = ("every", "unfinished", "status")
+
+
+def export(runs: Runs, name: str, wishes: Wishes | None = None) -> pd.DataFrame:
+    """The frame called `name`, as its function's docstring says.
+
+    Raises:
+        ValueError: if there is no such frame, no finished trial, or what it is asked for is wrong.
+    """
+    found = lookup("table", name, EXPORTS)
+    wishes = wishes or Wishes()
+    if runs.trials.empty and name not in ALWAYS:
+        raise ValueError(f"table {name} needs a finished trial, {runs.sweep} has none")
+    for column in (wishes.barrier, wishes.error):
+        if column is not None and runs.trials.size:
+            _check_column(runs, column)
+    return found.make(runs, wishes)
+
+
+def check_heeded(name: str, given: Iterable[str]) -> None:
+    """Refuse what the frame called `name` would not heed.
+
+    Args:
+        name: of a frame.
+        given: fields of Wishes.
+
+    Raises:
+        ValueError: if there is no such frame, or it has no use for one of them.
+    """
+    heeds = lookup("table", name, EXPORTS).heeds
+    for field in given:
+        if field not in heeds:
+            known = ", ".join(map(_option, heeds)) or "none of these options"
+            raise ValueError(f"table {name} does not heed {_option(field)}: it heeds {known}")
+
+
+def _option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
+def write(frame: pd.DataFrame, path: Path) -> Path:
+    """Write `frame` to `path`, whole or not at all; as CSV or Parquet, as its ending says.
+
+    Raises:
+        ValueError: if it ends otherwise.
+    """
+    if path.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"file must end in .csv or .parquet, got {str(path)!r}")
+    buffer = io.BytesIO()
+    if path.suffix == ".csv":
+        frame.to_csv(buffer, index=False)
+    else:
+        frame.to_parquet(buffer, index=False)
+    return write_bytes(buffer.getvalue(), path)
+
+
+def write_bytes(content: bytes, path: Path) -> Path:
+    """Write `content` to `path`, whole or not at all; its folder is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(content)
+    beside.replace(path)
+    return path
+
+
+def _axes(names: str) -> str | tuple[str, ...]:
+    parts = tuple(names.split(","))
+    return parts if len(parts) > 1 else names
+
+
+def _check_column(runs: Runs, column: str) -> None:
+    numbers = with_summaries(runs).select_dtypes("number")
+    lookup("column", column, dict.fromkeys(map(str, numbers)))

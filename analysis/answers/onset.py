@@ -1,0 +1,244 @@
+"""From which width, or which spawn epoch, on are pairs connected?
+
+The onset of a seed is where its barrier falls below a threshold and stays there for all larger
+values of the axis. A grid cannot tell it exactly: it lies in a bracket, between the last value of
+the grid at which the pair is not connected and the first from which on it is. The barrier of a
+finite test set has a standard error, so near the threshold a pair is neither the one nor the other,
+and a trial that failed says nothing; both widen the bracket. The axis is taken as logarithmic, as
+grids are spaced.
+
+References:
+    Frankle, Dziugaite, Roy & Carbin, Linear Mode Connectivity and the Lottery Ticket Hypothesis,
+    ICML 2020. https://arxiv.org/abs/1912.05671: stable below 2 % of error.
+    Sun, The Statistical Analysis of Interval-censored Failure Time Data, Springer 2006.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.runs.grid import layout, panels
+from analysis.runs.params import PARAMS
+from analysis.statistics.over_seeds import LEAST_SEEDS, LEVEL, SCALES, Floats, over_seeds
+
+STABLE = 0.02
+# The mean barrier of the error rate is Frankle et al.'s instability; and its standard error.
+INSTABILITY = "test_error_mean"
+NOISE = f"{INSTABILITY}_se"
+
+
+@dataclass(frozen=True)
+class Onset:
+    """The onset of one seed, in the unit of the axis.
+
+    Attributes:
+        at: where the barrier crosses the threshold for the last time, on the straight line between
+            two values of the grid; infinite if it is not below at the largest value that was
+            measured, minus infinite if it is below everywhere, NaN if it is below wherever it was
+            measured and that is not from the grid's start on.
+        low: the lower end of the bracket: minus infinite if no value is known not to be connected.
+        high: the upper end; infinite if it is not known to be connected at the grid's end.
+        complete: whether the largest value of the grid was measured, and the smallest unless the
+            onset is known to be above it.
+        monotone: whether the barrier never rises above the threshold again once it was below.
+    """
+
+    at: float
+    low: float
+    high: float
+    complete: bool
+    monotone: bool
+
+
+def onsets(
+    trials: pd.DataFrame,
+    axis: str,
+    *,
+    barrier: str = INSTABILITY,
+    threshold: float = STABLE,
+    unfinished: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Where along `axis` pairs become connected, in each cell of the other axes.
+
+    Args:
+        trials: a row a trial.
+        axis: "width", "spawn_epoch" or another axis of numbers, none negative; trials without a
+            value on it, as independent pairs have no spawn epoch, are left out.
+        barrier: a column; connected is where it is below `threshold`. Of INSTABILITY the standard
+            error is known, if the trials have the column NOISE.
+        threshold: in the column's unit.
+        unfinished: trials without a result, as `Runs.unfinished`, so that a value of the grid at
+            which every seed failed is known to be one.
+
+    Returns:
+        A row a combination of the other axes in which `axis` varies:
+
+        - `onset`: the seeds' mean on the logarithmic scale (of 1 + epoch, where there is a 0), NaN
+          where a seed has none inside the grid;
+        - `low` and `high`: an interval for that mean of new seeds. The lower end is that of the
+          95 % t interval over the seeds' lower bracket ends, the upper end that over their upper
+          ones, so the interval never promises more than the grid and the test set can tell; NaN
+          where there is no such end, or there are fewer than LEAST_SEEDS seeds;
+        - `seeds`; how many of them are `never` connected (not at the grid's end), are connected
+          `from_start`, have an `unknown` onset (the largest value of the grid failed or is missing
+          there, or the smallest, and the seed is connected at all others), and are not `monotone`:
+          connected at some value and not at a larger one;
+        - `note`: why a number is not there.
+
+    Raises:
+        ValueError: if the axis has fewer than two numbers in each combination, or other values,
+            or there is no such barrier.
+    """
+    if barrier not in trials:
+        raise ValueError(f"barrier must be a column of the trials, got {barrier!r}")
+    trials = with_unfinished(trials, unfinished)
+    lines = lines_along(trials, axis)
+    if not lines:
+        raise ValueError(f"{axis} must have at least 2 numbers where all else is equal, got 1")
+    scale = "log" if all((part[axis] > 0).all() for _, part in lines) else "log1p"
+    noise = NOISE if barrier == INSTABILITY and NOISE in trials else None
+    rows = []
+    for title, part in lines:
+        grid = np.sort(part[axis].unique()).astype(float)
+        own = [
+            onset_of(grid, *_barriers(seed, axis, barrier, noise, grid), threshold, scale)
+            for _, seed in part.groupby("seed")
+        ]
+        rows.append({"group": title, **_together(own, scale, grid)})
+    return pd.DataFrame(rows)
+
+
+def with_unfinished(trials: pd.DataFrame, unfinished: pd.DataFrame | None) -> pd.DataFrame:
+    """`trials`, and below them the parameters of those without a result."""
+    if unfinished is None or unfinished.empty:
+        return trials
+    shared = [name for name in PARAMS if name in trials and name in unfinished]
+    return pd.concat([trials, unfinished[shared]], ignore_index=True)
+
+
+def lines_along(trials: pd.DataFrame, axis: str) -> list[tuple[str, pd.DataFrame]]:
+    """The trials of each combination of the other axes in which `axis` varies, with its title.
+
+    Raises:
+        ValueError: if the axis has other values than numbers.
+    """
+    groups = [name for name in layout(trials, "", axis).keys if name != axis and name in trials]
+    placed = trials[trials[axis].notna()]
+    if not all(isinstance(value, int | float) for value in placed[axis].tolist()):
+        raise ValueError(f"{axis} must be an axis of numbers, got {placed[axis].iloc[0]!r}")
+    placed = placed.astype({axis: float})
+    parts = panels(placed, tuple(groups))
+    return [(title, part) for title, part in parts if part[axis].nunique() > 1]
+
+
+def onset_of(
+    places: Floats, barriers: Floats, noise: Floats, threshold: float, scale: str = "plain"
+) -> Onset:
+    """The onset of one seed.
+
+    Args:
+        places: the values of the grid, ascending, shape [P].
+        barriers: at each of them; NaN where nothing was measured, shape [P].
+        noise: the standard error of each barrier, shape [P]; connected, or not, is a pair whose
+            barrier is below, or above, the threshold by 1.96 of it.
+        threshold: below which a pair is connected.
+        scale: a name in SCALES: on which the crossing lies on a straight line.
+
+    >>> onset_of(np.array([0.0, 1.0, 2.0]), np.array([0.5, 0.1, 0.0]), np.zeros(3), 0.3)
+    Onset(at=0.5, low=0.0, high=1.0, complete=True, monotone=True)
+    """
+    margin = stats.norm.ppf((1 + LEVEL) / 2) * noise
+    known = ~np.isnan(barriers)
+    below = barriers < threshold
+    certain_not = np.flatnonzero(known & (barriers - margin >= threshold))
+    uncertain = np.flatnonzero(~(known & (barriers + margin < threshold)))
+    low = float(places[certain_not[-1]]) if len(certain_not) else -math.inf
+    if not len(uncertain):
+        high = float(places[0])
+    else:
+        after = int(uncertain[-1]) + 1
+        high = float(places[after]) if after < len(places) else math.inf
+    there = SCALES[scale].there(places[known])
+    at = _crossing(there, barriers[known], threshold)
+    at = math.nan if at == -math.inf and not known[0] else at
+    at = float(SCALES[scale].back(np.array(at))) if math.isfinite(at) else at
+    order = below[known]
+    return Onset(
+        at, low, high, bool(known[-1]) and not math.isnan(at), not (order[:-1] & ~order[1:]).any()
+    )
+
+
+def _crossing(places: Floats, barriers: Floats, threshold: float) -> float:
+    above = np.flatnonzero(barriers >= threshold)
+    if not len(above):
+        return -math.inf
+    last = int(above[-1])
+    if last == len(barriers) - 1:
+        return math.inf
+    share = (barriers[last] - threshold) / (barriers[last] - barriers[last + 1])
+    return float(places[last] + share * (places[last + 1] - places[last]))
+
+
+def _barriers(
+    rows: pd.DataFrame, axis: str, barrier: str, noise: str | None, grid: Floats
+) -> tuple[Floats, Floats]:
+    """The barrier of one seed at each value of the grid, and its standard error.
+
+    Of several trials at a place, the one with the highest barrier.
+    """
+    measured = rows[rows[barrier].notna()]
+    worst = measured.sort_values(barrier).groupby(axis).tail(1).set_index(axis).reindex(grid)
+    errors = np.zeros(len(grid)) if noise is None else worst[noise].fillna(0).to_numpy(dtype=float)
+    return worst[barrier].to_numpy(dtype=float), errors
+
+
+def _together(own: Sequence[Onset], scale: str, grid: Floats) -> dict[str, Any]:
+    # An axis that begins at 0 has no smaller value: connected there, the onset is 0.
+    start = 0.0 if grid[0] == 0 else math.nan
+    at = np.array([start if one.at == -math.inf else one.at for one in own])
+    inside = np.isfinite(at)
+    counts = {
+        "seeds": len(own),
+        "never": sum(one.at == math.inf and one.complete for one in own),
+        "from_start": sum(one.at == -math.inf for one in own),
+        "unknown": sum(not one.complete for one in own),
+        "not_monotone": sum(not one.monotone for one in own),
+    }
+    low = _end([start if one.low == -math.inf else one.low for one in own], scale, "low")
+    high = _end([one.high for one in own], scale, "high")
+    value = over_seeds(at, scale).value if inside.all() else math.nan
+    return {"onset": value, "low": low, "high": high, **counts, "note": _note(counts, low, high)}
+
+
+def _end(ends: Sequence[float], scale: str, which: str) -> float:
+    """The lower or upper end of the interval, from the seeds' bracket ends; NaN if there is none.
+
+    Seeds in one bracket differ by less than the grid tells: then the bracket's end is the end.
+    """
+    if len(ends) < LEAST_SEEDS or not np.isfinite(ends).all():
+        return math.nan
+    found = over_seeds(ends, scale, possible=(0.0, math.inf))
+    if np.ptp(ends) == 0:
+        return float(ends[0])
+    return float(getattr(found, which))
+
+
+def _note(counts: dict[str, int], low: float, high: float) -> str:
+    seeds = counts["seeds"]
+    words = {
+        "never": "not connected at the grid's end",
+        "from_start": "connected from its start on",
+        "unknown": "without a result at an end of the grid",
+    }
+    odd = [f"{counts[kind]} {word}" for kind, word in words.items() if counts[kind]]
+    said = [f"of {seeds} seeds {', '.join(odd)}"] if odd else []
+    if counts["not_monotone"]:
+        said.append(f"{counts['not_monotone']} connected at a value and not at a larger one")
+    if math.isnan(low) and math.isnan(high) and not odd:
+        said.append("no interval: too few seeds, or too near the threshold for this test set")
+    return "; ".join(said)

@@ -1,0 +1,1 @@
+"""The answers as a page, and as a summary for the terminal."""

@@ -1,0 +1,119 @@
+"""One page over several sweeps: the answer over all their trials, by sweep and by family."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.answers import answer
+from analysis.answers.tables import differences, estimate, estimates, told
+from analysis.figures.statistics import forest_figure
+from analysis.page.provenance import nothing
+from analysis.page.report import Page
+from analysis.page.sections import compared, connected, explained, sweep, together
+from analysis.page.sections.part import SEEDS, Findings, Part, Section, Table, basis
+from analysis.page.sections.registry import parts
+from analysis.runs.columns import BARRIER, LLFC, phrase
+from analysis.runs.frames import Runs, join_runs
+from analysis.runs.grid import Layout, name, values
+from analysis.statistics.comparators import BASELINE, comparisons
+from analysis.statistics.correlations import correlations
+
+METHOD = "Spearman"
+# What does not need a grid of its own; the rest is on the sweeps' own pages.
+SECTIONS: Sequence[Section] = (
+    sweep.scatter,
+    compared.comparison,
+    compared.cells,
+    together.association,
+    together.depths,
+    together.prediction,
+    explained.explanation,
+    explained.transfer,
+    connected.agreement,
+)
+FAMILIES = ("architecture", "dataset", "matching")
+
+
+def page_across(sweeps: Sequence[Runs], called: str = "all") -> Page:
+    """The page over `sweeps`; a trial of several counts once, in the sweep that ran it last.
+
+    Args:
+        sweeps: what was read of each; one at least.
+        called: what to call them together.
+    """
+    runs = join_runs(sweeps, called)
+    title = f"{len(sweeps)} sweeps: LMC barrier and LLFC error"
+    if runs.trials.empty:
+        return Page(title=title, answer=nothing(runs), runs=runs)
+    families = [axis for axis in FAMILIES if len(values(runs.trials, axis)) > 1]
+    series = families[0] if families else "matching"
+    found = correlations(runs.trials, LLFC, BARRIER, by=families)
+    findings = Findings(runs=runs, plan=Layout(x="width", series=series, panels=()), found=found)
+    return Page(
+        title=title,
+        answer=f"Over {', '.join(name(each.sweep) for each in sweeps)}: "
+        + answer.answer(runs.trials, found),
+        opening=answer.opening(runs.trials, found),
+        runs=runs,
+        parts=[by_sweep(sweeps, findings), *parts(findings, SECTIONS)],
+    )
+
+
+def by_sweep(sweeps: Sequence[Runs], findings: Findings) -> Part:
+    """How closely barrier and LLFC error go together in each sweep, and in each family."""
+    of_all = findings.found[findings.found["method"] == METHOD]
+    panels = ["all" if group == "all" else f"by {group.split()[0]}" for group in of_all["group"]]
+    by = list(dict.fromkeys(group.split()[0] for group in of_all["group"] if group != "all"))
+    rows_of = [_with_baseline(of_all.assign(panel=panels), findings.runs.trials, by)]
+    for runs in sweeps:
+        if not runs.trials.empty:
+            alone = correlations(runs.trials, LLFC, BARRIER, methods=[METHOD])
+            one = _with_baseline(alone.assign(panel="by sweep"), runs.trials)
+            rows_of.append(one.assign(group=name(runs.sweep)))
+    found = pd.concat(rows_of, ignore_index=True)
+    rows = found.assign(series="", label=found["group"], value=found["within"])
+    trials, drawn = findings.runs.trials, None
+    if rows["value"].notna().any():
+        drawn = forest_figure(rows, f"{METHOD}'s ρ within a seed", same=True)
+    return Part(
+        key="sweeps",
+        title="In every sweep and every family",
+        figure=drawn,
+        caption=(
+            f"{METHOD}'s ρ within a seed of {phrase(BARRIER)} with {phrase(LLFC)}: over all trials,"
+            f" by family, and in each sweep by itself. {SEEDS} {basis(trials)}"
+        ),
+        tables=[
+            Table(
+                key="sweeps",
+                frame=told(
+                    {
+                        "of": found["panel"],
+                        "which": found["group"],
+                        "within a seed": estimates(found, "within"),
+                        "baseline's": [estimate(value) for value in found["baseline"]],
+                        "LLFC less it": differences(found),
+                        "trials": found["trials"],
+                        "pairs": found["pairs"],
+                        "seeds": found["seeds"],
+                        "note": found["note"],
+                    }
+                ),
+                caption=f"{METHOD}'s ρ within a seed, with its 95 % interval over seeds,"
+                " and by how much it is larger than that of the baseline, which needs no blend."
+                f" {answer.SCOPE} A trial that several sweeps have is in the row of each, and"
+                " counts once in the others.",
+                numbers=found,
+            )
+        ],
+    )
+
+
+def _with_baseline(
+    found: pd.DataFrame, trials: pd.DataFrame, by: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Rows of `correlations` beside the baseline's coefficient, and the paired difference."""
+    compared = comparisons(trials, LLFC, BARRIER, by=by, methods=[METHOD])
+    beside = compared[compared["predictor"] == BASELINE].rename(columns={"within": "baseline"})
+    columns = ["baseline", "difference", "difference_low", "difference_high"]
+    return found.merge(beside[["group", *columns]], on="group", how="left")

@@ -1,0 +1,154 @@
+"""What stands behind a page's numbers, and what is not in them."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+
+from analysis.answers import answer
+from analysis.figures.marks import MOST
+from analysis.runs.columns import BARRIER, LLFC, label, number
+from analysis.runs.frames import Runs
+from analysis.runs.grid import AXES, name, show, values
+
+# What the numbers of a page are computed and drawn with.
+PACKAGES = ("llfc", "numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "matplotlib")
+# What each kind of entry means for a trial.
+LEFT_OUT_WORDS = {
+    "probe": "pass over modules whose output is no feature of single images",
+    "group": "match groups of units for which no feature was read",
+    "parameter": "hold parameters fixed that a symmetry might move",
+    "correction": "leave layers as they were blended that the correction is meant for",
+    "definition": "have values that rest on a definition, as where a feature is zero",
+}
+CHANCE = 0.9  # a network that errs as often as this share of chance is hardly trained
+
+
+def nothing(runs: Runs) -> str:
+    """The line that a sweep without a finished trial gets."""
+    return f"Sweep {runs.sweep} has no finished trial in {runs.source}."
+
+
+def warnings(runs: Runs) -> list[str]:
+    """A line for each kind of run that is not in the numbers."""
+    states = runs.unfinished["status"].value_counts().sort_index()
+    lines = [
+        f"{count} trial{'s' if count != 1 else ''} {state}, not in these numbers"
+        + (" (in flight or abandoned)." if state == "RUNNING" else ".")
+        for state, count in states.items()
+    ]
+    if runs.superseded:
+        lines.append(f"{runs.superseded} runs left out: a newer run of the same trial is used.")
+    if runs.outdated:
+        lines.append(f"{runs.outdated} runs left out: made by another version of the method.")
+    return [
+        *lines,
+        *_chance_warnings(runs.trials),
+        *_left_out_warnings(runs.trials),
+        *_code_warnings(runs.trials),
+    ]
+
+
+def _chance_warnings(trials: pd.DataFrame) -> list[str]:
+    """A line if networks were hardly trained: between two of them there is no barrier to find."""
+    # Runs from before there was a chance column are not judged.
+    ends = trials.reindex(columns=["test_error_a", "test_error_b", "test_error_chance"])
+    count = int((ends.iloc[:, :2].max(axis=1) > CHANCE * ends["test_error_chance"]).sum())
+    if not count:
+        return []
+    return [
+        f"{count} trials have an end that is near chance (test error above {CHANCE:.0%} of that of"
+        " always naming one class): a low barrier says nothing there."
+    ]
+
+
+def _left_out_warnings(trials: pd.DataFrame) -> list[str]:
+    """A line for each kind of thing that results do not rest on; see `llfc.results.LeftOut`."""
+    lines = []
+    for kind, what in LEFT_OUT_WORDS.items():
+        counts = trials.get(f"left_out_{kind}", pd.Series(dtype=float)).fillna(0)
+        if concerned := int((counts > 0).sum()):
+            most = int(counts.max())
+            lines.append(
+                f"{concerned} of {len(trials)} trials {what} (at most {most} in one; each with its"
+                " reason in the run's tables/left_out.csv)."
+            )
+    return lines
+
+
+def _code_warnings(trials: pd.DataFrame) -> list[str]:
+    """A line if the numbers come from different code, or from code that no commit has."""
+    commits = sorted(trials["commit"].unique())
+    lines = []
+    if len(commits) > 1:
+        names = ", ".join(one[:12] + one[40:] for one in commits)
+        lines.append(f"These numbers come from {len(commits)} versions of the code: {names}.")
+    edited = int(trials["commit"].str.endswith("+changes").sum())
+    if edited:
+        lines.append(f"{edited} trials were run by code with changes that were not committed.")
+    return lines
+
+
+def unfinished_table(runs: Runs) -> pd.DataFrame:
+    """The trials without a finished run, for people."""
+    frame = runs.unfinished[["fingerprint", "status", "reason", "start", "attempts"]]
+    return frame.assign(start=frame["start"].dt.strftime("%Y-%m-%d %H:%M"))
+
+
+def trial_table(runs: Runs) -> pd.DataFrame | None:
+    """The run of every trial, and `url`, where it is; None if there are more than a page holds."""
+    trials = runs.trials
+    if len(trials) > MOST:
+        return None
+    axes = [axis for axis in (*AXES, "seed") if len(values(trials, axis)) > 1]
+    columns = {name(axis): [show(axis, value) for value in trials[axis]] for axis in axes}
+    numbers = {label(column): trials[column].map(number) for column in (BARRIER, LLFC)}
+    return pd.DataFrame(
+        {"run": trials["run_id"], "trial": trials["fingerprint"], **columns, **numbers}
+        | {"url": trials["url"]}
+    )
+
+
+def provenance(runs: Runs) -> Mapping[str, str]:
+    """Data, numbers of networks and seeds, commit, versions, device, and what wrote it."""
+    if runs.trials.empty:
+        return {"tracking store": runs.source}
+    trials = runs.trials
+    lines = {
+        "data": "; ".join(map(_data, values(trials, "dataset"))),
+        "networks": answer.counts(trials),
+        "seeds": ", ".join(map(str, values(trials, "seed"))),
+        "logged": "{:%Y-%m-%d %H:%M} to {:%Y-%m-%d %H:%M} UTC".format(*_ends(trials["start"])),
+        "tracking store": runs.source,
+    }
+    for column in ("commit", "device", "versions", "command"):
+        lines[column] = "; ".join(map(_plain, sorted(trials[column].unique()))) or "not recorded"
+    stores = " ".join(dict.fromkeys(trials["source"]))
+    sweeps = " ".join(dict.fromkeys(trials["sweep"]))
+    analysed = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    return lines | {
+        "analysed with": analysed,
+        "this page again": f"python -m analysis report --sweep {sweeps} --tracking-uri {stores}",
+    }
+
+
+def _ends(column: "pd.Series[Any]") -> tuple[Any, Any]:
+    return column.min(), column.max()
+
+
+def _data(dataset: str) -> str:
+    if not dataset.startswith("imagefolder:"):
+        return dataset
+    return (
+        f"{dataset} (decoded image files: if they are JPEG, their pixels are not those of the"
+        " original data set, and neither are these numbers)"
+    )
+
+
+def _plain(text: str) -> str:
+    """A tag for people: a JSON object as a list of its entries."""
+    if not text.startswith("{"):
+        return text
+    return ", ".join(f"{key} {value}" for key, value in json.loads(text).items())

@@ -1,0 +1,143 @@
+"""What the LLFC error adds to what is known without a blend, and what is left within a cell."""
+
+import pandas as pd
+
+from analysis.answers.agreement import roc_area
+from analysis.answers.answer import SCOPE
+from analysis.answers.onset import INSTABILITY
+from analysis.answers.tables import differences, estimate, estimates, told
+from analysis.figures.statistics import forest_figure
+from analysis.page.sections.part import SEEDS, Findings, Part, Table, basis, groups
+from analysis.runs.columns import BARRIER, LLFC, label, phrase
+from analysis.statistics.cells import PLACES, within_cells
+from analysis.statistics.comparators import comparisons, given_each_other
+
+METHOD = "Spearman"
+COMPARATORS = (
+    "The baseline is 1 − cos between the features of A and of B, averaged as the LLFC error is;"
+    " it, the angle of the weights and the two distances of commutativity (Dist_H: of the inputs of"
+    " a layer; Dist_com: of what the layer makes of them, crossed) need no network between A and B."
+)
+
+
+def comparison(findings: Findings) -> Part | None:
+    """The barrier with the LLFC error and with each comparator, and the paired differences."""
+    trials = findings.trials
+    by = groups(findings.runs.trials, findings.plan)
+    found = comparisons(trials, LLFC, BARRIER, by=by, methods=[METHOD])
+    of_all = found[found["group"] == "all"]
+    if of_all["within"].notna().sum() < 2:
+        return None
+    own = of_all.assign(panel="ρ within a seed", value=of_all["within"])
+    less = of_all[of_all["predictor"] != LLFC].rename(
+        columns={"low": "l", "high": "h", "difference_low": "low", "difference_high": "high"}
+    )
+    less = less.assign(panel="LLFC error's ρ less it", value=less["difference"])
+    rows = pd.concat([own, less])
+    rows = rows.assign(series="", label=[label(name) for name in rows["predictor"]])
+    return Part(
+        key="comparison",
+        title="What the LLFC error adds to what needs no blend",
+        figure=forest_figure(rows, f"{METHOD}'s ρ, and differences of it"),
+        caption=(
+            f"{METHOD}'s ρ within a seed of {phrase(BARRIER)} with {phrase(LLFC)} and with what is"
+            " known of the two ends alone; below, the differences, taken seed by seed."
+            f" {COMPARATORS} {SEEDS} {basis(trials)}"
+        ),
+        tables=[_comparison_table(found), *_both_ways(trials), *_areas(trials)],
+    )
+
+
+def _comparison_table(found: pd.DataFrame) -> Table:
+    shown = {
+        "group": found["group"],
+        "the barrier with": [label(name) for name in found["predictor"]],
+        "ρ within a seed": estimates(found, "within"),
+        "LLFC less it": differences(found),
+        "trials": found["trials"],
+        "seeds": found["seeds"],
+        "note": found["note"],
+    }
+    caption = (
+        f"{METHOD}'s ρ within a seed with its 95 % interval, and by how much that of the LLFC error"
+        f" is larger on the same trials, with the interval of this difference over seeds. {SCOPE}"
+    )
+    return Table(key="comparison", frame=told(shown), caption=caption, numbers=found)
+
+
+def _both_ways(trials: pd.DataFrame) -> list[Table]:
+    found = given_each_other(trials, LLFC, BARRIER)
+    if not found["within"].notna().any():
+        return []
+    shown = {
+        "the barrier with": [label(name) for name in found["predictor"]],
+        "given": [label(name) for name in found["given"]],
+        "ρ without": [estimate(value) for value in found["raw"]],
+        "partial ρ": estimates(found, "within"),
+        "seeds": found["seeds"],
+        "note": found["note"],
+    }
+    caption = (
+        f"What is left of {METHOD}'s ρ within a seed once the other's ranks are held fixed, both"
+        f" ways, with 95 % intervals over seeds. {SCOPE}"
+    )
+    return [Table(key="given-each-other", frame=told(shown), caption=caption, numbers=found)]
+
+
+def _areas(trials: pd.DataFrame) -> list[Table]:
+    if INSTABILITY not in trials:
+        return []
+    found = roc_area(trials)
+    if found["area"].isna().all():
+        return []
+    shown = {
+        "connected trials by": [label(name) for name in found["predictor"]],
+        "area under the ROC": estimates(found, "area"),
+        "LLFC less it": differences(found),
+        "seeds": found["seeds"],
+        "note": found["note"],
+    }
+    caption = (
+        "How often, of two trials of a seed of which one is connected, that one has the smaller"
+        f" number; 0.5 is chance. With 95 % intervals over seeds. {SCOPE}"
+    )
+    return [Table(key="roc-area", frame=told(shown), caption=caption, numbers=found)]
+
+
+def cells(findings: Findings) -> Part | None:
+    """How the barrier goes with the LLFC error within the cells of the grid, and between them."""
+    trials = findings.trials
+    found = within_cells(trials, LLFC, BARRIER)
+    row = found.iloc[0]
+    title = "Within the cells of the grid, and between them"
+    if found["slope"].isna().all():
+        return Part(key="cells", title=title, note=f"Left out: {row['note']}.")
+    shown = {
+        "where": found["place"],
+        "log-log slope (95 % interval)": estimates(found, "slope"),
+        "share of the rank covariance": [f"{100 * share:.0f} %" for share in found["share"]],
+    }
+    rows = found.assign(panel="", series="", label=found["place"], value=found["slope"])
+    caption = (
+        f"The power of {phrase(LLFC)} with which {phrase(BARRIER)} rises: {PLACES[0]}, where"
+        f" nothing differs but the seed, and {PLACES[1]}. One mixed model of the logarithms, with"
+        " effects of the cell, of the seed in its family of networks and of the pair; Wald's 95 %"
+        f" intervals, for these families. Over {row['trials']} trials of {row['cells']} cells, all"
+        f" of them with positive numbers in every trial, and {row['seeds']} seeds; the other"
+        f" {row['left_out']} are left out, a cell with a barrier of 0 whole. The share is of the"
+        f" covariance of the ranks of the {row['ranked']} trials of cells with two or more."
+    )
+    return Part(
+        key="cells",
+        title=title,
+        figure=forest_figure(rows, "log-log slope"),
+        caption=f"{caption} {basis(trials)}",
+        tables=[
+            Table(
+                key="cells",
+                frame=told(shown),
+                caption="Slopes and shares of the covariance, within cells and between them.",
+                numbers=found,
+            )
+        ],
+    )

@@ -1,0 +1,160 @@
+"""Where are pairs connected, and does LLFC hold in the same trials?"""
+
+import math
+
+import pandas as pd
+
+from analysis.answers.agreement import LLFC_THRESHOLDS, agreements, roc, roc_area
+from analysis.answers.answer import SCOPE
+from analysis.answers.onset import INSTABILITY, NOISE, STABLE, lines_along, onsets, with_unfinished
+from analysis.answers.tables import estimate, estimates, plain, told
+from analysis.figures.statistics import agreement_figure, forest_figure
+from analysis.page.sections.part import Findings, Part, Table, basis
+from analysis.runs.columns import LLFC, label, phrase
+from analysis.runs.grid import name
+
+AXES = ("width", "spawn_epoch")
+HOLDS = f"LMC holds where {phrase(INSTABILITY)} is below {100 * STABLE:g} % (Frankle et al. 2020)"
+
+
+def onset(findings: Findings) -> Part | None:
+    """From which width, or spawn epoch, on pairs are connected."""
+    trials, unfinished = findings.runs.trials, findings.runs.unfinished
+    known = with_unfinished(trials, unfinished)
+    axes = [axis for axis in AXES if lines_along(known, axis)]
+    if not axes or INSTABILITY not in trials:
+        return None
+    found = pd.concat(
+        [onsets(trials, axis, unfinished=unfinished).assign(axis=name(axis)) for axis in axes]
+    )
+    rows = found.assign(
+        panel=[f"onset in {axis}" for axis in found["axis"]],
+        series="",
+        label=[group or "all trials" for group in found["group"]],
+        value=found["onset"],
+    )
+    title = f"From which {' and which '.join(map(name, axes))} on pairs are connected"
+    scales = {
+        panel: "log" if (trials[axis].dropna() > 0).all() else "symlog"
+        for panel, axis in zip(rows["panel"].unique(), axes, strict=True)
+    }
+    drawn = None
+    if found["onset"].notna().any():
+        drawn = forest_figure(rows, ", ".join(map(name, axes)), zero=None, scales=scales)
+    shown = told(
+        {
+            "axis": found["axis"],
+            "group": rows["label"],
+            "onset (interval)": [_onset(*row) for row in found[ENDS].to_numpy()],
+            "seeds": found["seeds"],
+            "note": found["note"],
+        }
+    )
+    noise = NOISE_KNOWN if NOISE in trials else NOISE_UNKNOWN
+    return Part(
+        key="onset",
+        title=title,
+        figure=drawn,
+        caption=(
+            f"{HOLDS}. The onset of a seed is where it begins to hold for all larger values of the"
+            " axis, between two values of the grid on the straight line of a logarithmic axis."
+            f" {INTERVAL} {noise} {basis(trials)}"
+        ),
+        tables=[
+            Table(
+                key="onset",
+                frame=shown,
+                caption=(
+                    f"Onset, in the unit of the axis, averaged over seeds. {INTERVAL} Where a seed"
+                    f" has no onset inside the grid, only an end of it can be given. {HOLDS}."
+                ),
+                numbers=found,
+            )
+        ],
+    )
+
+
+def agreement(findings: Findings) -> Part | None:
+    """The 2×2 table of LMC and LLFC at several thresholds, and the ROC over all of them."""
+    trials = findings.runs.trials
+    if INSTABILITY not in trials:
+        return None
+    found = agreements(trials, lmc=[STABLE])
+    title = "Does LLFC hold where LMC holds?"
+    if found[["both", "lmc_only"]].iloc[0].sum() in (0, found.iloc[0][COUNTS].sum()):
+        word = "no" if found.iloc[0]["both"] + found.iloc[0]["lmc_only"] == 0 else "every"
+        note = f"Left out: {HOLDS}, which is so in {word} trial, so there is nothing to tell apart."
+        return Part(key="agreement", title=title, note=note)
+    best = found.iloc[int(found["kappa"].fillna(-1).argmax())]
+    curve, area = roc(trials), roc_area(trials).iloc[0]
+    linear = f"LLFC error < {best['llfc']:g}"
+    square = pd.DataFrame(
+        [[best["both"], best["lmc_only"]], [best["llfc_only"], best["neither"]]],
+        index=["LMC", "no LMC"],
+        columns=[linear, "not so"],
+    )
+    size = estimate(area["area"], area["low"], area["high"])
+    shown = told(
+        {
+            "LLFC error below": [f"{threshold:g}" for threshold in found["llfc"]],
+            "both": found["both"],
+            "LMC only": found["lmc_only"],
+            "LLFC only": found["llfc_only"],
+            "neither": found["neither"],
+            "agree (95 % interval)": estimates(found, "agree"),
+            "kappa": [estimate(kappa) for kappa in found["kappa"]],
+        }
+    )
+    return Part(
+        key="agreement",
+        title=title,
+        figure=agreement_figure(square, curve, f"trials, κ = {best['kappa']:.2f}", f"area {size}"),
+        caption=(
+            f"{HOLDS}; LLFC holds where {label(LLFC)} is below a threshold, of which nature gives"
+            f" none. Left, the one of {', '.join(map(str, LLFC_THRESHOLDS))} with the highest κ of"
+            " these very trials, so that it flatters; right, every threshold. The area under it is"
+            " how often, of two trials of a seed of which one is connected, that one has the"
+            f" smaller LLFC error; 0.5 is chance. Its interval is over {area['seeds']} seeds"
+            f" (Student's t). {SCOPE} {basis(trials)}"
+        ),
+        tables=[
+            Table(
+                key="agreement",
+                frame=shown,
+                caption=(
+                    "Counts of trials at each threshold of LLFC; agree is the share in which both"
+                    " hold or neither, within a seed; κ is Cohen's, 0 by chance alone."
+                ),
+                numbers=found,
+            ),
+        ],
+    )
+
+
+def _onset(value: float, low: float, high: float) -> str:
+    """An onset with its interval, or the side of it that is known.
+
+    >>> _onset(1.5, 1.0, 2.0), _onset(math.nan, 2.0, math.nan), _onset(math.nan, math.nan, 0.5)
+    ('1.50 (1.00 to 2.00)', 'above 2.00', 'below 0.50')
+    """
+    if math.isnan(low) != math.isnan(high):
+        side = f"above {plain(low)}" if math.isnan(high) else f"below {plain(high)}"
+        return side if math.isnan(value) else f"{plain(value)} ({side})"
+    if math.isnan(value) and not math.isnan(low):
+        return f"{plain(low)} to {plain(high)}"
+    return estimate(value, low, high)
+
+
+ENDS = ["onset", "low", "high"]
+INTERVAL = (
+    "A seed's onset is known no closer than between the last value of the grid at which the pair is"
+    " not connected and the first from which on it is; the interval runs from the lower end of the"
+    " 95 % interval over seeds (Student's t) of the former to the upper end of that of the latter."
+    f" {SCOPE}"
+)
+NOISE_KNOWN = (
+    "A pair whose barrier is within 1.96 standard errors of the threshold, as the test set is a"
+    " sample, counts as neither."
+)
+NOISE_UNKNOWN = "The standard error of the barriers was not recorded and is not in the interval."
+COUNTS = ["both", "lmc_only", "llfc_only", "neither"]

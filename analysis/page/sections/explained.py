@@ -1,0 +1,167 @@
+"""Do barrier and LLFC error go together beyond what both owe to something else, and elsewhere?"""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.answers.answer import SCOPE
+from analysis.answers.explanation import explanations
+from analysis.answers.tables import estimate, estimates, told
+from analysis.figures.statistics import forest_figure
+from analysis.page.sections.part import SEEDS, Findings, Part, Table, basis
+from analysis.runs.columns import BARRIER, LLFC, heading, label, phrase
+from analysis.runs.grid import FAMILY, families
+from analysis.statistics.comparators import BASELINE
+from analysis.statistics.correlations import usable
+from analysis.statistics.partial import measured_covariates, partial_correlations
+from analysis.statistics.transfer import LEAST_FAMILIES, transfers
+
+METHOD = "Spearman"
+
+
+def explanation(findings: Findings) -> Part | None:
+    """Partial correlation, and what unseen seeds tell, over all trials and in each family."""
+    trials = findings.trials
+    given = measured_covariates(trials)
+    partial = partial_correlations(trials, LLFC, BARRIER, given=given)
+    by = [tuple(a for a in FAMILY if a in trials)] if families(trials).nunique() > 1 else []
+    more = explanations(trials, by=by)
+    whole = more[more["group"] == "all"] if len(more) else more
+    rows = pd.concat([_partial_rows(partial), _gain_rows(whole)])
+    if rows["value"].isna().all():
+        return None
+    tables = [_partial_table(partial, given)]
+    if len(more):
+        tables.append(_gain_table(more))
+    return Part(
+        key="explanation",
+        title="Beyond what both owe to something else",
+        figure=forest_figure(rows, "no unit; what each is, is in the tables"),
+        caption=(
+            f"First, Spearman's ρ of {phrase(BARRIER)} with {phrase(LLFC)} within a seed, without"
+            " and with covariates held fixed; then the gain in the share of variance predicted, in"
+            " seeds that the fit has not seen, of what is named first beyond what is named last."
+            f" {SEEDS} {basis(trials)}"
+        ),
+        tables=tables,
+    )
+
+
+def transfer(findings: Findings) -> Part | None:
+    """How well each family's barriers are predicted by a line that the other families gave."""
+    trials = findings.trials
+    if families(usable(trials, LLFC, BARRIER, METHOD)).nunique() < LEAST_FAMILIES:
+        return None
+    found = transfers(trials)
+    if found["share"].isna().all():
+        return None
+    drawn = found[found["predictor"].isin([LLFC, BASELINE])]
+    rows = drawn.assign(
+        panel="share of the variance, in ranks",
+        series=[label(name) for name in drawn["predictor"]],
+        label=drawn["held_out"],
+        value=drawn["share"],
+    )
+    in_nats = found.rename(columns={"low": "l", "high": "h"}).rename(
+        columns={"value_low": "low", "value_high": "high"}
+    )
+    shown = {
+        "held out": found["held_out"],
+        "predicted from": [label(name) for name in found["predictor"]],
+        "share, in ranks": estimates(found, "share"),
+        "share, in its unit": estimates(in_nats, "share_value"),
+        "trials": found["trials"],
+        "note": found["note"],
+    }
+    return Part(
+        key="transfer",
+        title="Held out, family by family",
+        figure=forest_figure(rows, "share of the variance predicted", series="predicted from"),
+        caption=(
+            f"{heading(BARRIER)} of one family of networks, predicted by a line that was fitted to"
+            " the other families, in their ranks: 1 is perfect, 0 no better than the family's own"
+            " mean, negative worse. An architecture with several norms is held out whole and, below"
+            " it, norm by norm. Here the families are the sample, and they are few: 95 % intervals"
+            " are for new seeds of the family held out, and say nothing of a further family."
+            f" {basis(trials)}"
+        ),
+        tables=[
+            Table(
+                key="transfer",
+                frame=told(shown),
+                caption=(
+                    "Share of the variance predicted, of the barrier's ranks and of the barrier"
+                    " itself: an order may carry over where the sizes do not."
+                ),
+                numbers=found,
+            )
+        ],
+    )
+
+
+def _partial_table(partial: pd.DataFrame, given: Sequence[str]) -> Table:
+    shown = {
+        "method": partial["method"],
+        "without covariates": [estimate(value) for value in partial["raw"]],
+        "with them": estimates(partial, "within"),
+        "p": [estimate(p) for p in partial["p"]],
+        "trials": partial["trials"],
+        "seeds": partial["seeds"],
+        "note": partial["note"],
+    }
+    caption = (
+        "Correlation of barrier and LLFC error within a seed, without covariates and with"
+        f" {', '.join(_spaced(name) for name in given)} held fixed. {SCOPE}"
+    )
+    return Table(key="partial", frame=told(shown), caption=caption, numbers=partial)
+
+
+def _gain_table(more: pd.DataFrame) -> Table:
+    shown = {
+        "group": more["group"] if more["group"].nunique() > 1 else "",
+        "question": more["question"],
+        "without": [estimate(value) for value in more["share_base"]],
+        "with": [estimate(value) for value in more["share_both"]],
+        "gain": estimates(more, "gain"),
+        "trials": more["trials"],
+        "seeds": more["seeds"],
+        "note": more["note"],
+    }
+    caption = (
+        "Share of the variance of a held-out seed, in ranks, that is predicted without and with"
+        " what the question is about, and the gain. Negative is worse than the mean. Weights are"
+        " compared by their angle, with a line of its own for each family, as their distance grows"
+        f" with the size of the networks. {SCOPE}"
+    )
+    return Table(key="explanations", frame=told(shown), caption=caption, numbers=more)
+
+
+def _partial_rows(partial: pd.DataFrame) -> pd.DataFrame:
+    row = partial[partial["method"] == "Spearman"].iloc[0]
+    nothing = {"low": math.nan, "high": math.nan}
+    return _panel(
+        "correlation",
+        [
+            {"label": "no covariates", "value": row["raw"], **nothing},
+            {"label": "covariates fixed", **_ends(row, "within")},
+        ],
+    )
+
+
+def _gain_rows(more: pd.DataFrame) -> pd.DataFrame:
+    found = [{"label": row["question"], **_ends(row, "gain")} for _, row in more.iterrows()]
+    return _panel("gain for unseen seeds", found)
+
+
+def _panel(panel: str, rows: list[dict[str, object]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["label", "value", "low", "high"])
+    return frame.assign(panel=panel, series="")
+
+
+def _ends(row: "pd.Series[float]", value: str) -> dict[str, object]:
+    return {"value": row[value], "low": row["low"], "high": row["high"]}
+
+
+def _spaced(column: str) -> str:
+    return label(column) if label(column) != column else column.replace("_", " ")

@@ -1,0 +1,111 @@
+"""What trials measured beside the line, by layer: the conditions of LLFC, and stitching."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from analysis.answers.by_layer import measure_means
+from analysis.answers.tables import layer_keys
+from analysis.figures.measures import PAIRS
+from analysis.figures.sweep import by_layer_figure
+from analysis.page.sections.part import Findings, Part, Table, basis
+from analysis.runs.columns import mean_sd
+from analysis.runs.grid import name, select, show, values
+
+SPREAD = "Lines are means over trials, bands one standard deviation over trials."
+
+
+def conditions(findings: Findings) -> Part | None:
+    """Weak additivity of each activation and commutativity of each linear layer."""
+    return _by_layer(
+        findings,
+        key="conditions",
+        title="The conditions of LLFC, by layer",
+        measures={
+            "additivity": ("additivity", "dist", "weak additivity: Dist σ"),
+            "commutativity": ("commutativity", "dist_com", "commutativity: Dist com"),
+        },
+        kind="pair",
+        kinds=PAIRS,
+        caption=(
+            "Both conditions under which LLFC holds (Zhou et al. 2023), as relative distances; 0"
+            " means that it holds. Weak additivity: how far an activation of the sum is from the"
+            " sum of the activations; commutativity: how far the two networks' weights and features"
+            " can be exchanged. Solid A and B, dashed the controls: on different images, and before"
+            " matching."
+        ),
+    )
+
+
+def stitching(findings: Findings) -> Part | None:
+    """The error with one network's features in the other's remaining layers."""
+    return _by_layer(
+        findings,
+        key="stitching",
+        title="Stitching, by layer",
+        measures={"stitching": ("stitching", "error", "test error (share of images)")},
+        kind="into",
+        kinds={"b": "A's feature, B's rest", "a": "B's feature, A's rest"},
+        caption=(
+            "Test error of the network that has one network's layers up to a place and the other's"
+            " from there on, without training anything. Solid into B, dashed into A."
+        ),
+    )
+
+
+def _by_layer(
+    findings: Findings,
+    *,
+    key: str,
+    title: str,
+    measures: Mapping[str, tuple[str, str, str]],
+    kind: str,
+    kinds: Mapping[str, str],
+    caption: str,
+) -> Part | None:
+    """A section of what `measures` (table, column and heading, by key) found; None if nothing."""
+    runs, plan = findings.runs, findings.plan
+    means = {
+        each: measure_means(runs, table, column, plan, kind=kind)
+        for each, (table, column, _) in measures.items()
+    }
+    means = {each: frame for each, frame in means.items() if len(frame)}
+    if not means:
+        return None
+    measured = set().union(*(runs.table(measures[each][0])["run_id"].unique() for each in means))
+    trials = runs.trials[runs.trials["run_id"].isin(measured)]
+    return Part(
+        key=key,
+        title=title,
+        figure=by_layer_figure(
+            {measures[each][2]: frame for each, frame in means.items()}, plan, list(kinds)
+        ),
+        caption=f"{caption} {SPREAD} {basis(trials)}",
+        tables=[
+            Table(
+                key=each,
+                frame=_shown(frame, layer_keys(plan), kinds),
+                caption=f"{measures[each][2]}: mean ± standard deviation over trials.",
+                numbers=frame,
+            )
+            for each, frame in means.items()
+        ],
+    )
+
+
+def _shown(means: pd.DataFrame, keys: Sequence[str], kinds: Mapping[str, str]) -> pd.DataFrame:
+    """The means as text: a row a layer and kind, a column a series."""
+    *families, series = keys
+    rows = []
+    apart = [*families, "index", "layer", "kind"]
+    for _, part in means.groupby(apart, sort=False, dropna=False):
+        first = part.iloc[0]
+        row = {name(family): show(family, first[family]) for family in families}
+        row |= {"layer": first["layer"], "of": kinds.get(first["kind"], first["kind"])}
+        for value in values(means, series):
+            cell = select(part, series, value)
+            row[show(series, value)] = (
+                mean_sd(cell["mean"].iloc[0], cell["sd"].iloc[0]) if len(cell) else "–"
+            )
+        rows.append(row)
+    return pd.DataFrame(rows)

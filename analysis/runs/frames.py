@@ -1,0 +1,246 @@
+"""What sweeps have found, as typed frames: a row a trial, or a trial, layer and alpha.
+
+A trial is here once, whatever the number of its runs: of several finished runs the newest counts,
+and a trial without a finished run is in `unfinished`, never in no frame at all.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs.params import NULLABLE, PARAMS
+from llfc.names import lookup
+from llfc.results import CURVE, PROFILE, TABLES, Array, Connection
+
+Reader = Callable[[Iterable[str]], Mapping[str, Connection]]
+Columns = Mapping[str, Any]  # columns of one length, by name
+
+# Tags of a run that tell where its numbers come from, as columns of `Runs.trials`.
+PROVENANCE = ("commit", "device", "versions", "command")
+ABOUT = ("run_id", "fingerprint", "sweep", "source", "url", "start")
+UNFINISHED = (
+    "fingerprint", "status", "reason", "start", "run_id", "attempts", "sweep", "source", *PARAMS
+)  # fmt: skip
+LAYERS = ("layer", "kind", "index", "depth", "alpha", *PROFILE, "baseline", "baseline_std")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Runs:
+    """What one sweep, or several joined, have found so far.
+
+    Attributes:
+        sweep: the sweep's name.
+        source: where it was read, for people.
+        trials: a row a finished trial: run_id, fingerprint, sweep, source, url (of the run's page
+            on its tracking server; empty if the store is none), start, the provenance tags, every
+            parameter under its name and with its type (None is None, not NaN), every scalar under
+            its name.
+        unfinished: a row a trial that was begun and has no finished run: fingerprint, status
+            (FAILED; RUNNING is in flight or abandoned), reason, start, run_id, attempts, and the
+            parameters, None in a run that does not say them.
+        superseded: finished runs left out because a newer one of the same trial is there.
+        outdated: runs left out because their parameters do not give back their fingerprint.
+        read: gives the connections of runs by run id; called once, when `layers`, `curves` or a
+            table is first asked for.
+    """
+
+    sweep: str
+    source: str
+    trials: pd.DataFrame
+    unfinished: pd.DataFrame
+    superseded: int = 0
+    outdated: int = 0
+    read: Reader
+
+    def only(self, fingerprints: Collection[str]) -> "Runs":
+        """These runs without those of other trials, as another grid in the same place has."""
+        kept = (
+            frame[frame["fingerprint"].isin(fingerprints)]
+            for frame in (self.trials, self.unfinished)
+        )
+        trials, unfinished = (frame.reset_index(drop=True) for frame in kept)
+        return replace(self, trials=trials, unfinished=unfinished)
+
+    @cached_property
+    def every(self) -> pd.DataFrame:
+        """A row a trial, finished or not, told apart by `status`.
+
+        The columns of `trials` and of `unfinished`; scalars are NaN where nothing was found.
+        """
+        done = self.trials.assign(status="FINISHED", reason="", attempts=1)
+        return frame_of([*_records(done), *_records(self.unfinished)])
+
+    def status(self) -> pd.DataFrame:
+        """How many trials each sweep and store has in each status, none left out.
+
+        Returns:
+            A row a (sweep, source), a column a status, and `trials`, their sum.
+        """
+        keys = ["sweep", "source"]
+        frames = [self.trials[keys].assign(status="FINISHED"), self.unfinished[[*keys, "status"]]]
+        frame = pd.concat([part for part in frames if len(part)] or frames[:1])
+        table = frame.groupby([*keys, "status"]).size().unstack(fill_value=0)
+        table.columns.name = None
+        return table.assign(trials=table.sum(axis=1)).reset_index()
+
+    @cached_property
+    def connections(self) -> Mapping[str, Connection]:
+        """What each trial found, by run id."""
+        return self.read(self.trials["run_id"])
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """A row a (trial, layer, alpha): the columns of PROFILE, the layer's baselines.
+
+        `kind` is one of `llfc.results.KINDS`. `index` counts a trial's layers from 0; `depth` runs
+        from 0, its first that is no pre-activation, to 1, its last, in equal steps, and is a
+        pre-activation's as that of its activation.
+        Each row has its trial's run_id and fingerprint.
+        """
+        return self._stack(LAYERS, map(_layer_columns, self.connections.values()))
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """A row a (trial, alpha): the columns of CURVE."""
+        return self._stack(CURVE, (found.curve for found in self.connections.values()))
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A row a (trial, row of the table): the columns of `llfc.results.TABLES[name]`.
+
+        Trials that did not measure it have no rows.
+
+        Raises:
+            ValueError: if there is no such table.
+        """
+        columns = lookup("table", name, TABLES)
+        nothing: Columns = {column: [] for column in columns}
+        tables = (found.tables.get(name, nothing) for found in self.connections.values())
+        return self._stack(columns, tables)
+
+    def _stack(self, columns: Sequence[str], parts: Iterable[Columns]) -> pd.DataFrame:
+        """The columns of each connection under one another, behind what names its trial.
+
+        Column by column, as a frame a trial costs more than all that is in it. Words are
+        categories: millions of rows repeat a few.
+        """
+        parts = list(parts)
+        names = dict(zip(self.trials["run_id"], self.trials["fingerprint"], strict=True))
+        run_ids = list(self.connections)
+        rows = np.repeat(np.arange(len(parts)), [len(part[columns[0]]) for part in parts])
+        about = {
+            "run_id": pd.Categorical.from_codes(rows, pd.Index(run_ids)),
+            "fingerprint": pd.Categorical.from_codes(rows, pd.Index([names[r] for r in run_ids])),
+        }
+        return pd.DataFrame(
+            about | {name: _joined([part[name] for part in parts]) for name in columns}
+        )
+
+
+def join_runs(parts: Sequence[Runs], sweep: str = "all") -> Runs:
+    """Several sweeps, or one sweep's several stores, as one; each trial once.
+
+    A trial that more than one of them has finished counts once, with its newest run, as its rows
+    would otherwise weigh double; the others are counted as superseded.
+
+    Args:
+        parts: what was read.
+        sweep: what to call them together.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if not parts:
+        raise ValueError("runs to join must be at least one, got none")
+    trials, doubles = _newest([part.trials for part in parts])
+    unfinished, _ = _newest([part.unfinished for part in parts])
+    unfinished = unfinished[~unfinished["fingerprint"].isin(trials["fingerprint"])]
+    places = {run_id: part for part in parts for run_id in part.trials["run_id"]}
+
+    def read(run_ids: Iterable[str]) -> dict[str, Connection]:
+        wanted = list(run_ids)
+        found: dict[str, Connection] = {}
+        for part in parts:
+            found |= part.read([run_id for run_id in wanted if places[run_id] is part])
+        return {run_id: found[run_id] for run_id in wanted}
+
+    return Runs(
+        sweep=sweep,
+        source=", ".join(dict.fromkeys(part.source for part in parts)),
+        trials=trials,
+        unfinished=unfinished.reset_index(drop=True),
+        superseded=doubles + sum(part.superseded for part in parts),
+        outdated=sum(part.outdated for part in parts),
+        read=read,
+    )
+
+
+def frame_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A frame of trials; a parameter that may be None keeps Python's values, so None is None."""
+    rows = list(rows)
+    if not rows:
+        return pd.DataFrame(columns=[*ABOUT, *PROVENANCE, *PARAMS])
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {
+        name: pd.Series([row.get(name) for row in rows], dtype=object if name in NULLABLE else None)
+        for name in names
+    }
+    return pd.DataFrame(columns)
+
+
+def _newest(frames: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, int]:
+    """The newest row of each trial, and how many rows that leaves out."""
+    if all(frame.empty for frame in frames):
+        return frames[0], 0
+    rows = [row for frame in frames for row in _records(frame)]
+    newest: dict[str, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: row["start"], reverse=True):
+        newest.setdefault(row["fingerprint"], row)
+    return frame_of(newest.values()), len(rows) - len(newest)
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """One column's values of all trials; words as categories."""
+    parts = [part for part in parts if len(part)]  # which has no type
+    if not parts:
+        return np.array([], dtype=float)
+    joined = np.concatenate([np.asarray(part, _kind(part)) for part in parts])
+    return pd.Categorical(joined) if joined.dtype == object else joined
+
+
+def _kind(part: Any) -> Any:
+    return object if isinstance(part, list) else None
+
+
+def _depths(kinds: Sequence[str]) -> Array:
+    """Where each layer is between the first that is no pre-activation and the last."""
+    after = np.array([kind != "pre-activation" for kind in kinds[:-1]] + [True] * len(kinds[-1:]))
+    steps = np.cumsum(after) - after
+    depths: Array = steps / max(int(after.sum()) - 1, 1)
+    return depths
+
+
+def _layer_columns(found: Connection) -> Columns:
+    """LAYERS of one trial; layer by layer, each at every alpha."""
+    layers, alpha = found.layers, found.curve["alpha"]
+    index = np.repeat(np.arange(len(layers)), len(alpha))
+    each = {
+        "baseline": np.array([layer.baseline for layer in layers]),
+        "baseline_std": np.array([layer.baseline_std for layer in layers]),
+    }
+    return {
+        "layer": [layer.name for layer in layers for _ in alpha],
+        "kind": [layer.kind for layer in layers for _ in alpha],
+        "index": index,
+        "depth": _depths([layer.kind for layer in layers])[index],
+        "alpha": np.tile(alpha, len(layers)),
+        **{name: np.ravel([getattr(layer, name) for layer in layers]) for name in PROFILE},
+        **{name: values[index] for name, values in each.items()},
+    }

@@ -1,0 +1,146 @@
+"""Which axes a sweep's trials differ in, and how they are laid out: x axis, series, panels."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.runs.params import PARAMS
+
+# The axes in the order in which they are told apart; what an earlier one decides is not an axis.
+ORDER = (
+    "architecture",
+    "dataset",
+    "norm",
+    "width",
+    "spawn_epoch",
+    "matching",
+    "correction",
+    "limit_train",
+)
+AXES = (*ORDER, *(name for name in PARAMS if name not in (*ORDER, "seed")))
+# What makes a family of networks.
+FAMILY = ("architecture", "norm")
+# The order in which the registries have them; others follow, sorted.
+MATCHINGS = ("none", "weights", "activations", "activations-uncentred")
+# What None stands for, by axis.
+NONES: Mapping[str, str] = {"spawn_epoch": "independent", "probes": "usual"}
+# Axes drawn to scale, on a logarithmic axis; the others are categories at equal distances.
+LOGARITHMIC = (
+    "width",
+    "limit_train",
+    "limit_test",
+    "limit_measured",
+    "recipe.lr",
+    "recipe.batch_size",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a sweep's trials are shown.
+
+    Attributes:
+        x: the axis that the sweep's question is about.
+        series: the axis that has a colour a value.
+        panels: the further axes that vary; a panel, or a block of rows, for each combination.
+    """
+
+    x: str
+    series: str
+    panels: tuple[str, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """All three, panels first."""
+        return [*self.panels, self.x, self.series]
+
+
+def layout(trials: pd.DataFrame, sweep: str, x: str | None = None) -> Layout:
+    """The layout of `trials`; `x` is by default the axis that gave the sweep its name.
+
+    Raises:
+        ValueError: if `x` is no axis.
+    """
+    if x is not None and x not in AXES:
+        raise ValueError(f"x must be an axis of the trials ({', '.join(ORDER)}, ...), got {x!r}")
+    if x is None:
+        numeric = [axis for axis in ("width", "spawn_epoch") if _varies(trials, axis)]
+        x = sweep if sweep in AXES else next(iter(numeric), "width")
+    series = "matching" if x != "matching" else "correction"
+    keys = [x, series]
+    for axis in AXES:
+        if axis not in keys and _cells(trials, [*keys, axis]) > _cells(trials, keys):
+            keys.append(axis)
+    return Layout(x=x, series=series, panels=tuple(keys[2:]))
+
+
+def values(trials: pd.DataFrame, axis: str) -> list[Any]:
+    """The values that `axis` has, in their order; None, if it is one, last."""
+    found = trials[axis].drop_duplicates()
+    some = found[found.notna()].tolist()
+    ordered = sorted(some, key=_rank) if axis == "matching" else sorted(some)
+    return ordered + [None] * bool(found.isna().any())
+
+
+def select(trials: pd.DataFrame, axis: str, value: Any) -> pd.DataFrame:
+    """The rows in which `axis` has `value`; None is a value like any other."""
+    return trials[[_same(found, value) for found in trials[axis]]]
+
+
+def show(axis: str, value: Any) -> str:
+    """`value` of `axis`, for people.
+
+    >>> show("width", 0.125), show("spawn_epoch", None), show("limit_train", None)
+    ('0.125', 'independent', 'all')
+    """
+    if _same(value, None):
+        return NONES.get(axis, "all")
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def name(axis: str) -> str:
+    """The name of `axis`, for people."""
+    return axis.removeprefix("recipe.").replace("_", " ")
+
+
+def families(trials: pd.DataFrame) -> "pd.Series[str]":
+    """Each trial's family of networks in words: its architecture, and its norm if that varies."""
+    named = [axis for axis in FAMILY if axis in trials]
+    varying = [axis for axis in named if axis == FAMILY[0] or trials[axis].nunique() > 1]
+    words = {axis: [show(axis, value) for value in trials[axis]] for axis in varying}
+    norms = [f"{norm} norm" for norm in words.get("norm", [])]
+    parts = [*([words[FAMILY[0]]] if FAMILY[0] in words else []), *([norms] if norms else [])]
+    texts = [", ".join(each) for each in zip(*parts, strict=True)] or [""] * len(trials)
+    return pd.Series(texts, index=trials.index, dtype=object)
+
+
+def panels(trials: pd.DataFrame, axes: tuple[str, ...]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each combination of values of `axes` that occurs, as a title and its rows."""
+    if not axes:
+        yield "", trials
+        return
+    first, *rest = axes
+    for value in values(trials, first):
+        title = f"{name(first)} {show(first, value)}"
+        for more, rows in panels(select(trials, first, value), tuple(rest)):
+            yield (f"{title}, {more}" if more else title), rows
+
+
+def _same(found: Any, value: Any) -> bool:
+    # pandas may hand None back as NaN, which equals nothing.
+    return found is value or found == value or (value is None and found != found)
+
+
+def _rank(matching: str) -> tuple[int, str]:
+    known = matching in MATCHINGS
+    return (MATCHINGS.index(matching) if known else len(MATCHINGS), matching)
+
+
+def _varies(trials: pd.DataFrame, axis: str) -> bool:
+    return axis in trials and trials[axis].nunique(dropna=False) > 1
+
+
+def _cells(trials: pd.DataFrame, axes: list[str]) -> int:
+    return len(trials[[axis for axis in axes if axis in trials]].drop_duplicates())

@@ -1,0 +1,268 @@
+"""The one MLflow door for reading: finished trials as typed frames, the others counted.
+
+A trial is used if its run is FINISHED. Of several finished runs of one trial the newest is used.
+A run whose parameters do not give back its fingerprint was made by another version of the records
+or of the method; its numbers are not comparable, so it is left out and counted as outdated.
+"""
+
+import gc
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pandas as pd
+
+# Before the first import of mlflow: nothing is sent to anybody about its use.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow.artifacts
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from analysis.runs.database import fault_of, path_of
+from analysis.runs.frames import PROVENANCE, UNFINISHED, Runs, frame_of, join_runs
+from analysis.runs.params import PARAMS, params_of, trial_from_params
+from analysis.runs.server import check_server, shown
+from analysis.runs.stored import read_frames, stored_sweeps
+from llfc.names import lookup
+from llfc.results import Connection, connection_from_json
+from llfc.specs import fingerprint
+
+DEFAULT_URI = "sqlite:///runs/mlflow.db"
+ARTIFACT = "connection.json"
+# Runs a request; the server's own bound is 50 000, but one reply must fit in memory twice.
+PAGE = 1000
+# Artifacts fetched at a time from a remote server; a reply is waited for, not computed.
+FETCHERS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """What one run says, as plain values: MLflow's own are many times as large.
+
+    Attributes:
+        url: of its page; empty if the store has no pages.
+        row: its row of `Runs.trials`; None if it is of another version, or was begun only.
+    """
+
+    name: str
+    run_id: str
+    status: str
+    reason: str
+    url: str
+    start: pd.Timestamp
+    artifact: str
+    row: Mapping[str, Any] | None
+
+
+def load_runs(tracking_uri: str, experiment: str) -> Runs:
+    """The trials of the sweep that was logged as `experiment`.
+
+    Args:
+        tracking_uri: MLflow's address, or a folder of frames; see `analysis.runs.stored`.
+        experiment: the sweep's name.
+
+    Raises:
+        ValueError: if the store cannot be read, or there is no such experiment in it.
+    """
+    names = sweep_names(tracking_uri)
+    if not names:
+        raise ValueError(f"unknown sweep {experiment!r}: {tracking_uri} has none yet")
+    experiment_id = lookup(f"sweep of {tracking_uri}", experiment, names)
+    if Path(tracking_uri).is_dir():
+        return read_frames(Path(tracking_uri), experiment)
+    with _named(tracking_uri):
+        found = search(MlflowClient(tracking_uri), experiment_id, "tags.`llfc.kind` = 'trial'")
+        runs = [_read(run, tracking_uri) for run in found]
+    uris = {run.run_id: run.artifact for run in runs}
+
+    def read(run_ids: Iterable[str]) -> dict[str, Connection]:
+        return _read_connections(tracking_uri, {run_id: uris[run_id] for run_id in run_ids})
+
+    places = {"sweep": experiment, "source": shown(tracking_uri)}
+    trials, superseded = _finished(runs, places)
+    return Runs(
+        **places,
+        trials=frame_of(trials.values()),
+        unfinished=_unfinished(runs, trials, places),
+        superseded=superseded,
+        outdated=sum(run.status == "FINISHED" and run.row is None for run in runs),
+        read=read,
+    )
+
+
+def load_sweeps(tracking_uris: Sequence[str], experiments: Sequence[str]) -> Runs:
+    """Several sweeps, from several stores, joined; each trial once.
+
+    Raises:
+        ValueError: if a store cannot be read, or a sweep is in none of them.
+    """
+    known = {uri: sweep_names(uri) for uri in dict.fromkeys(tracking_uris)}
+    parts = []
+    for experiment in dict.fromkeys(experiments):
+        found = [uri for uri, names in known.items() if experiment in names]
+        # Where it is nowhere, the first store says what it has instead.
+        parts += [load_runs(uri, experiment) for uri in found or list(known)[:1]]
+    return parts[0] if len(parts) == 1 else join_runs(parts, "+".join(dict.fromkeys(experiments)))
+
+
+def sweep_names(tracking_uri: str) -> dict[str, str]:
+    """The store's sweeps: the ids of their experiments by name; in a folder, of their frames.
+
+    Raises:
+        ValueError: if the store cannot be read.
+    """
+    if Path(tracking_uri).is_dir():
+        return {name: name for name in stored_sweeps(Path(tracking_uri))}
+    _check_store(tracking_uri)
+    with _named(tracking_uri):
+        found = MlflowClient(tracking_uri).search_experiments()
+    return {e.name: str(e.experiment_id) for e in found if e.name != "Default"}
+
+
+@contextmanager
+def _named(tracking_uri: str) -> Iterator[None]:
+    """MLflow's errors as ValueError, in one line that names the store."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"tracking store {shown(tracking_uri)} cannot be read: {first}") from error
+
+
+def _check_store(tracking_uri: str) -> None:
+    check_server(tracking_uri)
+    # MLflow would make an empty store where there is none, and say that it has no runs.
+    # Likewise it would go on to make one that is half made.
+    path = path_of(tracking_uri)
+    if path is None:
+        return
+    if not path.is_file():
+        raise ValueError(f"tracking store must exist, got {tracking_uri} (no file {path})")
+    if fault := fault_of(path):
+        raise ValueError(fault)
+
+
+def search(client: MlflowClient, experiment_id: str, condition: str) -> Iterator[Run]:
+    """The runs of an experiment that meet an MLflow filter, newest first."""
+    token = None
+    while True:
+        with _uncollected():
+            page = client.search_runs(
+                [experiment_id],
+                filter_string=condition,
+                max_results=PAGE,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Python looks for no garbage within: among a page's many values that is half the time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _read(run: Run, tracking_uri: str) -> _Read:
+    return _Read(
+        name=str(run.data.tags.get("llfc.fingerprint", run.info.run_name)),
+        run_id=run.info.run_id,
+        status=run.info.status,
+        reason=run.data.tags.get("llfc.reason", ""),
+        url=page_of(tracking_uri, run.info.experiment_id, run.info.run_id),
+        start=pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
+        artifact=f"{run.info.artifact_uri}/{ARTIFACT}",
+        row=_row(run),
+    )
+
+
+def page_of(tracking_uri: str, experiment_id: str, run_id: str) -> str:
+    """The address of a run's page on the server at `tracking_uri`, without a password in it.
+
+    >>> page_of("https://me:secret@host/mlflow/", "1", "ab")
+    'https://host/mlflow/#/experiments/1/runs/ab'
+    >>> page_of("sqlite:///runs/mlflow.db", "1", "ab")
+    ''
+    """
+    at = urlsplit(tracking_uri)
+    if at.scheme not in ("http", "https"):
+        return ""
+    host = at.netloc.rpartition("@")[2]
+    return f"{at.scheme}://{host}{at.path.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def _row(run: Run) -> dict[str, Any] | None:
+    """The typed parameters, provenance and scalars of a run; None if it is of another version."""
+    try:
+        trial = trial_from_params(run.data.params)
+    except (ValueError, TypeError):
+        return None
+    if fingerprint(trial) != run.data.tags.get("llfc.fingerprint", run.info.run_name):
+        return None
+    tags = {name: run.data.tags.get(f"llfc.{name}", "") for name in PROVENANCE}
+    scalars = {name: value for name, value in run.data.metrics.items() if "/" not in name}
+    return {**tags, **params_of(trial), **scalars}
+
+
+def _finished(
+    runs: Sequence[_Read], places: Mapping[str, str]
+) -> tuple[dict[str, dict[str, Any]], int]:
+    """The rows of `Runs.trials` by fingerprint, and how many older runs they leave out.
+
+    Args:
+        runs: newest first.
+        places: the columns that say where they were read.
+    """
+    complete = [run for run in runs if run.status == "FINISHED" and run.row is not None]
+    rows: dict[str, dict[str, Any]] = {}
+    for run in complete:
+        about: dict[str, Any] = {"run_id": run.run_id, "fingerprint": run.name, **places}
+        about |= {"url": run.url, "start": run.start}
+        rows.setdefault(run.name, {**about, **(run.row or {})})
+    return rows, len(complete) - len(rows)
+
+
+def _unfinished(
+    runs: Sequence[_Read], finished: Mapping[str, Any], places: Mapping[str, str]
+) -> pd.DataFrame:
+    """The frame `Runs.unfinished`: the newest run of each trial that has no finished one."""
+    rows: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        if run.status == "FINISHED" or run.name in finished:
+            continue
+        names = ("status", "reason", "start", "run_id")
+        about = {"fingerprint": run.name, **{name: getattr(run, name) for name in names}}
+        params = {name: (run.row or {}).get(name) for name in PARAMS}
+        rows.setdefault(run.name, {**about, "attempts": 0, **places, **params})["attempts"] += 1
+    return frame_of(rows.values()) if rows else pd.DataFrame(columns=list(UNFINISHED))
+
+
+def _read_connections(tracking_uri: str, uris: Mapping[str, str]) -> dict[str, Connection]:
+    def read(uri: str) -> Connection:
+        path = Path(unquote(urlsplit(uri).path) if uri.startswith("file:") else uri)
+        if not path.is_absolute():  # on a server, or in a bucket: only MLflow knows the way
+            path = Path(
+                mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=tracking_uri)
+            )
+        return connection_from_json(path.read_text())
+
+    with ThreadPoolExecutor(FETCHERS) as pool:
+        return dict(zip(uris, pool.map(read, uris.values()), strict=True))

@@ -1,0 +1,137 @@
+"""Sweeps as files: the frames of a study, kept beside its text, and read back as its store is.
+
+A folder has, for each sweep, `<sweep>.trials.parquet`, `.layers.parquet` and `.curves.parquet`, a
+row a trial, a (trial, layer, alpha), a (trial, alpha); and `.<table>.parquet` for what measures
+found beside. Where an address of a tracking store is asked for, such a folder can be given.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.answers.exports import write
+from analysis.runs.frames import UNFINISHED, Runs, frame_of
+from analysis.runs.params import NULLABLE, PARAMS, typed
+from llfc.results import BARRIERS, CURVE, PROFILE, TABLES, Connection, LayerProfile
+
+TRIALS = ".trials.parquet"
+# A column of kept trials: why a number of theirs no longer stands; empty if all do.
+SUPERSEDED = "superseded"
+
+
+def stored_sweeps(folder: Path) -> list[str]:
+    """The sweeps whose frames are in `folder`."""
+    return sorted(path.name.removesuffix(TRIALS) for path in folder.glob(f"*{TRIALS}"))
+
+
+def write_frames(runs: Runs, folder: Path) -> list[Path]:
+    """Write the frames of `runs` into `folder`; the files written."""
+    about = ["run_id", "fingerprint"]
+    frames = {"trials": runs.trials, "layers": runs.layers, "curves": runs.curves}
+    tables = {name: runs.table(name) for name in TABLES}
+    frames |= {name: table for name, table in tables.items() if len(table.drop(columns=about))}
+    return [
+        write(frame, folder / f"{runs.sweep}.{name}.parquet")
+        for name, frame in frames.items()
+        if len(frame) or name == "trials"
+    ]
+
+
+def read_frames(folder: Path, sweep: str) -> Runs:
+    """The trials of `sweep` whose frames are in `folder`.
+
+    Those with a reason in the column SUPERSEDED are left out, and counted as outdated.
+
+    Raises:
+        ValueError: if a frame is not there, or is none.
+    """
+    trials = _read(folder, sweep, "trials")
+    old = pd.Series(trials.get(SUPERSEDED, "")).reindex(trials.index).fillna("") != ""
+    kept = trials[~old].drop(columns=SUPERSEDED, errors="ignore")
+    records = [_typed(row) | {"source": str(folder)} for row in kept.to_dict("records")]
+
+    def read(run_ids: Iterable[str]) -> dict[str, Connection]:
+        wanted = set(run_ids)
+        rows = {row["run_id"]: row for row in records if row["run_id"] in wanted}
+        names = ["layers", "curves", *TABLES]
+        parts = {name: _by_run(folder, sweep, name) for name in names}
+        return {run_id: _connection(run_id, row, parts) for run_id, row in rows.items()}
+
+    return Runs(
+        sweep=sweep,
+        source=str(folder),
+        trials=frame_of(records),
+        unfinished=pd.DataFrame(columns=list(UNFINISHED)),
+        outdated=int(old.sum()),
+        read=read,
+    )
+
+
+def _read(folder: Path, sweep: str, name: str) -> pd.DataFrame:
+    path = folder / f"{sweep}.{name}.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"frame {path} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _by_run(folder: Path, sweep: str, name: str) -> Mapping[str, pd.DataFrame]:
+    """The rows of each run; none where there is no such frame, as of a measure not taken."""
+    if name in TABLES and not (folder / f"{sweep}.{name}.parquet").exists():
+        return {}
+    return {
+        str(run): rows for run, rows in _read(folder, sweep, name).groupby("run_id", observed=True)
+    }
+
+
+def _typed(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row whose parameters have their own types again: None is None, a tuple a tuple."""
+    plain = {
+        str(name): value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in row.items()
+    }
+    # A parameter that came later has no column, and no value.
+    return plain | {
+        name: typed(name, plain.get(name)) for name in PARAMS if name in (*plain, *NULLABLE)
+    }
+
+
+def _connection(
+    run_id: str, row: Mapping[str, Any], parts: Mapping[str, Mapping[str, pd.DataFrame]]
+) -> Connection:
+    layers = parts["layers"].get(run_id, pd.DataFrame({"index": []}))
+    known = {*BARRIERS, *PARAMS}
+    scalars = {
+        name: float(value)
+        for name, value in row.items()
+        if name not in known and isinstance(value, float | int) and "left_out" not in name
+    }
+    return Connection(
+        curve={name: parts["curves"][run_id][name].to_numpy(dtype=float) for name in CURVE},
+        barriers={name: float(row[name]) for name in BARRIERS},
+        layers=tuple(_profile(rows) for _, rows in layers.groupby("index")),
+        summaries=scalars,
+        tables={
+            name: {column: _values(parts[name][run_id][column]) for column in columns}
+            for name, columns in TABLES.items()
+            if run_id in parts[name]
+        },
+    )
+
+
+def _profile(rows: pd.DataFrame) -> LayerProfile:
+    """One layer's profile: a value an alpha of each column of PROFILE, of others the first."""
+    fields = [field.name for field in dataclasses.fields(LayerProfile)]
+    named = rows.rename(columns={"layer": "name"})
+    values = {name: _values(named[name]) for name in fields if name in named}
+    return LayerProfile(**{n: v if n in PROFILE else v[0] for n, v in values.items()})
+
+
+def _values(column: "pd.Series[Any]") -> Any:
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=float)
+    return column.astype(str).tolist()

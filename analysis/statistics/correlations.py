@@ -1,0 +1,244 @@
+"""How closely two columns of a sweep go together: within a seed, and over all trials.
+
+A correlation within a seed compares the trials of one seed across the grid; each seed gives one,
+and `analysis.statistics.over_seeds` says what they give together, with an interval that knows what
+trials share. The correlation over all trials is given beside it, without an interval.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.runs.grid import name, panels
+from analysis.runs.pairs import count_pairs, counted_once, uneven
+from analysis.statistics.over_seeds import ROUNDING, Estimate, Floats, constant, over_seeds
+from analysis.statistics.permutations import Permuted, permutation_test
+
+# Of three points, ranks have four correlations in all, and Fisher's z no finite variance.
+LEAST_TRIALS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A measure of how closely two columns go together.
+
+    Attributes:
+        statistic: from two columns of one length to a number in [-1, 1].
+        positive: whether it takes positive values only, as logarithms do.
+        step: of n trials without ties, how far below 1 the next value is; 0 if values are
+            continuous.
+        signed: whether it is zero on average where nothing goes together; if not, being zero
+            cannot be tested by t, only by permutation.
+    """
+
+    statistic: Callable[[Floats, Floats], float]
+    positive: bool = False
+    step: Callable[[int], float] = lambda n: 0.0
+    signed: bool = True
+
+
+def _distance_correlation(x: Floats, y: Floats) -> float:
+    from dcor import distance_correlation  # loads numba, which takes seconds
+
+    return float(distance_correlation(x, y))
+
+
+METHODS: Mapping[str, Method] = {
+    # Whether the order is the same; any monotone relation counts in full.
+    "Spearman": Method(
+        statistic=lambda x, y: float(stats.spearmanr(x, y).statistic),
+        step=lambda n: 12 / (n * (n * n - 1)),
+    ),
+    # The share of pairs of trials in the same order, less the share in opposite order (tau-b).
+    "Kendall": Method(
+        statistic=lambda x, y: float(stats.kendalltau(x, y).statistic),
+        step=lambda n: 4 / (n * (n - 1)),
+    ),
+    # Whether the relation is a straight line.
+    "Pearson": Method(statistic=lambda x, y: float(stats.pearsonr(x, y).statistic)),
+    # Whether it is a power law.
+    "Pearson, log-log": Method(
+        statistic=lambda x, y: float(stats.pearsonr(np.log(x), np.log(y)).statistic),
+        positive=True,
+    ),
+    # Whether there is any relation at all; 0 only if none (Székely, Rizzo & Bakirov, Measuring and
+    # Testing Dependence by Correlation of Distances, Annals of Statistics 35, 2007).
+    "distance": Method(
+        statistic=_distance_correlation,
+        signed=False,
+    ),
+}
+USUAL = tuple(method for method in METHODS if method != "distance")
+
+
+def correlations(
+    trials: pd.DataFrame,
+    x: str,
+    y: str,
+    *,
+    by: Sequence[str | tuple[str, ...]] = (),
+    methods: Sequence[str] = USUAL,
+    permutations: int = 0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The correlation of `x` with `y` over all trials, and within each value of the axes `by`.
+
+    Args:
+        trials: a row a trial; the columns x, y and seed, and the parameters of the trials.
+        x: a column, such as "llfc_error_mean".
+        y: a column, such as "test_loss_chord".
+        by: axes; a group for each value of each of them. An axis may be a tuple of axes: then a
+            group for each combination of their values, as each cell of the grid.
+        methods: names in METHODS.
+        permutations: how many to draw for `p_permuted`; 0 for none.
+        seed: of the permutations, where there are too many to take them all.
+
+    Returns:
+        A row a (group, method):
+
+        - `value`: over all trials; it mixes what varies within seeds and between them;
+        - `within`: within a seed, averaged over `seeds` on Fisher's z scale; `low` and `high`, its
+          95 % interval over seeds; `p`, of the t test over seeds that it is zero;
+        - `p_permuted`: how often pairs exchanged at random go together as closely; see
+          `analysis.statistics.permutations`; `permuted`, the trials that it rests on;
+        - the numbers of `trials` and `pairs`, and of `seeds` that have a correlation of their own;
+          `left_out`, the trials that the method cannot use (not finite, or not positive under a
+          logarithm); `repeats`, those that count once with another of their pair (see
+          `analysis.runs.pairs.counted_once`); `uneven`, the trials of cells of the grid that not
+          every seed has, as where one failed: seeds then compare other trials; `note`, why a number
+          is not there.
+
+    Raises:
+        ValueError: if one of `by` is no column.
+    """
+    return pd.DataFrame(
+        [
+            {"group": group, "method": method, **_correlate(part, x, y, method, permutations, seed)}
+            for group, part in grouped(trials, by)
+            for method in methods
+        ]
+    )
+
+
+def grouped(
+    trials: pd.DataFrame, by: Sequence[str | tuple[str, ...]]
+) -> list[tuple[str, pd.DataFrame]]:
+    """All trials under the name `all`, and then those of each value of each of the axes `by`.
+
+    Raises:
+        ValueError: if one of `by` is no column.
+    """
+    groups = [("all", trials)]
+    for axis in by:
+        axes = (axis,) if isinstance(axis, str) else axis
+        for unknown in [each for each in axes if each not in trials]:
+            raise ValueError(f"by must be axes of the trials, got {unknown!r}")
+        groups += [(title or name(axes[0]), rows) for title, rows in panels(trials, axes)]
+    return groups
+
+
+def within_seeds(trials: pd.DataFrame, x: str, y: str, method: str) -> Estimate:
+    """The correlation of `x` with `y` over the trials of a seed, as seeds say it together.
+
+    A seed with fewer than LEAST_TRIALS trials, or a column that does not vary there, says nothing.
+    """
+    return averaged(own_correlations(trials, x, y, method), trials, x, y, method)
+
+
+def averaged(found: Floats, trials: pd.DataFrame, x: str, y: str, method: str) -> Estimate:
+    """`found`, the `own_correlations` of the trials' seeds, as seeds say it together."""
+    known = found[~np.isnan(found)]
+    if known.max(initial=-1) - known.min(initial=1) <= ROUNDING:
+        return over_seeds(found, "fisher")  # there is no interval, and 1 may be 1
+    groups = _by_seed(trials, x, y)
+    tied = any(len(np.unique(column)) < len(column) for values in groups for column in values.T)
+    steps = np.array([step(method, max(len(v), LEAST_TRIALS), tied=tied) for v in groups])
+    return over_seeds(clip(found, steps), "fisher")
+
+
+def own_correlations(trials: pd.DataFrame, x: str, y: str, method: str) -> Floats:
+    """Each seed's own correlation of `x` with `y`, seeds in ascending order; NaN without one."""
+    return np.array([correlation(values, method) for values in _by_seed(trials, x, y)])
+
+
+def _by_seed(trials: pd.DataFrame, x: str, y: str) -> list[Floats]:
+    values, seeds = trials[[x, y]].to_numpy(dtype=float), trials["seed"].to_numpy()
+    return [values[seeds == seed] for seed in np.unique(seeds)]
+
+
+def step(method: str, count: int, *, tied: bool) -> float:
+    """How far below 1 the next value of the method's statistic over `count` trials is.
+
+    A single tie, in one column of otherwise equal order, takes less off Spearman's rho and
+    Kendall's tau-b than two exchanged neighbours do: both become the root of 1 - step / 2.
+    """
+    whole = METHODS[method].step(count)
+    return 1 - math.sqrt(1 - whole / 2) if tied else whole
+
+
+def clip(found: Floats, steps: Floats | float) -> Floats:
+    """Perfect correlations half a step below 1, so that Fisher's z of them is finite.
+
+    A perfect one stands for all that the ranks of so few trials would round to it. The others are
+    left as they are: none is nearer to 1 than a step.
+    """
+    perfect = np.abs(found) > 1 - ROUNDING
+    return np.where(perfect, np.sign(found) * (1 - np.asarray(steps) / 2), found)
+
+
+def correlation(values: Floats, method: str) -> float:
+    """The correlation of the two columns of `values`; NaN where none is defined."""
+    if len(values) < LEAST_TRIALS or constant(values):
+        return math.nan
+    return METHODS[method].statistic(values[:, 0], values[:, 1])
+
+
+def usable(trials: pd.DataFrame, x: str, y: str, method: str) -> pd.DataFrame:
+    """The trials whose `x` and `y` the method can use."""
+    values = trials[[x, y]].to_numpy(dtype=float)
+    fine = np.isfinite(values).all(axis=1)
+    if METHODS[method].positive:
+        fine &= (values > 0).all(axis=1)
+    kept: pd.DataFrame = trials[fine]
+    return kept
+
+
+def _correlate(
+    trials: pd.DataFrame, x: str, y: str, method: str, permutations: int, seed: int
+) -> dict[str, Any]:
+    fine = usable(trials, x, y, method)
+    used = counted_once(fine, x, y)
+    value = correlation(used[[x, y]].to_numpy(dtype=float), method)
+    within = within_seeds(used, x, y, method)
+    columns = within.columns("within")
+    if not METHODS[method].signed:
+        columns["p"] = math.nan
+    if math.isnan(value):
+        note = f"undefined: fewer than {LEAST_TRIALS} trials, or a column that does not vary"
+        columns["note"] = note
+    elif not within.seeds:
+        columns["note"] = f"no interval: no seed has {LEAST_TRIALS} trials that differ"
+    permuted = Permuted(math.nan, 0)
+    if permutations and not math.isnan(within.value):
+        # Exchanging whole pairs needs the whole grid; a repeat moves with its pair.
+        statistic = METHODS[method].statistic
+        permuted = permutation_test(fine, x, y, statistic, permutations, seed)
+        if math.isnan(permuted.p):
+            why = f"no permutation test: {permuted.trials} trials of pairs that can be exchanged"
+            columns["note"] = "; ".join(filter(None, (str(columns["note"]), why)))
+    return {
+        "value": value,
+        **columns,
+        "p_permuted": permuted.p,
+        "permuted": permuted.trials,
+        "trials": len(used),
+        "pairs": count_pairs(used),
+        "uneven": uneven(fine),
+        "left_out": len(trials) - len(fine),
+        "repeats": len(fine) - len(used),
+    }

@@ -1,0 +1,133 @@
+"""How well one thing predicts another in trials that the fit has not seen.
+
+Numbers enter as their places among those of the trials that are fitted, so that any monotone
+relation can be a straight line and what is held out has no say in it; what is no number, such as an
+architecture, enters with a level for each value. A share of variance is 1 for a perfect prediction,
+0 for one no better than the mean of the trials it is judged on, and negative for a worse one.
+
+Reference:
+    Stone, Cross-Validatory Choice and Assessment of Statistical Predictions, Journal of the Royal
+    Statistical Society B 36, 1974.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import r2_score
+from sklearn.model_selection import LeaveOneGroupOut
+
+from analysis.statistics.over_seeds import Estimate, Floats, constant, over_seeds
+
+
+def places(column: "pd.Series[Any]", fitted: NDArray[np.bool_]) -> Floats:
+    """Each value's rank among the `fitted` ones, over their number; of others, between two ranks.
+
+    >>> places(pd.Series([30.0, 10.0, 20.0, 25.0]), np.array([True, True, True, False])).round(2)
+    array([1.  , 0.33, 0.67, 0.83])
+    """
+    values = column.to_numpy(dtype=float)
+    known = np.sort(values[fitted])
+    below, upto = (np.searchsorted(known, values, side) for side in ("left", "right"))
+    found: Floats = (below + upto + 1) / 2 / len(known)
+    return found
+
+
+def design(trials: pd.DataFrame, columns: Sequence[str], fitted: NDArray[np.bool_]) -> Floats:
+    """The columns as those of a linear model, without a constant, shape [trials, ...].
+
+    Args:
+        trials: a row a trial.
+        columns: names; numbers are `places`, others a level for each value but the first. Two names
+            joined by ":" are a line of its own for each value of the first.
+        fitted: the trials whose ranks count.
+    """
+    found = [np.zeros((len(trials), 0))]
+    for name in columns:
+        group, _, number = name.rpartition(":")
+        column = trials[number]
+        if pd.api.types.is_numeric_dtype(column):
+            found.append(places(column, fitted)[:, None])
+        else:
+            found.append(_levels(column)[:, 1:])
+        if group:
+            levels = _levels(trials[group])
+            found.append(np.hstack([levels[:, 1:], levels[:, 1:] * found[-1]]))
+    return np.hstack(found)
+
+
+def predict(
+    trials: pd.DataFrame, columns: Sequence[str], target: str, groups: Sequence[object]
+) -> pd.DataFrame:
+    """Each trial's `target` as a line through the trials of all other groups predicts it.
+
+    Args:
+        trials: a row a trial.
+        columns: what it is predicted from, as for `design`; none for the others' mean.
+        target: a column of numbers.
+        groups: each trial's; one after the other is held out.
+
+    Returns:
+        A row a trial: `wanted` and `predicted`, the places of the target among the fitted trials;
+        `wanted_value` and `predicted_value`, in the target's own unit, where a predicted place has
+        the value that the fitted trials have there.
+
+    Raises:
+        ValueError: if there are fewer than two groups.
+    """
+    codes = pd.factorize(np.array(groups, dtype=object), use_na_sentinel=False)[0]
+    if len(set(codes)) < 2:
+        raise ValueError(f"groups to hold out must be at least 2, got {len(set(codes))}")
+    values = trials[target].to_numpy(dtype=float)
+    found = pd.DataFrame({"wanted_value": values}, index=trials.index)
+    found = found.assign(wanted=0.0, predicted=0.0, predicted_value=0.0)
+    for _, out in LeaveOneGroupOut().split(values, groups=codes):
+        fitted = np.ones(len(values), dtype=bool)
+        fitted[out] = False
+        matrix = np.hstack([np.ones((len(values), 1)), design(trials, columns, fitted)])
+        wanted = places(trials[target], fitted)
+        model = LinearRegression(fit_intercept=False).fit(matrix[fitted], wanted[fitted])
+        predicted = model.predict(matrix[out])
+        back = np.quantile(values[fitted], predicted.clip(0, 1))
+        rows = found.index[out]
+        found.loc[rows, ["wanted", "predicted", "predicted_value"]] = np.column_stack(
+            [wanted[out], predicted, back]
+        )
+    return found
+
+
+def _levels(column: "pd.Series[Any]") -> Floats:
+    """A column of zeros and ones for each value."""
+    found: Floats = pd.get_dummies(column.astype(str)).to_numpy(dtype=float)
+    return found
+
+
+def shares(
+    target: "Floats | pd.Series[float]",
+    predicted: "Floats | pd.Series[float]",
+    seeds: Sequence[object],
+) -> Floats:
+    """The share of each seed's variance that was predicted; NaN for a seed without any."""
+    columns = {"target": np.asarray(target), "predicted": np.asarray(predicted)}
+    frame = pd.DataFrame({**columns, "seed": list(seeds)})
+    return np.array(
+        [
+            np.nan
+            if len(rows) < 2 or constant(rows["target"].to_numpy(dtype=float))
+            else r2_score(rows["target"], rows["predicted"])
+            for _, rows in frame.groupby("seed")
+        ]
+    )
+
+
+def share(
+    target: "Floats | pd.Series[float]",
+    predicted: "Floats | pd.Series[float]",
+    seeds: Sequence[object],
+) -> Estimate:
+    """`shares`, as seeds say it together."""
+    return over_seeds(shares(target, predicted, seeds), possible=(-math.inf, 1))

@@ -1,0 +1,125 @@
+"""One number a trial from its layers: every way to sum up a layer profile that is correlated.
+
+Profiles are read at the layers after activation functions and residual blocks, and at the logits:
+pre-activations, which some families are probed at and others are not, are in no mean and at no
+depth.
+
+All at alpha = 1/2. Errors are 1 - cos between a layer's feature in the blend and the blend of that
+layer's features in A and in B; a ratio is an error over the layer's baseline, 1 - cos between the
+features of A and of B, as an error means nothing where A and B agree already.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs.columns import DEPTHS, ROUNDING
+from analysis.runs.frames import Runs
+from analysis.statistics.over_seeds import Floats
+from llfc.results import averaged
+
+# Where a whole profile is read.
+PLACES = tuple(i / 10 for i in range(1, 11))
+ERRORS: Sequence[str] = (
+    *("llfc_error_mean", "llfc_error_max", "llfc_error_last"),
+    *(f"llfc_error_depth_{depth}" for depth in DEPTHS),
+)
+RATIOS: Sequence[str] = tuple(name.replace("error", "ratio") for name in ERRORS)
+SUMMARIES: Sequence[str] = (*ERRORS, *RATIOS)
+# What each of them has to be compared with: 1 - cos between the features of A and of B alone.
+BASELINES: Sequence[str] = tuple(name.replace("error", "baseline") for name in ERRORS)
+WEIGHTS = "weight_cos_distance"
+
+
+def with_summaries(runs: Runs) -> pd.DataFrame:
+    """The trials, with SUMMARIES, BASELINES, WEIGHTS and `endpoint_error` as columns.
+
+    `mean` is over the layers that `llfc.results.averaged` names, `max` over all that are probed,
+    `last` of the last (`llfc_ratio_mean` is the errors' sum over the baselines' sum, as a trial has
+    it; `llfc_ratio_max` the largest layer's ratio). `depth_0.5` is half-way from the first layer to
+    the last, pre-activations left out, on the straight line between the layers beside it, so that
+    networks of any depth compare. `endpoint_error` is the mean test error rate of A and B, and
+    WEIGHTS is 1 - cos between their weights, which compares over networks of any size, as their
+    distance does not. NaN where it was not measured.
+
+    Reference:
+        Zhou, Yang, Yang, Yan & Hu, Going Beyond Linear Mode Connectivity: The Layerwise Linear
+        Feature Connectivity, NeurIPS 2023. https://arxiv.org/abs/2307.08286
+    """
+    profiles = middle(runs.layers)
+    columns = {
+        run_id: _summarise(rows) for run_id, rows in profiles.groupby("run_id", observed=True)
+    }
+    found = pd.DataFrame.from_dict(columns, orient="index")
+    trials = runs.trials.reset_index(drop=True)
+    # The others are scalars of a trial.
+    names = [name for name in (*SUMMARIES, *BASELINES) if name not in trials]
+    new = found.reindex(index=trials["run_id"], columns=names).reset_index(drop=True)
+    joined = with_weight_distance(pd.concat([trials, new], axis=1))
+    ends = [name for name in ("test_error_a", "test_error_b") if name in joined]
+    return joined.assign(endpoint_error=joined[ends].mean(axis=1) if len(ends) == 2 else np.nan)
+
+
+def with_weight_distance(trials: pd.DataFrame) -> pd.DataFrame:
+    """`trials` with WEIGHTS, if they have the cosine of the weights; rounding below 0 is 0."""
+    if "weight_cos" not in trials or WEIGHTS in trials:
+        return trials
+    return trials.assign(**{WEIGHTS: (1 - trials["weight_cos"].astype(float)).clip(lower=0)})
+
+
+def at_depths(runs: Runs, *, over: bool = False, column: str = "cos_error") -> pd.DataFrame:
+    """The LLFC error of each trial at each relative depth of PLACES, and `mean`, over layers.
+
+    Args:
+        runs: what was found.
+        over: whether to take the error over its baseline instead.
+        column: of the layers; "baseline" for the baseline alone.
+
+    Returns:
+        A row a run, by run id; layers and places between them as in `with_summaries`.
+    """
+    rows = middle(runs.layers)
+    error = ratio(rows["cos_error"], rows["baseline"]) if over else rows[column]
+    found = {}
+    for run_id, part in rows.assign(error=error).groupby("run_id", observed=True):
+        values = part["error"].to_numpy(dtype=float)
+        at = dict(zip(map(str, PLACES), _at(PLACES, part, values), strict=True))
+        found[run_id] = {**at, "mean": values[averaged(part["kind"].tolist())].mean()}
+    return pd.DataFrame.from_dict(found, orient="index")
+
+
+def middle(layers: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `Runs.layers` at alpha = 1/2, where every trial has one a layer."""
+    return layers[np.isclose(layers["alpha"].astype(float), 0.5)]
+
+
+def ratio(error: "pd.Series[float]", baseline: "pd.Series[float]") -> "pd.Series[float]":
+    """Error over baseline; 0 where both are rounding, as A, B and the blend agree."""
+    differ = (error.abs() > ROUNDING) | (baseline.abs() > ROUNDING)
+    found: pd.Series[float] = (error / baseline).where(differ, 0.0)
+    return found
+
+
+def _summarise(rows: pd.DataFrame) -> dict[str, float]:
+    """SUMMARIES and BASELINES of one trial, but for the means, from its layers in forward order."""
+    columns = {
+        "error": rows["cos_error"],
+        "ratio": ratio(rows["cos_error"], rows["baseline"]),
+        "baseline": rows["baseline"],
+    }
+    found: dict[str, float] = {}
+    for kind, column in columns.items():
+        values = column.to_numpy(dtype=float)
+        found |= {f"llfc_{kind}_max": values.max(), f"llfc_{kind}_last": values[-1]}
+        for depth in DEPTHS:
+            found[f"llfc_{kind}_depth_{depth}"] = float(_at((depth,), rows, values)[0])
+    return found
+
+
+def _at(places: Sequence[float], rows: pd.DataFrame, values: Floats) -> Floats:
+    """The values of a trial's layers at relative depths, pre-activations left out."""
+    kinds = rows["kind"].tolist()
+    after = [i for i, kind in enumerate(kinds) if kind != "pre-activation" or i == len(kinds) - 1]
+    found: Floats = np.interp(places, rows["depth"].to_numpy()[after], values[after])
+    return found
