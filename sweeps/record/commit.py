@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # What decides numbers. The script of a sweep decides which trials there are; their fields say it.
 PACKAGES = tuple(str(ROOT / name) for name in ("llfc", "sweeps", "analysis"))
 
