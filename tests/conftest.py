@@ -13,13 +13,13 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 def pytest_addoption(parser):
     """`--rewrite`: take the golden trial's numbers of today for right."""
-    parser.addoption("--rewrite", action="store_true", help="write tests/golden.json anew")
+    parser.addoption("--rewrite", action="store_true", help="write tests/llfc/golden.json anew")
 
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
-    """Where the small sweep of `tests/disturbed.py` ran to its end, with nothing in its way."""
-    from tests.disturbed import undisturbed_in
+    """Where the small sweep of `disturbed_sweeps` ran to its end, with nothing in its way."""
+    from tests.helpers.disturbed_sweeps import undisturbed_in
 
     return undisturbed_in(tmp_path_factory.mktemp("undisturbed"))
 
@@ -27,6 +27,6 @@ def undisturbed(tmp_path_factory):
 @pytest.fixture
 def place(tmp_path):
     """Where the same sweep is to run."""
-    from tests.disturbed import Place
+    from tests.helpers.disturbed_sweeps import Place
 
     return Place(tmp_path)

@@ -1,6 +1,6 @@
 """How often 95 % intervals hold the truth in simulated sweeps whose trials share networks.
 
-For each law of tests/simulated.py and number of seeds, in per cent of the sweeps:
+For each law of tests/helpers/simulated_sweeps.py and number of seeds, in per cent of the sweeps:
 
 - seeds: Student's t over the seeds' own correlations, which is what `analysis` gives;
 - naive, bootstrap, jackknife: of Pearson's correlation over all trials, from taking trials for
@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.statistics.correlations import clip, step
 from analysis.statistics.over_seeds import over_seeds
-from tests.simulated import LAWS, OTHERS, coefficients, tied, truth
+from tests.helpers.simulated_sweeps import LAWS, OTHERS, coefficients, tied, truth
 
 SEEDS = (3, 5, 8, 12)
 

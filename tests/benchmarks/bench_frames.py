@@ -31,7 +31,7 @@ from analysis.runs.mlflow import PAGE, load_runs
 from llfc.matching.matchers import MATCHERS
 from llfc.specs import Trial, fingerprint
 from sweeps.record.tracking import Tracker
-from tests.fabricated import connection, trial
+from tests.helpers.fabricated_runs import connection, trial
 
 TABLES = ("runs", "params", "tags", "metrics", "latest_metrics")
 

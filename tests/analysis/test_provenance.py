@@ -1,0 +1,65 @@
+"""What stands behind a page's numbers is said, and leads to the runs that they are from."""
+
+import dataclasses
+import html
+import re
+
+import pytest
+
+from analysis.page.provenance import LEFT_OUT_WORDS, provenance, trial_table, warnings
+from analysis.page.report import page_of, render
+from analysis.page.summary import summary_text
+from llfc.results import LEFT_OUT
+from tests.helpers.fabricated_runs import grid, runs_of
+
+ONE_WIDTH = grid(seed=[0, 1, 2], matching=["none", "weights"])
+
+
+def test_numbers_of_several_or_uncommitted_codes_are_said_to_be():
+    runs = runs_of(ONE_WIDTH)
+    assert not any("code" in line for line in warnings(runs))
+    commits = ["a" * 40, *["b" * 40 + "+changes"] * (len(runs.trials) - 1)]
+    mixed = dataclasses.replace(runs, trials=runs.trials.assign(commit=commits))
+    said = " ".join(warnings(mixed))
+    assert f"2 versions of the code: {'a' * 12}, {'b' * 12}+changes" in said
+    assert f"{len(commits) - 1} trials were run by code with changes" in said
+
+
+def test_ends_at_chance_are_said_to_be():
+    runs = runs_of(ONE_WIDTH)
+    assert not any("chance" in line for line in warnings(runs))
+    errors = [0.89, *[0.2] * (len(runs.trials) - 1)]
+    poor = dataclasses.replace(runs, trials=runs.trials.assign(test_error_b=errors))
+    assert "1 trials have an end that is near chance" in " ".join(warnings(poor))
+    old = dataclasses.replace(poor, trials=poor.trials.drop(columns="test_error_chance"))
+    assert not any("chance" in line for line in warnings(old))
+
+
+@pytest.mark.parametrize("kind", LEFT_OUT)
+def test_what_results_do_not_rest_on_is_said(kind):
+    """One line a kind, on the page and on the terminal; none where nothing was left out."""
+    runs = runs_of(ONE_WIDTH)
+    assert not any("left_out" in line for line in warnings(runs))
+    counts = [0.0, 3.0, 10.0, *[0.0] * (len(runs.trials) - 3)]
+    some = dataclasses.replace(runs, trials=runs.trials.assign(**{f"left_out_{kind}": counts}))
+    (line,) = [line for line in warnings(some) if "left_out" in line]
+    assert line.startswith(f"2 of {len(counts)} trials {LEFT_OUT_WORDS[kind]} (at most 10 in one;")
+    assert line in summary_text(some)
+    assert line in html.unescape(render(page_of(some)))
+
+
+def test_every_number_leads_to_the_runs_that_it_is_from(monkeypatch):
+    runs = runs_of(ONE_WIDTH)
+    urls = [f"http://host/#/runs/{run_id}" for run_id in runs.trials["run_id"]]
+    served = dataclasses.replace(runs, trials=runs.trials.assign(url=urls))
+    page = render(page_of(served))
+    (listed,) = re.findall(r"<details>.*?</details>", page, re.DOTALL)
+    for run_id, url in zip(runs.trials["run_id"], urls, strict=True):
+        assert f'<a href="{url}">{run_id}</a>' in listed
+    said = provenance(runs)
+    assert {"commit", "versions", "command", "device", "analysed with"} <= said.keys()
+    assert said["this page again"] == (
+        "python -m analysis report --sweep width --tracking-uri memory"
+    )
+    monkeypatch.setattr("analysis.page.provenance.MOST", len(runs.trials) - 1)
+    assert trial_table(runs) is None

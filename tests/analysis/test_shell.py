@@ -1,0 +1,171 @@
+"""Every table from the shell, on screen and as a file; what cannot be done is one line and 2."""
+
+import dataclasses
+import shutil
+
+import pandas as pd
+import pytest
+from nbclient.exceptions import CellExecutionError
+
+from analysis.__main__ import main
+from analysis.answers.exports import EXPORTS, Wishes, export, write
+from analysis.runs.frames import Runs
+from analysis.runs.mlflow import load_runs, load_sweeps
+from llfc.results import TABLES
+from sweeps.record.tracking import Tracker
+from tests.helpers.fabricated_runs import connection, grid, runs_of, trial
+
+WIDTH = grid(width=[0.25, 0.5, 1.0, 2.0], seed=[0, 1, 2])
+FAMILIES = grid(architecture=["mlp", "vgg11"], width=[0.5, 1.0], seed=[0, 1, 2])
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shell")
+    address = f"sqlite:///{folder}/mlflow.db"
+    for name, trials in {"width": WIDTH, "architecture": FAMILIES}.items():
+        tracker = Tracker(address, name, folder)
+        for one in trials:
+            tracker.log(one, connection(one), {"llfc.device": "cpu"})
+    tracker.log_failure(trial(width=4.0), "loss is nan at alpha 0.5")
+    return address
+
+
+@pytest.fixture(scope="module")
+def both(uri):
+    return load_sweeps([uri], ["width", "architecture"])
+
+
+def test_sweeps_of_a_store_are_joined(uri, both):
+    assert both.sweep == "width+architecture"
+    shared = set(WIDTH) & set(FAMILIES)
+    assert shared
+    assert len(both.trials) == len({*WIDTH, *FAMILIES})
+    assert both.superseded == len(shared)
+    assert load_sweeps([uri], ["width"]).sweep == load_runs(uri, "width").sweep
+
+
+def test_a_sweep_is_looked_for_in_every_store(uri, tmp_path):
+    shutil.copy(uri.removeprefix("sqlite:///"), tmp_path / "mlflow.db")  # quicker than a new one
+    other = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = Tracker(other, "width", tmp_path)
+    tracker.log(trial(seed=9), connection(trial(seed=9)), {})
+    runs = load_sweeps([uri, other], ["width", "architecture"])
+    assert runs.trials["source"].nunique() == 2
+    assert set(runs.trials["seed"]) == {0, 1, 2, 9}
+    with pytest.raises(ValueError, match=r"^unknown sweep of sqlite:.* 'widht'.* mean 'width'\?$"):
+        load_sweeps([uri, other], ["widht"])
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTS))
+def test_every_table_is_written_and_read_back(both: Runs, name, tmp_path):
+    frame = export(both, name, Wishes(x="width", threshold=0.45))
+    if name not in TABLES:
+        assert len(frame)
+    by_csv = pd.read_csv(write(frame, tmp_path / "new" / "table.csv"), keep_default_na=False)
+    by_parquet = pd.read_parquet(write(frame, tmp_path / "table.parquet"))
+    assert list(by_csv) == list(by_parquet) == list(frame)
+    assert len(by_csv) == len(by_parquet) == len(frame)
+    for column in frame.select_dtypes("float"):
+        pd.testing.assert_series_equal(by_parquet[column], frame[column])
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTS))
+def test_a_table_heeds_what_it_says_and_nothing_else(both: Runs, name):
+    read = set()
+
+    class Watched(Wishes):
+        def __getattribute__(self, field):
+            read.add(field)
+            return super().__getattribute__(field)
+
+    wishes = Watched(x="width", threshold=0.45)
+    read.clear()
+    export(both, name, wishes)
+    fields = {field.name for field in dataclasses.fields(Wishes)}
+    # What is asked for is checked whatever the table.
+    assert read & fields - {"barrier", "error"} == set(EXPORTS[name].heeds) - {"barrier", "error"}
+    assert set(EXPORTS[name].heeds) <= read
+
+
+def test_a_table_on_screen_and_what_it_leaves_out(uri, capsys):
+    assert main(["table", "status", "--sweep", "architecture", "--tracking-uri", uri]) == 0
+    said = capsys.readouterr()
+    assert "FAILED" in said.out
+    assert said.err.splitlines()[0] == "1 trial FAILED, not in these numbers."
+
+
+def test_a_table_heeds_what_it_is_asked_for(uri, capsys, tmp_path):
+    path = tmp_path / "cells.csv"
+    asked = ["--by", "width", "architecture,width", "--barrier", "train_loss_mean"]
+    asked += ["--error", "llfc_ratio_max", "--permutations", "99", "--out", str(path)]
+    command = ["table", "correlations", "--sweep", "width", "architecture", "--tracking-uri", uri]
+    assert main([*command, *asked]) == 0
+    frame = pd.read_csv(path)
+    assert capsys.readouterr().out == f"{len(frame)} rows: {path}\n"
+    assert "width 0.25" in set(frame["group"])
+    assert "architecture vgg11, width 0.5" in set(frame["group"])
+    assert frame["p_permuted"].notna().any()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["table", "trails", "--sweep", "width"], "unknown table 'trails': .* mean 'trials'?"),
+        (["table", "trials", "--sweep", "widht"], "unknown sweep of .* mean 'width'?"),
+        (["table", "trials", "--sweep", "width", "--out", "a.txt"], "file must end in .csv or"),
+        (["table", "roc", "--sweep", "width", "--barrier", "loss"], "unknown column 'loss': .*"),
+        (["table", "onsets", "--sweep", "architecture"], "architecture must be an axis of num.*"),
+        (["table", "layer-predictions", "--sweep", "width"], "architecture must have at least 2"),
+        (
+            ["table", "roc", "--by", "architecture", "--sweep", "width"],
+            "table roc does not heed --by: it heeds --barrier, --error, --threshold",
+        ),
+        (
+            ["table", "trials", "--permutations", "0", "--sweep", "width"],
+            "table trials does not heed --permutations: it heeds none of these options",
+        ),
+        (["table", "partial", "--sweep", "width", "--given", "w"], "covariate must be a column"),
+        (["table", "correlations", "--sweep", "width", "--by", "colour"], "by must be axes.*"),
+        (["summary", "--sweep", "width", "--x", "colour"], "x must be an axis .*"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(uri, asked, said, capsys):
+    assert main([*asked, "--tracking-uri", uri]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert pd.Series([printed.err]).str.contains(said, regex=True).item() or said in printed.err
+
+
+@pytest.mark.parametrize("asked", [[], ["table"], ["table", "trials"], ["trails"]])
+def test_a_command_that_is_not_whole_is_one_line_too(asked, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(asked)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_sweep_without_a_finished_trial_has_a_status_and_no_table():
+    runs = runs_of([], failed=[trial()])
+    assert len(export(runs, "every")) == 1
+    with pytest.raises(ValueError, match=r"^table trials needs a finished trial, width has none$"):
+        export(runs, "trials")
+
+
+def test_a_notebook_that_fails_does_not_stop_the_others(monkeypatch, capsys):
+    def execute(notebook, out):
+        if notebook.stem == "correlations":
+            raise CellExecutionError("", "ValueError", "too few")
+        return out / notebook.name
+
+    monkeypatch.setattr("analysis.__main__.sweep_names", lambda uri: {"width": "1"})
+    monkeypatch.setattr("analysis.__main__.execute", execute)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///none.db")
+    assert main(["notebooks", "--out", "made"]) == 2
+    said = capsys.readouterr()
+    assert "made/layers.ipynb" in said.out
+    assert "made/width.ipynb" in said.out
+    assert said.err.splitlines() == [
+        "python -m analysis: notebook correlations.ipynb failed: ValueError: too few"
+    ]

@@ -1,0 +1,86 @@
+"""Frames kept as files say what the store says, and nothing is lost on the way."""
+
+import pandas as pd
+import pytest
+
+from analysis.__main__ import main
+from analysis.page.report import page_of, render
+from analysis.page.summary import summary_text
+from analysis.runs.mlflow import load_runs, load_sweeps, sweep_names
+from analysis.runs.stored import SUPERSEDED, read_frames, write_frames
+from llfc.results import TABLES
+from tests.helpers.fabricated_runs import grid, runs_of
+
+TRIALS = grid(width=[0.5, 1.0], spawn_epoch=[None, 2], matching=["none", "weights"], seed=[0, 1, 2])
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return runs_of(TRIALS)
+
+
+@pytest.fixture
+def folder(runs, tmp_path):
+    write_frames(runs, tmp_path)
+    return tmp_path
+
+
+def test_frames_are_read_back_as_they_were(runs, folder):
+    back = load_runs(str(folder), "width")
+    pd.testing.assert_frame_equal(
+        back.trials.drop(columns="source"), runs.trials.drop(columns="source"), check_dtype=False
+    )
+    assert [type(v) for v in back.trials["spawn_epoch"]] == [
+        type(v) for v in runs.trials["spawn_epoch"]
+    ]
+    for name in ("layers", "curves"):
+        found, expected = (getattr(one, name).astype({"run_id": str}) for one in (back, runs))
+        order = ["run_id", "alpha", *(["index"] if name == "layers" else [])]
+        pd.testing.assert_frame_equal(
+            *(f.sort_values(order, ignore_index=True) for f in (found, expected)),
+            check_dtype=False,
+            check_categorical=False,
+        )
+    for name in TABLES:
+        assert len(back.table(name)) == len(runs.table(name))
+    assert summary_text(back) == summary_text(runs)
+
+
+def test_what_is_superseded_is_left_out_and_counted(folder):
+    path = folder / "width.trials.parquet"
+    frame = pd.read_parquet(path)
+    matched = frame["matching"] == "weights"
+    frame.assign(**{SUPERSEDED: matched.map({True: "by another method", False: ""})}).to_parquet(
+        path
+    )
+    found = read_frames(folder, "width")
+    assert set(found.trials["matching"]) == {"none"}
+    assert found.outdated == matched.sum()
+    assert SUPERSEDED not in found.trials
+
+
+def test_a_parameter_that_came_later_has_no_value_in_older_frames(folder):
+    path = folder / "width.trials.parquet"
+    pd.read_parquet(path).drop(columns=["limit_measured", "limit_test"]).to_parquet(path)
+    found = load_runs(str(folder), "width")
+    assert found.trials["limit_measured"].tolist() == [None] * len(found.trials)
+    assert render(page_of(found))
+
+
+def test_a_folder_is_given_where_a_store_is(runs, folder, tmp_path, capsys):
+    assert sweep_names(str(folder)) == {"width": "width"}
+    assert len(load_sweeps([str(folder)], ["width"]).trials) == len(runs.trials)
+    again = tmp_path / "again"
+    asked = ["--sweep", "width", "--tracking-uri", str(folder)]
+    assert main(["frames", *asked, "--out", str(again)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == str(again / "width.trials.parquet")
+    assert main(["table", "correlations", "--sweep", "width", "--tracking-uri", str(again)]) == 0
+    assert main(["table", "trials", "--sweep", "widht", "--tracking-uri", str(again)]) == 2
+    assert "did you mean 'width'?" in capsys.readouterr().err
+
+
+def test_a_frame_that_is_none_is_one_line(folder):
+    (folder / "width.layers.parquet").write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match=r"frame .*width\.layers\.parquet cannot be read: ") as e:
+        _ = load_runs(str(folder), "width").layers
+    assert "\n" not in str(e.value)

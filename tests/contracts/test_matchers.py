@@ -1,0 +1,276 @@
+"""What every registered matcher owes, on networks whose symmetry is derived; each law can fail."""
+
+import contextlib
+import copy
+import functools
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from llfc.matching import MATCHERS, match
+from llfc.matching.record import FIELDS
+from llfc.symmetry.axes import axis_groups
+from tests.helpers.broken_matchers import (
+    boasts,
+    by_chance,
+    by_hash,
+    certifies,
+    counts_wrong,
+    differentiates,
+    falls,
+    forgets,
+    listens,
+    nudges,
+    says_less,
+    stays,
+    takes_anything,
+    tampers,
+    trains,
+    turns_round,
+)
+from tests.helpers.matchable_pairs import KINDS, inputs, network, pair, permuted
+from tests.helpers.unchanged import described
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+every_matcher = pytest.mark.parametrize("name", sorted(MATCHERS))
+
+
+# The laws
+
+
+def check_planted(name, kind):
+    """A permuted A is brought back into place; that is what `none` is there not to do."""
+    a, _, spec = pair(kind)
+    planted = spec.random(3)
+    found = match(name, a, permuted(a, spec, planted), spec, inputs(1))
+    assert (spec.compose(planted, found) == spec.identity()) == (name != "none")
+    assert name == "none" or found.record["certificate"] == pytest.approx(1.0, abs=1e-6)
+
+
+def check_itself(name, kind):
+    a, _, spec = pair(kind)
+    for other in (a, copy.deepcopy(a)):
+        found = match(name, a, other, spec, inputs(1))
+        assert found == spec.identity()
+        assert found.record["moved"] == 0
+
+
+def check_never_lower(name, kind):
+    """Nor the overlap lower, where that is what is climbed; strangers always leave room above."""
+    record = match(name, *pair(kind), inputs(1)).record
+    assert record["objective"] >= record["objective_before"]
+    assert (record["objective"] == record["objective_before"]) == (name == "none")
+
+
+def check_record(name, kind):
+    """All fields, and those that can be had by other means are true."""
+    a, b, spec = pair(kind)
+    found = match(name, a, b, spec, inputs(1))
+    assert tuple(found.record) == FIELDS
+    assert all(type(value) is float for value in found.record.values())
+    assert found.record["moved"] == found.moved()
+    for field, perm in (("overlap_before", spec.identity()), ("overlap", found)):
+        by_hand = inner_product(a, spec.apply(perm, b.state_dict()))
+        assert found.record[field] == pytest.approx(by_hand, rel=1e-5, abs=1e-5)
+
+
+def check_certificate(name, kind):
+    """The overlap over a bound by other means; never above 1."""
+    record = match(name, *pair(kind), inputs(1)).record
+    bound = bound_by_hand(kind)
+    assert record["overlap"] <= bound
+    assert record["certificate"] == pytest.approx(record["overlap"] / bound, rel=1e-5)
+
+
+def check_function(name, kind):
+    """All of the spec's groups and no others, and B computes what it computed."""
+    a, b, spec = pair(kind)
+    spec = copy.deepcopy(spec)
+    found = match(name, a, b, spec, inputs(1))
+    assert found.keys() == spec.groups.keys()
+    x = inputs(2)[0]
+    with torch.no_grad():
+        gap = (permuted(b, spec, found).eval()(x) - copy.deepcopy(b).eval()(x)).abs().max()
+    assert gap < 1e-5
+
+
+def check_repeats(name, kind):
+    """Wherever the shared stream of random numbers stands, which stays there."""
+    stands = torch.get_rng_state()
+    one = match(name, *pair(kind), inputs(1), seed=4)
+    assert torch.equal(torch.get_rng_state(), stands)
+    torch.rand(1)
+    assert match(name, *pair(kind), inputs(1), seed=4) == one
+
+
+def check_leaves_alone(name, kind):
+    """Numbers, modes, hooks, gradients."""
+    a, b, spec = pair(kind)
+    models = [copy.deepcopy(model).train() for model in (a, b)]
+    for model in models:
+        list(model.children())[-1].eval()  # a mode of its own must survive
+    before = [described(model) for model in models]
+    match(name, *models, spec, inputs(1))
+    for model, (state, attributes) in zip(models, before, strict=True):
+        state_now, attributes_now = described(model)
+        assert attributes_now == attributes
+        assert all(torch.equal(tensor, state[key]) for key, tensor in state_now.items())
+
+
+def check_cleans_up(name, kind):
+    """As above, when the second batch does not fit."""
+    a, b, spec = pair(kind)
+    models = [copy.deepcopy(model).train() for model in (a, b)]
+    before = [described(model)[1] for model in models]
+    with contextlib.suppress(ValueError, RuntimeError, IndexError):
+        match(name, *models, spec, [inputs(1)[0], torch.zeros(3)])
+    assert [described(model)[1] for model in models] == before
+
+
+def check_refuses(name, kind):
+    """Numbers that are not finite and other architectures, in one line."""
+    a, b, spec = pair(kind)
+    for side in "ab":
+        models = {"a": copy.deepcopy(a), "b": copy.deepcopy(b)}
+        last, parameter = list(models[side].named_parameters())[-1]
+        parameter.data[2] = torch.nan
+        with pytest.raises(ValueError, match=rf"^{last} of model {side} must be finite, got nan"):
+            match(name, *models.values(), spec, inputs(1))
+    stranger = network("residual" if kind == "attention" else "attention", 1)
+    with pytest.raises(ValueError, match=r"^the models must have one architecture: \S+ is "):
+        match(name, a, stranger, spec, inputs(1))
+
+
+def inner_product(model, state):
+    return sum(float((p.detach().double() * state[n]).sum()) for n, p in model.named_parameters())
+
+
+@functools.cache
+def bound_by_hand(kind):
+    """Layers with units on one side: all permutations of them; others: von Neumann's, by torch."""
+    a, b, spec = pair(kind)
+    total = 0.0
+    for name, x in a.named_parameters():
+        y = b.get_parameter(name).detach()
+        moving = [dim for dim, axis in enumerate(spec.axes[name]) if axis_groups(axis)]
+        if len(moving) > 1:
+            total += float(spectrum(x) @ spectrum(y))
+        elif moving:
+            (dim,) = moving
+            total += best_by_hand(spec, spec.axes[name][dim], x.movedim(dim, 0), y.movedim(dim, 0))
+        else:
+            total += float((x.detach() * y).sum())
+    return total
+
+
+def best_by_hand(spec, axis, x, y):
+    """The largest <x, P(y)>, [units, ...], over all permutations of the units of one axis."""
+    score = x.detach().double().flatten(1) @ y.double().flatten(1).T if x.ndim > 1 else None
+    score = torch.outer(x.detach().double(), y.double()) if score is None else score
+    groups, rows = axis_groups(axis), torch.arange(len(x))
+    orders = [itertools.permutations(range(spec.groups[group])) for group in groups]
+    perms = (map(torch.tensor, each) for each in itertools.product(*orders))
+    found = (spec.index(dict(zip(groups, perm, strict=True)), axis) for perm in perms)
+    return max(float(score[rows, index].sum()) for index in found)
+
+
+def spectrum(parameter):
+    """Singular values of the matrix [first axis, all else], descending."""
+    return torch.linalg.svdvals(parameter.detach().double().reshape(len(parameter), -1))
+
+
+LAWS = [
+    check_planted,
+    check_itself,
+    check_never_lower,
+    check_record,
+    check_certificate,
+    check_function,
+    check_repeats,
+    check_leaves_alone,
+    check_cleans_up,
+    check_refuses,
+]
+
+
+@every_kind
+@every_matcher
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__.removeprefix("check_"))
+def test_every_matcher(law, name, kind):
+    law(name, kind)
+
+
+SCRIPT = """
+from llfc.matching import PermutationSpec
+from tests.contracts.test_matchers import answers
+print(answers({names!r}, PermutationSpec.load({spec!r})))
+"""
+
+
+def answers(names, spec):
+    a, b = network("residual", 0), network("residual", 1)
+    known = {**MATCHERS, "by hash": by_hash}
+    return {
+        name: {g: units.tolist() for g, units in known[name](a, b, spec, inputs(1), seed=4).items()}
+        for name in names
+    }
+
+
+def check_another_process(names, folder):
+    """Where strings have other hashes, the same answers; the spec comes from a file."""
+    _, _, spec = pair("residual")
+    spec.save(folder / "spec.json")
+    found = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(names=names, spec=str(folder / "spec.json"))],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONHASHSEED": "5"},
+    ).stdout
+    assert found.strip() == str(answers(names, spec))
+
+
+def test_the_same_seed_gives_the_same_answers_in_another_process(tmp_path):
+    check_another_process(sorted(MATCHERS), tmp_path)
+
+
+# That each can fail
+
+
+@pytest.mark.parametrize(
+    ("law", "broken"),
+    [
+        (check_planted, stays),
+        (check_itself, turns_round),
+        (check_never_lower, falls),
+        (check_never_lower, stays),
+        (check_record, boasts),
+        (check_record, says_less),
+        (check_record, counts_wrong),
+        (check_certificate, certifies),
+        (check_function, forgets),
+        (check_function, tampers),
+        (check_repeats, by_chance),
+        (check_leaves_alone, nudges),
+        (check_leaves_alone, trains),
+        (check_leaves_alone, differentiates),
+        (check_cleans_up, listens),
+        (check_refuses, takes_anything),
+    ],
+    ids=lambda value: value.__name__,
+)
+def test_each_law_can_fail(law, broken, monkeypatch):
+    monkeypatch.setitem(MATCHERS, "weights", broken)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        law("weights", "residual")
+
+
+def test_another_process_is_another(tmp_path):
+    with pytest.raises(AssertionError):
+        check_another_process(["by hash"], tmp_path)

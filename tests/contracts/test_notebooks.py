@@ -1,0 +1,76 @@
+"""Every notebook runs from top to bottom on a small store, and is kept without outputs."""
+
+import nbformat
+import pytest
+
+from analysis.__main__ import ACROSS
+from analysis.execute import NOTEBOOKS, execute
+from sweeps import SWEEPS as SWEEPS_OF_STUDY
+from sweeps.record.tracking import Tracker
+from tests.helpers.fabricated_runs import connection, grid
+
+EVERY = sorted(NOTEBOOKS.glob("*.ipynb"))
+SEEDS = [0, 1, 2]
+SWEEPS = {
+    "width": grid(width=[0.5, 1.0], seed=SEEDS, matching=["none", "weights"]),
+    "spawn_epoch": grid(spawn_epoch=[0, 2, 8, None], seed=SEEDS),
+    "architecture": grid(architecture=["mlp", "vgg11"], spawn_epoch=[2, None], seed=SEEDS),
+    "matching": grid(
+        seed=SEEDS, matching=["none", "weights"], correction=["none", "reset", "repair"]
+    ),
+}
+COUNTS = {
+    "width": "12 trials of 6 pairs (12 networks, 3 seeds)",
+    "spawn_epoch": "12 trials of 12 pairs (15 networks, 3 seeds)",
+    "architecture": "12 trials of 12 pairs (18 networks, 3 seeds)",
+    "matching": "18 trials of 3 pairs (6 networks, 3 seeds)",
+}
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("notebooks")
+    address = f"sqlite:///{folder}/mlflow.db"
+    for name, trials in SWEEPS.items():
+        tracker = Tracker(address, name, folder)
+        for one in trials:
+            tracker.log(one, connection(one), {"llfc.device": "cpu"})
+    return address
+
+
+def test_every_sweep_has_a_notebook():
+    assert {path.stem for path in EVERY} == (SWEEPS_OF_STUDY.keys() - {"smoke"}) | set(ACROSS)
+    assert SWEEPS.keys() == COUNTS.keys() == SWEEPS_OF_STUDY.keys() - {"smoke"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EVERY, ids=[path.stem for path in EVERY])
+def test_runs_from_top_to_bottom(path, uri, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    written = execute(path, tmp_path)
+    cells = [c for c in nbformat.read(written, as_version=4).cells if c.cell_type == "code"]
+    assert all(cell.execution_count for cell in cells)
+    text = str(cells)
+    distinct = len({one for trials in SWEEPS.values() for one in trials})
+    assert COUNTS.get(path.stem, f"{distinct} trials of") in text
+    assert "image/png" in text
+    said = [out.text for cell in cells for out in cell.outputs if out.get("name") == "stderr"]
+    assert not [text for text in said if "TqdmWarning" not in text]  # it misses ipywidgets
+
+
+@pytest.mark.slow
+def test_one_sweep_of_one_family_is_enough(uri, monkeypatch, tmp_path):
+    """As after the first command of the README."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("LLFC_SWEEP", "width")
+    assert execute(NOTEBOOKS / "correlations.ipynb", tmp_path).is_file()
+
+
+@pytest.mark.parametrize("path", EVERY, ids=[path.stem for path in EVERY])
+def test_is_kept_without_outputs(path):
+    content = nbformat.read(path, as_version=4)
+    nbformat.validate(content)
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None

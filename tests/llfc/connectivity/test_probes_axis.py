@@ -1,0 +1,332 @@
+"""Wherever the images are in what a module gives, its LLFC numbers are those of all it gives."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from llfc import connect
+from llfc.connectivity.probes import features_of, select_probes
+from llfc.results import PROFILE
+from tests.helpers.small_networks import CLASSES, random_, samples
+
+OPTIONS = {"matching": None, "correction": "none", "alphas": 3}
+EVERY = ("conditions", "samples", "similarity", "stitching", "layer-barriers")
+
+
+class Sequences(nn.Module):
+    """A transformer encoder on [images, tokens, 6], images first or second inside it."""
+
+    def __init__(self, *, first, prenorm=False):
+        super().__init__()
+        self.first = first
+        self.embed = nn.Linear(6, 4)
+        layer = nn.TransformerEncoderLayer(
+            4, 2, 8, dropout=0, batch_first=first, norm_first=prenorm
+        )
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(4, CLASSES)
+
+    def forward(self, x):
+        x = self.embed(x)
+        x = self.encoder(x) if self.first else self.encoder(x.transpose(0, 1)).transpose(0, 1)
+        return self.head(x.mean(1))
+
+
+class Recurrent(nn.Module):
+    def __init__(self, *, first, kind=nn.GRU):
+        super().__init__()
+        self.first = first
+        self.cells = kind(6, 5, batch_first=first)
+        self.head = nn.Linear(5, CLASSES)
+
+    def forward(self, x):
+        out, _ = self.cells(x if self.first else x.transpose(0, 1))
+        return self.head(out[:, -1] if self.first else out[-1])
+
+
+class Attention(nn.Module):
+    """No residual block: attention gives its features beside its weights."""
+
+    def __init__(self, *, first):
+        super().__init__()
+        self.first = first
+        self.attend = nn.MultiheadAttention(6, 2, batch_first=first)
+        self.relu, self.head = nn.ReLU(), nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        x = x if self.first else x.transpose(0, 1)
+        x, _ = self.attend(x, x, x)
+        return self.head(self.relu(x).mean(1 if self.first else 0))
+
+
+class Given(nn.Module):
+    """A residual block that gives its feature as a part of something."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.one = how, nn.Linear(6, 6)
+
+    def forward(self, x):
+        x = x + F.relu(self.one(x))
+        return {"tensor": x, "tuple": (None, x), "dict": {"size": 6, "state": [x]}}[self.how]
+
+
+class Blocks(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.head = how, nn.Linear(6, CLASSES)
+        self.blocks = nn.ModuleList([Given(how), Given(how)])
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+            x = {"tensor": lambda x: x, "tuple": lambda x: x[1], "dict": lambda x: x["state"][0]}[
+                self.how
+            ](x)
+        return self.head(x.mean(1))
+
+
+class Folded(nn.Module):
+    """Tokens that are images of their own to the layers: images-major, or tokens-major."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.one, self.relu, self.head = nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, CLASSES)
+
+    def forward(self, x):
+        count = len(x)
+        if self.how == "first":
+            return self.head(self.relu(self.one(x)).mean(1))
+        if self.how == "major":
+            x = self.relu(self.one(x.flatten(0, 1))).unflatten(0, (count, -1))
+        else:
+            x = x.transpose(0, 1)
+            x = self.relu(self.one(x.flatten(0, 1))).unflatten(0, (-1, count)).transpose(0, 1)
+        return self.head(x.mean(1))
+
+
+# Networks of one function, the plainest first.
+TWINS = {
+    "encoder": [lambda first=first: Sequences(first=first) for first in (True, False)],
+    "prenorm": [
+        lambda first=first: Sequences(first=first, prenorm=True) for first in (True, False)
+    ],
+    "GRU": [lambda first=first: Recurrent(first=first) for first in (True, False)],
+    "LSTM": [lambda first=first: Recurrent(first=first, kind=nn.LSTM) for first in (True, False)],
+    "attention": [lambda first=first: Attention(first=first) for first in (True, False)],
+    "parts": [lambda how=how: Blocks(how) for how in ("tensor", "tuple", "dict")],
+    "folded": [lambda how=how: Folded(how) for how in ("first", "major", "minor")],
+}
+PROBED = {
+    "encoder": ["embed", "encoder.layers.0", "encoder.layers.1", "head"],
+    "prenorm": ["embed", "encoder.layers.0", "encoder.layers.1", "head"],
+    "GRU": ["cells", "head"],
+    "LSTM": ["cells", "head"],
+    "attention": ["attend", "relu", "head"],
+    "parts": ["blocks.0", "blocks.1", "head"],
+    "folded": ["one", "relu", "head"],
+}
+every_twin = pytest.mark.parametrize("name", TWINS)
+
+
+def pair(make):
+    return [random_(make(), seed).eval() for seed in (0, 1)]
+
+
+def in_batches(images, labels, sizes):
+    return list(zip(images.split(sizes), labels.split(sizes), strict=True))
+
+
+def same(one, other):
+    assert [layer.name for layer in one.layers] == [layer.name for layer in other.layers]
+    for x, y in zip(one.layers, other.layers, strict=True):
+        assert (x.kind, x.depth) == (y.kind, y.depth)
+        assert x.baseline == pytest.approx(y.baseline, abs=1e-9)
+        for column in PROFILE:
+            assert getattr(x, column) == pytest.approx(getattr(y, column), abs=1e-6), column
+    assert one.summaries == pytest.approx(other.summaries, abs=1e-6, nan_ok=True)
+
+
+@every_twin
+@pytest.mark.parametrize("tokens", [2, 3, 9])  # as few as images in an example, and as in a batch
+def test_twins_have_equal_numbers(name, tokens):
+    images, labels = samples(9, (tokens, 6))
+    plain, *others = TWINS[name]
+    expected = connect(*pair(plain), test=(images, labels), measures=EVERY, **OPTIONS)
+    assert [layer.name for layer in expected.layers] == PROBED[name]
+    assert not expected.left_out
+    for make in others:
+        found = connect(*pair(make), test=(images, labels), measures=EVERY, **OPTIONS)
+        same(found, expected)
+        assert not found.left_out
+
+
+@every_twin
+@pytest.mark.parametrize("sizes", [[1] * 7, [2, 2, 2, 1], [3, 1, 3]])
+def test_batching_changes_nothing(name, sizes):
+    images, labels = samples(7, (2, 6))
+    make = TWINS[name][-1]
+    whole = connect(*pair(make), test=(images, labels), measures=(), **OPTIONS)
+    parts = in_batches(images, labels, sizes)
+    same(connect(*pair(make), test=parts, measures=(), **OPTIONS), whole)
+
+
+def test_numbers_are_those_of_all_features_in_memory():
+    a, b = pair(TWINS["encoder"][1])
+    images, labels = samples(7, (2, 6))
+    found = connect(a, b, test=(images, labels), measures=(), batch_size=3, **OPTIONS)
+    blend = random_(TWINS["encoder"][1](), 0).eval()
+    with torch.no_grad():
+        for into, x, y in zip(*(m.parameters() for m in (blend, a, b)), strict=True):
+            into.copy_((x + y) / 2)
+    features = []
+    for model in (a, b, blend):
+        layer, kept = model.encoder.layers[0], []
+        handle = layer.register_forward_hook(lambda m, i, out, kept=kept: kept.append(out))
+        with torch.no_grad():
+            model(images)
+        handle.remove()
+        features.append(np.stack([kept[0][:, i].flatten().numpy() for i in range(7)]))
+    f_a, f_b, f = features
+    g = (f_a + f_b) / 2
+
+    def cosine(x, y):
+        return (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+
+    layer = found.layers[1]
+    assert layer.cos_error[1] == pytest.approx((1 - cosine(f, g)).mean(), abs=1e-12)
+    assert layer.baseline == pytest.approx((1 - cosine(f_a, f_b)).mean(), abs=1e-12)
+    assert layer.coef[1] == pytest.approx(((f * g).sum(1) / (g * g).sum(1)).mean(), abs=1e-12)
+
+
+def test_complex_features_are_real_and_imaginary_parts():
+    class Waves(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fourier, self.head = Fourier(), nn.Linear(8, CLASSES)
+
+        def forward(self, x):
+            return self.head(torch.view_as_real(self.fourier(x)).flatten(1))
+
+    class Fourier(nn.Module):
+        def forward(self, x):
+            return torch.fft.rfft(x)
+
+    model, (images, _) = random_(Waves(), 0).eval(), samples(5, (6,))
+    (probe,) = select_probes(model, images, ["fourier"]).probes
+    (rows,) = features_of(model, (probe,), images)
+    expected = torch.fft.rfft(images)
+    assert torch.allclose(rows @ rows.T, (expected @ expected.conj().T).real)
+
+
+class Unread(nn.Module):
+    """Blocks that give no feature of single images: a norm over them, nothing, a table of all."""
+
+    class Block(nn.Module):
+        def __init__(self, how):
+            super().__init__()
+            self.how, self.one = how, nn.Linear(6, 6)
+
+        def forward(self, x):
+            self.sum = x + self.one(x)
+            return {"mean": self.sum.mean(0), "none": None, "pairs": self.sum @ self.sum.T}[
+                self.how
+            ]
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Linear(6, 6)
+        self.mean, self.none, self.pairs = map(self.Block, ("mean", "none", "pairs"))
+        self.head = nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        x = self.stem(x)
+        self.mean(x), self.none(x), self.pairs(x)
+        return self.head(x)
+
+
+def test_what_cannot_be_read_is_in_the_result_with_its_reason():
+    images, labels = samples(5, (6,))
+    found = connect(*pair(Unread), test=(images, labels), measures=(), **OPTIONS)
+    assert [layer.name for layer in found.layers] == ["stem", "head"]
+    passed = {entry.name: entry.reason for entry in found.left_out if entry.kind == "probe"}
+    assert passed == {
+        "mean": "its output has no dimension in [6] that grows with the number of images",
+        "none": "its output has no tensor of real numbers",
+        "pairs": "its output has more than one dimension in [2, 2], or not a whole one, to hold"
+        " the images",
+    }
+    assert found.scalars()["left_out_probe"] == 3
+    with pytest.raises(ValueError, match=r"^probe 'none' cannot be read: its output has no tensor"):
+        connect(*pair(Unread), test=(images, labels), probes="none", measures=(), **OPTIONS)
+    patterned = connect(*pair(Unread), test=(images, labels), probes="*e*", measures=(), **OPTIONS)
+    assert {e.name for e in patterned.left_out if e.kind == "probe"} == {"mean", "none"}
+
+
+class Routed(nn.Module):
+    """Experts that are given the images that a gate sends to them."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.gate, self.head = nn.Linear(6, 6), nn.Linear(6, 2), nn.Linear(6, CLASSES)
+        self.experts = nn.ModuleList(nn.Linear(6, 6) for _ in range(2))
+
+    def forward(self, x):
+        x = self.stem(x)
+        expert = self.gate(x).argmax(1)
+        out = torch.zeros_like(x)
+        for k, layer in enumerate(self.experts):
+            if (expert == k).any():
+                out[expert == k] = layer(x[expert == k])
+        return self.head(x + out)
+
+
+def test_experts_that_are_given_some_of_the_images_are_passed_over():
+    images, labels = samples(40, (6,))
+    sent = random_(Routed(), 0)
+    images = images[sent.gate(sent.stem(images)).argmax(1).argsort()]  # two of one at first
+    found = connect(*pair(Routed), test=(images, labels), measures=(), **OPTIONS)
+    assert [layer.name for layer in found.layers] == ["stem", "gate", "head"]
+    passed = {entry.name: entry.reason for entry in found.left_out if entry.kind == "probe"}
+    assert passed.keys() == {"experts.0"}  # the other one does not run on the first two
+    for reason in passed.values():
+        assert "does not run on every batch" in reason or "does not hold" in reason
+    with pytest.raises(ValueError, match=r"^probe 'experts.0' cannot be read: it"):
+        connect(*pair(Routed), test=(images, labels), probes="experts.0", measures=(), **OPTIONS)
+
+
+def test_activation_functions_that_no_module_gives_are_in_the_result():
+    class Functions(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(6, 6), nn.Linear(6, CLASSES)
+
+        def forward(self, x):
+            return self.two(F.gelu(self.one(x)))
+
+    images, labels = samples(5, (6,))
+    found = connect(*pair(Functions), test=(images, labels), measures=(), **OPTIONS)
+    reasons = {entry.kind: (entry.name, entry.reason) for entry in found.left_out}
+    assert reasons["probe"] == ("model", "gelu is called as a function, and is no module")
+    assert reasons["definition"][0] == "llfc_error_mean"
+
+
+def test_a_network_for_batches_of_one_size_is_read_by_its_numbers():
+    class Pairs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.turned, self.head = Turned(), nn.Linear(6, CLASSES)
+
+        def forward(self, x):
+            return self.head(self.turned(x).T.view(2, 6))
+
+    class Turned(nn.Module):
+        def forward(self, x):
+            return x.T
+
+    images, _ = samples(2, (6,))
+    (probe,) = select_probes(random_(Pairs(), 0).eval(), images, ["turned"]).probes
+    assert probe.axis.dim == 1

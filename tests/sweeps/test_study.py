@@ -1,0 +1,241 @@
+"""Whole sweeps, through Ray and MLflow, on real data, as a user runs them."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from analysis.runs.mlflow import load_runs
+from llfc.data.datasets import load_dataset
+from llfc.networks.store import Store
+from llfc.results import connection_from_json, connection_to_json
+from llfc.specs import fingerprint
+from llfc.trial import run_trial
+from sweeps.grid.grid import trials_of
+from sweeps.smoke import SMOKE
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+AXES = {"width": [1 / 16], "limit_train": [500], "epochs": [1], "seed": [0]}
+OPTIONS = "--width 0.0625 --limit-train 500 --epochs 1 --seed 0".split()
+
+
+def sweep(storage, *options):
+    """`python sweeps/smoke.py` with a small grid, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "sweeps/smoke.py", "--storage", str(storage), *OPTIONS, *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def runs_in(storage):
+    return load_runs(f"sqlite:///{storage}/mlflow.db", "smoke")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The storage folder of a finished sweep, and what the sweep said."""
+    storage = tmp_path_factory.mktemp("sweep")
+    said = sweep(storage)
+    assert said.returncode == 0, said.stderr
+    return storage, said
+
+
+@pytest.fixture
+def storage(done, tmp_path):
+    """A copy of the finished sweep's store alone; nothing is logged yet."""
+    shutil.copytree(done[0] / "store", tmp_path / "store")
+    return tmp_path
+
+
+def test_every_trial_has_one_complete_run_and_the_report_is_there(done):
+    storage, said = done
+    runs = runs_in(storage)
+    assert sorted(runs.trials["fingerprint"]) == sorted(
+        fingerprint(trial) for trial in trials_of(SMOKE.replace(AXES))
+    )
+    assert len(runs.unfinished) == 0
+    assert "2 networks trained, 2 trials measured" in said.stdout
+    assert (storage / "reports/smoke.html").stat().st_size > 10_000
+    assert not list((storage / "ray").iterdir())
+
+
+def test_a_worker_finds_what_this_process_finds(done):
+    storage, _ = done
+    store = Store(storage / "store")
+    for trial in trials_of(SMOKE.replace(AXES)):
+        dataset = load_dataset(
+            trial.pair.dataset,
+            data_root=None,
+            limit_train=trial.pair.limit_train,
+            cache=storage / "data",
+            progress=False,
+        )
+        here = run_trial(trial, store, dataset)
+        there = connection_from_json(store.get_text("connections", fingerprint(trial)))
+        assert without_times(here) == without_times(there)
+
+
+def without_times(found):
+    plain = json.loads(connection_to_json(found))
+    return {**plain, "matching": {k: v for k, v in plain["matching"].items() if k != "seconds"}}
+
+
+def test_the_same_command_again_repeats_nothing(done):
+    storage, _ = done
+    before = {path: path.stat().st_mtime_ns for path in (storage / "store").rglob("*")}
+    again = sweep(storage)
+    assert again.returncode == 0
+    assert "0 networks trained, 0 trials measured" in again.stdout
+    after = {path: path.stat().st_mtime_ns for path in (storage / "store").rglob("*")}
+    assert before == after
+    assert len(runs_in(storage).trials) == 2
+
+
+def test_the_report_is_written_anew_only_if_it_would_say_something_else(done):
+    storage, said = done
+    page, text = storage / "reports/smoke.html", storage / "reports/smoke/summary.txt"
+
+    def written():
+        again = sweep(storage)
+        assert again.returncode == 0
+        assert text.read_text() in again.stdout
+        return page.stat().st_mtime_ns
+
+    assert text.read_text() in said.stdout
+    first = written()
+    assert written() == first
+    page.unlink()
+    assert written() > first
+    client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
+    second, run_id = written(), runs_in(storage).trials["run_id"][0]
+    client.delete_run(run_id)  # it is logged once more, as another run
+    assert written() > second
+
+
+def test_another_question_has_a_name_and_a_report_of_its_own(done, tmp_path):
+    storage = shutil.copytree(done[0], tmp_path / "storage")
+    page = (storage / "reports" / "smoke.html").read_bytes()
+    said = sweep(storage, "--name", "half", "--correction", "none")
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("half: ")
+    assert (storage / "reports" / "smoke.html").read_bytes() == page
+    assert (storage / "reports" / "half.html").is_file()
+    half = load_runs(f"sqlite:///{storage}/mlflow.db", "half")
+    assert set(half.trials["correction"]) == {"none"}
+
+
+def test_measured_but_not_logged_is_logged_without_measuring(storage):
+    said = sweep(storage)
+    assert said.returncode == 0
+    assert "0 networks trained, 0 trials measured" in said.stdout
+    assert len(runs_in(storage).trials) == 2
+
+
+def test_a_damaged_network_is_set_aside_and_retrained(storage):
+    network = trials_of(SMOKE.replace(AXES))[0].pair.a
+    path = storage / "store/networks" / f"{fingerprint(network)}.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    shutil.rmtree(storage / "store/connections")
+    said = sweep(storage)
+    assert said.returncode == 0
+    assert "1 networks trained, 2 trials measured" in said.stdout
+    assert f"{path.name}.damaged-1" in said.stderr
+    assert path.read_bytes() == whole
+
+
+def test_jobs_that_tune_is_given_a_few_at_a_time_are_all_done_once(tmp_path):
+    code = "import runpy; from sweeps import launch; launch.AT_ONCE = 2"
+    code += "; runpy.run_path('sweeps/smoke.py', run_name='__main__')"
+    command = [sys.executable, "-c", code, "--storage", str(tmp_path), *OPTIONS]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert "2 networks trained, 2 trials measured" in run.stdout
+    assert len(runs_in(tmp_path).trials) == 2
+    assert not list((tmp_path / "ray").iterdir())
+
+
+def test_a_failing_trial_stops_no_other_and_is_named(storage):
+    said = sweep(storage, "--lr", "0.001", "1e30")
+    assert said.returncode == 1
+    failed = [line for line in said.stderr.splitlines() if line.startswith("failed:")]
+    trials = trials_of(SMOKE.replace({**AXES, "lr": [1e30]}))
+    for trial in trials:
+        assert any(fingerprint(trial) in line and "loss" in line for line in failed)
+    assert "run the same command again" in said.stderr
+    assert "Traceback" not in said.stderr
+    runs = runs_in(storage)
+    assert len(runs.trials) == 2
+    assert sorted(runs.unfinished["fingerprint"]) == sorted(map(fingerprint, trials))
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_finishes_the_rest(tmp_path):
+    command = [sys.executable, "sweeps/smoke.py", "--storage", str(tmp_path), *OPTIONS]
+    command[command.index("--seed") + 1 :] = ["0", "1", "2"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as run:
+        networks = tmp_path / "store/networks"
+        while run.poll() is None and not list(networks.glob("*.safetensors")):
+            time.sleep(0.1)
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=120)
+    assert run.returncode == 130, said
+    assert "interrupted: run the same command again to finish the rest" in said
+    assert "Traceback" not in said
+    kept = {path: path.stat().st_mtime_ns for path in networks.glob("*.safetensors")}
+    again = sweep(tmp_path, "--seed", "0", "1", "2")
+    assert again.returncode == 0, again.stderr
+    assert f"{6 - len(kept)} networks trained" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert len(runs_in(tmp_path).trials) == 6
+
+
+def test_a_storage_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    said = sweep(tmp_path / "file")
+    assert said.returncode == 2
+    assert said.stderr.startswith("error: ")
+    assert said.stderr.count("\n") == 1
+    assert str(tmp_path / "file") in said.stderr
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_probe_that_is_not_there_is_one_line_before_anything_is_trained(tmp_path):
+    said = sweep(tmp_path, "--probes", "hiden1")
+    assert said.returncode == 2
+    assert said.stderr.count("\n") == 1
+    assert "hiden1" in said.stderr
+    assert not (tmp_path / "store/networks").exists()
+
+
+def test_an_absent_data_set_is_one_line_that_names_the_folder(tmp_path):
+    said = sweep(tmp_path / "runs", "--dataset", f"imagefolder:{tmp_path}/none")
+    assert said.returncode == 2
+    assert said.stderr.count("\n") == 1
+    assert f"{tmp_path}/none" in said.stderr
+    assert not (tmp_path / "runs/store").exists()
+
+
+@pytest.mark.exhaustive  # workers wait for long seconds; `test_storage.py` is of its parts
+def test_a_node_that_does_not_see_the_storage_is_named_before_anything_is_trained(tmp_path):
+    """Such is `memory://`: the worker, in a process of its own, has another one."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    said = sweep("memory://a/b", "--tracking-uri", uri)
+    assert said.returncode == 2
+    assert "2 networks to train\n1 node, " in said.stdout
+    (line,) = [line for line in said.stderr.splitlines() if "elapsed" not in line]
+    assert line.startswith(f"error: node {socket.gethostname()} (")
+    assert "does not see the storage memory://a/b/store as the driver does" in line
