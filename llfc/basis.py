@@ -47,7 +47,7 @@ def into_one_basis(
     check_spec(spec)
     check_state("model_b", b)
     if isinstance(matching, str):
-        seen = None if train is None else train.images()
+        seen = None if train is None else (images for images, _ in train)
         matching = match_alike(matching, a, b, spec, seen, seed)
     left_out = (
         *(LeftOut("parameter", *_named(line)) for line in spec.frozen),

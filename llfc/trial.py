@@ -7,11 +7,10 @@ from torch import nn
 
 from llfc.connection import BATCH, connect
 from llfc.connectivity.probes import choose_probes
-from llfc.connectivity.samples import Batches, Samples
+from llfc.connectivity.samples import Samples
 from llfc.data.batches import Jitter
 from llfc.data.datasets import Dataset, limited
 from llfc.matched import kept_permutation
-from llfc.modules import device_of
 from llfc.networks.architectures import build
 from llfc.networks.spawning import load_network
 from llfc.networks.store import Store
@@ -49,7 +48,8 @@ def run_trial(
     )
     dataset = limited(dataset.to(device), "train", trial.limit_measured, "limit_measured")
     spec = _spec(_plan(trial.pair.a, dataset))
-    train = Batches("train", dataset.batches("train", BATCH), BATCH, device_of(a))
+    train = dataset.batches("train", BATCH)
+    images = (images for images, _ in train)
     try:
         return connect(
             a,
@@ -57,7 +57,7 @@ def run_trial(
             test=dataset.batches("test", BATCH),
             train=train,
             statistics=_statistics(trial, dataset),
-            matching=kept_permutation(trial, a, b, spec, train.images(), store),
+            matching=kept_permutation(trial, a, b, spec, images, store),
             correction=trial.correction,
             alphas=trial.alphas,
             probes=trial.probes,

@@ -66,10 +66,6 @@ class Batches:
         images, labels = batch
         return images, labels
 
-    def images(self) -> "Images":
-        """The images alone."""
-        return Images(self)
-
     def first(self) -> Tensor:
         """The images of the first batch, shape [N, ...]."""
         images, _ = next(iter(self))
@@ -102,17 +98,6 @@ class Batches:
         return (
             (images[part], labels[part.to(labels.device)]) for part in order.tensor_split(parts)
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Images:
-    """Batches of images without their labels; can be iterated again and again."""
-
-    batches: Batches
-
-    def __iter__(self) -> Iterator[Tensor]:
-        for images, _ in self.batches:
-            yield images
 
 
 def _in_memory(source: Samples) -> tuple[Any, Any] | None:

@@ -74,7 +74,7 @@ class Jitter:
 
 
 @dataclass(frozen=True, eq=False)
-class Batches:
+class Loader:
     """Batches of normalised images and their labels; iterating twice gives the same twice.
 
     Attributes:

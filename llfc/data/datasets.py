@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llfc.data.batches import Batches, Jitter, Scaling
+from llfc.data.batches import Jitter, Loader, Scaling
 from llfc.data.downloads import published
 from llfc.data.imagefolder import PREFIX, load_folder, resolve_folder
 from llfc.names import lookup
@@ -97,7 +97,7 @@ class Dataset:
         *,
         order: Tensor | None = None,
         jitter: Jitter | None = None,
-    ) -> Batches:
+    ) -> Loader:
         """Batches of `split`, of normalised images and labels; can be iterated again and again.
 
         Args:
@@ -107,7 +107,7 @@ class Dataset:
             jitter: how each image of `order` is cropped and flipped; not at all if None.
         """
         images, labels = self.split(split)
-        return Batches(images, labels, self.mean, self.std, batch_size, order, jitter)
+        return Loader(images, labels, self.mean, self.std, batch_size, order, jitter)
 
 
 def load_dataset(

@@ -72,7 +72,7 @@ def match(
         b: the network whose units are permuted.
         spec: the symmetry of both, from `permutation_spec`.
         batches: inputs as the models take them (a tensor, or a tuple of tensors for several
-            inputs), for the matchers that look at features; can be iterated again.
+            inputs), for the matchers that look at features; gone through once.
         seed: of the matcher's random choices.
 
     Raises:

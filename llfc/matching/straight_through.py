@@ -54,7 +54,7 @@ def match_straight_through(
         a: the network that stays as it is.
         b: the network whose units are permuted; neither model is modified.
         spec: the symmetry of both.
-        batches: inputs as the models take them; can be iterated again.
+        batches: inputs as the models take them.
         seed: of the order in which groups are visited.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llfc.data.batches import Batches, Jitter
+from llfc.data.batches import Jitter, Loader
 from llfc.data.datasets import Dataset
 from llfc.devices import fastest_layout, own_stream, whole_float32
 from llfc.networks.steps import Step
@@ -125,7 +125,7 @@ def check_batches(model: nn.Module, count: int, batch_size: int) -> None:
         )
 
 
-def _epoch(dataset: Dataset, recipe: Recipe, seed: int, branch: str, epoch: int) -> Batches:
+def _epoch(dataset: Dataset, recipe: Recipe, seed: int, branch: str, epoch: int) -> Loader:
     """The batches of one epoch, counted from 0."""
     count = len(dataset.train_labels)
     order = torch.randperm(count, generator=stream(seed, f"order/{branch}/{epoch}"))
