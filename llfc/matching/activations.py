@@ -1,6 +1,5 @@
 """Activation matching: units that fire together on the same inputs become one unit."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -9,8 +8,6 @@ from torch import Tensor, nn
 
 from llfc.matching.overlap.assignment import total_score
 from llfc.matching.overlap.nested import improved_partners
-from llfc.matching.overlap.overlap import Overlap
-from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs, Reader, Tap, Taps, taps, unread
 from llfc.symmetry.blocks import Cluster, place, root
 from llfc.symmetry.permutation import Permutation, PermutationSpec
@@ -144,10 +141,8 @@ def _match(
     batches: Iterable[Inputs] | None,
     similarity: Callable[[CrossMoments], Tensor],
 ) -> Permutation:
-    began = time.perf_counter()
     if batches is None:
         raise ValueError("activation matching needs batches of inputs, got None")
-    overlap = Overlap.of(a, b, spec)
     where = taps(spec)
     moments, count = cross_moments(a, b, where, batches)
     scores: dict[str, dict[Cluster, Tensor]] = {}
@@ -162,14 +157,8 @@ def _match(
         before += sum(total_score(s, place(c, index)) for c, s in of_root.items())
         index |= improved_partners(of_root, index) or {}
         after += sum(total_score(s, place(c, index)) for c, s in of_root.items())
-    return with_record(
-        overlap,
-        index,
-        began=began,
-        iterations=count,
-        objective=(before, after),
-        left_out=unread(spec, where),
-    )
+    record = {"objective_before": before, "objective": after, "iterations": count}
+    return Permutation(index, record, unread(spec, where))
 
 
 def _with_ties_broken(score: Tensor, alike: Tensor, earlier: Tensor) -> Tensor:

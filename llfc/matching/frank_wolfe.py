@@ -1,6 +1,5 @@
 """Frank-Wolfe matching: ascent among mixtures of permutations, all groups at once."""
 
-import time
 from collections.abc import Iterable
 
 from torch import nn
@@ -8,7 +7,6 @@ from torch import nn
 from llfc.matching.ascent.ascent import ascend, better
 from llfc.matching.ascent.relaxation import relaxed
 from llfc.matching.overlap.overlap import Overlap
-from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs
 from llfc.seeds import stream
 from llfc.symmetry.permutation import Permutation, PermutationSpec
@@ -38,11 +36,9 @@ def match_frank_wolfe(
         NeurIPS 2024. https://arxiv.org/abs/2405.17897
     """
     del batches
-    began = time.perf_counter()
     overlap = Overlap.of(a, b, spec)
     generator = stream(seed, "matching/frank-wolfe")
     start, visits = ascend(overlap, dict(spec.identity()), generator)
     rounded, steps = relaxed(overlap)
     found, more = ascend(overlap, rounded, generator)
-    best = better(overlap, start, found)
-    return with_record(overlap, best, began=began, iterations=steps + visits + more)
+    return Permutation(better(overlap, start, found), {"iterations": steps + visits + more})

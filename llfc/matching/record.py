@@ -1,9 +1,6 @@
-"""What a matcher says about its permutation; the same fields for every matcher."""
+"""What is said of a permutation that a matcher found; the same fields for every matcher."""
 
 import time
-from collections.abc import Mapping
-
-from torch import Tensor
 
 from llfc.matching.overlap.overlap import Overlap
 from llfc.symmetry.permutation import Permutation
@@ -21,16 +18,8 @@ FIELDS = (
 )
 
 
-def with_record(
-    overlap: Overlap,
-    index: Mapping[str, Tensor],
-    *,
-    began: float,
-    iterations: int,
-    objective: tuple[float, float] | None = None,
-    left_out: Mapping[str, str] | None = None,
-) -> Permutation:
-    """The permutation of `index`, with its record.
+def recorded(found: Permutation, overlap: Overlap, began: float) -> Permutation:
+    """What a matcher found, with its whole record.
 
     The record holds, all as floats: `objective_before` and `objective`, what the matcher maximises
     at the identity and at the permutation; `overlap_before` and `overlap`, the sum over parameters
@@ -41,26 +30,22 @@ def with_record(
     `seconds`, all of the matching but the certificate.
 
     Args:
+        found: the permutation, with what only the matcher knows: `iterations`, in its own unit;
+            both objectives where they are not the overlap; and what it left out.
         overlap: of the two networks.
-        index: the index vector of each group.
-        began: time.perf_counter() at the start.
-        iterations: of the matcher, in its own unit.
-        objective: before and after; None where it is the overlap.
-        left_out: the groups of which no feature was read, each with the reason.
+        began: time.perf_counter() when the matcher was called.
     """
-    values = overlap.value(overlap.spec.identity()), overlap.value(index)
-    before, after = values if objective is None else objective
+    before, after = overlap.value(overlap.spec.identity()), overlap.value(found)
     seconds = time.perf_counter() - began
-    permutation = Permutation(index)
-    fields = (
-        before,
-        after,
-        *values,
-        values[1] / overlap.bound if overlap.bound > 0 else values[1] >= overlap.bound,
-        permutation.moved(),
-        iterations,
-        len(left_out or ()),
-        seconds,
-    )
-    record = dict(zip(FIELDS, map(float, fields), strict=True))
-    return Permutation(index, record=record, left_out=left_out)
+    known = {
+        "objective_before": before,
+        "objective": after,
+        "overlap_before": before,
+        "overlap": after,
+        "certificate": after / overlap.bound if overlap.bound > 0 else after >= overlap.bound,
+        "moved": found.moved(),
+        "groups_unread": len(found.left_out),
+        "seconds": seconds,
+        **found.record,
+    }
+    return Permutation(found, {name: float(known[name]) for name in FIELDS}, found.left_out)

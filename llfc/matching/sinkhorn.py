@@ -1,6 +1,5 @@
 """Sinkhorn matching: gradient ascent of the overlap over soft permutations."""
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,7 +10,6 @@ from llfc.matching.ascent.ascent import ascend, better
 from llfc.matching.overlap.assignment import best_assignment
 from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.matching.overlap.terms import PIECE
-from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs
 from llfc.seeds import stream
 from llfc.symmetry.blocks import Cluster
@@ -46,13 +44,11 @@ def match_sinkhorn(
         Differentiation, CVPR 2023. https://arxiv.org/abs/2212.12042
     """
     del batches
-    began = time.perf_counter()
     overlap = Overlap.of(a, b, spec)
     generator = stream(seed, "matching/sinkhorn")
     start, visits = ascend(overlap, dict(spec.identity()), generator)
     found, more = ascend(overlap, hardened(overlap, climbed(overlap)), generator)
-    best = better(overlap, start, found)
-    return with_record(overlap, best, began=began, iterations=STEPS + visits + more)
+    return Permutation(better(overlap, start, found), {"iterations": STEPS + visits + more})
 
 
 def doubly_stochastic(logits: Tensor) -> Tensor:

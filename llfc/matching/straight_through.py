@@ -1,7 +1,6 @@
 """Straight-through matching: descent of the midpoint's loss over permutations."""
 
 import functools
-import time
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -13,7 +12,6 @@ from llfc.matching.ascent.ascent import ascend
 from llfc.matching.ascent.search import best_within
 from llfc.matching.overlap.basis import moved_rows
 from llfc.matching.overlap.overlap import Index, Overlap
-from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs
 from llfc.modules import eval_copy
 from llfc.seeds import stream
@@ -67,14 +65,14 @@ def match_straight_through(
         You, Gitman & Ginsburg, Large Batch Training of Convolutional Networks, 2017, for the
         length of a step. https://arxiv.org/abs/1708.03888
     """
-    began = time.perf_counter()
     data = [] if batches is None else [_as_tuple(batch) for batch in batches]
     if not data:
         raise ValueError("straight-through matching needs batches of inputs, got none")
     overlap = Overlap.of(a, b, spec)
     midpoint = _Midpoint(a, b, spec, data)
-    objective, best = _descended(overlap, midpoint, stream(seed, "matching/straight-through"))
-    return with_record(overlap, best, began=began, iterations=STEPS, objective=objective)
+    (before, after), best = _descended(overlap, midpoint, stream(seed, "matching/straight-through"))
+    record = {"objective_before": before, "objective": after, "iterations": STEPS}
+    return Permutation(best, record)
 
 
 def _descended(

@@ -1,14 +1,12 @@
 """Weight matching: an iterated local search for the largest overlap."""
 
 import math
-import time
 from collections.abc import Iterable
 
 from torch import nn
 
 from llfc.matching.ascent.search import EFFORT, best_within
 from llfc.matching.overlap.overlap import Overlap
-from llfc.matching.record import with_record
 from llfc.matching.taps import Inputs
 from llfc.seeds import stream
 from llfc.symmetry.permutation import Permutation, PermutationSpec
@@ -59,7 +57,6 @@ def match_weights(
     del batches
     if not (effort >= 1 and math.isfinite(effort)):
         raise ValueError(f"effort must be a number >= 1, got {effort}")
-    began = time.perf_counter()
     overlap = Overlap.of(a, b, spec)
     best, work = best_within(overlap, stream(seed, "matching/weights"), effort)
-    return with_record(overlap, best, began=began, iterations=work)
+    return Permutation(best, {"iterations": work})

@@ -44,6 +44,20 @@ def check_alike(a: nn.Module, b: nn.Module, spec: PermutationSpec) -> None:
         spec.fold(name, a_state[name])
 
 
+def check_matchable(a: nn.Module, b: nn.Module, spec: PermutationSpec) -> None:
+    """See that B can be matched with A.
+
+    Raises:
+        ValueError: with the first tensor in which the models, or the spec, differ, or which is no
+            tensor that can be permuted; or the first parameter that is not finite.
+    """
+    check_spec(spec)
+    check_state("model b", b)
+    check_alike(a, b, spec)
+    for called, model in (("a", a), ("b", b)):
+        finite_parameters(model, called)
+
+
 def check_spec(spec: object) -> None:
     """Raise a ValueError if this is no spec."""
     if not isinstance(spec, PermutationSpec):

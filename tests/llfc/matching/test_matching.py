@@ -74,8 +74,9 @@ def test_tied_parameters_count_once():
 @every_kind
 def test_more_effort_never_scores_lower(kind):
     a, b, spec = pair(kind)
+    overlap = Overlap.of(a, b, spec)
     found = [
-        match_weights(a, b, spec, None, seed=0, effort=effort).record["objective"]
+        overlap.value(match_weights(a, b, spec, None, seed=0, effort=effort))
         for effort in (1, 1.5, 12)
     ]
     assert found == sorted(found)
