@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llfc.names import lookup
+from llfc.oneline import with_its_type
 
 Array = NDArray[np.float64]
 # Columns of one length by name; a column of words is a list.
@@ -211,8 +212,7 @@ def connection_from_json(text: str) -> Connection:
         OverflowError,
         RecursionError,
     ) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ValueError(f"not a connection ({reason})") from None
+        raise ValueError(f"not a connection ({with_its_type(error)})") from None
 
 
 def _connection(raw: dict[str, Any]) -> Connection:

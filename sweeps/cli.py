@@ -20,7 +20,7 @@ def main(sweep: Sweep, arguments: Sequence[str] | None = None) -> None:
         from sweeps.run.study import run_sweep
 
         status = run_sweep(changed, measuring, settings)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError) as error:  # before llfc.oneline is loaded, perhaps
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:

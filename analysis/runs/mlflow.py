@@ -32,6 +32,7 @@ from analysis.runs.params import PARAMS, params_of, trial_from_params
 from analysis.runs.server import check_server, shown
 from analysis.runs.stored import read_frames, stored_sweeps
 from llfc.names import lookup
+from llfc.oneline import first_line
 from llfc.results import Connection, connection_from_json
 from llfc.specs import fingerprint
 
@@ -133,8 +134,9 @@ def _named(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"tracking store {shown(tracking_uri)} cannot be read: {first}") from error
+        raise ValueError(
+            f"tracking store {shown(tracking_uri)} cannot be read: {first_line(error)}"
+        ) from error
 
 
 def _check_store(tracking_uri: str) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 from analysis.answers.exports import write
 from analysis.runs.frames import UNFINISHED, Runs, frame_of
 from analysis.runs.params import NULLABLE, PARAMS, typed
+from llfc.oneline import first_line
 from llfc.results import BARRIERS, CURVE, PROFILE, TABLES, Connection, LayerProfile
 
 TRIALS = ".trials.parquet"
@@ -76,7 +77,7 @@ def _read(folder: Path, sweep: str, name: str) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"frame {path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"frame {path} cannot be read: {first_line(error)}") from None
 
 
 def _by_run(folder: Path, sweep: str, name: str) -> Mapping[str, pd.DataFrame]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from llfc.atomic import made_whole
+from llfc.oneline import in_one_line
 
 SPLITS = ("train", "test")
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer; offline must not look like a hang
@@ -90,7 +91,7 @@ def _filling(kind: str, root: Path) -> Iterator[None]:
             socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
             yield
     except Exception as error:  # of the network, of archives, of whatever lies in the files
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = in_one_line(error)
         raise ValueError(
             f"{kind} is not in {root}, or damaged there, and could not be fetched ({reason}):"
             f" give the folder that holds it by --data-root or LLFC_DATA, or go online"

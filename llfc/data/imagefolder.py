@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from llfc.atomic import made_whole
 from llfc.data.imagelayout import SPLITS, Listing, Picture, list_images
+from llfc.oneline import in_one_line
 from llfc.seeds import stream
 
 PREFIX = "imagefolder:"
@@ -198,7 +199,7 @@ def _pixels(path: Path, shape: tuple[int, int] | None) -> tuple[NDArray[np.uint8
             alpha = image.has_transparency_data
             picture = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"image {path} cannot be read: {' '.join(str(error).split())}") from None
+        raise ValueError(f"image {path} cannot be read: {in_one_line(error)}") from None
     seen = _Seen((picture.height, picture.width), alpha)
     if shape is not None and picture.size != shape[::-1]:
         picture = ImageOps.fit(picture, shape[::-1], Image.Resampling.BILINEAR)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from llfc.modules.copies import eval_copy, tensors
+from llfc.oneline import first_line
 from llfc.seeds import drawn_alike
 
 # Modules that run another one, by class name, and the attribute under which they hold it. The
@@ -88,7 +89,7 @@ def check_inputs(role: str, model: nn.Module, inputs: Sequence[Any]) -> None:
             copied(*inputs)
     except Exception as error:  # whatever a model's own code raises
         shown = ", ".join(map(described, inputs)) or "none"
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = first_line(error)
         half = any(tensor.dtype in HALVES for tensor in tensors(model).values())
         hint = "; or give the model in float32: model.float()" if half else ""
         raise ValueError(f"{role} must fit the model, got {shown}: {reason}{hint}") from error

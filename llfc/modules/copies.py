@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from llfc.devices import fastest_layout
+from llfc.oneline import first_line
 
 
 class _ComputedToo(TorchFunctionMode):
@@ -36,7 +37,7 @@ def copy_of(model: nn.Module, role: str = "model") -> nn.Module:
         with torch.no_grad(), _ComputedToo():
             copied = copy.deepcopy(model, _overlapping(model))
     except Exception as error:  # whatever the parts of a model raise
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = first_line(error)
         raise ValueError(
             f"{role} must be one that copy.deepcopy can copy, as it is never itself run: {reason}"
         ) from error
@@ -85,7 +86,7 @@ def eval_copy(model: nn.Module, role: str = "model") -> nn.Module:
         for tensor in tensors(copied).values():
             tensor.requires_grad_(False)
     except Exception as error:  # whatever a model's own code raises
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = first_line(error)
         raise ValueError(f"{role} must have an eval mode: {reason}") from error
     return copied
 

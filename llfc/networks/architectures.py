@@ -15,6 +15,7 @@ from llfc.networks.families.layers import initialise
 from llfc.networks.families.mlp import mlp
 from llfc.networks.families.resnet import Block, cifar_resnet, resnet
 from llfc.networks.families.vgg import vgg
+from llfc.oneline import first_line
 from llfc.specs import NORMS
 
 
@@ -119,7 +120,7 @@ def _fitting(architecture: str, width: float) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # as the size overflows
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         raise ValueError(
             f"width must leave {architecture} room in memory, got {width:g}: {reason}"
         ) from error

@@ -14,6 +14,7 @@ from llfc.data.datasets import Dataset
 from llfc.networks.architectures import build, skeleton
 from llfc.networks.store import STATES, Store
 from llfc.networks.training import OnEpoch, TrainState, initial_state, train
+from llfc.oneline import in_one_line
 from llfc.seeds import stream
 from llfc.specs import Network, fingerprint, to_plain
 
@@ -73,10 +74,9 @@ def load_network(
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
         raise ValueError(
             f"network {fingerprint(network)} in the store {store.root} does not fit"
-            f" data set {dataset.name}: {reason}"
+            f" data set {dataset.name}: {in_one_line(error)}"
         ) from None
     return model.to(device).eval()
 

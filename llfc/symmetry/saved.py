@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llfc.oneline import first_line
 from llfc.symmetry.axes import Axis, Factor, Feature, Segment, axis_size
 from llfc.symmetry.permutation import PermutationSpec
 
@@ -27,7 +28,7 @@ def spec_from_json(path: str | Path) -> PermutationSpec:
     except Broken as broken:
         raise ValueError(f"{path}: not a saved permutation spec: {broken}") from None
     except (ValueError, RecursionError) as error:  # no JSON, no text, or a nest of brackets
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         raise ValueError(f"{path}: not a saved permutation spec: {reason}") from None
 
 

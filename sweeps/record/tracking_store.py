@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.runs.database import address_of, fault_of, path_of
 from analysis.runs.server import shown
 from llfc.atomic import made_whole
+from llfc.oneline import first_line
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def named(uri: str) -> Iterator[None]:
     except (OSError, MlflowException, SQLAlchemyError) as error:
         path = path_of(uri)
         fault = fault_of(path) if path is not None and path.is_file() else ""
-        line = fault or f"tracking address {uri} cannot be used: {_first_line(error)}"
+        line = fault or f"tracking address {uri} cannot be used: {first_line(error)}"
         raise ValueError(shown(line)) from error
 
 
@@ -55,7 +56,3 @@ def check_writable(folder: Path) -> None:
     """Write in `folder`, or raise OSError."""
     with tempfile.TemporaryFile(dir=folder):
         pass
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -16,6 +16,7 @@ from llfc.data.datasets import Dataset, load_dataset
 from llfc.devices import keep_freed_memory
 from llfc.networks.spawning import train_network
 from llfc.networks.store import Store, StoreWarning
+from llfc.oneline import with_its_type
 from llfc.results import connection_to_json
 from llfc.specs import Network, fingerprint, network_from_plain, trial_from_plain
 from llfc.trial import run_trial
@@ -47,7 +48,7 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
             barrier = _do(job, place, choose_device(place["device"]))
         except Exception as error:
             # An error must not end the worker, which other jobs wait for; the driver reports it.
-            failed = " ".join(f"{type(error).__name__}: {error}".split())
+            failed = with_its_type(error)
             _keep_trace(job["name"], place["store"])
     return {
         "failed": failed,

@@ -14,6 +14,7 @@ LAYERS = [
         "llfc.devices",
         "llfc.modules.imageaxis",
         "llfc.names",
+        "llfc.oneline",
         "llfc.reals",
         "llfc.seeds",
         "llfc.atomic",
@@ -110,7 +111,13 @@ def test_imports_point_to_earlier_layers(module, path):
             assert other_index < index or other_place == place, f"{module} imports {name}"
     if place == "analysis":
         ours = [name for name, _ in imports(path) if is_in(name, "llfc")]
-        assert set(ours) <= {"llfc.specs", "llfc.results", "llfc.names", "llfc.seeds"}, ours
+        assert set(ours) <= {
+            "llfc.specs",
+            "llfc.results",
+            "llfc.names",
+            "llfc.oneline",
+            "llfc.seeds",
+        }, ours
 
 
 @every_module

@@ -12,6 +12,7 @@ from llfc.connectivity.blend import Corrected, Corrections, Line
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.samples import Batches
 from llfc.modules import copy_of, tensors
+from llfc.oneline import first_line
 from llfc.results import LeftOut
 
 Kept = tuple[str, str]  # names of the tensors that hold a layer's running mean and variance
@@ -163,7 +164,7 @@ def _updated_in_training(model: nn.Module, example: Tensor) -> tuple[set[str], t
         with torch.no_grad(), torch.random.fork_rng(devices=devices):
             copied(_at_least_two(example))
     except Exception as error:  # whatever a model's own code raises
-        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        said = first_line(error)
         reason = f"cannot run in training mode, which would show what it updates: {said}"
         return set(), (LeftOut("correction", "model", reason),)
     after = tensors(copied)

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from llfc.connectivity.probes.kinds import RECURRENT, Course, is_activation
 from llfc.connectivity.probes.probe import Probe
 from llfc.modules.imageaxis import ImageAxis, Trio, image_axis
+from llfc.oneline import first_line
 
 ADDITIONS = ("add", "add_", "__add__", "__iadd__", "__radd__")
 
@@ -175,7 +176,7 @@ def _watched(model: nn.Module, images: Tensor) -> _Run:
         with run, run.course:
             model(images)
     except Exception as error:  # whatever a model's own code raises
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = first_line(error)
         raise ValueError(
             f"the model must take batches of any size, and takes none of {len(images)}: {reason}"
         ) from error

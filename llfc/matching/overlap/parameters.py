@@ -15,6 +15,7 @@ from llfc.modules import (
     device_of,
     eval_copy,
 )
+from llfc.oneline import first_line
 from llfc.symmetry.permutation import PermutationSpec
 
 
@@ -105,7 +106,7 @@ def check_one_function(
             with torch.no_grad():
                 a(*there)
         except (AttributeError, TypeError, RuntimeError) as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = first_line(error)
             raise ValueError(f"batches must be inputs as the models take them: {reason}") from error
         check_same_function(a, b, there)
     return chain([batch], rest) if isinstance(batches, Iterator) else batches

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
+from llfc.oneline import with_its_type
 from llfc.symmetry.graph.inside import STEPS, inside, time_of
 from llfc.symmetry.layouts.combine import tied
 from llfc.symmetry.layouts.constants import blank, constant, constants, is_knowable, value_of
@@ -147,7 +148,7 @@ class Walk:
         except GuardOnDataDependentSymNode:
             return self.refused(node, call, UNKNOWN_SIZE)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            reason = with_its_type(error)
             raise RuleError(
                 f"permutation spec: {where(node)}: its rule failed, which is a bug of llfc and not "
                 f"of the model ({reason})"
