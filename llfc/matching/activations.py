@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from llfc.matching.overlap.assignment import total_score
 from llfc.matching.overlap.nested import improved_partners
-from llfc.matching.taps import Inputs, Reader, Tap, Taps, taps, unread
+from llfc.matching.taps import Reader, Tap, Taps, taps, unread
+from llfc.modules.inputs import Inputs
 from llfc.symmetry.blocks import Cluster, place, root
 from llfc.symmetry.permutation import Permutation, PermutationSpec
 

@@ -7,7 +7,7 @@ from torch import nn
 from llfc.matching.ascent.ascent import ascend, better
 from llfc.matching.ascent.relaxation import relaxed
 from llfc.matching.overlap.overlap import Overlap
-from llfc.matching.taps import Inputs
+from llfc.modules.inputs import Inputs
 from llfc.seeds import stream
 from llfc.symmetry.permutation import Permutation, PermutationSpec
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from llfc.matching.taps import Inputs
+from llfc.modules.inputs import Inputs
 from llfc.symmetry.permutation import Permutation, PermutationSpec
 
 

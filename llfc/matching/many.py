@@ -11,7 +11,7 @@ from llfc.matching.ascent.relaxation import relaxed
 from llfc.matching.overlap.basis import moved
 from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.matching.overlap.parameters import check_one_function, finite_parameters
-from llfc.matching.taps import Inputs
+from llfc.modules.inputs import Inputs
 from llfc.seeds import generators_left, stream
 from llfc.symmetry.permutation import Permutation, PermutationSpec
 

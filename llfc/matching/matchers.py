@@ -16,8 +16,8 @@ from llfc.matching.overlap.parameters import check_matchable, check_one_function
 from llfc.matching.record import recorded
 from llfc.matching.sinkhorn import match_sinkhorn
 from llfc.matching.straight_through import match_straight_through
-from llfc.matching.taps import Inputs
 from llfc.matching.weights import match_weights
+from llfc.modules.inputs import Inputs
 from llfc.names import lookup
 from llfc.seeds import generators_left
 from llfc.symmetry.permutation import Permutation, PermutationSpec

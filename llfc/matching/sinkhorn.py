@@ -10,7 +10,7 @@ from llfc.matching.ascent.ascent import ascend, better
 from llfc.matching.overlap.assignment import best_assignment
 from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.matching.overlap.terms import PIECE
-from llfc.matching.taps import Inputs
+from llfc.modules.inputs import Inputs
 from llfc.seeds import stream
 from llfc.symmetry.blocks import Cluster
 from llfc.symmetry.permutation import Permutation, PermutationSpec

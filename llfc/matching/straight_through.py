@@ -12,8 +12,8 @@ from llfc.matching.ascent.ascent import ascend
 from llfc.matching.ascent.search import best_within
 from llfc.matching.overlap.basis import moved_rows
 from llfc.matching.overlap.overlap import Index, Overlap
-from llfc.matching.taps import Inputs
-from llfc.modules import eval_copy
+from llfc.modules import device_of, eval_copy
+from llfc.modules.inputs import Inputs, on_device
 from llfc.seeds import stream
 from llfc.symmetry.permutation import Permutation, PermutationSpec
 
@@ -65,7 +65,7 @@ def match_straight_through(
         You, Gitman & Ginsburg, Large Batch Training of Convolutional Networks, 2017, for the
         length of a step. https://arxiv.org/abs/1708.03888
     """
-    data = [] if batches is None else [_as_tuple(batch) for batch in batches]
+    data = [] if batches is None else list(batches)
     if not data:
         raise ValueError("straight-through matching needs batches of inputs, got none")
     overlap = Overlap.of(a, b, spec)
@@ -113,12 +113,12 @@ class _Midpoint:
     """
 
     def __init__(
-        self, a: nn.Module, b: nn.Module, spec: PermutationSpec, data: list[tuple[Tensor, ...]]
+        self, a: nn.Module, b: nn.Module, spec: PermutationSpec, data: list[Inputs]
     ) -> None:
         self.spec, self.data = spec, data
         ends = eval_copy(a), eval_copy(b)
         self.a, self.b = (dict(end.named_parameters()) for end in ends)
-        self.device = next(iter(self.a.values())).device
+        self.device = device_of(ends[0])
         self.weights = {
             name: torch.empty_like(tensor, memory_format=torch.contiguous_format)
             for name, tensor in self.a.items()
@@ -126,16 +126,13 @@ class _Midpoint:
         self.move(spec.identity())
         with torch.no_grad():
             self.targets = [
-                torch.stack([end(*self._there(batch)).softmax(-1) for end in ends]).mean(0)
-                for batch in data
+                torch.stack([end(*inputs).softmax(-1) for end in ends]).mean(0)
+                for inputs in (on_device(batch, self.device) for batch in data)
             ]
         self.model = ends[0]
         for module in self.model.modules():
             if any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False)):
                 module.training = True  # a norm's own switch; all others stay in eval mode
-
-    def _there(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(tensor.to(self.device) for tensor in batch)
 
     def move(self, index: Mapping[str, Tensor]) -> None:
         """Stand half-way to the b that `index` gives."""
@@ -146,7 +143,8 @@ class _Midpoint:
 
     def _batch_loss(self, weights: Mapping[str, Tensor], number: int) -> Tensor:
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        logits = functional_call(self.model, {**weights, **buffers}, self._there(self.data[number]))
+        inputs = on_device(self.data[number], self.device)
+        logits = functional_call(self.model, {**weights, **buffers}, inputs)
         return F.kl_div(logits.log_softmax(-1), self.targets[number], reduction="batchmean")
 
     def loss(self) -> float:
@@ -172,7 +170,3 @@ class _Midpoint:
         with torch.enable_grad():
             loss = self._batch_loss(leaves, step % len(self.data))
             torch.autograd.backward(loss)
-
-
-def _as_tuple(batch: Inputs) -> tuple[Tensor, ...]:
-    return (batch,) if isinstance(batch, Tensor) else tuple(batch)

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
-from llfc.modules import check_inputs, eval_copy
+from llfc.modules import check_inputs, device_of, eval_copy
+from llfc.modules.inputs import Inputs, on_device
 from llfc.symmetry.axes import Axis, axis_size
 from llfc.symmetry.blocks import Cluster, blocks, root
 from llfc.symmetry.derive import derive
 from llfc.symmetry.graph.export import program_of
 from llfc.symmetry.permutation import PermutationSpec
 
-Inputs = Tensor | tuple[Tensor, ...]
 Shapes = tuple[tuple[torch.Size, torch.dtype], ...]
 
 
@@ -122,7 +122,7 @@ class Reader:
         self._wanted: dict[str, list[Tap]] = {}
         for tap in where:
             self._wanted.setdefault(tap.value, []).append(tap)
-        self._device = next(model.parameters()).device
+        self._device = device_of(model)
         self._programs: dict[Shapes, torch.export.ExportedProgram] = {}
         self._specs: dict[Shapes, PermutationSpec] = {}
 
@@ -132,7 +132,7 @@ class Reader:
         Raises:
             ValueError: the model does not take the batch, or runs other operators on it.
         """
-        inputs = [x.to(self._device) for x in ([batch] if isinstance(batch, Tensor) else batch)]
+        inputs = on_device(batch, self._device)
         found: dict[Tap, list[Tensor]] = {tap: [] for taps in self._wanted.values() for tap in taps}
 
         def take(name: str, value: Any) -> None:
@@ -150,7 +150,7 @@ class Reader:
             )
         return found
 
-    def _program(self, inputs: list[Tensor]) -> torch.export.ExportedProgram:
+    def _program(self, inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
         """The model's graph for inputs of these shapes."""
         key = _shapes(inputs)
         if key not in self._programs:
@@ -161,7 +161,7 @@ class Reader:
                 raise
         return self._programs[key]
 
-    def _moved(self, tap: Tap, inputs: list[Tensor]) -> Tap:
+    def _moved(self, tap: Tap, inputs: tuple[Tensor, ...]) -> Tap:
         """The tap where more images, or larger ones, lie on one dimension with its units.
 
         Raises:
@@ -181,18 +181,18 @@ class Reader:
         )
 
 
-def _shapes(inputs: list[Tensor]) -> Shapes:
+def _shapes(inputs: tuple[Tensor, ...]) -> Shapes:
     return tuple((x.shape, x.dtype) for x in inputs)
 
 
-def _check_batch(model: nn.Module, inputs: list[Tensor]) -> None:
+def _check_batch(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     try:
         check_inputs("a batch", model, inputs)
     except ValueError as error:
         raise ValueError(f"batches must be inputs as the models take them: {error}") from error
 
 
-def _arguments(program: torch.export.ExportedProgram, inputs: list[Tensor]) -> Iterator[Any]:
+def _arguments(program: torch.export.ExportedProgram, inputs: tuple[Tensor, ...]) -> Iterator[Any]:
     """What the graph takes: the model's tensors and the inputs."""
     given = iter(inputs)
     for spec in program.graph_signature.input_specs:

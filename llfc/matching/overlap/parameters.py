@@ -6,7 +6,6 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from llfc.matching.taps import Inputs
 from llfc.modules import (
     check_network,
     check_same_function,
@@ -15,6 +14,7 @@ from llfc.modules import (
     device_of,
     eval_copy,
 )
+from llfc.modules.inputs import Inputs, on_device
 from llfc.oneline import first_line
 from llfc.symmetry.permutation import PermutationSpec
 
@@ -98,11 +98,10 @@ def check_one_function(
     batch = next(rest, None)
     if batch is None:
         return batches
-    inputs = (batch,) if isinstance(batch, Tensor) else tuple(batch)
     for other in others:
         a, b = eval_copy(first), eval_copy(other)
         try:
-            there = [x.to(device_of(a)) for x in inputs]
+            there = on_device(batch, device_of(a))
             with torch.no_grad():
                 a(*there)
         except (AttributeError, TypeError, RuntimeError) as error:
