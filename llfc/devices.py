@@ -59,7 +59,7 @@ def whole_float32() -> Iterator[None]:
     with _lock:
         if not _inside:
             _outside.enter_context(_tf32_disabled())
-            _outside.enter_context(_fused_attention_disabled())
+            _outside.enter_context(fused_attention_disabled())
         _inside += 1
     try:
         with _autocast_disabled():
@@ -106,7 +106,8 @@ def _tf32_disabled() -> Iterator[None]:
 
 
 @contextmanager
-def _fused_attention_disabled() -> Iterator[None]:
+def fused_attention_disabled() -> Iterator[None]:
+    """Attention in eval mode, and what is around it, as the operations that it is made of."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from llfc.data.datasets import Dataset
+from llfc.modules.hooks import hooked
 from llfc.networks.architectures import build, skeleton
 from llfc.networks.store import STATES, Store
 from llfc.networks.training import OnEpoch, TrainState, initial_state, train
@@ -188,12 +189,11 @@ def _multiply_adds(architecture: str, width: float, norm: str, shape: tuple[int,
         if isinstance(module, nn.Linear | nn.Conv2d):
             total += module.weight.numel() * (output[0].numel() // output.shape[1])
 
-    for module in model.modules():
-        module.register_forward_hook(count)
-    # Not on the meta device, where torch first loads its compiler, for seconds.
+    # Not on the meta device, nor by torch's counter, for which it first loads its compiler, for
+    # seconds.
     model.to_empty(device="cpu").eval()
     for parameter in model.parameters():
         parameter.detach().zero_()
-    with torch.no_grad():
+    with torch.no_grad(), hooked(m.register_forward_hook(count) for m in model.modules()):
         model(torch.zeros((1, *shape)))
     return total

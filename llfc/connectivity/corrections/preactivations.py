@@ -18,8 +18,7 @@ a matrix whose output's channels are not one dimension.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +28,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from llfc.connectivity.corrections.following import NORMS, Channels, Following, last_of
+from llfc.modules.hooks import calls_followed
 from llfc.modules.sites import Site, Sites, function_name
 from llfc.results import LeftOut
 
@@ -53,7 +53,7 @@ def preactivations(model: nn.Module, example: Tensor) -> tuple[Sites, tuple[Left
         example: a few images.
     """
     trace = _Trace(model)
-    with _telling(trace, model), trace:
+    with calls_followed(model, trace.enter, trace.leave), trace:
         model(example)
     left_out = tuple(LeftOut("correction", *passed) for passed in trace.passed.items())
     return trace.sites(), left_out
@@ -94,12 +94,22 @@ class _Trace(TorchFunctionMode):
         self._counts: Counter[str] = Counter()  # of calls, by function
         self._head = -1  # the last linear map
         self.passed: dict[str, str] = {}  # why, by module
-        self.running = [_Running("")]  # innermost last
+        self._running = [_Running("")]  # innermost last
+
+    def enter(self, name: str, module: nn.Module) -> None:
+        """A call of a module begins."""
+        del module
+        self._running.append(_Running(name))
+
+    def leave(self, name: str, module: nn.Module, output: Any) -> None:
+        """The innermost call ends."""
+        del name, module, output
+        self._running.pop()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         kwargs = kwargs or {}
-        number, function, running = len(self._calls), function_name(func), self.running[-1]
+        number, function, running = len(self._calls), function_name(func), self._running[-1]
         place = running.module, running.calls
         self._calls.append(_Call(*place, function, self._counts[function]))
         running.calls += 1
@@ -123,7 +133,7 @@ class _Trace(TorchFunctionMode):
         return output
 
     def _pass_over(self, reason: str) -> None:
-        self.passed.setdefault(self.running[-1].module or "model", reason)
+        self.passed.setdefault(self._running[-1].module or "model", reason)
 
     def _dim(self, function: str, given: Sequence[Any]) -> int | None:
         """Which dimension of a linear map's output is its channels; None if it is no linear map."""
@@ -175,29 +185,3 @@ class _Trace(TorchFunctionMode):
             name = (call.module or "model") + (f":{count}" if count > 1 else "")
             at[call.function, call.number] = Site(name, dim)
         return Sites(at, {function: self._counts[function] for function, _ in at})
-
-
-@contextmanager
-def _telling(trace: _Trace, model: nn.Module) -> Iterator[None]:
-    """Within the context, `trace` is told which of `model`'s modules is running."""
-
-    def enter(name: str) -> Callable[[nn.Module, Any], None]:
-        def hook(module: nn.Module, inputs: Any) -> None:
-            del module, inputs
-            trace.running.append(_Running(name))
-
-        return hook
-
-    def leave(module: nn.Module, inputs: Any, output: Any) -> None:
-        del module, inputs, output
-        trace.running.pop()
-
-    handles = []
-    try:
-        for name, module in model.named_modules():
-            handles.append(module.register_forward_pre_hook(enter(name)))
-            handles.append(module.register_forward_hook(leave))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from llfc.connectivity.evaluation import logits_of
 from llfc.connectivity.probes import Probe
+from llfc.modules.hooks import hooked
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +142,7 @@ class Replay:
         self._ended = number
         return output
 
-    def hear(self, name: str, module: nn.Module, inputs: Any, output: Any) -> Any:
+    def capture(self, name: str, module: nn.Module, inputs: Any, output: Any) -> Any:
         """The last hook of a probed module: takes its feature, or gives it another."""
         del module, inputs
         if self._given is not None:
@@ -208,19 +209,19 @@ def replaying(model: nn.Module, probes: Sequence[Probe], example: Tensor) -> Ite
     """
     replay = Replay(model, probes)
     own = {module: vars(module).get("forward") for module in model.modules()}
-    handles = []
+    modules = {name: model.get_submodule(name) for name in {probe.module for probe in probes}}
+    handles = (
+        module.register_forward_hook(partial(replay.capture, name))
+        for name, module in modules.items()
+    )
     try:
         for module in own:
             # Found before the class's; hooks run around it as ever.
             vars(module)["forward"] = partial(replay.call, module, module.forward)
-        for name in {probe.module for probe in probes}:
-            hook = partial(replay.hear, name)
-            handles.append(model.get_submodule(name).register_forward_hook(hook))
-        replay.record(example)
-        yield replay
+        with hooked(handles):
+            replay.record(example)
+            yield replay
     finally:
-        for handle in handles:
-            handle.remove()
         for module, forward in own.items():
             vars(module).pop("forward", None)
             if forward is not None:

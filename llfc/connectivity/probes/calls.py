@@ -1,7 +1,7 @@
 """What every call of a module does in a forward pass, and where the images are in what it gives."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch.utils import _pytree as pytree
 
 from llfc.connectivity.probes.kinds import RECURRENT, Course, is_activation
 from llfc.connectivity.probes.probe import Probe
+from llfc.devices import fused_attention_disabled
+from llfc.modules.hooks import calls_followed
 from llfc.modules.imageaxis import ImageAxis, Trio, image_axis
 from llfc.oneline import first_line
 
@@ -125,33 +127,28 @@ class _Run(TorchFunctionMode):
         """The call of this name and number, if there was one."""
         return self._by_key.get(key)
 
-    def enter(self, module: nn.Module, inputs: Any) -> None:
+    def enter(self, name: str, module: nn.Module) -> None:
         """A call begins."""
-        del module, inputs
+        del name, module
         if self._running:
             self._running[-1].leaf = False
         self._running.append(_Begun(len(self.ends)))
 
-    def leave(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        """What hears that a call of the module `name` ends."""
-
-        def hear(module: nn.Module, inputs: Any, output: Any) -> None:
-            del inputs
-            begun = self._running.pop()
-            self._counts[name] += 1
-            last = self.course.last if self._by is begun else ""
-            begun.activates, begun.maps = last == "activation", last == "linear"
-            if begun.added:
-                self.course.last = "block"
-            given = pytree.tree_leaves(output)
-            course = self.course.linear, self.course.last
-            key = name, self._counts[name]
-            copies = [self._copy(part) for part in given]
-            end = _End(key, module, begun, len(self.ends), given, copies, *course)
-            self.ends.append(end)
-            self._by_key[key] = end
-
-        return hear
+    def leave(self, name: str, module: nn.Module, output: Any) -> None:
+        """A call ends."""
+        begun = self._running.pop()
+        self._counts[name] += 1
+        last = self.course.last if self._by is begun else ""
+        begun.activates, begun.maps = last == "activation", last == "linear"
+        if begun.added:
+            self.course.last = "block"
+        given = pytree.tree_leaves(output)
+        course = self.course.linear, self.course.last
+        key = name, self._counts[name]
+        copies = [self._copy(part) for part in given]
+        end = _End(key, module, begun, len(self.ends), given, copies, *course)
+        self.ends.append(end)
+        self._by_key[key] = end
 
     def _copy(self, part: Any) -> Any:
         """As it is now; one copy of what several calls give."""
@@ -166,24 +163,16 @@ class _Run(TorchFunctionMode):
 @torch.no_grad()
 def _watched(model: nn.Module, images: Tensor) -> _Run:
     run = _Run()
-    handles = []
-    fast = torch.backends.mha.get_fastpath_enabled()
     try:
-        for name, module in model.named_modules():
-            handles.append(module.register_forward_pre_hook(run.enter))
-            handles.append(module.register_forward_hook(run.leave(name)))
-        torch.backends.mha.set_fastpath_enabled(False)  # which runs a whole block as one operation
-        with run, run.course:
-            model(images)
+        # Fused attention runs a whole block as one operation.
+        with calls_followed(model, run.enter, run.leave), fused_attention_disabled():
+            with run, run.course:
+                model(images)
     except Exception as error:  # whatever a model's own code raises
         reason = first_line(error)
         raise ValueError(
             f"the model must take batches of any size, and takes none of {len(images)}: {reason}"
         ) from error
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for handle in handles:
-            handle.remove()
     return run
 
 

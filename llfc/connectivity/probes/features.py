@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from llfc.connectivity.probes.probe import Probe
+from llfc.modules.hooks import hooked
 from llfc.modules.sites import uncounted
 
 
@@ -29,12 +31,12 @@ def tapped(
         with uncounted():
             receive(index, probes[index].rows(output, images))
 
-    with _hooked(model, probes, read):
+    with _captured(model, probes, read):
         yield
 
 
 @contextmanager
-def _hooked(
+def _captured(
     model: nn.Module, probes: Sequence[Probe], read: Callable[[int, Any, int], None]
 ) -> Iterator[None]:
     """As `tapped`; `read` is given the index, the output as it is, and the number of images."""
@@ -49,24 +51,22 @@ def _hooked(
         counts.clear()
 
     def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hear(module: nn.Module, inputs: Any, output: Any) -> None:
+        def capture(module: nn.Module, inputs: Any, output: Any) -> None:
             del module, inputs
             counts[name] += 1
             index = wanted.get((name, counts[name]))
             if index is not None:
                 read(index, output, images)
 
-        return hear
+        return capture
 
-    handles = []
-    try:
-        handles.append(model.register_forward_pre_hook(begin))
+    def handles() -> Iterator[RemovableHandle]:
+        yield model.register_forward_pre_hook(begin)
         for name in {probe.module for probe in probes}:
-            handles.append(model.get_submodule(name).register_forward_hook(hook(name)))
+            yield model.get_submodule(name).register_forward_hook(hook(name))
+
+    with hooked(handles()):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @torch.no_grad()
@@ -98,6 +98,6 @@ def unread(model: nn.Module, probes: Sequence[Probe], images: Tensor) -> dict[st
             shape = list(tensor.shape)
             found[probe.name] = f"its output {shape} does not hold {count} images, given as many"
 
-    with _hooked(model, probes, read):
+    with _captured(model, probes, read):
         model(images)
     return found

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
+from llfc.devices import fused_attention_disabled
 from llfc.symmetry.rules.calls import written
 from llfc.symmetry.selfcheck import mode, twice
 
@@ -71,13 +72,9 @@ def silent() -> Iterator[None]:
 @contextlib.contextmanager
 def undisturbed(model: nn.Module, training: bool) -> Iterator[None]:
     """No fused attention, no word of the exporter, no draw from the caller's generators."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with mode(model, training), torch.random.fork_rng(devices=[]), silent():
+    with fused_attention_disabled(), mode(model, training):
+        with torch.random.fork_rng(devices=[]), silent():
             yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def exported(model: nn.Module, inputs: Sequence[Any], training: bool) -> Graph:

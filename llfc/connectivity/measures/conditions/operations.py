@@ -8,13 +8,11 @@ module's. From the second one of a kind on, `#2` and so on follow the name.
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as every_module
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -26,6 +24,8 @@ from llfc.connectivity.measures.conditions.operation import (
     Operation,
 )
 from llfc.connectivity.probes import ACTIVATIONS, LINEAR
+from llfc.devices import fused_attention_disabled
+from llfc.modules.hooks import calls_followed
 
 # Products of matrices: where the two stand among the arguments, and where what is added does.
 PRODUCTS: Mapping[str, tuple[int, int, int | None]] = {
@@ -71,7 +71,8 @@ def _run(
     kept: Sequence[Operation],
 ) -> None:
     watch = _Watch(model, receive, kept)
-    with _telling(watch, model), _in_parts(), watch, HearNorms(watch.norm):
+    told = calls_followed(model, watch.enter, watch.leave, around_hooks=True)
+    with told, fused_attention_disabled(), watch, HearNorms(watch.norm):
         model(images)
 
 
@@ -87,12 +88,21 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._receive = receive
         self._kept = kept  # what must stay as it was
-        self.running: list[tuple[str, nn.Module]] = [("", model)]  # innermost last
+        self._running: list[tuple[str, nn.Module]] = [("", model)]  # innermost last
         self._owners: dict[int, list[str]] = {}  # of each weight's memory
         self._counts: Counter[tuple[type[Operation], str]] = Counter()
         for name, module in model.named_modules():
             for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
                 self._owners.setdefault(_memory(tensor), []).append(name)
+
+    def enter(self, name: str, module: nn.Module) -> None:
+        """A call of a module begins."""
+        self._running.append((name, module))
+
+    def leave(self, name: str, module: nn.Module, output: Any) -> None:
+        """The innermost call ends."""
+        del name, module, output
+        self._running.pop()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -122,7 +132,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
     def _computes_weight(self) -> bool:
-        return any(isinstance(module, ParametrizationList) for _, module in self.running)
+        return any(isinstance(module, ParametrizationList) for _, module in self._running)
 
     def _keep(self, overwritten: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Copy what was noted and is about to be overwritten; pairs of original and copy."""
@@ -150,7 +160,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         packet = getattr(torch.ops.aten, function)
         self._receive(
             Activation(
-                self._unique(Activation, self.running[-1][0]),
+                self._unique(Activation, self._running[-1][0]),
                 function,
                 before,
                 output,
@@ -194,7 +204,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         apply: Callable[[Tensor, Tensor], Tensor],
         outputs: int | None = None,
     ) -> None:
-        running, module = self.running[-1]
+        running, module = self._running[-1]
         owners = self._owners.get(_memory(weight), [])
         name = running if isinstance(module, LINEAR) or running in owners else owners[0]
         name = self._unique(LinearMap, name)
@@ -204,7 +214,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def norm(self, name: str, output: Tensor, call: NormCall) -> None:
         """Note a norm that ran."""
-        layer = self._unique(Norm, self.running[-1][0])
+        layer = self._unique(Norm, self._running[-1][0])
         self._receive(Norm(layer, name, call.input, output, call.apply, call.scale()))
 
     def _is_own(self, tensor: Tensor) -> bool:
@@ -212,49 +222,12 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _is_weight(self, tensor: Tensor) -> bool:
         """Whether it is the network's own, or computed for a module that is a linear map."""
-        return self._is_own(tensor) or isinstance(self.running[-1][1], LINEAR)
+        return self._is_own(tensor) or isinstance(self._running[-1][1], LINEAR)
 
     def _unique(self, kind: type[Operation], module: str) -> str:
         self._counts[kind, module] += 1
         number = self._counts[kind, module]
         return (module or "model") + (f"#{number}" if number > 1 else "")
-
-
-@contextmanager
-def _telling(watch: _Watch, model: nn.Module) -> Iterator[None]:
-    """Within the context, `watch` is told which of `model`'s modules is running."""
-    names = {module: name for name, module in model.named_modules()}
-
-    def enter(module: nn.Module, inputs: Any) -> None:
-        del inputs
-        if module in names:
-            watch.running.append((names[module], module))
-
-    def leave(module: nn.Module, inputs: Any, output: Any) -> None:
-        del inputs, output
-        if module in names:
-            watch.running.pop()
-
-    handles = [
-        every_module.register_module_forward_pre_hook(enter),
-        every_module.register_module_forward_hook(leave),
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def _in_parts() -> Iterator[None]:
-    """Within the context, attention in eval mode is not run as one operation."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @functools.cache
