@@ -35,7 +35,7 @@ from llfc.modules import (
     eval_copy,
 )
 from llfc.names import lookup, names
-from llfc.results import METRICS, Array, Connection, LeftOut, averaged
+from llfc.results import METRICS, Array, Connection, LeftOut, averaged, midpoint
 from llfc.seeds import generators_left, stream
 from llfc.specs import DEFAULT_MEASURES
 from llfc.symmetry.permutation import Permutation, PermutationSpec
@@ -152,7 +152,7 @@ def _subject(
 ) -> Subject:
     """What is measured: the line, corrected, its probed layers, and B as it was if it was moved."""
     example = test.example()
-    sampled = (line.at(position) for position in (0, len(line.alpha) // 2, len(line.alpha) - 1))
+    sampled = (line.at(position) for position in (0, midpoint(line.alpha), len(line.alpha) - 1))
     selected = confirmed(select_probes(line.a, example, layers), sampled, test.first(), layers)
     line.correct(correct(line, statistics, example, line.every))
     if unmatched is not None:

@@ -164,6 +164,15 @@ class Connection:
         return {**self.barriers, **self.summaries, **matching, **left_out}
 
 
+def midpoint(alpha: Sequence[float] | Array) -> int:
+    """Which of the positions is nearest to 1/2; the first of two that are as near.
+
+    >>> midpoint([0, 0.25, 0.75, 1])
+    1
+    """
+    return int(np.abs(np.asarray(alpha) - 0.5).argmin())
+
+
 def averaged(kinds: Sequence[str]) -> list[int]:
     """Which of a network's layers, by their kinds, means over layers are over.
 

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures.style import PALETTE, new_figure, styled
-from llfc.results import METRICS, SPLITS, Connection
+from llfc.results import METRICS, SPLITS, Connection, midpoint
 
 # Tick labels that fit under a figure; of more layers, some go unnamed.
 NAMED_LAYERS = 28
@@ -49,7 +49,7 @@ def layers_figure(found: Connection, title: str) -> Figure:
 
     Bars are one standard deviation over test images, cut at zero, which no error goes below.
     """
-    middle = int(np.argmin(np.abs(found.curve["alpha"] - 0.5)))
+    middle = midpoint(found.curve["alpha"])
     index = np.arange(len(found.layers))
     error = np.array([layer.cos_error[middle] for layer in found.layers])
     spread = np.array([layer.cos_error_std[middle] for layer in found.layers])

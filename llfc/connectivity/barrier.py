@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from llfc.results import BARRIERS, METRICS, SPLITS, Array
+from llfc.results import BARRIERS, METRICS, SPLITS, Array, midpoint
 
 Values = Sequence[float] | Array
 
@@ -72,7 +72,7 @@ def midpoint_gap(alpha: Values, curve: Values) -> float:
     >>> midpoint_gap([0, 0.5, 1], [1.0, 1.0, 3.0])
     -1.0
     """
-    return float(excess(alpha, curve)[middle(alpha)])
+    return float(excess(alpha, curve)[midpoint(alpha)])
 
 
 def excess_area(alpha: Values, curve: Values) -> float:
@@ -92,11 +92,6 @@ def excess(alpha: Values, curve: Values) -> Array:
     rise: Array = (values - values[0]) - position * (values[-1] - values[0])
     rise[[0, -1]] = np.where(np.isnan(rise[[0, -1]]), np.nan, 0.0)
     return rise
-
-
-def middle(alpha: Values) -> int:
-    """Where `alpha` is nearest to 1/2; the first of two that are as near."""
-    return int(np.abs(np.asarray(alpha) - 0.5).argmin())
 
 
 def barriers(curve: Mapping[str, Array]) -> dict[str, float]:
@@ -122,7 +117,7 @@ def curve_summaries(curve: Mapping[str, Array]) -> dict[str, float]:
         found |= {
             f"{column}_a": float(values[0]),
             f"{column}_b": float(values[-1]),
-            f"{column}_mid": float(values[middle(alpha)]),
+            f"{column}_mid": float(values[midpoint(alpha)]),
             f"{column}_gap": midpoint_gap(alpha, values),
             f"{column}_area": excess_area(alpha, values),
         }

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from llfc.connectivity.blend import Line
 from llfc.connectivity.samples import Batches
-from llfc.results import LeftOut
+from llfc.results import LeftOut, midpoint
 
 ROUNDING = 1e-4  # of a weight's length; in half precision too a mask or a norm moves it by more
 
@@ -24,18 +24,18 @@ def blended_in_parts(line: Line, batches: Batches) -> list[LeftOut]:
     the derived tensors themselves is to fold them into parameters first
     (`torch.nn.utils.parametrize.remove_parametrizations`, `prune.remove`, `remove_weight_norm`).
     """
-    middle = int(abs(line.alpha - 0.5).argmin())
+    at = midpoint(line.alpha)
     ends = [derived(line.a), derived(line.b)]
     if not ends[0]:
         return []
-    between = line.at(middle)
+    between = line.at(at)
     between(batches.example())  # some are made in a forward pass
     found = []
     for name, tensor in derived(between).items():
         of_a, of_b = (end.get(name) for end in ends)
         if of_a is None or of_b is None or not of_a.shape == of_b.shape == tensor.shape:
             continue
-        half = torch.lerp(of_a.double(), of_b.double(), float(line.alpha[middle]))
+        half = torch.lerp(of_a.double(), of_b.double(), float(line.alpha[at]))
         off = float((tensor.double() - half).norm() / half.norm().clamp_min(1e-30))
         if off > ROUNDING:
             reason = (

@@ -27,10 +27,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llfc.connectivity.barrier import middle
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.probes import Probe
-from llfc.results import Array, LayerProfile, averaged
+from llfc.results import Array, LayerProfile, averaged, midpoint
 
 MEASURES = ("cos_error", "coef", "residual", "cos_a", "cos_b", "baseline")
 FLOAT32 = float(torch.finfo(torch.float32).eps)
@@ -228,7 +227,7 @@ def summarise(
         alpha: positions.
         eps: rounding error of the features' type, relative to 1.
     """
-    at = middle(alpha)
+    at = midpoint(alpha)
     every = np.array([layer.cos_error[at] for layer in layers])
     counted = [layers[index] for index in averaged([layer.kind for layer in layers])]
     error = float(np.mean([layer.cos_error[at] for layer in counted]))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from llfc.connectivity.barrier import excess, middle
-from llfc.results import Array, Table
+from llfc.connectivity.barrier import excess
+from llfc.results import Array, Table, midpoint
 
 BINS = 15  # of confidence, as in Guo et al. 2017
 NETWORKS = ("a", "b", "blend", "ensemble")
@@ -75,7 +75,7 @@ class LogitSums:
         """
         z = logits_PNC.double()
         a, b = z[[0, -1]] if trained_2NC is None else trained_2NC.double()
-        at = middle(alpha_P.tolist())
+        at = midpoint(alpha_P.tolist())
         each = torch.stack([a, b, z[at], (a + b) / 2])
         hits = each.argmax(-1) == labels_N
         confidence = each.softmax(-1).amax(-1)
@@ -169,7 +169,7 @@ def logit_scalars(
             through its probe, differ from those of the logits themselves.
     """
     parts = {name: _column(decomposition, name) for name in ("alpha", "excess", "d", "j", "e")}
-    at = middle(parts["alpha"])
+    at = midpoint(parts["alpha"])
     residual = parts["excess"] - (parts["d"] - parts["j"] - parts["e"])
     found = {
         "logit_identity_residual": max(float(abs(residual).max()), probe_differs),

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from llfc.results import CURVE, PROFILE, Connection, Table
+from llfc.results import CURVE, PROFILE, Connection, Table, midpoint
 
 Row = tuple[str, float, int]  # a metric's name, value and step
 
@@ -21,7 +21,7 @@ def metrics_of(found: Connection) -> list[Row]:
     rows: list[Row] = [(key, value, 0) for key, value in found.scalars().items()]
     for column in CURVE[1:]:
         rows += [(f"curve/{column}", v, i) for i, v in enumerate(found.curve[column])]
-    middle = len(found.curve["alpha"]) // 2
+    middle = midpoint(found.curve["alpha"])
     for step, layer in enumerate(found.layers):
         rows += [(f"layer/{c}", getattr(layer, c)[middle], step) for c in PROFILE]
         rows += [("layer/baseline", layer.baseline, step)]

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llfc.connectivity.barrier import middle
 from llfc.connectivity.layerwise import InnerProducts, measures
 from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.connectivity.path import products_between, products_of_ends
 from llfc.connectivity.probes import features_of
-from llfc.results import Array
+from llfc.results import Array, midpoint
 
 VALUES = ("cos_error", "baseline", "coef")
 # Four bins a decade. The error of a linear feature is rounding: in float32, far below the lowest.
@@ -35,7 +34,7 @@ def samples(subject: Subject) -> Measured:
     Raises:
         ValueError: if a probe gives no tensor.
     """
-    line, at = subject.line, middle(subject.line.alpha)
+    line, at = subject.line, midpoint(subject.line.alpha)
     names = [probe.name for probe in subject.probes]
     alpha = torch.as_tensor(line.alpha[[at]], device=line.device)
     parts = []

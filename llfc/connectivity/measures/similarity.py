@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llfc.connectivity.barrier import middle
 from llfc.connectivity.measures.cka import NARROW, HsicSums, blocks, ratio, unbiased_hsic
 from llfc.connectivity.measures.shuffled import Shuffled
 from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.probes import features_of
+from llfc.results import midpoint
 
 BLOCK = 128  # images at a time whose wide features meet others'
 PAIRS = {"cka_ab": ("a", "b"), "cka_a": ("blend", "a"), "cka_b": ("blend", "b")}
@@ -51,7 +51,7 @@ def similarity(subject: Subject) -> Measured:
         Nguyen, Raghu & Kornblith, Do Wide and Deep Networks Learn the Same Things?, ICLR 2021, for
         its unbiased estimate. https://arxiv.org/abs/2010.15327
     """
-    line, at = subject.line, middle(subject.line.alpha)
+    line, at = subject.line, midpoint(subject.line.alpha)
     layers, sample = [_Layer() for _ in subject.probes], Shuffled(subject.seed)
     for images, _ in subject.test:
         sample.add(images)
@@ -76,7 +76,7 @@ def _features(subject: Subject, images: Tensor) -> Iterator[dict[str, Tensor]]:
     """The features [N, D] of each probe, by the network's name."""
     line = subject.line
     a, b = (features_of(end, subject.probes, images) for end in line.ends)
-    blend = features_of(line.at(middle(line.alpha)), subject.probes, images)
+    blend = features_of(line.at(midpoint(line.alpha)), subject.probes, images)
     for of_a, of_b, between in zip(a, b, blend, strict=True):
         yield {"a": of_a, "b": of_b, "blend": between}
 

@@ -10,10 +10,9 @@ from llfc.connectivity.barrier import (
     excess_area,
     lemma1_slack,
     mean_barrier,
-    middle,
     midpoint_gap,
 )
-from llfc.results import BARRIERS
+from llfc.results import BARRIERS, midpoint
 
 seeds = pytest.mark.parametrize("seed", range(5))
 
@@ -65,9 +64,9 @@ def test_level_curve_has_no_barrier_at_all():
 
 
 def test_middle_is_the_nearest_position_and_the_first_of_two():
-    assert middle(np.linspace(0, 1, 25)) == 12
-    assert middle([0, 0.1, 0.3, 0.9, 1]) == 2
-    assert middle([0, 0.25, 0.75, 1]) == 1
+    assert midpoint(np.linspace(0, 1, 25)) == 12
+    assert midpoint([0, 0.1, 0.3, 0.9, 1]) == 2
+    assert midpoint([0, 0.25, 0.75, 1]) == 1
 
 
 def test_all_barriers_and_summaries_are_there():
@@ -86,7 +85,7 @@ def test_all_barriers_and_summaries_are_there():
         expected = pytest.approx(curve[column][0], nan_ok=True)
         assert scalars[f"{column}_a"] == expected
     assert scalars["test_error_b"] == loss[-1]
-    assert scalars["test_error_mid"] == loss[middle(alpha)]
+    assert scalars["test_error_mid"] == loss[midpoint(alpha)]
     assert np.isnan(scalars["train_loss_gap"])
     assert np.isnan(scalars["train_loss_area"])
 

@@ -8,7 +8,6 @@ from typing import NoReturn
 import torch
 from torch import Tensor, nn
 
-from llfc.connectivity.barrier import middle
 from llfc.connectivity.measures.conditions.imageaxis import image_axes
 from llfc.connectivity.measures.conditions.operation import (
     Norm,
@@ -19,6 +18,7 @@ from llfc.connectivity.measures.conditions.totals import Totals
 from llfc.connectivity.measures.shuffled import Shuffled
 from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.modules.imageaxis import ImageAxis
+from llfc.results import midpoint
 
 
 @torch.no_grad()
@@ -101,7 +101,7 @@ def _between(
     """The operations of the network half way between A and the other, whose norms are its own."""
     if not any(isinstance(operation, Norm) for operation in ran):
         return ran
-    line, at = subject.line, middle(subject.line.alpha)
+    line, at = subject.line, midpoint(subject.line.alpha)
     if pair == "matched" and line.alpha[at] == 0.5:
         between = line.at(at)
     else:
