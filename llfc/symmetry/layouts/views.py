@@ -57,10 +57,17 @@ def reshape(layout: Layout, shape: Sequence[int]) -> Layout:
     return Layout(view.space, tuple(next(left_over) if size != 1 else () for size in shape))
 
 
-def take(layout: Layout, dim: int, picked: Nodes | Sequence[int], why: str = SHOWN) -> Layout:
+def take(
+    layout: Layout,
+    dim: int,
+    picked: Nodes | Sequence[int],
+    why: str = SHOWN,
+    apart: bool = True,
+) -> Layout:
     """The tensor at the given positions of one dimension, in their order (a slice, a flip).
 
-    A unit that is picked out alone does not move; `why` as in `layout.pin`.
+    A unit that is picked out alone does not move; `why` as in `layout.pin`. Those picked out
+    together stay among themselves, unless they are not told `apart` from the others.
     """
     if not layout.dims[dim]:
         return layout  # of size one, or neutral throughout
@@ -79,7 +86,7 @@ def take(layout: Layout, dim: int, picked: Nodes | Sequence[int], why: str = SHO
             nodes = nodes.take(positions, axis=at)
             if single:
                 nodes, slots = nodes.squeeze(at), slots[:at] + slots[at + 1 :]
-            if slots:
+            if slots and apart:
                 old.units.together(nodes)
         if slots:
             space.labels.append(Label(tuple(new[s] for s in slots), nodes))
@@ -89,9 +96,9 @@ def take(layout: Layout, dim: int, picked: Nodes | Sequence[int], why: str = SHO
     return Layout(space, tuple(() if single and d == dim else own for d, own in enumerate(raw)))
 
 
-def select(layout: Layout, dim: int, index: int, why: str) -> Layout:
-    """The tensor at one position of a dimension, without that dimension; `why` as in `take`."""
-    found = take(layout, dim, [index], why)
+def select(layout: Layout, dim: int, index: int, why: str, apart: bool = True) -> Layout:
+    """The tensor at one position of a dimension, without that dimension; others as in `take`."""
+    found = take(layout, dim, [index], why, apart)
     return Layout(found.space, found.raw[:dim] + found.raw[dim + 1 :])
 
 

@@ -16,7 +16,11 @@ from llfc.symmetry.layouts.units import SHOWN, Units
 Value = Any  # a Layout, a list of them, or a plain argument
 Rule = Callable[["Call"], Value]
 RULES: dict[str, Rule] = {}
-UNKNOWN_SIZE = "the size of its result depends on the data"
+UNKNOWN_SIZE = (
+    "the size of its result depends on the data; compute all rows and choose from the results with"
+    " torch.where, or by a factor of 0 or 1"
+)
+ALONE = "one of them is picked out by its position"
 # Operators that rearrange a tensor and leave its entries as they are.
 VIEWS = (
     *("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as"),

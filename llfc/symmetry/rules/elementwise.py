@@ -1,14 +1,36 @@
 """Rules of operators that work entry by entry, of norms, reductions and softmax."""
 
+import numpy as np
+
 from llfc.symmetry.layouts.combine import combine, fibres, pointwise
-from llfc.symmetry.layouts.layout import Layout, plain, settle, with_fixed
+from llfc.symmetry.layouts.layout import Layout, copied, plain, settle, with_fixed
 from llfc.symmetry.layouts.units import SHOWN
 from llfc.symmetry.layouts.views import insert, reshape
 from llfc.symmetry.rules.calls import Call, Value, rule, stilled
+from llfc.symmetry.rules.indices import SYMMETRIC, is_twin
 from llfc.symmetry.rules.order import is_used, places_on
 
 
-@rule("pointwise", "add", "sub", "mul", "div", "where", "masked_fill")
+@rule(*SYMMETRIC)
+def symmetric(call: Call) -> Value:
+    """As any other, but two parts of one axis may change places in it, unit by unit."""
+    if not all(map(is_twin, call.node.all_input_nodes)):
+        return elementwise(call)
+    (x, y), units = call.tensors(), call.units
+    pairs = list(zip(x.space.labels, y.space.labels, strict=True))
+    apart = [(one, other) for one, other in pairs if not np.array_equal(one.nodes, other.nodes)]
+    if len(apart) != 1:
+        for label in (label for pair in apart for label in pair):
+            units.together(label.nodes)
+        return elementwise(call)
+    (one, other), result = apart[0], copied(x)
+    both = units.fresh(one.nodes.shape, x.space.owner)
+    units.relate(np.stack([one.nodes, other.nodes]), both)
+    result.space.labels[x.space.labels.index(one)].nodes = both
+    return result
+
+
+@rule("pointwise", "sub", "div", "where", "masked_fill")
 def elementwise(call: Call) -> Value:
     """Broadcasting aligns dimensions from the right; aligned units are tied."""
     if isinstance(call.result, list | tuple):

@@ -30,6 +30,7 @@ from llfc.symmetry.layouts.layout import (
 from llfc.symmetry.layouts.units import SHOWN
 from llfc.symmetry.layouts.views import reshape, take
 from llfc.symmetry.rules.calls import (
+    ALONE,
     RULES,
     UNKNOWN_SIZE,
     Call,
@@ -85,13 +86,14 @@ def lookup(call: Call, x: Layout, indices: Sequence[Layout], dim: int) -> Layout
     (first, *others) = indices
     listed = None if others else positions(first.value, x.shape[dim])
     if listed is not None and settle(x).moves(dim):
-        return take(x, dim, listed)
+        return take(x, dim, listed, call.why(ALONE))
     there = range(dim, dim + len(indices))
     spread = joint_positions([index.value for index in indices], [x.shape[d] for d in there])
     if spread is not None and any(settle(x).moves(d) for d in there):
         sizes, after = x.shape, x.shape[dim + len(indices) :]
         line = reshape(x, [*sizes[:dim], math.prod(sizes[d] for d in there), *after])
-        return reshape(take(line, dim, spread.flatten()), [*sizes[:dim], *spread.shape, *after])
+        found = take(line, dim, spread.flatten(), call.why(ALONE))
+        return reshape(found, [*sizes[:dim], *spread.shape, *after])
     if has_unknown_size(call.node):
         raise Refusal(UNKNOWN_SIZE)
     names = [str(d) for d in range(len(x.raw))]
@@ -178,7 +180,8 @@ def gather(call: Call) -> Value:
         raise Refusal("an index of another size than the tensor")
     still = index.space.fixed.keys() <= {*index.dims[dim]}
     if index.value is not None and still and settle(x).moves(dim):
-        return take(x, dim, index.value.movedim(dim, -1).reshape(-1, index.shape[dim])[0].tolist())
+        places = index.value.movedim(dim, -1).reshape(-1, index.shape[dim])[0].tolist()
+        return take(x, dim, places, call.why(ALONE))
     hot = one_hot(call, index, x, dim)
     names = [str(d) for d in range(len(x.raw))]
     asked = row_names(x, dim)

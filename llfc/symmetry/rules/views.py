@@ -17,9 +17,8 @@ from llfc.symmetry.layouts.views import (
     select,
     take,
 )
-from llfc.symmetry.rules.calls import SPLITS, Call, Value, rule
-
-ALONE = "one of them is picked out by its position"
+from llfc.symmetry.rules.calls import ALONE, SPLITS, Call, Value, rule
+from llfc.symmetry.rules.indices import is_twin
 
 
 @rule("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as")
@@ -136,7 +135,9 @@ def sliced(call: Call) -> Value:
         picked = range(size)[call["start"] :][: call["length"]]
     else:
         picked = range(size)[call["start"] : call["end"] : call["step"]]
-    return x if len(picked) == size else take(x, dim, picked, call.why(ALONE))
+    if len(picked) == size:
+        return x
+    return take(x, dim, picked, call.why(ALONE), apart=not is_twin(call.node))
 
 
 @rule("select")
@@ -146,7 +147,8 @@ def selected(call: Call) -> Value:
     if x.shape[dim] == 1:
         return drop(x, [dim])
     x = tied(x)
-    return select(x, dim, call["index"] % x.shape[dim], call.why(ALONE))
+    index = call["index"] % x.shape[dim]
+    return select(x, dim, index, call.why(ALONE), apart=not is_twin(call.node))
 
 
 @rule("unbind")
@@ -161,9 +163,11 @@ def chunk(call: Call) -> Value:
     """Consecutive runs of one dimension."""
     x, dim = settle(call.first), call.dim(call["dim"])
     parts, start = [], 0
-    for part in call.result:
+    twins = {int(str(part.args[1])) for part in call.node.users if is_twin(part)}
+    for at, part in enumerate(call.result):
         size = int(part.shape[dim])
-        parts.append(take(x, dim, range(start, start + size), call.why(ALONE)))
+        places = range(start, start + size)
+        parts.append(take(x, dim, places, call.why(ALONE), apart=at not in twins))
         start += size
     return parts
 

@@ -190,6 +190,34 @@ def test_positions_used_as_numbers_hold_units_in_place(case):
     ]
 
 
+# Of experts that are modules each is another tensor: which of them it is stays, and is said.
+COLUMNS = {
+    "selected": lambda g, k: g[:, k, None],
+    "sliced": lambda g, k: g[:, k : k + 1],
+    "narrowed": lambda g, k: g.narrow(1, k, 1),
+    "unbound": lambda g, k: g.unbind(1)[k][:, None],
+    "split": lambda g, k: g.split(1, 1)[k],
+    "listed": lambda g, k: g[:, [k]],
+    "looked up": lambda g, k: g.index_select(1, torch.tensor([k])),
+    "gathered": lambda g, k: g.gather(1, torch.full((5, 1), k)),
+}
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("gates", ["soft", "one-hot"])
+def test_a_gate_that_is_picked_out_by_its_number_is_said(gates, column):
+    def forward(m, x):
+        gate = GATES[gates](m.router(x))
+        each = [COLUMNS[column](gate, k) * expert(x) for k, expert in enumerate(m.experts)]
+        return m.head(sum(each))
+
+    model = Net(forward, router=lin(6, 4), head=lin(3, 2))
+    model.experts = nn.ModuleList(lin(6, 3) for _ in range(4))
+    spec = permutation_spec(model, x)
+    assert spec.groups == {"experts.0": 3}
+    assert [line for line in spec.frozen if line.startswith("units of router: aten.")]
+
+
 def test_the_order_of_what_was_picked_may_not_be_mixed_up():
     """One index in two orders: the expert of one input is not that of another."""
 

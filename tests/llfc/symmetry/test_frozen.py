@@ -28,6 +28,22 @@ def as_sequences(function):
     return lambda h: function(h[:, None]).flatten(1)
 
 
+def halves_after_a_write(h):
+    h = h * 2
+    h[:, :3].add_(1)
+    return h[:, :3] * h[:, 3:]
+
+
+def halves_of_a_view(h):
+    h = h.view(2, 2, 3)
+    return h[:, 0] * h[:, 1]
+
+
+def halves_in_heads(h):
+    h = h.view(2, 2, 3)
+    return (h[:, :1] * h[:, 1:]).flatten(1)
+
+
 # One or more of every rule that can hold units in place, and some that cannot.
 OPERATORS = {
     "sum so far": lambda h: h.cumsum(-1),
@@ -82,6 +98,16 @@ OPERATORS = {
     "one by one": lambda h: torch.stack([h[:, k] for k in range(UNITS)], 1).relu(),
     "one": lambda h: h[:, :1].expand(-1, 3),
     "differences": lambda h: h.diff(),
+    "halves": lambda h: h[:, :3] * h[:, 3:],
+    "halves, the larger": lambda h: torch.maximum(*h.chunk(2, 1)),
+    "halves in pixels": as_images(lambda h: h[..., :1, :] + h[..., 1:, :]),
+    "halves in heads": halves_in_heads,
+    "halves, selected": halves_of_a_view,
+    "halves, apart": lambda h: torch.cat([h[:, :2] * h[:, 2:4], h[:, 4:]], 1),
+    "halves, one gated": lambda h: h[:, :3] * h[:, 3:].sigmoid(),
+    "halves, weighted": lambda h: torch.add(h[:, :3], h[:, 3:], alpha=2),
+    "halves, one seen": lambda h: torch.cat([h[:, :3] * h[:, 3:], h[:, :3]], 1),
+    "halves, one overwritten": halves_after_a_write,
     "around": lambda h: h.roll(1, 1) + h,
     "by a constant": lambda h: h * (fixed // 2),
     "matrix": lambda h: (h.view(2, 2, 3) @ h.view(2, 3, 2)).flatten(1),

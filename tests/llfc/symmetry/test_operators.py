@@ -75,9 +75,13 @@ CASES = {
         [2, 3],
     ),
     # What a unit is in one half may not be taken for what it is in the other.
-    # Units i and i + 3 move together, but neither may be taken for the other.
+    # Units i and i + 3 move together, and in a product either may be taken for the other.
     "a product of halves": lambda: (
         *between(lambda h: torch.cat([h[:, :3] * h[:, 3:], h], 1), 6, 9),
+        [3, 2, 2, 2],
+    ),
+    "a half gated by the other": lambda: (
+        *between(lambda h: torch.cat([h[:, :3] * h[:, 3:].sigmoid(), h], 1), 6, 9),
         [3],
     ),
     "both signs, shuffled": lambda: (
