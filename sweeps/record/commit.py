@@ -5,11 +5,20 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def _folder(package: str) -> str:
+    """Where `package` is imported from; Ray unpacks each in a folder of its own."""
+    spec = find_spec(package)
+    return str(ROOT / package if spec is None or spec.origin is None else Path(spec.origin).parent)
+
+
 # What decides numbers. The script of a sweep decides which trials there are; their fields say it.
-PACKAGES = tuple(str(ROOT / name) for name in ("llfc", "sweeps", "analysis"))
+PACKAGES = tuple(map(_folder, ("llfc", "sweeps", "analysis")))
 
 
 def commit() -> str:

@@ -43,7 +43,9 @@ def _digest(x: str, runs: "Runs", provenance: Mapping[str, str]) -> str:
     """Sixteen hex digits that change with whatever a page is made of: its runs, and the code."""
     unfinished = runs.unfinished[["fingerprint", "status", "attempts"]].to_numpy().tolist()
     content = [
-        [x, runs.superseded, runs.outdated, provenance["llfc.commit"], provenance["llfc.versions"]],
+        [x, runs.superseded, runs.outdated],
+        # The sources too: a commit with changes is called the same after further changes.
+        [provenance[f"llfc.{name}"] for name in ("commit", "sources", "versions")],
         sorted(runs.trials["run_id"]),
         sorted(map(str, unfinished)),
     ]
