@@ -32,6 +32,7 @@ def summary_text(runs: Runs, x: str | None = None) -> str:
     keys, families = len(plan.panels) + 1, len(tables.layer_keys(plan))
     layers = tables.layer_table(trials, runs.layers, plan)
     blocks = [
+        fill(answer.opening(trials, found), tables.TERMINAL),
         fill(answer.answer(trials, found), tables.TERMINAL),
         _block(f"{heading(BARRIER)}, {SPREAD}", tables.cell_table(trials, BARRIER, plan), keys),
         _block(f"{heading(LLFC)}, {SPREAD}", tables.cell_table(trials, LLFC, plan), keys),

@@ -117,6 +117,13 @@ def test_the_summary_fits_a_terminal(name):
     assert max(map(len, text.splitlines())) <= 100
 
 
+@every_sweep
+def test_the_summary_opens_as_the_page_does(name):
+    page = page_of(sweep(name))
+    first = summary_text(sweep(name)).split("\n\n")[0]
+    assert " ".join(first.split()) == (page.opening or page.answer)
+
+
 def test_wide_tables_are_broken_with_their_keys():
     trials = sweep("width").trials
     table = cell_table(trials, BARRIER, layout(trials, "width"))
@@ -272,7 +279,7 @@ def test_trends_tell_the_ends_and_the_strangers():
 
 def test_the_answer_says_what_holds_within_the_groups():
     """A pooled correlation may be all between groups; the first sentence must not hide that."""
-    text = " ".join(summary_text(sweep("width")).split("\n\n")[0].split())
+    text = " ".join(summary_text(sweep("width")).split("\n\n")[1].split())
     assert re.search(
         r"Within groups: matching none -?\d\.\d\d \(.*\); matching weights \d\.\d\d", text
     )
