@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import ray
+from filelock import FileLock
 from tenacity import RetryCallState, Retrying, stop_after_attempt
 
 from llfc.atomic import made_whole
@@ -69,12 +70,14 @@ def start(settings: Settings) -> int:
 def _own_token(path: Path) -> None:
     """Ray's token at `path`, whole, for its user alone: Ray itself makes it for all to read."""
     with suppress(OSError):  # a home that cannot be written, or another's file: Ray's own affair
-        if path.is_file() and path.stat().st_size:
-            path.chmod(0o600)
-            return
-        with made_whole(path) as beside:
-            beside.touch(0o600)
-            beside.write_text(secrets.token_hex(32))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):  # another driver may have just begun with the token it made
+            if path.is_file() and path.stat().st_size:
+                path.chmod(0o600)
+                return
+            with made_whole(path) as beside:
+                beside.touch(0o600)
+                beside.write_text(secrets.token_hex(32))
 
 
 def _as_here() -> dict[str, Any] | None:
@@ -233,15 +236,33 @@ class RayCrew(Crew):
 
     def why_none_starts(self) -> str:
         free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
-        if short := lacking(self._share, free):
+        placed = _placed()
+        if not placed and (short := lacking(self._share, free)):
             return f"the nodes have no room for one now, {short}"
-        node: Any = ray._private.worker.global_worker.node
-        logs = Path(node.get_logs_dir_path())
-        said = [path for path in logs.glob("*.err") if path.stat().st_size]
-        last = max(said, key=lambda path: path.stat().st_mtime, default=None)
-        words = last.read_text(errors="replace").split("\n") if last else []
-        lines = [word.strip() for word in words if word.strip()]
-        return f"Ray's logs are in {logs}" + (f", the last line is: {lines[-1]}" if lines else "")
+        told = f"those that have their room, {placed}, are still being started; " if placed else ""
+        return told + _last_words()
+
+
+def _placed() -> int:
+    """For how many workers of this driver a node has set room aside, up or not."""
+    job = ray.get_runtime_context().get_job_id()
+    groups = ray.util.placement_group_table()
+    # The id of what a driver asks for ends with the driver's own.
+    return sum(name.endswith(job) and group["state"] == "CREATED" for name, group in groups.items())
+
+
+def _last_words() -> str:
+    """Where Ray's logs are, and the last line in them that is not Ray's own mark of a log."""
+    node: Any = ray._private.worker.global_worker.node
+    logs = Path(node.get_logs_dir_path())
+    where = f"Ray's logs are in {logs}"
+    with suppress(OSError):  # another user's, or just renamed
+        newest = sorted(logs.glob("*.err"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in newest:
+            words = map(str.strip, path.read_text(errors="replace").split("\n"))
+            if lines := [word for word in words if word and not word.startswith(":")]:
+                return f"{where}, the last line is: {lines[-1]}"
+    return where
 
 
 def enrol(name: str, node: str) -> Any:

@@ -21,17 +21,19 @@ class Roll:
         self._patience = patience
         self._up: dict[str, tuple[str, str]] = {}
         self._wanted = 0
+        self._most = float("inf")  # how many there can be, once some were waited for in vain
         self._until = 0.0
 
     def want(self, count: int) -> None:
         """Say that there is work, and room, for `count` workers at once."""
-        if count > self._wanted:
+        if min(count, self._most) > self._wanted:
             self._until = time.monotonic() + self._patience
         self._wanted = count
 
     def up(self, worker: str, node: str, node_id: str) -> None:
         """Say that `worker` is up on `node`."""
         self._up[worker] = (node, node_id)
+        self._most = max(self._most, len(self._up))
 
     def gone(self, worker: str) -> tuple[str, str]:
         """Say that `worker` has ended; where it was, or empty strings if it was never up."""
@@ -40,7 +42,12 @@ class Roll:
 
     def complete(self) -> bool:
         """Whether nobody has to be waited for."""
-        return len(self._up) >= self._wanted or time.monotonic() >= self._until
+        if len(self._up) >= min(self._wanted, self._most):
+            return True
+        if time.monotonic() < self._until:
+            return False
+        self._most = len(self._up)  # as where others' work holds the rest of a cluster
+        return True
 
 
 class Crew:

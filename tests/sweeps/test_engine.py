@@ -8,6 +8,7 @@ import time
 import types
 
 import pytest
+from filelock import FileLock
 
 from sweeps.grid.settings import Settings
 from sweeps.run import engine
@@ -104,17 +105,20 @@ def test_a_python_whose_path_a_shell_would_split_is_quoted_for_ray(monkeypatch):
 SHARE = {"CPU": 1, "GPU": 0.5, "memory": 0}
 
 
-def lone(tmp_path, free):
-    """In place of `ray`: what is free, and where the logs are."""
+def lone(tmp_path, free, groups):
+    """In place of `ray`: what is free, where the logs are, and who has set what aside."""
     node = types.SimpleNamespace(get_logs_dir_path=lambda: str(tmp_path))
     worker = types.SimpleNamespace(global_worker=types.SimpleNamespace(node=node))
     return types.SimpleNamespace(
-        available_resources=lambda: free, _private=types.SimpleNamespace(worker=worker)
+        available_resources=lambda: free,
+        _private=types.SimpleNamespace(worker=worker),
+        get_runtime_context=lambda: types.SimpleNamespace(get_job_id=lambda: "03000000"),
+        util=types.SimpleNamespace(placement_group_table=lambda: groups),
     )
 
 
-def why(monkeypatch, tmp_path, free):
-    monkeypatch.setattr(engine, "ray", lone(tmp_path, free))
+def why(monkeypatch, tmp_path, free, groups=None):
+    monkeypatch.setattr(engine, "ray", lone(tmp_path, free, groups or {}))
     crew = object.__new__(engine.RayCrew)
     crew._share = SHARE
     return crew.why_none_starts()
@@ -127,8 +131,24 @@ def test_why_no_worker_starts_is_said_as_far_as_it_is_known(monkeypatch, tmp_pat
     assert why(monkeypatch, tmp_path, free) == f"Ray's logs are in {tmp_path}"
     (tmp_path / "worker-1.err").write_text("")
     (tmp_path / "raylet.err").write_text("first\nbash: /a: No such file or directory\n\n")
+    (tmp_path / "worker-2.err").write_text(":job_id:01000000\n:actor_name:Roll\n")
     said = why(monkeypatch, tmp_path, free)
     assert said.endswith("the last line is: bash: /a: No such file or directory")
+
+
+def test_what_ones_own_workers_hold_is_no_lack_of_room(monkeypatch, tmp_path):
+    free = {"GPU": 0.25}
+    others = {"ab02000000": {"state": "CREATED"}, "ac03000000": {"state": "PENDING"}}
+    assert "no room for one now" in why(monkeypatch, tmp_path, free, others)
+    own = {**others, "ad03000000": {"state": "CREATED"}}
+    said = why(monkeypatch, tmp_path, free, own)
+    assert said.startswith("those that have their room, 1, are still being started; Ray's logs are")
+
+
+def test_a_log_that_cannot_be_read_is_no_reason_to_end(monkeypatch, tmp_path):
+    (tmp_path / "raylet.err").mkdir()
+    said = why(monkeypatch, tmp_path, {"CPU": 4.0, "GPU": 1.0})
+    assert said == f"Ray's logs are in {tmp_path}"
 
 
 @pytest.mark.parametrize(
@@ -170,9 +190,33 @@ def test_workers_wait_for_those_that_are_wanted_and_no_longer_than_patience():
     roll.want(1)
     assert roll.complete(), "there is work for one only"
     assert roll.gone("never up") == ("", "")
+    vain = Roll(patience=0.01)
+    vain.want(3)
+    vain.up("a", "here", "1")
+    while not vain.complete():
+        time.sleep(0.001)
+    vain._patience = 60
+    vain.want(1)
+    vain.want(3)
+    assert vain.complete(), "the others were waited for before, and did not come up"
+    vain.up("b", "there", "2")
+    vain.gone("a")
+    assert not vain.complete(), "there is room for two, it turns out"
     hasty = Roll(patience=0)
     hasty.want(2)
     assert hasty.complete()
+
+
+def test_the_token_that_another_driver_is_making_is_waited_for(tmp_path):
+    path = tmp_path / "auth_token"
+    with FileLock(f"{path}.lock"):
+        other = threading.Thread(target=engine._own_token, args=[path])
+        other.start()
+        other.join(0.5)
+        assert not path.exists()
+        path.write_text("its own")
+    other.join(20)
+    assert path.read_text() == "its own"
 
 
 def test_the_token_is_whole_and_its_users_alone(tmp_path):
