@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from analysis.runs.database import fault_of, path_of
+from analysis.runs.database import check_address, fault_of, path_of
 from analysis.runs.server import check_server, is_server, shown
 
 HOST = "127.0.0.1"
@@ -50,6 +50,7 @@ def serve(tracking_uri: str, port: int) -> None:
 
 def _check_database(tracking_uri: str) -> None:
     """MLflow itself would begin a new database, in steps, where there is none."""
+    check_address(tracking_uri)
     path = path_of(tracking_uri)
     if path is None:
         return

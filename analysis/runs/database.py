@@ -1,11 +1,15 @@
 """MLflow's sqlite databases: the address of one, the file behind an address, and what is broken."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
+
+# All that may follow a file in an address: the seconds to wait for another's lock.
+OPTION = re.compile(r"(timeout=\d+(\.\d+)?)?")
 
 
 def address_of(path: Path) -> str:
@@ -34,6 +38,27 @@ def path_of(address: str) -> Path | None:
     except ArgumentError:
         return None
     return Path(database) if database and not database.startswith((":", "file:")) else None
+
+
+def check_address(address: str) -> None:
+    """See that the address of a sqlite database names a file; any other kind is left alone.
+
+    Raises:
+        ValueError: if it names none, or has after it what sqlite would not heed.
+    """
+    if not address.startswith("sqlite"):
+        return
+    after = address.partition("?")[2]
+    if not OPTION.fullmatch(after):
+        raise ValueError(
+            f"tracking address {address} must end with its file, got ?{after} after it: leave that"
+            " out, or give a file with a ? in its path as sqlite+pysqlite:////FOLDER%3F/mlflow.db"
+        )
+    if path_of(address) is None:
+        raise ValueError(
+            f"tracking address {address} must name a file, as a database in memory is gone with its"
+            " process: give sqlite:////FOLDER/mlflow.db, or a server's address"
+        )
 
 
 def fault_of(path: Path) -> str:

@@ -26,7 +26,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.runs.database import fault_of, path_of
+from analysis.runs.database import check_address, fault_of, path_of
 from analysis.runs.frames import PROVENANCE, UNFINISHED, Runs, frame_of, join_runs
 from analysis.runs.params import PARAMS, params_of, trial_from_params
 from analysis.runs.server import check_server, shown
@@ -143,6 +143,7 @@ def _check_store(tracking_uri: str) -> None:
     check_server(tracking_uri)
     # MLflow would make an empty store where there is none, and say that it has no runs.
     # Likewise it would go on to make one that is half made.
+    check_address(tracking_uri)
     path = path_of(tracking_uri)
     if path is None:
         return

@@ -136,6 +136,20 @@ class Store:
             return None
         return content.decode()
 
+    def has_text(self, kind: str, name: str) -> bool:
+        """Whether `kind/name` is here, whatever it says: it is not read, nor set aside.
+
+        Raises:
+            ValueError: if the place does not answer.
+        """
+        path = _path(kind, name, "txt")
+        try:
+            return self._files.exists(path)
+        except OSError as error:
+            raise ValueError(
+                f"store: {self.root}/{path} cannot be looked for: {_reason(error)}"
+            ) from None
+
     def set_aside_text(self, kind: str, name: str, reason: str) -> None:
         """Rename what `put_text` left and what turned out to be of no use, and warn.
 

@@ -15,6 +15,11 @@ def _described(text: str, environment: str = "") -> dict[str, str]:
     return {"help": text, "environment": environment}
 
 
+def _direct(path: Path) -> Path:
+    """`path`, absolute and without `..`; a link is followed only where a `..` may come back."""
+    return path.resolve() if ".." in path.parts else path.absolute()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Where a sweep keeps things and what share of a machine a worker gets."""
@@ -88,6 +93,11 @@ class Settings:
                 f"name must be letters, digits, - and _ alone, beginning with a letter, not 'all',"
                 f" got {self.name!r}"
             )
+        if ".." in str(self.folder).partition("?")[2]:
+            raise ValueError(
+                f"storage must have no .. after a ?, got {self.folder}: MLflow takes what follows a"
+                " ? for a query"
+            )
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"device must be auto, cpu or cuda, got {self.device!r}")
         if self.cpus_per_trial < 1:
@@ -118,8 +128,11 @@ class Settings:
 
     @property
     def folder(self) -> Path:
-        """Where this process keeps what is its own: MLflow's database, reports, decoded images."""
-        return Path("runs" if "://" in self.storage else self.storage).expanduser().absolute()
+        """Where this process keeps what is its own: MLflow's database, reports, decoded images.
+
+        Without `..`, which would have a folder made on the way for nothing.
+        """
+        return _direct(Path("runs" if "://" in self.storage else self.storage).expanduser())
 
     @property
     def tracking(self) -> str:
@@ -132,6 +145,8 @@ class Settings:
     @property
     def store(self) -> str:
         """Where trained networks and results are kept: a folder or a URI."""
+        if self.storage.startswith("file://"):
+            return f"file://{_direct(Path(self.storage.removeprefix('file://')))}/store"
         remote = "://" in self.storage
         return f"{self.storage.rstrip('/')}/store" if remote else str(self.folder / "store")
 

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.runs.database import address_of, fault_of, path_of
+from analysis.runs.database import address_of, check_address, fault_of, path_of
 from analysis.runs.server import shown
 from llfc.atomic import made_whole
 from llfc.oneline import first_line
@@ -33,13 +33,12 @@ def database(uri: str) -> Iterator[None]:
     """A whole database at `uri`, for one driver at a time.
 
     MLflow makes its tables in dozens of steps, and cannot go on where it was killed between two.
+
+    Raises:
+        ValueError: if the address of a sqlite database is not that of a file.
     """
+    check_address(uri)
     path = path_of(uri)
-    if path is None and uri.startswith("sqlite"):
-        raise ValueError(
-            f"tracking address {uri} must name a file, as a database in memory is gone with the"
-            " sweep: give sqlite:////FOLDER/mlflow.db, or a server's address"
-        )
     if path is None:
         yield
         return

@@ -36,7 +36,7 @@ def unseen(store: str, mark: str, node: str) -> str:
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            if Store(store).get_text(MARKS, mark) is not None:
+            if Store(store).has_text(MARKS, mark):
                 return ""
             reason = "what the driver has just written there is not there"
         except ValueError as error:

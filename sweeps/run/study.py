@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from analysis.runs.database import check_address
 from analysis.runs.server import way_to
 from llfc.data.datasets import Dataset, load_dataset, resolve_dataset
 from llfc.networks.spawning import has_state, training_cost
@@ -44,6 +45,7 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
     sweep = dataclasses.replace(sweep, name=settings.name or sweep.name)
     store = Store(settings.store)
     trials = trials_of(_resolved(sweep, settings), **measuring)
+    check_address(settings.tracking)  # before anything is made that a refusal would leave behind
     store.check_writable()
     to_measure = {t for t in trials if store.get_text(RESULTS, fingerprint(t)) is None}
     with ThreadPoolExecutor() as pool:

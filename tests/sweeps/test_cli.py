@@ -9,10 +9,12 @@ import pytest
 
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.matching.matchers import MATCHERS
+from llfc.networks.store import Store
 from sweeps import SWEEPS
 from sweeps.cli import main
 from sweeps.grid.grid import DEFAULTS, RECIPE_AXES, trials_of
 from sweeps.grid.options import parse
+from sweeps.grid.settings import Settings
 from sweeps.width import WIDTH
 
 
@@ -67,6 +69,24 @@ def test_a_storage_under_the_home_folder_is_there(monkeypatch):
     monkeypatch.setenv("LLFC_STORAGE", "~/runs")
     settings, _, _ = parse(WIDTH, [])
     assert settings.store == str(Path.home() / "runs" / "store")
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_storage_is_made_without_folders_on_the_way_back(scheme, tmp_path):
+    (tmp_path / "link").symlink_to("there/below")
+    (tmp_path / "there/below").mkdir(parents=True)
+    for typed, meant in (("new/../q", "q"), ("link/../q", "there/q"), ("link/q", "link/q")):
+        settings = Settings(storage=f"{scheme}{tmp_path}/{typed}")
+        assert settings.store == f"{scheme}{tmp_path}/{meant}/store"
+    Store(Settings(storage=f"{scheme}{tmp_path}/new/../q").store).check_writable()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_storage_that_mlflow_would_refuse_is_refused_before_it_is_made(tmp_path):
+    with pytest.raises(ValueError, match=r"storage must have no \.\. after a \?, got .*/a\?\.\.b"):
+        Settings(storage=f"{tmp_path}/a?..b")
+    assert not list(tmp_path.iterdir())
+    assert Settings(storage=f"{tmp_path}/a?b/../..c/q").folder == tmp_path / "..c/q"
 
 
 def test_norm_none_is_no_norm_and_not_the_usual_one():

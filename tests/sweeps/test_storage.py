@@ -1,9 +1,12 @@
 """A worker does nothing where it does not see the storage that the driver writes."""
 
+import os
 import uuid
+from pathlib import Path
 
 import pytest
 
+from llfc.networks.files import LocalFiles, RemoteFiles
 from llfc.networks.store import Store
 from sweeps.run import storage
 from sweeps.run.storage import MARKS, marked, unseen
@@ -45,12 +48,21 @@ def test_a_node_with_a_folder_of_its_own_at_that_path_refuses_by_name(place, tmp
             (tmp_path / "elsewhere/networks").rmdir()
 
 
-def test_a_storage_that_does_not_answer_is_the_reason(monkeypatch):
+def test_a_storage_that_does_not_answer_is_the_reason(monkeypatch, tmp_path):
     def silent(*_):
-        raise ValueError("storage s3://x cannot be read: no answer")
+        raise OSError("no answer")
 
-    monkeypatch.setattr(Store, "get_text", silent)
-    assert "no answer" in unseen("memory://x", "mark", "w2")
+    for files, where in ((LocalFiles, tmp_path), (RemoteFiles, "memory://x")):
+        monkeypatch.setattr(files, "exists", silent)
+        assert "no answer" in unseen(str(where), "mark", "w2")
+
+
+def test_a_node_that_cannot_read_a_file_leaves_it_to_the_others(monkeypatch, tmp_path):
+    with marked(str(tmp_path)) as mark:
+        with monkeypatch.context() as broken:
+            broken.setattr(Path, "read_bytes", lambda path: os.stat("/nowhere/" * 1000))
+            unseen(str(tmp_path), mark, "w2")
+        assert unseen(str(tmp_path), mark, "w3") == ""
 
 
 def test_a_storage_that_appears_late_is_waited_for(monkeypatch, tmp_path):

@@ -3,7 +3,11 @@
 import dataclasses
 import json
 import math
+import os
+import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -12,14 +16,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import ui
+from analysis.runs.database import path_of
 from analysis.runs.mlflow import load_runs
 from analysis.runs.params import params_of
 from llfc.results import BARRIERS, CURVE, PROFILE, TABLES, Connection, LayerProfile
 from llfc.specs import Pair, Recipe, Trial, fingerprint
 from sweeps.grid.settings import Settings
-from sweeps.record import commit, tracking
+from sweeps.record import commit, reporting, tracking
 from sweeps.record.flattening import metrics_of
 from sweeps.record.tracking import Tracker
+from sweeps.run.study import run_sweep
+from sweeps.smoke import SMOKE
+from tests.helpers.fabricated_runs import runs_of as frames_of
+from tests.helpers.fabricated_runs import trial as fabricated
 
 ALPHAS = 5
 RECIPE = Recipe(
@@ -352,6 +362,57 @@ def test_sources_are_named_by_all_their_files(monkeypatch, tmp_path):
         names.add(commit.sources())
     commit.sources.cache_clear()
     assert len(names) == 4
+
+
+def test_a_page_is_made_again_once_the_sources_are_others():
+    """A commit with changes is called the same after further changes."""
+    runs = frames_of([fabricated()])
+    made_by = {"llfc.commit": "a+changes", "llfc.versions": "{}", "llfc.sources": "1"}
+    first = reporting._digest("width", runs, made_by)
+    assert reporting._digest("width", runs, dict(made_by)) == first
+    for name in made_by:
+        assert reporting._digest("width", runs, {**made_by, name: "2"}) != first
+
+
+def test_sources_that_are_unpacked_apart_are_the_same(tmp_path):
+    """As Ray does with a driver's packages on the nodes of a cluster."""
+    apart = []
+    for package in map(Path, commit.PACKAGES):
+        apart.append(tmp_path / f"only {package.name}")
+        ignored = shutil.ignore_patterns("__pycache__", "*.ipynb")
+        shutil.copytree(package, apart[-1] / package.name, ignore=ignored)
+    script = "from sweeps import commit; print(commit.__file__, commit.sources(), sep='\\n')"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, apart))}
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.stdout.splitlines() == [f"{apart[1]}/sweeps/record/commit.py", commit.sources()]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["x.db?a=b#c", "x.db?a", "x.db?mode=memory&uri=true", "x.db?timeout=1&a=b", "q?x/mlflow.db"],
+)
+def test_an_address_with_what_sqlite_would_not_heed_is_refused_in_one_line(address, tmp_path):
+    after = address.partition("?")[2]
+    uri = f"sqlite:///{tmp_path}/{address}"
+    for refused in (
+        lambda: Tracker(uri, "width", tmp_path),
+        lambda: load_runs(uri, "width"),
+        lambda: ui.serve(uri, 6543),
+        lambda: run_sweep(SMOKE, {}, Settings(storage=f"{tmp_path}/new", tracking_uri=uri)),
+    ):
+        with pytest.raises(ValueError, match="must end with its file") as e:
+            refused()
+        assert f"got ?{after} after it" in str(e.value)
+        assert "\n" not in str(e.value)
+    assert not (tmp_path / "new").exists()
+    assert not list(tmp_path.glob("*.db*"))
+
+
+def test_an_address_may_say_how_long_sqlite_waits(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db?timeout=30"
+    Tracker(uri, "width", tmp_path)
+    assert path_of(uri).is_file()
 
 
 @pytest.mark.parametrize("address", ["sqlite://", "sqlite:///:memory:"])
