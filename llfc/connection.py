@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from llfc.basis import Basis, into_one_basis
 from llfc.connectivity.barrier import (
@@ -27,6 +27,7 @@ from llfc.connectivity.probes import confirmed, select_probes
 from llfc.connectivity.samples import Batches, Samples
 from llfc.devices import whole_float32
 from llfc.modules import (
+    batch_dependence,
     check_inputs,
     check_network,
     check_same_architecture,
@@ -69,7 +70,8 @@ def connect(
     models run, in eval mode, where these are. The line blends parameters and buffers; all else must
     be the same in both, which is seen on the first test batch before anything is measured. A weight
     that is derived from others (weight norm, a pruning mask) is derived anew from the blended ones;
-    `left_out` says where that is not the line between the derived ones.
+    `left_out` says where that is not the line between the derived ones, and where an image's logits
+    depend on the other images of its batch, as by a batch norm without running statistics.
 
     Args:
         model_a: a classifier; gives logits of shape [images, classes].
@@ -215,6 +217,7 @@ def _connection(
             *basis.left_out,
             *line.corrections.left_out,
             *_stood_in(on_test),
+            *_of_batches(line, subject.test.first()),
             *blended_in_parts(line, subject.test),
         ),
     )
@@ -232,6 +235,18 @@ def _stood_in(walked: Walk) -> list[LeftOut]:
         reason = f"no post-activation is probed: means over layers are over {stand_in} instead"
         found.append(LeftOut("definition", "llfc_error_mean", reason))
     return found
+
+
+def _of_batches(line: Line, images: Tensor) -> list[LeftOut]:
+    """That logits are of an image in its batch, where there are none of an image alone."""
+    gap = max(batch_dependence(model, images) for model in (line.a, line.b))
+    if not gap:
+        return []
+    reason = (
+        f"of an image, they move by {gap:.2g} of their scale with the other images of its batch:"
+        " all numbers are of the batches given, until batch norms have running statistics"
+    )
+    return [LeftOut("definition", "logits", reason)]
 
 
 def _curves(

@@ -1,6 +1,7 @@
 """What may stand for a network, copies of it, and whether two are alike but for their tensors."""
 
 from llfc.modules.alike import (
+    batch_dependence,
     check_same_architecture,
     check_same_function,
     check_same_outputs,
@@ -10,6 +11,7 @@ from llfc.modules.checks import check_inputs, check_network, check_state
 from llfc.modules.copies import copy_of, device_of, eval_copy, frozen_copy, take, tensors
 
 __all__ = [
+    "batch_dependence",
     "check_inputs",
     "check_network",
     "check_same_architecture",

@@ -104,6 +104,47 @@ def check_same_outputs(moved: nn.Module, b: nn.Module, inputs: Sequence[Tensor])
         )
 
 
+def batch_dependence(model: nn.Module, images: Tensor) -> float:
+    """How far an image's logits move when other images are in its batch; 0 if by rounding alone.
+
+    As where a batch norm in eval mode has no running statistics, so that it takes its batch's.
+
+    Args:
+        model: a copy of a network, in eval mode; it is run.
+        images: a batch; the first two are also run alone. Beside two or fewer run their own
+            numbers, in reverse order.
+
+    Returns:
+        The largest difference, relative to the logits' scale; 0 if the network does not take
+        batches of both sizes.
+    """
+    few = images[:2]
+    many = images if len(images) > 2 else torch.cat([few, few.reshape(-1).flip(0).view_as(few)])
+    try:
+        gap = _gap(_Apart(model, len(few)), _Beside(model, len(few)), [many], REORDERED)
+    except Exception:  # whatever a model's own code raises
+        return 0.0
+    return gap if gap > REORDERED else 0.0
+
+
+class _Beside(nn.Module):
+    """A network's logits of the first images of a batch, which runs whole."""
+
+    def __init__(self, model: nn.Module, count: int) -> None:
+        super().__init__()
+        self.model, self.count = model, count
+
+    def forward(self, images: Tensor) -> Any:
+        return self.model(images)[: self.count]
+
+
+class _Apart(_Beside):
+    """The same of these images alone."""
+
+    def forward(self, images: Tensor) -> Any:
+        return self.model(images[: self.count])
+
+
 def _gap(one: nn.Module, other: nn.Module, inputs: Sequence[Tensor], most: float) -> float:
     """The largest difference of the outputs, relative to their scale; in float64 if above `most`.
 
