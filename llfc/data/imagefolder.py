@@ -207,13 +207,14 @@ def _pixels(path: Path, shape: tuple[int, int] | None) -> tuple[NDArray[np.uint8
 
 
 def _listing_digest(folder: Path, size: int | None, pictures: Sequence[Picture]) -> str:
-    """A digest of what a folder looks like without reading its files."""
+    """A digest of what a folder looks like without reading its images."""
     known = f"{DECODING}\0{folder.resolve()}\0{size}"
     digest = hashlib.blake2b(known.encode(), digest_size=8)
     for picture in pictures:
         found = os.stat(picture.path)
         name = os.fsencode(picture.path)
-        digest.update(name + f"\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
+        known = f"\0{picture.label}\0{found.st_size}\0{found.st_mtime_ns}\0"
+        digest.update(name + known.encode())
     return digest.hexdigest()
 
 

@@ -64,12 +64,12 @@ def parts(model: nn.Module, probes: Sequence[Probe]) -> dict[str, list[str]]:
     """The float tensors of `model`, each in one part: names of tensors by the part's name.
 
     A probed module that has children, a block, is one part with everything inside it; the outermost
-    if there is one in another. Every other module that owns a float parameter or buffer is a part.
-    A tensor that modules share is in the part of the first. In the order of the modules.
+    if there is one in another. The network itself is no block, be it probed. Every other module
+    that owns a float parameter or buffer is a part. A tensor that modules share is in the part of
+    the first. In the order of the modules.
     """
-    blocks = {
-        probe.module for probe in probes if list(model.get_submodule(probe.module).children())
-    }
+    named = {probe.module for probe in probes} - {""}
+    blocks = {name for name in named if list(model.get_submodule(name).children())}
     found: dict[str, list[str]] = {name: [] for name, _ in model.named_modules()}
     for name, tensor in tensors(model).items():
         if tensor.is_floating_point() or tensor.is_complex():

@@ -195,6 +195,19 @@ def test_tiny_imagenet_is_read_as_its_archive_has_it(tmp_path):
     ]
 
 
+def test_an_image_that_is_annotated_as_another_class_is_decoded_so(tmp_path):
+    folder = _tiny_imagenet(tmp_path / "tiny")
+    annotations, labels = folder / "val" / "val_annotations.txt", []
+    # Image 3, the first class's last or the second one's first: the same order of images.
+    words = ("n01443537", "n01629819", "n01641577")
+    for classes in ((0, 0, 0, 0, 1, 2), (0, 0, 0, 1, 1, 2)):
+        lines = (f"val_{n}.JPEG\t{words[c]}\t0\n" for n, c in enumerate(classes))
+        annotations.write_text("".join(lines))
+        found = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
+        labels.append(sorted(found.test_labels.tolist()))
+    assert labels == [[0, 0, 0, 0, 1, 2], [0, 0, 0, 1, 1, 2]]
+
+
 @pytest.mark.parametrize("line", ["val_9.JPEG\tn01443537\t0", "val_1.JPEG", "../val_1.JPEG\tn"])
 def test_a_wrong_line_of_annotations_is_named(tmp_path, line):
     folder = _tiny_imagenet(tmp_path / "tiny")

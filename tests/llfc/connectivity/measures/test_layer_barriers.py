@@ -146,6 +146,25 @@ def test_parts_are_all_of_the_network_once(make, probes, expected):
     assert sorted(name for names in found.values() for name in names) == sorted(floats)
 
 
+class OwnHead(nn.Module):
+    """Its own code ends with a linear map, so that the network itself is probed."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
+        self.head = nn.Parameter(torch.randn(8, CLASSES))
+
+    def forward(self, x):
+        return self.body(x) @ self.head
+
+
+def test_a_network_that_is_probed_itself_has_its_parts():
+    model = OwnHead()
+    probes = choose_probes(model, torch.randn(2, 6))
+    assert probes[-1].module == ""
+    assert list(parts(model, probes)) == ["model", "body.0", "body.2"]
+
+
 def test_a_single_module_is_one_part():
     model = nn.Linear(6, 3)
     assert parts(model, choose_probes(model, torch.zeros(2, 6))) == {"model": ["weight", "bias"]}
