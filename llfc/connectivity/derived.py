@@ -25,13 +25,13 @@ def blended_in_parts(line: Line, batches: Batches) -> list[LeftOut]:
     (`torch.nn.utils.parametrize.remove_parametrizations`, `prune.remove`, `remove_weight_norm`).
     """
     at = midpoint(line.alpha)
-    ends = [derived(line.a), derived(line.b)]
-    if not ends[0]:
+    if not derived(line.a):
         return []
-    between = line.at(at)
-    between(batches.example())  # some are made in a forward pass
+    example = batches.example()
+    ends = [_derived_in_pass(model, example) for model in (line.a, line.b)]
+    kept = _derived_in_pass(line.at(at), example)
     found = []
-    for name, tensor in derived(between).items():
+    for name, tensor in kept.items():
         of_a, of_b = (end.get(name) for end in ends)
         if of_a is None or of_b is None or not of_a.shape == of_b.shape == tensor.shape:
             continue
@@ -44,6 +44,21 @@ def blended_in_parts(line: Line, batches: Batches) -> list[LeftOut]:
             )
             found.append(LeftOut("definition", name, reason))
     return found
+
+
+def _derived_in_pass(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """What is `derived` once a pass was made, less what depends on its images, as features do.
+
+    Seen on the same images in reverse order of all their numbers.
+    """
+    model(images.reshape(-1).flip(0).view_as(images))
+    before = {name: tensor.clone() for name, tensor in derived(model).items()}
+    model(images)
+    return {
+        name: tensor.clone()
+        for name, tensor in derived(model).items()
+        if name in before and torch.equal(tensor, before[name])
+    }
 
 
 def derived(model: nn.Module) -> dict[str, Tensor]:

@@ -47,8 +47,8 @@ def select_probes(
     such layer or module). A block is an outermost module of a class that adds anywhere. In every
     other network: the output of every layer, and of every module whose own code ends with an
     activation function, as an activation module's does. A function (`F.relu`) that is called
-    elsewhere, as in the network's own code, is not read: who calls it is passed over. A network
-    that has none of these is read at its output.
+    elsewhere, as in the network's own code, is not read: who calls it is passed over. What a
+    module hands on as it is is read once. A network that has none of these is read at its output.
 
     What is read is the first tensor in a module's output that has a dimension for the images, be it
     the output itself, or in a tuple, a list, a dictionary or what else PyTorch can take apart. The
@@ -69,6 +69,7 @@ def select_probes(
     calls = calls_of(model, example)
     if names is None:
         chosen, functions = _default(calls)
+        chosen = _once(chosen)
     else:
         chosen, functions = _named(calls, [names] if isinstance(names, str) else names), []
     readable = [call for call in chosen if call.unread is None]
@@ -151,6 +152,14 @@ def _last(leaves: Sequence[Call]) -> list[Call]:
     """The last that can be read, and those after it that cannot."""
     places = [place for place, call in enumerate(leaves) if call.unread is None]
     return list(leaves[places[-1] :]) if places else []
+
+
+def _once(calls: Sequence[Call]) -> list[Call]:
+    """Without those that hand on what another gave, as a module that only looks at it does."""
+    first: dict[int, Call] = {}
+    for call in calls:
+        first.setdefault(call.output, call)
+    return list(first.values())
 
 
 def _functions(calls: Sequence[Call], chosen: Sequence[Call]) -> list[LeftOut]:

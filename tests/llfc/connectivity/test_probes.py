@@ -340,3 +340,34 @@ def test_a_network_with_nothing_to_probe_is_read_at_its_output():
     (probe,) = choose_probes(nn.Flatten(), VECTORS)
     assert probe.name == "model"
     assert probe.logits
+
+
+class Looking(nn.Module):
+    """Computes with what it is given, for a loss say, and hands it on as it is."""
+
+    def forward(self, x):
+        self.penalty = (x.T @ x).relu().sum()
+        return x
+
+
+def test_what_a_module_hands_on_as_it_is_is_read_once_and_in_forward_order():
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), Looking(), nn.Linear(8, 4), Looking())
+    probes = choose_probes(model.eval(), torch.randn(2, 6))
+    assert [probe.name for probe in probes] == ["0", "1", "3"]
+    assert [probe.kind for probe in probes][:2] == ["pre-activation", "post-activation"]
+
+
+def test_what_is_handed_on_after_others_ran_keeps_the_forward_order():
+    class Late(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(6, 8), nn.Linear(8, 8)
+            self.look, self.last = Looking(), nn.Linear(8, 4)
+
+        def forward(self, x):
+            x = self.first(x)
+            y = self.second(x)
+            return self.last(torch.cat([self.look(x), y], 1)[:, :8])
+
+    probes = choose_probes(Late().eval(), torch.randn(2, 6))
+    assert [probe.name for probe in probes] == ["first", "second", "last"]
