@@ -150,7 +150,7 @@ class Line:
         def follow(site: Site, output: Tensor) -> Tensor:
             return self._now.affines[site.name](output, site.dim)
 
-        with Interposed(self.corrections.sites, follow):
+        with Interposed(self.corrections.sites, self._scratch, follow):
             return forward(*args, **kwargs)
 
     @torch.no_grad()

@@ -10,9 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
+from llfc.modules import tensors
+
+SAME_LAYERS = "the network must run the same layers on all images"
+WAY_OUT = (
+    "where experts get the images that a router sends them, run each on all images and choose from"
+    " what they give, with torch.where or by a factor of 0 or 1"
+)
 # Within it, no function that is called is seen by what watches a forward pass.
 uncounted = torch._C.DisableTorchFunction
 
@@ -38,10 +46,12 @@ class Sites:
     Attributes:
         at: by name of the function, and number of the call among those of that function.
         calls: how often each of these functions is called in a forward pass.
+        given: by function and number, the parameters and buffers that a site's call is given.
     """
 
     at: Mapping[tuple[str, int], Site] = field(default_factory=dict)
     calls: Mapping[str, int] = field(default_factory=dict)
+    given: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,15 +64,19 @@ class Interposed(TorchFunctionMode):
 
     Args:
         sites: of the network that runs.
+        model: the network.
         receive: takes a site and the output there; what it gives goes on in its place.
 
     Raises:
-        ValueError: when it is left, if the functions were called another number of times.
+        ValueError: if a site's call is given other parameters, or nothing to work on; when it is
+            left, if the functions were called another number of times.
     """
 
-    def __init__(self, sites: Sites, receive: Callable[[Site, Tensor], Tensor]) -> None:
+    def __init__(
+        self, sites: Sites, model: nn.Module, receive: Callable[[Site, Tensor], Tensor]
+    ) -> None:
         super().__init__()
-        self._sites, self._receive = sites, receive
+        self._sites, self._receive, self._names = sites, receive, names_of(model)
         self._calls = dict.fromkeys(sites.calls, 0)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -70,10 +84,16 @@ class Interposed(TorchFunctionMode):
         output, function = func(*args, **kwargs or {}), function_name(func)
         if function not in self._calls:
             return output
-        site = self._sites.at.get((function, self._calls[function]))
+        place = function, self._calls[function]
+        site = self._sites.at.get(place)
         self._calls[function] += 1
         if site is None:
             return output
+        given, usual = given_to((args, kwargs), self._names), self._sites.given[place]
+        if given != usual:
+            said = f"calls {function} with {' and '.join(given)} instead of {' and '.join(usual)}"
+            raise ValueError(f"{SAME_LAYERS}, and {said}: {WAY_OUT}")
+        check_some(site.name, output)
         received = self._receive(site, output)
         # What was written in place may be read through the tensor that it was written to.
         return output.copy_(received) if args and output is args[0] else received
@@ -84,9 +104,29 @@ class Interposed(TorchFunctionMode):
             usual = self._sites.calls[function]
             if error is None and calls != usual:
                 raise ValueError(
-                    f"the network must run the same layers on all images, and calls {function}"
-                    f" {calls} times instead of {usual}"
+                    f"{SAME_LAYERS}, and calls {function} {calls} times instead of {usual}:"
+                    f" {WAY_OUT}"
                 )
+
+
+def names_of(model: nn.Module) -> dict[int, str]:
+    """The name of each parameter and buffer, by its identity."""
+    return {id(tensor): name for name, tensor in tensors(model).items()}
+
+
+def given_to(given: Any, names: Mapping[int, str]) -> tuple[str, ...]:
+    """The names of the parameters and buffers among what a call is given."""
+    return tuple(names[id(leaf)] for leaf in tree_leaves(given) if id(leaf) in names)
+
+
+def check_some(layer: str, output: Tensor) -> None:
+    """Refuse a layer that no image comes to.
+
+    Raises:
+        ValueError: with the layer.
+    """
+    if not output.numel():
+        raise ValueError(f"{SAME_LAYERS}, and gives none of them to {layer!r}: {WAY_OUT}")
 
 
 def function_name(func: Any) -> str:

@@ -29,7 +29,14 @@ from torch.utils._pytree import tree_leaves
 
 from llfc.connectivity.corrections.following import NORMS, Channels, Following, last_of
 from llfc.modules.hooks import calls_followed
-from llfc.modules.sites import Site, Sites, function_name
+from llfc.modules.sites import (
+    Site,
+    Sites,
+    check_some,
+    function_name,
+    given_to,
+    names_of,
+)
 from llfc.results import LeftOut
 
 # Functions that map features linearly, and which dimension of their output is its channels.
@@ -68,12 +75,14 @@ class _Call:
         within: which of that module's calls it is, in this run of the module.
         function: what is called.
         number: which of that function's calls it is.
+        given: the parameters and buffers that it is given.
     """
 
     module: str
     within: int
     function: str
     number: int
+    given: tuple[str, ...]
 
 
 @dataclass
@@ -89,7 +98,7 @@ class _Trace(TorchFunctionMode):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self._following = Following(model)
+        self._following, self._names = Following(model), names_of(model)
         self._calls: list[_Call] = []
         self._counts: Counter[str] = Counter()  # of calls, by function
         self._head = -1  # the last linear map
@@ -111,7 +120,8 @@ class _Trace(TorchFunctionMode):
         kwargs = kwargs or {}
         number, function, running = len(self._calls), function_name(func), self._running[-1]
         place = running.module, running.calls
-        self._calls.append(_Call(*place, function, self._counts[function]))
+        given = given_to((args, kwargs), self._names)
+        self._calls.append(_Call(*place, function, self._counts[function], given))
         running.calls += 1
         self._counts[function] += 1
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
@@ -121,6 +131,7 @@ class _Trace(TorchFunctionMode):
         if function in OPAQUE or (function == "einsum" and dim is None and self._is_map(tensors)):
             self._pass_over(f"{function} is one function: what is in it stays as it is")
         if dim is not None:
+            check_some(running.module or "model", output)
             self._head = number
             if output.is_complex():
                 self._pass_over("what it gives is complex, which has no one variance")
@@ -174,6 +185,7 @@ class _Trace(TorchFunctionMode):
         passed = self._following.normed | {self._head}
         numbers = [last_of(c) for begun, c in self._following.chains.items() if begun not in passed]
         at: dict[tuple[str, int], Site] = {}
+        given: dict[tuple[str, int], tuple[str, ...]] = {}
         places: dict[str, list[int]] = {}  # of each module, which of its calls are chosen
         for value in sorted(numbers, key=lambda value: value.made):
             call, dim = self._calls[value.made], value.dim
@@ -184,4 +196,5 @@ class _Trace(TorchFunctionMode):
             count = within.index(call.within) + 1
             name = (call.module or "model") + (f":{count}" if count > 1 else "")
             at[call.function, call.number] = Site(name, dim)
-        return Sites(at, {function: self._counts[function] for function, _ in at})
+            given[call.function, call.number] = call.given
+        return Sites(at, {function: self._counts[function] for function, _ in at}, given)

@@ -142,7 +142,7 @@ def _seen(model: nn.Module, sites: Sites, images: Tensor, towards: _Towards | No
             return output
         return towards(site.name, len(calls) - 1, moments)(output, site.dim)
 
-    with Interposed(sites, receive):
+    with Interposed(sites, model, receive):
         model(images)
     return seen
 

@@ -275,6 +275,56 @@ def test_other_layers_on_other_images_are_refused(name):
         corrected(Net, name)
 
 
+class Routed(nn.Module):
+    """Each image goes to one of two experts; `route` asks them."""
+
+    def __init__(self, route):
+        super().__init__()
+        self.route, self.head = route, nn.Linear(5, 4)
+        self.experts = nn.ModuleList(nn.Linear(98, 5) for _ in range(2))
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return self.head(F.relu(self.route(self, x, (x[:, 0] > 0).long())))
+
+
+def all_asked(net, x, index):
+    return torch.stack([expert(x) for expert in net.experts])[index, torch.arange(len(x))]
+
+
+def none_left_out(net, x, index):
+    out = x.new_zeros(len(x), 5)
+    for k, expert in enumerate(net.experts):
+        out[index == k] = expert(x[index == k])
+    return out
+
+
+def only_asked(net, x, index):
+    return net.experts[int(index[0])](x)
+
+
+ROUTES = {
+    none_left_out: "and gives none of them to 'experts.1'",
+    only_asked: "and calls linear with experts.0.weight and experts.0.bias instead of"
+    " experts.1.weight and experts.1.bias",
+}
+
+
+@both
+@pytest.mark.parametrize("route", ROUTES)
+def test_layers_that_a_router_leaves_out_are_refused_with_the_way_out(name, route):
+    """Of one count, they would be taken for one another, and what is of none has no moments."""
+    images = IMAGES[:8].clone()
+    images[:, 0, 0, 0] = torch.tensor([-1.0] * 4 + [1.0] * 4)  # a batch each
+    data = (images if route is none_left_out else images.flip(0), LABELS[:8])
+    options = {"matching": None, "correction": name, "alphas": 3, "measures": (), "batch_size": 4}
+    a, b = (written(lambda: Routed(route), seed) for seed in (0, 1))
+    with pytest.raises(ValueError, match=f"^the network must .*, {ROUTES[route]}: .* run each on"):
+        llfc.connect(a, b, test=data, train=data, **options)
+    a, b = (written(lambda: Routed(all_asked), seed) for seed in (0, 1))
+    assert llfc.connect(a, b, test=data, train=data, **options).barriers
+
+
 class Branched(nn.Module):
     """What the norm reads, the skip reads too; and a norm over what is no linear map's channels."""
 

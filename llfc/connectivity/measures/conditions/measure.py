@@ -18,6 +18,7 @@ from llfc.connectivity.measures.conditions.totals import Totals
 from llfc.connectivity.measures.shuffled import Shuffled
 from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.modules.imageaxis import ImageAxis
+from llfc.modules.sites import WAY_OUT
 from llfc.results import midpoint
 
 
@@ -163,7 +164,10 @@ def _check_alike(a: Sequence[Operation], b: Sequence[Operation]) -> None:
 
 
 def _refuse(a: Operation | None, b: Operation | None) -> NoReturn:
-    raise ValueError(f"A and B run different operations: {_said(a)} and {_said(b)}")
+    raise ValueError(
+        f"A and B run different operations: {_said(a)} and {_said(b)};"
+        f" leave the measure 'conditions' out; or, {WAY_OUT}"
+    )
 
 
 def _said(operation: Operation | None) -> str:
