@@ -75,11 +75,6 @@ class ImageAxis:
             return (_as_it_lies(tensor) if in_memory_order else tensor).reshape(count, -1)
         return self.unfold(tensor, count).movedim(self.place, 0).reshape(count, -1)
 
-    def some(self, tensor: Tensor, count: int, first: int, number: int) -> Tensor:
-        """What `tensor` would be for `number` images from `first` on; a view where that can be."""
-        part = self.unfold(tensor, count).narrow(self.place, first, number)
-        return part.flatten(self.dim, self.dim + 2)
-
     def holds(self, tensor: Tensor, count: int) -> bool:
         """Whether `tensor` can hold `count` images so."""
         if tensor.ndim <= self.dim:
