@@ -1,7 +1,5 @@
 """One trial of a study: two networks from the store, and what `connect` finds between them."""
 
-import functools
-
 import torch
 from torch import nn
 
@@ -11,8 +9,8 @@ from llfc.connectivity.samples import Samples
 from llfc.data.batches import Jitter
 from llfc.data.datasets import Dataset, limited
 from llfc.matched import kept_permutation
-from llfc.networks.architectures import build
-from llfc.networks.spawning import load_network
+from llfc.modules import copy_of
+from llfc.networks.spawning import load_network, untrained
 from llfc.networks.store import Store
 from llfc.networks.training import check_batches
 from llfc.results import Connection
@@ -21,8 +19,8 @@ from llfc.specs import Network, Trial, fingerprint
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.permutation import PermutationSpec
 
-# Architecture, width, norm, input shape, number of classes.
-Plan = tuple[str, float, str, tuple[int, int, int], int]
+# By architecture, width, norm, input shape and number of classes.
+_specs: dict[tuple[str, float, str, tuple[int, int, int], int], PermutationSpec] = {}
 
 
 def run_trial(
@@ -47,7 +45,7 @@ def run_trial(
         for network in (trial.pair.a, trial.pair.b)
     )
     dataset = limited(dataset.to(device), "train", trial.limit_measured, "limit_measured")
-    spec = _spec(_plan(trial.pair.a, dataset))
+    spec = _spec(a, trial.pair.a, dataset)
     train = dataset.batches("train", BATCH)
     images = (images for images, _ in train)
     try:
@@ -91,33 +89,20 @@ def check_trial(trial: Trial, dataset: Dataset) -> None:
         ValueError: if a probe's name or pattern matches nothing, a batch is too small, or there
             are fewer training images than are to be measured on.
     """
-    model = _untrained(_plan(trial.pair.a, dataset))
+    model = untrained(trial.pair.a, dataset)
     check_batches(model, len(dataset.train_labels), trial.pair.a.recipe.batch_size)
     images, _ = next(iter(dataset.batches("test", 2)))
     choose_probes(model.eval(), images, trial.probes)
     limited(dataset, "train", trial.limit_measured, "limit_measured")
 
 
-def _plan(network: Network, dataset: Dataset) -> Plan:
-    """All that a network is built from, but for its weights."""
-    shape, classes = dataset.input_shape, dataset.num_classes
-    return network.architecture, network.width, network.norm, shape, classes
+def _spec(a: nn.Module, network: Network, dataset: Dataset) -> PermutationSpec:
+    """The symmetry of A, derived once in a process for all networks that differ in weights alone.
 
-
-def _untrained(plan: Plan) -> nn.Module:
-    architecture, width, norm, input_shape, num_classes = plan
-    return build(
-        architecture,
-        width=width,
-        norm=norm,
-        input_shape=input_shape,
-        num_classes=num_classes,
-        generator=stream(0, "init"),
-    )
-
-
-@functools.lru_cache(maxsize=32)
-def _spec(plan: Plan) -> PermutationSpec:
-    """The symmetry of all networks of one plan, derived once in a process."""
-    *_, input_shape, _ = plan
-    return permutation_spec(_untrained(plan), torch.zeros(2, *input_shape))
+    On the CPU, so that it is the same one whatever the device.
+    """
+    shape = dataset.input_shape
+    plan = network.architecture, network.width, network.norm, shape, dataset.num_classes
+    if plan not in _specs:
+        _specs[plan] = permutation_spec(copy_of(a).cpu(), torch.zeros(2, *shape))
+    return _specs[plan]

@@ -60,6 +60,18 @@ def train_network(
     store.save_network(network, state.weights)
 
 
+def untrained(network: Network, dataset: Dataset) -> nn.Module:
+    """`network` with its first weights, which are its root's, on the CPU and in training mode."""
+    return build(
+        network.architecture,
+        width=network.width,
+        norm=network.norm,
+        input_shape=dataset.input_shape,
+        num_classes=dataset.num_classes,
+        generator=stream(network.seed, f"init/{network.member}"),
+    )
+
+
 def load_network(
     network: Network, store: Store, dataset: Dataset, *, device: torch.device | str = "cpu"
 ) -> nn.Module:
@@ -71,7 +83,7 @@ def load_network(
     weights = store.load_weights(network)
     if weights is None:
         raise ValueError(f"network {fingerprint(network)} is not in the store {store.root}")
-    model = _build(network, dataset)
+    model = untrained(network, dataset)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -109,7 +121,7 @@ class _Training:
     ) -> None:
         self.network, self.root, self.store = network, network.root, store
         self.dataset, self.on_epoch = dataset, on_epoch
-        self.model = _build(network, dataset).to(dataset.train_images.device)
+        self.model = untrained(network, dataset).to(dataset.train_images.device)
 
     def trunk(self, epoch: int) -> TrainState:
         """The root's state after `epoch` epochs, from the store or trained and kept."""
@@ -133,7 +145,7 @@ class _Training:
                     return TrainState(
                         earlier, _part(tensors, "weights/"), _part(tensors, "optimizer/")
                     )
-        return initial_state(_build(self.network, self.dataset))
+        return initial_state(untrained(self.network, self.dataset))
 
     def on(self, start: TrainState, until: int, branch: str) -> TrainState:
         """The state after `until` epochs of the training that stands at `start`."""
@@ -164,18 +176,6 @@ def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tens
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
-
-
-def _build(network: Network, dataset: Dataset) -> nn.Module:
-    """The network with the first weights of its root."""
-    return build(
-        network.architecture,
-        width=network.width,
-        norm=network.norm,
-        input_shape=dataset.input_shape,
-        num_classes=dataset.num_classes,
-        generator=stream(network.seed, f"init/{network.member}"),
-    )
 
 
 @functools.cache
