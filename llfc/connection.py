@@ -13,18 +13,18 @@ from llfc.connectivity.barrier import (
     curve_summaries,
     lemma1_slack,
 )
-from llfc.connectivity.blend import Line, positions
-from llfc.connectivity.corrections import CORRECTIONS, Correction
+from llfc.connectivity.blend import Correction, Line, positions
+from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.derived import blended_in_parts
 from llfc.connectivity.distances import weight_distance
 from llfc.connectivity.evaluation import logits_of
 from llfc.connectivity.layerwise import summarise
 from llfc.connectivity.logits import logit_scalars
 from llfc.connectivity.measures.registry import MEASURES
-from llfc.connectivity.measures.subject import Measure, Subject
 from llfc.connectivity.path import Walk, walk
 from llfc.connectivity.probes import confirmed, select_probes
 from llfc.connectivity.samples import Batches, Samples
+from llfc.connectivity.subject import Measure, Subject
 from llfc.devices import whole_float32
 from llfc.modules import (
     batch_dependence,

@@ -1,14 +1,15 @@
 """The networks between A and B: (1 - alpha) A + alpha B, one at a time in one scratch network."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from llfc.connectivity.samples import Batches
 from llfc.modules import copy_of, device_of, frozen_copy, tensors
 from llfc.modules.sites import Interposed, Site, Sites
 from llfc.results import Array, LeftOut
@@ -188,3 +189,18 @@ def _with_buffers(model: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
     for name, value in values.items():
         own[name].copy_(value)
     return copied
+
+
+class Correction(Protocol):
+    """Finds what the networks at some positions of the line owe.
+
+    Args:
+        line: the networks.
+        train: training data, for corrections that look at features; None if there are none.
+        example: one or two images, on which is found what the networks run.
+        at: positions; the ends are corrected as the networks between them are.
+    """
+
+    def __call__(
+        self, line: Line, train: Batches | None, example: Tensor, at: Iterable[int]
+    ) -> Corrections: ...

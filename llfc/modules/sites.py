@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from llfc.modules import tensors
+from llfc.modules.copies import tensors
 
 SAME_LAYERS = "the network must run the same layers on all images"
 WAY_OUT = (

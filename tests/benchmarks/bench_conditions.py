@@ -36,8 +36,8 @@ from llfc.connectivity.measures.conditions.commutativity import Weights, commuta
 from llfc.connectivity.measures.conditions.operation import Activation, LinearMap, Operation
 from llfc.connectivity.measures.conditions.operations import operations
 from llfc.connectivity.measures.conditions.sums import PART
-from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.samples import Batches
+from llfc.connectivity.subject import Subject
 from llfc.modules import frozen_copy
 
 IMAGES = {"mlp": 4000, "resnet20": 1000, "vgg16": 250}

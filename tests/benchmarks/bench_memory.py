@@ -26,10 +26,10 @@ from torch import Tensor
 from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.corrections import no_correction
 from llfc.connectivity.measures.stitching import stitching
-from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.path import walk
 from llfc.connectivity.probes import Probe, choose_probes, tapped
 from llfc.connectivity.samples import Batches
+from llfc.connectivity.subject import Subject
 from llfc.networks.architectures import build
 from llfc.seeds import stream
 

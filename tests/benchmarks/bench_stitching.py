@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.corrections import no_correction
 from llfc.connectivity.measures.stitching import stitching
-from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.probes import Probe, choose_probes
 from llfc.connectivity.samples import Batches
+from llfc.connectivity.subject import Subject
 
 # Images and rounds: seconds a round where it is long, many rounds where it is short.
 WORK = {"mlp": (1000, 25), "resnet20": (100, 6), "vgg16": (40, 3)}

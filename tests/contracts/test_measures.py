@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from llfc.connectivity.measures.layer_barriers import parts
 from llfc.connectivity.measures.registry import MEASURES
-from llfc.connectivity.measures.subject import Measured
 from llfc.connectivity.probes import features_of
+from llfc.connectivity.subject import Measured
 from llfc.results import TABLES
 from tests.helpers.measure_subjects import subject
 from tests.helpers.small_networks import CLASSES, convnet, mlp, random_, samples

@@ -6,8 +6,8 @@ import torch
 from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.conditions import conditions
-from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.samples import Batches
+from llfc.connectivity.subject import Subject
 from llfc.modules import frozen_copy
 
 

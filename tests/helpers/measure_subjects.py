@@ -2,9 +2,9 @@
 
 from llfc.connectivity.blend import Line, positions
 from llfc.connectivity.corrections import CORRECTIONS
-from llfc.connectivity.measures.subject import Subject
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Batches
+from llfc.connectivity.subject import Subject
 from llfc.modules import frozen_copy
 
 

@@ -8,13 +8,23 @@ stand the barriers between corrected ends. Features, and whatever else is compar
 blend, are of ends that are corrected as the blend is: `Line.ends`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from llfc.connectivity.corrections.correction import Correction, no_correction
+from torch import Tensor
+
+from llfc.connectivity.blend import Corrected, Correction, Corrections, Line
 from llfc.connectivity.corrections.repair import repair, rescale
 from llfc.connectivity.corrections.reset import reset
+from llfc.connectivity.samples import Batches
 
-__all__ = ["CORRECTIONS", "Correction", "no_correction"]
+
+def no_correction(
+    line: Line, train: Batches | None, example: Tensor, at: Iterable[int]
+) -> Corrections:
+    """Statistics stay as they were blended."""
+    del line, train, example
+    return Corrections(dict.fromkeys(at, Corrected()))
+
 
 CORRECTIONS: Mapping[str, Correction] = {
     "none": no_correction,

@@ -1,4 +1,5 @@
 """What can be measured of two networks beyond the walk along their line; a measure is a file.
 
-`subject` says what a measure looks at and gives back; `registry` has every measure by name.
+`llfc.connectivity.subject` says what a measure looks at and gives back; `registry` has every
+measure by name.
 """

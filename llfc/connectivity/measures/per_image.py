@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from llfc.connectivity.layerwise import InnerProducts, measures
-from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.connectivity.path import products_between, products_of_ends
 from llfc.connectivity.probes import features_of
+from llfc.connectivity.subject import Measured, Subject
 from llfc.results import Array, midpoint
 
 VALUES = ("cos_error", "baseline", "coef")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from llfc.connectivity.evaluation import Score, evaluate
-from llfc.connectivity.measures.subject import Measured, Subject
+from llfc.connectivity.subject import Measured, Subject
 from llfc.modules import copy_of
 from llfc.seeds import stream
 

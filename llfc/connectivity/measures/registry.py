@@ -13,7 +13,7 @@ from llfc.connectivity.measures.per_image import samples
 from llfc.connectivity.measures.random_direction import random_direction
 from llfc.connectivity.measures.similarity import similarity
 from llfc.connectivity.measures.stitching import stitching
-from llfc.connectivity.measures.subject import Measure
+from llfc.connectivity.subject import Measure
 
 MEASURES: Mapping[str, Measure] = {
     "conditions": conditions,

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from llfc.connectivity.measures.cka import NARROW, HsicSums, blocks, ratio, unbiased_hsic
-from llfc.connectivity.measures.shuffled import Shuffled
-from llfc.connectivity.measures.subject import Measured, Subject
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.probes import features_of
+from llfc.connectivity.shuffled import Shuffled
+from llfc.connectivity.subject import Measured, Subject
 from llfc.results import midpoint
 
 BLOCK = 128  # images at a time whose wide features meet others'

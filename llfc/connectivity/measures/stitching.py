@@ -5,7 +5,7 @@ from torch import Tensor
 
 from llfc.connectivity.evaluation import Score
 from llfc.connectivity.measures.replay import Replay, replaying
-from llfc.connectivity.measures.subject import Measured, Subject
+from llfc.connectivity.subject import Measured, Subject
 
 
 def stitching(subject: Subject) -> Measured:

@@ -15,8 +15,8 @@ from llfc.connectivity.measures.conditions.operation import (
 )
 from llfc.connectivity.measures.conditions.operations import hear_operations, operations
 from llfc.connectivity.measures.conditions.totals import Totals
-from llfc.connectivity.measures.shuffled import Shuffled
-from llfc.connectivity.measures.subject import Measured, Subject
+from llfc.connectivity.shuffled import Shuffled
+from llfc.connectivity.subject import Measured, Subject
 from llfc.modules.imageaxis import ImageAxis
 from llfc.modules.sites import WAY_OUT
 from llfc.results import midpoint

@@ -25,7 +25,7 @@ from llfc.connectivity.measures.conditions.operation import (
     Operation,
 )
 from llfc.connectivity.measures.conditions.sums import Four, S
-from llfc.connectivity.measures.subject import Measured
+from llfc.connectivity.subject import Measured
 from llfc.modules.imageaxis import ImageAxis
 from llfc.results import TABLES, Table
 

@@ -6,8 +6,7 @@ from typing import Protocol
 
 from torch import nn
 
-from llfc.connectivity.blend import Line, positions
-from llfc.connectivity.corrections import Correction
+from llfc.connectivity.blend import Correction, Line, positions
 from llfc.connectivity.probes import Probe
 from llfc.connectivity.samples import Batches
 from llfc.results import LeftOut, Table
