@@ -1,4 +1,4 @@
-"""Trained networks and results under the fingerprint of what made them.
+"""Trained networks, results and figures under the fingerprint of what made them.
 
 A file is written whole or not at all, so a reader never sees half of one, and carries a checksum,
 so a reader never takes a damaged one for a whole. Two workers that make the same thing lose time,
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
@@ -150,6 +151,23 @@ class Store:
                 f"store: {self.root}/{path} cannot be looked for: {_reason(error)}"
             ) from None
 
+    def put_files(self, kind: str, name: str, files: Mapping[str, bytes]) -> None:
+        """Keep the contents of small files, by their names, as one.
+
+        Raises:
+            ValueError: if the folder cannot be written, or its disk is full.
+        """
+        arrays = {file: np.frombuffer(content, np.uint8) for file, content in files.items()}
+        tensors = {file: torch.from_numpy(array.copy()) for file, array in arrays.items()}
+        self.put_tensors(kind, name, tensors, {})
+
+    def get_files(self, kind: str, name: str) -> dict[str, bytes] | None:
+        """The files kept as `kind/name`; None if they are not here, or damaged."""
+        tensors = self.get_tensors(kind, name)
+        if tensors is None or any(tensor.dtype != torch.uint8 for tensor in tensors.values()):
+            return None
+        return {file: tensor.numpy().tobytes() for file, tensor in tensors.items()}
+
     def set_aside_text(self, kind: str, name: str, reason: str) -> None:
         """Rename what `put_text` left and what turned out to be of no use, and warn.
 
@@ -158,10 +176,11 @@ class Store:
         """
         self.set_aside(_path(kind, name, "txt"), reason)
 
-    def remove_text(self, kind: str, name: str) -> None:
-        """Take away what `put_text` left, if it is there and can be."""
-        with contextlib.suppress(OSError):
-            self._files.remove(_path(kind, name, "txt"))
+    def remove(self, kind: str, name: str) -> None:
+        """Take away whatever was put there as `kind/name`, if it is there and can be."""
+        for suffix in SUFFIXES:
+            with contextlib.suppress(OSError):
+                self._files.remove(_path(kind, name, suffix))
 
     def names(self, kind: str) -> list[str]:
         """What is kept under `kind`, sorted; not checked."""

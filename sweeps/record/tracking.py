@@ -28,11 +28,12 @@ from mlflow.exceptions import MlflowException
 from analysis.runs.mlflow import search
 from analysis.runs.params import params_of
 from analysis.runs.server import check_server, is_server, shown
-from llfc.results import Connection, connection_to_json
+from llfc.results import Connection
 from llfc.specs import Trial, fingerprint
 from sweeps.record.commit import commit, sources
 from sweeps.record.flattening import metrics_of, tables_of
 from sweeps.record.guide import GUIDE
+from sweeps.record.measurement import Measurement
 from sweeps.record.titles import title_of
 from sweeps.record.tracking_store import check_writable, database, named
 
@@ -120,26 +121,22 @@ class Tracker:
     def log(
         self,
         trial: Trial,
-        found: Connection,
-        tags: Mapping[str, str],
-        pictures: Mapping[str, bytes] | None = None,
+        measurement: Measurement,
     ) -> None:
         """Write the complete run of `trial`; runs of earlier, failed tries are removed.
 
         Args:
             trial: what was measured.
-            found: what it found.
-            tags: further tags of the run.
-            pictures: PNG files by name, which become its figures.
+            measurement: what was found; its tags are the run's, beside this tracker's own.
 
         Raises:
             ValueError: if the tracking store refuses; nothing of the run is left then.
         """
         check_server(self._uri)
         with named(self._uri):
-            with self._run(trial, tags) as run_id:
-                self._log_metrics(run_id, found)
-                self._log_artifacts(run_id, found, pictures or {})
+            with self._run(trial, measurement.tags) as run_id:
+                self._log_metrics(run_id, measurement.found)
+                self._log_artifacts(run_id, measurement)
             self._keep_one(fingerprint(trial))
 
     def log_failure(self, trial: Trial, reason: str) -> None:
@@ -212,15 +209,15 @@ class Tracker:
         for first in range(0, len(metrics), BATCH):
             self._client.log_batch(run_id, metrics=metrics[first : first + BATCH])
 
-    def _log_artifacts(self, run_id: str, found: Connection, pictures: Mapping[str, bytes]) -> None:
+    def _log_artifacts(self, run_id: str, measurement: Measurement) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             for part in ("tables", "figures"):
                 (folder / part).mkdir()
-            (folder / "connection.json").write_text(connection_to_json(found))
-            for table, text in tables_of(found).items():
+            (folder / "connection.json").write_text(measurement.text)
+            for table, text in tables_of(measurement.found).items():
                 (folder / f"tables/{table}.csv").write_text(text)
-            for figure, picture in pictures.items():
+            for figure, picture in (measurement.figures or {}).items():
                 (folder / f"figures/{figure}.png").write_bytes(picture)
             self._client.log_artifacts(run_id, name)
 

@@ -1,6 +1,6 @@
 """Logs results beside the sweep, so that no worker waits for the tracking store."""
 
-import json
+import dataclasses
 import queue
 import sys
 import threading
@@ -16,10 +16,8 @@ from tenacity import (
 )
 
 from llfc.networks.store import Store
-from llfc.results import Connection, connection_from_json
-from llfc.specs import Trial, fingerprint
-from sweeps.record.pictures import draw, forget, kept
-from sweeps.run.worker import PROVENANCE, RESULTS
+from llfc.specs import Trial
+from sweeps.record.measurement import draw, forget_figures, load
 
 if TYPE_CHECKING:
     from sweeps.record.tracking import Tracker
@@ -94,30 +92,10 @@ class Recorder:
             print(f"warning: {reason}; trying for {PATIENCE:g} seconds", file=sys.stderr)
 
     def _log(self, trial: Trial) -> None:
-        found, tags = self._found(trial)
-        pictures = kept(self._store, trial)
-        self._tracker.log(trial, found, tags, draw(trial, found) if pictures is None else pictures)
-        forget(self._store, trial)
+        measurement = load(self._store, trial)
+        if measurement.figures is None:
+            figures = draw(trial, measurement.found)
+            measurement = dataclasses.replace(measurement, figures=figures)
+        self._tracker.log(trial, measurement)
+        forget_figures(self._store, trial)
         self.logged += 1
-
-    def _found(self, trial: Trial) -> tuple[Connection, dict[str, str]]:
-        """The result of `trial`, and the tags that say where it is from.
-
-        Raises:
-            LookupError: if the result is not in the store; one that is not such is set aside.
-        """
-        name = fingerprint(trial)
-        text = self._store.get_text(RESULTS, name)
-        try:
-            if text is not None:
-                return connection_from_json(text), self._tags(name)
-        except ValueError as error:
-            self._store.set_aside_text(RESULTS, name, str(error))
-        raise LookupError("its result is not in the store, run the sweep again")
-
-    def _tags(self, name: str) -> dict[str, str]:
-        try:
-            tags = json.loads(self._store.get_text(PROVENANCE, name) or "{}")
-            return {str(key): str(value) for key, value in tags.items()}
-        except (ValueError, AttributeError, RecursionError):
-            return {}

@@ -28,7 +28,7 @@ def marked(store: str) -> Iterator[str]:
     try:
         yield name
     finally:
-        place.remove_text(MARKS, name)
+        place.remove(MARKS, name)
 
 
 def unseen(store: str, mark: str, node: str) -> str:

@@ -17,12 +17,12 @@ from llfc.trial import check_trial
 from sweeps.grid.grid import DEFAULTS, trials_of
 from sweeps.grid.settings import Settings
 from sweeps.grid.sweep import Sweep
+from sweeps.record.measurement import is_whole, saved
 from sweeps.record.titles import title_of
 from sweeps.run.engine import start
 from sweeps.run.launch import run_jobs
 from sweeps.run.plan import Job, Outcome, plan
 from sweeps.run.recorder import Recorder
-from sweeps.run.worker import RESULTS
 
 if TYPE_CHECKING:
     from analysis.runs.frames import Runs
@@ -47,7 +47,8 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
     trials = trials_of(_resolved(sweep, settings), **measuring)
     check_address(settings.tracking)  # before anything is made that a refusal would leave behind
     store.check_writable()
-    to_measure = {t for t in trials if store.get_text(RESULTS, fingerprint(t)) is None}
+    stored = saved(store)
+    to_measure = {trial for trial in trials if fingerprint(trial) not in stored}
     with ThreadPoolExecutor() as pool:
         # The tracking store and Ray each take seconds to open. Ray is started by this thread: its
         # processes end with the thread that started them.
@@ -59,13 +60,16 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
     before = None if to_measure else _read(sweep, settings)
     finished = tracker.finished() if before is None else set(before.trials.get("fingerprint", ()))
     missing = [trial for trial in trials if fingerprint(trial) not in finished]
-    measured = [trial for trial in missing if trial not in to_measure]
+    # Only what is to be logged is read: a damaged one counts as not there, and is measured again.
+    measured = [t for t in missing if t not in to_measure and is_whole(store, t)]
     jobs = plan(
-        [trial for trial in missing if trial in to_measure],
+        set(missing).difference(measured),
         trained=store.has,
         kept=lambda root, epoch: has_state(root, epoch, store),
         cost=lambda network: training_cost(network, datasets[_data_key(network)]),
     )
+    if jobs and not workers:
+        workers = start(settings)
     _announce(sweep, trials, finished=len(trials) - len(missing), jobs=jobs)
     with Recorder(tracker, store) as recorder:
         for trial in measured:

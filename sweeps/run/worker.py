@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import time
 import traceback
 import warnings
@@ -17,12 +16,9 @@ from llfc.devices import keep_freed_memory
 from llfc.networks.spawning import train_network
 from llfc.networks.store import Store, StoreWarning
 from llfc.oneline import with_its_type
-from llfc.results import connection_to_json
-from llfc.specs import Network, fingerprint, network_from_plain, trial_from_plain
+from llfc.specs import Network, network_from_plain, trial_from_plain
 from llfc.trial import run_trial
-
-# The store's rooms for measured trials, and for what made them where.
-RESULTS, PROVENANCE = "connections", "provenance"
+from sweeps.record.measurement import Measurement, draw, save
 
 
 def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,14 +72,8 @@ def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) 
             train_network(network, store, _dataset_of(network, None, place, device), device=device)
     dataset = _dataset_of(trial.pair.a, trial.limit_test, place, device)
     found = run_trial(trial, store, dataset, device=device)
-    # Here, not above: a worker that only trains need not load matplotlib.
-    from sweeps.record.pictures import draw, keep
-
-    # First what goes with it: a result is complete once it is there itself.
-    keep(store, trial, draw(trial, found))
     tags = {**place["provenance"], "llfc.device": describe(device)}
-    store.put_text(PROVENANCE, fingerprint(trial), json.dumps(tags))
-    store.put_text(RESULTS, fingerprint(trial), connection_to_json(found))
+    save(store, trial, Measurement.of(found, tags, draw(trial, found)))
     return found.barriers["test_loss_chord"]
 
 

@@ -8,6 +8,7 @@ from analysis.page.report import render
 from analysis.runs.columns import BARRIER, LLFC
 from analysis.statistics.comparators import BASELINE, comparisons
 from analysis.statistics.correlations import correlations
+from sweeps.record.measurement import Measurement
 from sweeps.record.tracking import Tracker
 from tests.helpers.fabricated_runs import connection, grid, runs_of
 
@@ -63,7 +64,7 @@ def test_the_shell_writes_one_page_over_all_sweeps(tmp_path, capsys):
     for name, trials in {"width": WIDTH[:8], "architecture": FAMILIES[:2]}.items():
         tracker = Tracker(uri, name, tmp_path)
         for one in trials:
-            tracker.log(one, connection(one), {})
+            tracker.log(one, Measurement.of(connection(one), {}))
     (tmp_path / "width.html").write_text("")
     out = tmp_path / "all.html"
     command = ["report", "--sweep", "all", "--tracking-uri", uri, "--out", str(out)]

@@ -16,6 +16,7 @@ from analysis.runs.mlflow import load_runs, search
 from analysis.runs.params import params_of
 from llfc.results import CURVE, PROFILE
 from llfc.specs import fingerprint
+from sweeps.record.measurement import Measurement
 from sweeps.record.tracking import Tracker
 from tests.helpers.fabricated_runs import connection, grid, runs_of, trial
 
@@ -39,7 +40,7 @@ def width(uri, folder):
     """A sweep with eight finished trials, a failed one and one in flight."""
     tracker = Tracker(uri, "width", folder)
     for one in TRIALS:
-        tracker.log(one, connection(one), TAGS)
+        tracker.log(one, Measurement.of(connection(one), TAGS))
     tracker.log_failure(trial(width=4.0), "loss is nan at alpha 0.5")
     tags = {"llfc.kind": "trial", "llfc.fingerprint": "f" * 12}
     MlflowClient(uri).create_run(tracker.experiment_id, run_name="f" * 12, tags=tags)
@@ -199,7 +200,7 @@ def copy_run(client, run, **changes):
 @pytest.mark.parametrize("later", [-5000, 5000])
 def test_of_two_finished_runs_of_a_trial_the_newer_is_used(uri, experiment, later):
     client = MlflowClient(uri)
-    experiment.log(TRIALS[0], connection(TRIALS[0]), TAGS)
+    experiment.log(TRIALS[0], Measurement.of(connection(TRIALS[0]), TAGS))
     (run,) = client.search_runs([experiment.experiment_id])
     copy = copy_run(client, run, later=later)
     runs = load_runs(uri, run.data.tags["llfc.sweep"])
@@ -209,7 +210,7 @@ def test_of_two_finished_runs_of_a_trial_the_newer_is_used(uri, experiment, late
 
 def test_a_failure_that_was_made_good_is_not_unfinished(uri, experiment):
     client = MlflowClient(uri)
-    experiment.log(TRIALS[0], connection(TRIALS[0]), TAGS)
+    experiment.log(TRIALS[0], Measurement.of(connection(TRIALS[0]), TAGS))
     tags = {"llfc.kind": "trial", "llfc.fingerprint": fingerprint(TRIALS[0])}
     late = client.create_run(experiment.experiment_id, tags=tags)
     client.set_terminated(late.info.run_id, "FAILED")
@@ -235,7 +236,7 @@ def test_attempts_are_counted(uri, experiment):
 
 def test_a_run_of_another_version_is_counted_and_left_out(uri, experiment):
     client = MlflowClient(uri)
-    experiment.log(TRIALS[0], connection(TRIALS[0]), TAGS)
+    experiment.log(TRIALS[0], Measurement.of(connection(TRIALS[0]), TAGS))
     (run,) = client.search_runs([experiment.experiment_id])
     copy_run(client, run, **{"llfc.fingerprint": "0" * 12})
     runs = load_runs(uri, run.data.tags["llfc.sweep"])
@@ -276,10 +277,10 @@ def test_garbage_is_not_looked_for_while_a_page_is_read_and_is_after(uri, experi
 
 def test_a_scalar_that_one_trial_lacks_is_nan(uri, experiment):
     client = MlflowClient(uri)
-    experiment.log(TRIALS[0], connection(TRIALS[0]), TAGS)
+    experiment.log(TRIALS[0], Measurement.of(connection(TRIALS[0]), TAGS))
     (run,) = client.search_runs([experiment.experiment_id])
     other = trial(seed=9)
-    experiment.log(other, connection(other), TAGS)
+    experiment.log(other, Measurement.of(connection(other), TAGS))
     client.log_metric(run.info.run_id, "extra", 1.0)
     rows = by_name(load_runs(uri, run.data.tags["llfc.sweep"]))
     assert rows[fingerprint(TRIALS[0])]["extra"] == 1.0

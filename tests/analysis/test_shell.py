@@ -12,6 +12,7 @@ from analysis.answers.exports import EXPORTS, Wishes, export, write
 from analysis.runs.frames import Runs
 from analysis.runs.mlflow import load_runs, load_sweeps
 from llfc.results import TABLES
+from sweeps.record.measurement import Measurement
 from sweeps.record.tracking import Tracker
 from tests.helpers.fabricated_runs import connection, grid, runs_of, trial
 
@@ -26,7 +27,7 @@ def uri(tmp_path_factory):
     for name, trials in {"width": WIDTH, "architecture": FAMILIES}.items():
         tracker = Tracker(address, name, folder)
         for one in trials:
-            tracker.log(one, connection(one), {"llfc.device": "cpu"})
+            tracker.log(one, Measurement.of(connection(one), {"llfc.device": "cpu"}))
     tracker.log_failure(trial(width=4.0), "loss is nan at alpha 0.5")
     return address
 
@@ -49,7 +50,7 @@ def test_a_sweep_is_looked_for_in_every_store(uri, tmp_path):
     shutil.copy(uri.removeprefix("sqlite:///"), tmp_path / "mlflow.db")  # quicker than a new one
     other = f"sqlite:///{tmp_path}/mlflow.db"
     tracker = Tracker(other, "width", tmp_path)
-    tracker.log(trial(seed=9), connection(trial(seed=9)), {})
+    tracker.log(trial(seed=9), Measurement.of(connection(trial(seed=9)), {}))
     runs = load_sweeps([uri, other], ["width", "architecture"])
     assert runs.trials["source"].nunique() == 2
     assert set(runs.trials["seed"]) == {0, 1, 2, 9}

@@ -30,6 +30,7 @@ from analysis.page.report import page_of, write_report
 from analysis.runs.mlflow import PAGE, load_runs
 from llfc.matching.matchers import MATCHERS
 from llfc.specs import Trial, fingerprint
+from sweeps.record.measurement import Measurement
 from sweeps.record.tracking import Tracker
 from tests.helpers.fabricated_runs import connection, trial
 
@@ -73,7 +74,7 @@ def fill(folder: Path, runs: int, layers: int) -> str:
     uri = f"sqlite:///{folder}/mlflow.db"
     tracker = Tracker(uri, "width", folder)
     names = [f"layer.{index}" for index in range(layers)]
-    tracker.log(trial(), connection(trial(), names), {"llfc.device": "cpu"})
+    tracker.log(trial(), Measurement.of(connection(trial(), names), {"llfc.device": "cpu"}))
     (run,) = MlflowClient(uri).search_runs([tracker.experiment_id])
     artifact = Path(run.info.artifact_uri.removeprefix("file://")) / "connection.json"
     with sqlite3.connect(folder / "mlflow.db") as db:

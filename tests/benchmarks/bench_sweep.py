@@ -31,15 +31,13 @@ from typing import Any
 from llfc.data.datasets import load_dataset
 from llfc.networks.spawning import train_network
 from llfc.networks.store import NETWORKS, Store
-from llfc.results import connection_to_json
 from llfc.specs import fingerprint
 from llfc.trial import run_trial
 from sweeps.grid.grid import trials_of
 from sweeps.grid.settings import Settings
 from sweeps.grid.sweep import Sweep
-from sweeps.record.pictures import PICTURES, draw, keep
+from sweeps.record.measurement import FIGURES, PROVENANCE, RESULTS, Measurement, draw, save
 from sweeps.run import launch, study
-from sweeps.run.worker import PROVENANCE, RESULTS
 from sweeps.smoke import SMOKE
 
 AXES = {"width": [1 / 16], "limit_train": [500], "epochs": [1], "matching": ["weights"]}
@@ -48,7 +46,7 @@ SEEDS = 5  # numbers of trials are multiples of it
 
 
 def make_pattern(folder: Path) -> None:
-    """Leave in `folder` the result and the pictures of one real trial, and one of its networks."""
+    """Leave in `folder` the result and the figures of one real trial, and one of its networks."""
     store = Store(folder)
     (trial,) = trials_of(SMOKE.replace({**AXES, "seed": [0]}))
     name, network = fingerprint(trial), trial.pair.a
@@ -56,9 +54,9 @@ def make_pattern(folder: Path) -> None:
     for each in (network, trial.pair.b):
         train_network(each, store, data)
     found = run_trial(trial, store, data)
-    keep(store, trial, draw(trial, found))
-    store.put_text(RESULTS, PATTERN, connection_to_json(found))
-    store.put_text(PICTURES, PATTERN, store.get_text(PICTURES, name) or "")
+    save(store, trial, Measurement.of(found, {}, draw(trial, found)))
+    store.put_text(RESULTS, PATTERN, store.get_text(RESULTS, name) or "")
+    store.put_files(FIGURES, PATTERN, store.get_files(FIGURES, name) or {})
     store.put_tensors(NETWORKS, PATTERN, store.load_weights(network) or {}, {})
 
 
@@ -68,9 +66,9 @@ def stub(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
     if job["stage"] == "networks":
         store.put_tensors(NETWORKS, job["name"], here.get_tensors(NETWORKS, PATTERN) or {}, {})
     else:
-        for kind in (PICTURES, RESULTS):
-            store.put_text(kind, job["name"], here.get_text(kind, PATTERN) or "")
+        store.put_files(FIGURES, job["name"], here.get_files(FIGURES, PATTERN) or {})
         store.put_text(PROVENANCE, job["name"], json.dumps(place["provenance"]))
+        store.put_text(RESULTS, job["name"], here.get_text(RESULTS, PATTERN) or "")
     return {"failed": "", "warnings": [], "seconds": 0.0}
 
 

@@ -6,6 +6,7 @@ import pytest
 from analysis.__main__ import ACROSS
 from analysis.execute import NOTEBOOKS, execute
 from sweeps import SWEEPS as SWEEPS_OF_STUDY
+from sweeps.record.measurement import Measurement
 from sweeps.record.tracking import Tracker
 from tests.helpers.fabricated_runs import connection, grid
 
@@ -34,7 +35,7 @@ def uri(tmp_path_factory):
     for name, trials in SWEEPS.items():
         tracker = Tracker(address, name, folder)
         for one in trials:
-            tracker.log(one, connection(one), {"llfc.device": "cpu"})
+            tracker.log(one, Measurement.of(connection(one), {"llfc.device": "cpu"}))
     return address
 
 

@@ -3,7 +3,6 @@
 What a checksum does not see, for whoever makes a file can make its checksum too.
 """
 
-import base64
 import hashlib
 import json
 import struct
@@ -24,9 +23,16 @@ from llfc.results import (
 )
 from llfc.specs import fingerprint, to_plain
 from sweeps.grid.grid import trials_of
-from sweeps.record.pictures import PICTURES, keep, kept
+from sweeps.record.measurement import (
+    FIGURES,
+    PROVENANCE,
+    RESULTS,
+    Measurement,
+    load,
+    save,
+)
 from sweeps.run.recorder import Recorder
-from sweeps.run.worker import PROVENANCE, RESULTS, work
+from sweeps.run.worker import work
 from sweeps.smoke import SMOKE
 
 TRIAL = trials_of(SMOKE)[0]
@@ -177,8 +183,8 @@ class Listening:
     def __init__(self):
         self.logged = []
 
-    def log(self, trial, found, tags, pictures):
-        self.logged.append((trial, tags, pictures))
+    def log(self, trial, measurement):
+        self.logged.append(measurement)
 
 
 def recorded(store):
@@ -198,23 +204,23 @@ def test_a_result_that_is_none_is_set_aside_and_so_measured_again(store):
 
 
 @pytest.mark.parametrize("text", ["[", "[]", "3", "[" * 100_000])
-def test_provenance_and_pictures_that_are_none_are_done_without(store, text):
+def test_provenance_and_figures_that_are_none_are_done_without(store, text):
     store.put_text(RESULTS, fingerprint(TRIAL), json.dumps(whole()))
     store.put_text(PROVENANCE, fingerprint(TRIAL), text)
-    store.put_text(PICTURES, fingerprint(TRIAL), text)
+    store.put_tensors(FIGURES, fingerprint(TRIAL), {"curve": torch.zeros(2)}, {})
     logged, failed = recorded(store)
     assert failed == {}
-    ((_, tags, pictures),) = logged
-    assert tags == {}
-    assert set(pictures) >= {"curve"}  # drawn anew
+    (measurement,) = logged
+    assert measurement.tags == {}
+    assert measurement.figures["curve"].startswith(b"\x89PNG")  # drawn anew
 
 
-def test_a_pictures_name_is_no_path(store):
-    keep(store, TRIAL, {"curve": b"x"})
-    assert kept(store, TRIAL) == {"curve": b"x"}
-    text = json.dumps({"../../escaped": base64.b64encode(b"x").decode()})
-    store.put_text(PICTURES, fingerprint(TRIAL), text)
-    assert kept(store, TRIAL) is None
+def test_a_figures_name_is_no_path(store):
+    found = connection_from_json(json.dumps(whole()))
+    save(store, TRIAL, Measurement.of(found, {}, {"curve": b"x"}))
+    assert load(store, TRIAL).figures == {"curve": b"x"}
+    store.put_files(FIGURES, fingerprint(TRIAL), {"../../escaped": b"x"})
+    assert load(store, TRIAL).figures is None
 
 
 @pytest.mark.parametrize("text", ["(0.5,", "(" * 10_000, "-" * 100_000 + "1", "__import__('os')"])

@@ -4,18 +4,15 @@ import numpy as np
 import pytest
 
 from llfc.networks.store import Store
-from llfc.results import BARRIERS, CURVE, Connection, connection_to_json
-from llfc.specs import fingerprint
+from llfc.results import BARRIERS, CURVE, Connection
 from sweeps.grid.grid import trials_of
-from sweeps.record.pictures import PICTURES as PICTURES_ROOM
-from sweeps.record.pictures import keep
+from sweeps.record.measurement import FIGURES, Measurement, save
 from sweeps.run import recorder
 from sweeps.run.recorder import Recorder
-from sweeps.run.worker import RESULTS
 from sweeps.smoke import SMOKE
 
 TRIALS = trials_of(SMOKE)[:3]
-PICTURES = {"curve": b"\x89PNG\0", "layers": b""}
+DRAWN = {"curve": b"\x89PNG\0", "layers": b""}
 
 
 class Away:
@@ -24,28 +21,25 @@ class Away:
     def __init__(self, times):
         self.left, self.calls, self.logged = times, 0, []
 
-    def log(self, trial, found, tags, pictures):
+    def log(self, trial, measurement):
         self.calls += 1
         if self.left > 0:
             self.left -= 1
             raise ValueError("tracking server must answer")
-        assert pictures == PICTURES
+        assert measurement.figures == DRAWN
         self.logged.append(trial)
 
 
 @pytest.fixture
 def store(tmp_path):
     store = Store(tmp_path)
-    text = connection_to_json(
-        Connection(
-            curve=dict.fromkeys(CURVE, np.zeros(1)),
-            barriers=dict.fromkeys(BARRIERS, 0.0),
-            layers=(),
-        )
+    found = Connection(
+        curve=dict.fromkeys(CURVE, np.zeros(1)),
+        barriers=dict.fromkeys(BARRIERS, 0.0),
+        layers=(),
     )
     for trial in TRIALS:
-        store.put_text(RESULTS, fingerprint(trial), text)
-        keep(store, trial, PICTURES)
+        save(store, trial, Measurement.of(found, {}, DRAWN))
     return store
 
 
@@ -61,7 +55,7 @@ def test_everything_is_logged_once_and_in_order(store):
     found = recorded(tracker, store)
     assert tracker.logged == TRIALS
     assert (found.logged, found.failed, tracker.calls) == (3, {}, 3)
-    assert store.names(PICTURES_ROOM) == []  # they are in the tracking store now
+    assert store.names(FIGURES) == []  # they are in the tracking store now
 
 
 def test_a_store_that_comes_back_gets_everything_and_the_user_is_told_once(store, capsys):

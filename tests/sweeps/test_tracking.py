@@ -25,6 +25,7 @@ from llfc.specs import Pair, Recipe, Trial, fingerprint
 from sweeps.grid.settings import Settings
 from sweeps.record import commit, reporting, tracking
 from sweeps.record.flattening import metrics_of
+from sweeps.record.measurement import Measurement
 from sweeps.record.tracking import Tracker
 from sweeps.run.study import run_sweep
 from sweeps.smoke import SMOKE
@@ -101,7 +102,7 @@ def runs_of(tracker, view=1):
 def test_everything_written_is_read_back(uri, tracker, request):
     written = {fingerprint(t): (t, connection(i)) for i, t in enumerate([trial(0), trial(1)])}
     for one, found in written.values():
-        tracker.log(one, found, {"llfc.device": "cpu"})
+        tracker.log(one, Measurement.of(found, {"llfc.device": "cpu"}))
     runs = load_runs(uri, request.node.name[:60])
     assert len(runs.trials) == 2
     for _, row in runs.trials.iterrows():
@@ -133,7 +134,7 @@ def test_everything_written_is_read_back(uri, tracker, request):
 
 def test_a_folder_with_a_space_and_an_accent_is_read_back(uri, tmp_path):
     name = "read back from an odd folder"
-    Tracker(uri, name, tmp_path / "été 100 %").log(trial(), connection(), {})
+    Tracker(uri, name, tmp_path / "été 100 %").log(trial(), Measurement.of(connection(), {}))
     runs = load_runs(uri, name)
     assert len(runs.layers) == 2 * ALPHAS
     assert runs.only(set()).trials.empty
@@ -142,7 +143,9 @@ def test_a_folder_with_a_space_and_an_accent_is_read_back(uri, tmp_path):
 def test_a_database_in_a_folder_of_any_name_is_where_it_should_be(tmp_path):
     folder = tmp_path / "été 100% p%41 h#1 q?mode=ro&x it's a+b"
     uri = Settings(storage=str(folder)).tracking
-    Tracker(uri, "width", folder / "artifacts").log(trial(), connection(), {}, {"curve": b"x"})
+    Tracker(uri, "width", folder / "artifacts").log(
+        trial(), Measurement.of(connection(), {}, {"curve": b"x"})
+    )
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     assert (folder / "mlflow.db").is_file()
     assert len(load_runs(uri, "width").layers) == 2 * ALPHAS
@@ -163,8 +166,8 @@ def test_a_database_that_was_half_made_is_one_line_that_says_what_to_do(tmp_path
 
 
 def test_a_run_has_params_steps_tags_and_artifacts(tracker):
-    pictures = {"curve": b"a picture", "layers": b"another"}
-    tracker.log(trial(), connection(), {"llfc.device": "cpu"}, pictures)
+    figures = {"curve": b"a figure", "layers": b"another"}
+    tracker.log(trial(), Measurement.of(connection(), {"llfc.device": "cpu"}, figures))
     (run,) = runs_of(tracker)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == run.data.tags["llfc.fingerprint"] == fingerprint(trial())
@@ -201,8 +204,17 @@ def test_a_run_has_params_steps_tags_and_artifacts(tracker):
     }
 
 
+def test_the_artifact_is_the_text_that_the_worker_wrote(tracker, tmp_path):
+    measurement = Measurement.of(connection(), {})
+    text = f" {measurement.text}\n"  # as json.dumps would not write it
+    tracker.log(trial(), dataclasses.replace(measurement, text=text))
+    (run,) = runs_of(tracker)
+    path = tracker._client.download_artifacts(run.info.run_id, "connection.json", str(tmp_path))
+    assert Path(path).read_text() == text
+
+
 def test_more_metrics_than_one_call_takes(tracker):
-    tracker.log(trial(), connection(layers=300), {})
+    tracker.log(trial(), Measurement.of(connection(layers=300), {}))
     (run,) = runs_of(tracker)
     history = tracker._client.get_metric_history(run.info.run_id, "layer/cos_error")
     assert len(history) == 300
@@ -214,7 +226,7 @@ def test_nothing_is_left_of_a_run_that_could_not_be_written(tracker, monkeypatch
 
     monkeypatch.setattr(tracking, "tables_of", full_disk)
     with pytest.raises(ValueError, match=r"cannot be used: .*No space left"):
-        tracker.log(trial(), connection(), {})
+        tracker.log(trial(), Measurement.of(connection(), {}))
     assert runs_of(tracker) == []
     assert tracker.finished() == set()
 
@@ -226,15 +238,15 @@ def test_a_failure_is_a_failed_run_until_the_trial_succeeds(tracker):
     assert run.info.status == "FAILED"
     assert run.data.tags["llfc.reason"] == "ValueError: loss is nan at alpha 0.25"
     assert tracker.finished() == set()
-    tracker.log(trial(), connection(), {})
+    tracker.log(trial(), Measurement.of(connection(), {}))
     (run,) = runs_of(tracker)
     assert run.info.status == "FINISHED"
     assert tracker.finished() == {fingerprint(trial())}
 
 
 def test_of_two_complete_runs_of_a_trial_one_stays(tracker):
-    tracker.log(trial(), connection(), {})
-    tracker.log(trial(), connection(), {})
+    tracker.log(trial(), Measurement.of(connection(), {}))
+    tracker.log(trial(), Measurement.of(connection(), {}))
     assert len(runs_of(tracker)) == 1
 
 
@@ -255,7 +267,7 @@ def test_a_half_that_a_server_could_not_take_back_goes_with_the_next_try(tracker
     client.create_run(tracker.experiment_id, run_name="half", tags=own)
     others = tags | {"llfc.driver": "elsewhere:1"}
     kept = client.create_run(tracker.experiment_id, run_name="another driver's", tags=others)
-    tracker.log(trial(), connection(), {})
+    tracker.log(trial(), Measurement.of(connection(), {}))
     left = {run.info.run_id: run.info.status for run in runs_of(tracker)}
     assert left.pop(kept.info.run_id) == "RUNNING"
     assert list(left.values()) == ["FINISHED"]
@@ -269,7 +281,7 @@ def test_a_run_does_not_end_before_it_began_though_the_clock_is_set_back(tracker
         return metrics_of(found)
 
     monkeypatch.setattr(tracking, "metrics_of", set_back)
-    tracker.log(trial(), connection(), {})
+    tracker.log(trial(), Measurement.of(connection(), {}))
     (run,) = runs_of(tracker)
     assert run.info.end_time >= run.info.start_time
 

@@ -83,6 +83,18 @@ def test_texts_come_out_as_they_were(store, text):
     assert store.get_text("connections", "x") == "newer"
 
 
+@pytest.mark.parametrize("files", [{}, {"curve": bytes(range(256)), "layers": b""}])
+def test_files_come_out_as_they_were(store, files):
+    assert store.get_files("pictures", "x") is None
+    store.put_files("pictures", "x", files)
+    assert store.get_files("pictures", "x") == files
+    assert store.names("pictures") == ["x"]
+    store.put_tensors("pictures", "x", {"curve": torch.zeros(2)}, {})
+    assert store.get_files("pictures", "x") is None
+    store.remove("pictures", "x")
+    assert store.names("pictures") == []
+
+
 def test_another_record_is_another_network(store):
     store.save_network(NET, WEIGHTS)
     assert not store.has(dataclasses.replace(NET, seed=1))
