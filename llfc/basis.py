@@ -11,7 +11,7 @@ from llfc.matching.overlap.parameters import check_spec
 from llfc.modules import check_same_function, check_same_outputs, check_state, copy_of
 from llfc.results import LeftOut
 from llfc.symmetry import permutation_spec
-from llfc.symmetry.permutation import Permutation, PermutationSpec
+from llfc.symmetry.spec import Permutation, PermutationSpec
 
 
 @dataclass(frozen=True, eq=False)

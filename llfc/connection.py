@@ -39,7 +39,7 @@ from llfc.names import lookup, names
 from llfc.results import METRICS, Array, Connection, LeftOut, averaged, midpoint
 from llfc.seeds import generators_left, stream
 from llfc.specs import DEFAULT_MEASURES
-from llfc.symmetry.permutation import Permutation, PermutationSpec
+from llfc.symmetry.spec import Permutation, PermutationSpec
 
 BATCH = 250  # images a batch; larger ones were no faster on a CPU, and their features take memory
 

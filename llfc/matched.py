@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from llfc.matching.matchers import match
 from llfc.networks.store import Store
 from llfc.specs import Trial, permutation_name, to_plain
-from llfc.symmetry.permutation import Permutation, PermutationSpec
+from llfc.symmetry.spec import Permutation, PermutationSpec
 
 PERMUTATIONS = "permutations"
 

@@ -17,7 +17,7 @@ from llfc.results import Connection
 from llfc.seeds import stream
 from llfc.specs import Network, Trial, fingerprint
 from llfc.symmetry import permutation_spec
-from llfc.symmetry.permutation import PermutationSpec
+from llfc.symmetry.spec import PermutationSpec
 
 # By architecture, width, norm, input shape and number of classes.
 _specs: dict[tuple[str, float, str, tuple[int, int, int], int], PermutationSpec] = {}

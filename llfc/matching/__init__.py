@@ -3,7 +3,7 @@
 from llfc.matching.many import match_many
 from llfc.matching.matchers import MATCHERS, Matcher, match
 from llfc.symmetry import permutation_spec
-from llfc.symmetry.permutation import Permutation, PermutationSpec
+from llfc.symmetry.spec import Permutation, PermutationSpec
 
 __all__ = [
     "MATCHERS",

@@ -10,8 +10,8 @@ from llfc.matching.overlap.assignment import total_score
 from llfc.matching.overlap.nested import improved_partners
 from llfc.matching.taps import Reader, Tap, Taps, taps, unread
 from llfc.modules.inputs import Inputs
-from llfc.symmetry.blocks import Cluster, place, root
-from llfc.symmetry.permutation import Permutation, PermutationSpec
+from llfc.symmetry.spec import Permutation, PermutationSpec
+from llfc.symmetry.spec.blocks import Cluster, place, root
 
 TRACE = 1e-6  # far below what any two units that do fire add to the objective
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from torch import nn
 
 from llfc.modules.inputs import Inputs
-from llfc.symmetry.permutation import Permutation, PermutationSpec
+from llfc.symmetry.spec import Permutation, PermutationSpec
 
 
 def match_nothing(

@@ -13,7 +13,7 @@ from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.matching.overlap.parameters import check_one_function, finite_parameters
 from llfc.modules.inputs import Inputs
 from llfc.seeds import generators_left, stream
-from llfc.symmetry.permutation import Permutation, PermutationSpec
+from llfc.symmetry.spec import Permutation, PermutationSpec
 
 ROUNDS = 20  # a bound: the ascent ends when no network moves, usually after two or three
 

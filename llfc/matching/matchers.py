@@ -20,7 +20,7 @@ from llfc.matching.weights import match_weights
 from llfc.modules.inputs import Inputs
 from llfc.names import lookup
 from llfc.seeds import generators_left
-from llfc.symmetry.permutation import Permutation, PermutationSpec
+from llfc.symmetry.spec import Permutation, PermutationSpec
 
 
 class Matcher(Protocol):

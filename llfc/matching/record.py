@@ -3,7 +3,7 @@
 import time
 
 from llfc.matching.overlap.overlap import Overlap
-from llfc.symmetry.permutation import Permutation
+from llfc.symmetry.spec import Permutation
 
 FIELDS = (
     "objective_before",

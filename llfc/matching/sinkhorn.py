@@ -12,8 +12,8 @@ from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.matching.overlap.terms import PIECE
 from llfc.modules.inputs import Inputs
 from llfc.seeds import stream
-from llfc.symmetry.blocks import Cluster
-from llfc.symmetry.permutation import Permutation, PermutationSpec
+from llfc.symmetry.spec import Permutation, PermutationSpec
+from llfc.symmetry.spec.blocks import Cluster
 
 STEPS = 60
 RATE = 0.1  # of Adam on the logits, whose temperature is 1

@@ -15,7 +15,7 @@ from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.modules import device_of, eval_copy
 from llfc.modules.inputs import Inputs, on_device
 from llfc.seeds import stream
-from llfc.symmetry.permutation import Permutation, PermutationSpec
+from llfc.symmetry.spec import Permutation, PermutationSpec
 
 STEPS = 40  # batches; data that are fewer are gone through again
 # A step's length, relative to that of the tensor. On trained pairs of width 1/4 the loss that Adam

@@ -15,11 +15,11 @@ from torch.export.graph_signature import InputKind
 
 from llfc.modules import check_inputs, device_of, eval_copy
 from llfc.modules.inputs import Inputs, on_device
-from llfc.symmetry.axes import Axis, axis_size
-from llfc.symmetry.blocks import Cluster, blocks, root
 from llfc.symmetry.derive import derive
 from llfc.symmetry.graph.export import program_of
-from llfc.symmetry.permutation import PermutationSpec
+from llfc.symmetry.spec import PermutationSpec
+from llfc.symmetry.spec.axes import Axis, axis_size
+from llfc.symmetry.spec.blocks import Cluster, blocks, root
 
 Shapes = tuple[tuple[torch.Size, torch.dtype], ...]
 

@@ -9,7 +9,7 @@ from llfc.matching.ascent.search import EFFORT, best_within
 from llfc.matching.overlap.overlap import Overlap
 from llfc.modules.inputs import Inputs
 from llfc.seeds import stream
-from llfc.symmetry.permutation import Permutation, PermutationSpec
+from llfc.symmetry.spec import Permutation, PermutationSpec
 
 
 def match_weights(

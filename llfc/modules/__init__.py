@@ -9,6 +9,7 @@ from llfc.modules.alike import (
 )
 from llfc.modules.checks import check_inputs, check_network, check_state
 from llfc.modules.copies import copy_of, device_of, eval_copy, frozen_copy, take, tensors
+from llfc.modules.modes import in_mode, twice
 
 __all__ = [
     "batch_dependence",
@@ -23,6 +24,8 @@ __all__ = [
     "device_of",
     "eval_copy",
     "frozen_copy",
+    "in_mode",
     "take",
     "tensors",
+    "twice",
 ]

@@ -1,8 +1,10 @@
 """The symmetry of any network, derived from its exported graph.
 
-`walk` goes through the graph with a rule for each operator; the rules note in `units` which hidden
-units are one and which belong together; `quotient` and `families` make groups of them; `placing`
-reads off how each tensor's axes are moved; `selfcheck` asks the model whether that is true.
+`graph` exports a network and walks through it with a rule for each operator (`rules`); the rules
+note in `layouts` which hidden units are one and which belong together; `groups` makes groups of
+them, and reads off how each tensor's axes are moved; `spec` is what comes out, and asks the model
+whether it is true. Each of `spec`, `layouts`, `rules`, `graph` and `groups` imports only those
+before it.
 """
 
 from llfc.symmetry.derive import permutation_spec

@@ -14,7 +14,7 @@ from torch import nn
 from llfc.seeds import stream
 from llfc.symmetry.derive import derive
 from llfc.symmetry.graph.export import exported
-from llfc.symmetry.table import family
+from llfc.symmetry.spec.table import family
 
 HEAD = (
     f"{'model':<22} {'groups':>7} {'families':>8} {'units':>8} {'nodes':>6} "

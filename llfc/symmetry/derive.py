@@ -10,39 +10,29 @@ from torch import Tensor, nn
 
 from llfc.modules import check_inputs, check_network, check_state, copy_of
 from llfc.seeds import generators_left
-from llfc.symmetry.axes import Axis, axis_groups
 from llfc.symmetry.graph.export import (
     Graph,
     exported,
     owner_of,
 )
+from llfc.symmetry.graph.kernels import shape_kernels
+from llfc.symmetry.graph.outside import outside
 from llfc.symmetry.graph.walk import Walk
 from llfc.symmetry.groups.families import Families, Implied, Irregular, families
 from llfc.symmetry.groups.naming import forward_order, group_names, owner_at
 from llfc.symmetry.groups.placing import Placing
 from llfc.symmetry.groups.quotient import Quotient, quotient
+from llfc.symmetry.groups.readings import features
 from llfc.symmetry.layouts.constants import constant
 from llfc.symmetry.layouts.layout import Layout, pin, plain
 from llfc.symmetry.layouts.units import SHOWN, Nodes, Units
-from llfc.symmetry.outside import outside
-from llfc.symmetry.permutation import PermutationSpec
-from llfc.symmetry.readings import features
-from llfc.symmetry.rules import elementwise as rules_elementwise
-from llfc.symmetry.rules import indexing as rules_indexing
-from llfc.symmetry.rules import order as rules_order
-from llfc.symmetry.rules import products as rules_products
-from llfc.symmetry.rules import spatial as rules_spatial
-from llfc.symmetry.rules import views as rules_views
-from llfc.symmetry.rules.calls import where
+from llfc.symmetry.layouts.unread import unread
 from llfc.symmetry.rules.draws import chooses
-from llfc.symmetry.rules.kernels import shape_kernels
-from llfc.symmetry.rules.unread import unread
-from llfc.symmetry.sharing import overlapping, shared_names
+from llfc.symmetry.rules.operators import where
+from llfc.symmetry.spec import PermutationSpec
+from llfc.symmetry.spec.axes import Axis, axis_groups
+from llfc.symmetry.spec.sharing import overlapping, shared_names
 
-# Importing them registers the rules.
-RULE_BOOKS = (
-    *(rules_elementwise, rules_indexing, rules_order, rules_products, rules_spatial, rules_views),
-)
 MAX_FREEZES = 1000
 
 

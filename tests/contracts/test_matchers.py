@@ -14,7 +14,7 @@ import torch
 
 from llfc.matching import MATCHERS, match, matchers
 from llfc.matching.record import FIELDS
-from llfc.symmetry.axes import axis_groups
+from llfc.symmetry.spec.axes import axis_groups
 from tests.helpers.broken_matchers import (
     boasts,
     by_chance,

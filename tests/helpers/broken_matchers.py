@@ -3,7 +3,7 @@
 import torch
 
 from llfc.matching import Permutation
-from llfc.symmetry.axes import Factor, axis_size
+from llfc.symmetry.spec.axes import Factor, axis_size
 
 RECORD = {"iterations": 1}
 

@@ -5,8 +5,8 @@ import itertools
 import torch
 
 from llfc.seeds import stream
-from llfc.symmetry.axes import Factor, axis_size
-from llfc.symmetry.permutation import PermutationSpec
+from llfc.symmetry.spec import PermutationSpec
+from llfc.symmetry.spec.axes import Factor, axis_size
 
 
 def plain(size, group=None):

@@ -16,7 +16,7 @@ from llfc import connect
 from llfc.connectivity.distances import weight_distance
 from llfc.matched import _digest
 from llfc.matching import MATCHERS, match, match_many, permutation_spec
-from llfc.symmetry.selfcheck import relative_gap
+from llfc.symmetry.spec.selfcheck import relative_gap
 from tests.helpers.matchable_pairs import permuted
 
 UNITS = (10, 6)

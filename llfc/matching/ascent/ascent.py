@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from llfc.matching.ascent.swaps import best_swap
 from llfc.matching.overlap.nested import TOLERANCE, best_partners, improved_partners
 from llfc.matching.overlap.overlap import Index, Overlap
-from llfc.symmetry.blocks import Cluster
+from llfc.symmetry.spec.blocks import Cluster
 
 PASSES = 1000  # a bound that no network came near; real gains end, those of rounding might not
 TIE = 1e-6  # relative; a network matched with itself must not be moved for the sake of rounding

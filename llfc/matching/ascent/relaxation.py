@@ -10,7 +10,7 @@ from llfc.matching.overlap.assignment import total_score
 from llfc.matching.overlap.nested import best_partners
 from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.matching.overlap.terms import inner_product
-from llfc.symmetry.blocks import Cluster
+from llfc.symmetry.spec.blocks import Cluster
 
 Mixtures = dict[Cluster, Tensor]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from llfc.matching.overlap.terms import Term
-from llfc.symmetry.blocks import Cluster
+from llfc.symmetry.spec.blocks import Cluster
 
 
 def best_swap(terms: list[Term], cluster: Cluster, score: Tensor, units: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from types import EllipsisType
 from torch import Tensor
 
 from llfc.matching.overlap.terms import PIECE
-from llfc.symmetry.permutation import PermutationSpec
+from llfc.symmetry.spec import PermutationSpec
 
 
 def moved(spec: PermutationSpec, index: Mapping[str, Tensor], name: str, tensor: Tensor) -> Tensor:

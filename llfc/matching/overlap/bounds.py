@@ -9,7 +9,7 @@ from torch import Tensor
 from llfc.matching.overlap.assignment import total_score
 from llfc.matching.overlap.nested import best_partners
 from llfc.matching.overlap.terms import PIECE, inner_product
-from llfc.symmetry.blocks import Cluster, place, root
+from llfc.symmetry.spec.blocks import Cluster, place, root
 
 
 def bound(

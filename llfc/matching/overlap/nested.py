@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from llfc.matching.overlap.assignment import best_assignment, total_score
-from llfc.symmetry.blocks import Cluster, place, root
+from llfc.symmetry.spec.blocks import Cluster, place, root
 
 # Rounding of the scores, relative to what is summed, is not progress. A tie must not count either,
 # or two equal assignments would alternate for ever and equal networks would not stay in place. Ten

@@ -16,7 +16,7 @@ from llfc.modules import (
 )
 from llfc.modules.inputs import Inputs, on_device
 from llfc.oneline import first_line
-from llfc.symmetry.permutation import PermutationSpec
+from llfc.symmetry.spec import PermutationSpec
 
 
 def finite_parameters(model: nn.Module, called: str) -> dict[str, Tensor]:

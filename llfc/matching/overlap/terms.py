@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from llfc.symmetry.blocks import Cluster
+from llfc.symmetry.spec.blocks import Cluster
 
 PIECE = 2**18
 

@@ -15,8 +15,8 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
 from llfc.devices import fused_attention_disabled
-from llfc.symmetry.rules.calls import written
-from llfc.symmetry.selfcheck import mode, twice
+from llfc.modules import in_mode, twice
+from llfc.symmetry.rules.operators import written
 
 
 @dataclass
@@ -72,7 +72,7 @@ def silent() -> Iterator[None]:
 @contextlib.contextmanager
 def undisturbed(model: nn.Module, training: bool) -> Iterator[None]:
     """No fused attention, no word of the exporter, no draw from the caller's generators."""
-    with fused_attention_disabled(), mode(model, training):
+    with fused_attention_disabled(), in_mode(model, training):
         with torch.random.fork_rng(devices=[]), silent():
             yield
 

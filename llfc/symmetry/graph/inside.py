@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from llfc.symmetry.rules.calls import arguments, operator_name
+from llfc.symmetry.rules.operators import arguments, operator_name
 
 LARGEST = 4096  # nodes of such a graph
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")

@@ -11,37 +11,28 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from llfc.oneline import with_its_type
 from llfc.symmetry.graph.inside import STEPS, inside, time_of
+from llfc.symmetry.graph.writing import put
 from llfc.symmetry.layouts.combine import tied
 from llfc.symmetry.layouts.constants import blank, constant, constants, is_knowable, value_of
-from llfc.symmetry.layouts.layout import Layout, Refusal, pin, settle
+from llfc.symmetry.layouts.layout import Layout, Refusal, Value, is_still, layouts_in, pin, settle
 from llfc.symmetry.layouts.units import SHOWN, Units
 from llfc.symmetry.layouts.views import resized, take
-from llfc.symmetry.rules.calls import (
-    LOOKUPS,
-    PICKING,
-    RULES,
-    UNKNOWN_SIZE,
+from llfc.symmetry.rules.calls import UNKNOWN_SIZE, Call, is_number, stilled
+from llfc.symmetry.rules.draws import draws
+from llfc.symmetry.rules.elementwise import uniform
+from llfc.symmetry.rules.operators import (
     VIEWS,
-    Call,
-    Value,
     arguments,
-    fallback,
     has_unknown_size,
-    is_number,
     is_pointwise,
-    is_still,
     is_view,
-    layouts_in,
     memory_of,
     module_path,
     operator_name,
-    rule_of,
-    stilled,
     where,
     written,
 )
-from llfc.symmetry.rules.draws import draws
-from llfc.symmetry.rules.writing import put
+from llfc.symmetry.rules.registry import LOOKUPS, PICKING, RULES, fallback, rule_of
 
 
 class RuleError(RuntimeError):
@@ -161,7 +152,7 @@ class Walk:
         if not isinstance(target, torch._ops.OpOverload) or not all(map(is_knowable, fakes)):
             return None
         given = {source: value_of(self.values[source]) for source in node.all_input_nodes}
-        if RULES.get(operator_name(node)) is RULES["zeros_like"]:  # what it holds is of no account
+        if RULES.get(operator_name(node)) is uniform:  # what it holds is of no account
             given |= {s: blank(s.meta["val"]) for s in given if isinstance(self.values[s], Layout)}
         drawn = torch.Tag.nondeterministic_seeded in target.tags
         if drawn or any(value is None for value in given.values()):

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llfc.symmetry.axes import Axis, Factor, Segment
 from llfc.symmetry.groups.families import Families, Irregular
 from llfc.symmetry.layouts.units import Nodes
+from llfc.symmetry.spec.axes import Axis, Factor, Segment
 
 
 def parse_axis(

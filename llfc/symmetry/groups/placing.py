@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llfc.symmetry.axes import Axis, axis_groups
 from llfc.symmetry.groups.families import Families, Irregular
 from llfc.symmetry.groups.parsing import parse_axis
 from llfc.symmetry.layouts.layout import Layout, spread
 from llfc.symmetry.layouts.units import Nodes
+from llfc.symmetry.spec.axes import Axis, axis_groups
 
 
 @dataclass

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llfc.symmetry.layouts.layout import Label, Layout, plain, spread
+from llfc.symmetry.layouts.layout import Label, Layout, Value, plain, spread
 from llfc.symmetry.layouts.units import SHOWN, Units
-from llfc.symmetry.rules.calls import Value
 
 LARGEST_KNOWN = 1 << 24  # numbers of a constant; a larger one is not computed
 # Distinct entries of a constant; of larger ones each dimension by itself tells units apart.

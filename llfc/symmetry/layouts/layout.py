@@ -10,10 +10,14 @@ used yet; its first use gives it its labels).
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from llfc.symmetry.layouts.units import SHOWN, Nodes, Units
+
+Value = Any  # a Layout, a list of them, or a plain argument
 
 
 class Refusal(Exception):
@@ -249,3 +253,18 @@ def settle(layout: Layout) -> Layout:
             space.labels.append(Label(free, space.units.fresh(shape, space.owner)))
             space.free -= set(free)
     return layout
+
+
+def layouts_in(value: Value) -> list[Layout]:
+    """The layouts in nested lists, in order."""
+    if isinstance(value, Layout):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [layout for part in value for layout in layouts_in(part)]
+    return []
+
+
+def is_still(layout: Layout) -> bool:
+    """Whether no unit can move anything in a tensor."""
+    named = isinstance(layout.into, np.ndarray)
+    return not layout.space.labels and not layout.space.free and not named

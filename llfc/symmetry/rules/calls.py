@@ -1,60 +1,23 @@
-"""Operators' calls, and the rules that say what each does to the layouts of its arguments."""
+"""One operator's call as a rule sees it: its arguments, with layouts for tensors."""
 
-import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves
 
-from llfc.symmetry.layouts.layout import Layout, Refusal, pin, plain
-from llfc.symmetry.layouts.units import SHOWN, Units
+from llfc.symmetry.layouts.layout import Layout, Refusal, Value, layouts_in, pin, plain
+from llfc.symmetry.layouts.units import Units
+from llfc.symmetry.rules.operators import has_unknown_size, operator_name, where
 
-Value = Any  # a Layout, a list of them, or a plain argument
-Rule = Callable[["Call"], Value]
-RULES: dict[str, Rule] = {}
+Rule = Callable[["Call"], Value]  # the layouts of an operator's results
 UNKNOWN_SIZE = (
     "the size of its result depends on the data; compute all rows and choose from the results with"
     " torch.where, or by a factor of 0 or 1"
 )
 ALONE = "one of them is picked out by its position"
-# Operators that rearrange a tensor and leave its entries as they are.
-VIEWS = (
-    *("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as"),
-    *("permute", "transpose", "swapaxes", "t", "mT", "movedim", "squeeze", "unsqueeze", "slice"),
-    *("expand", "expand_as", "broadcast_to", "select", "narrow", "repeat", "repeat_interleave"),
-    *("clone", "alias", "contiguous", "detach", "to", "_to_copy", "type_as", "flip", "roll"),
-)
-# Operators whose rules know what whole numbers that name units are (`Layout.into`).
-LOOKUPS = (
-    *("embedding", "index_select", "index", "_unsafe_index", "one_hot", "eq", "gather"),
-    *("take_along_dim", "scatter", "scatter_add", "getitem", "zeros_like", "ones_like"),
-)
-# Operators whose rules know picked axes (`Layout.picks`), beside those that work entry by entry.
-PICKING = (
-    *("linear", "matmul", "bmm", "mm", "mv", "addmm", "baddbmm", "einsum", "permute", "transpose"),
-    *("swapaxes", "t", "mT", "movedim", "squeeze", "unsqueeze", "clone", "alias", "contiguous"),
-    *("detach", "to", "_to_copy", "dropout", "gelu", "silu", "elu", "leaky_relu", "softplus"),
-    *("mean", "sum", "amax", "amin", "softmax", "log_softmax", "layer_norm", "rms_norm"),
-    *("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as", "select"),
-)
-SPLITS = (  # operators that return consecutive runs of one dimension
-    *("chunk", "split", "split_with_sizes", "tensor_split"),
-    *("unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes"),
-)
-
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register a function as the rule of ATen operators, by name without overload."""
-
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, function))
-        return function
-
-    return register
 
 
 @dataclass
@@ -134,27 +97,6 @@ class Call:
         return [self.dim(d, layout) for d in ([dims] if isinstance(dims, int) else dims)]
 
 
-def layouts_in(value: Value) -> list[Layout]:
-    """The layouts in nested lists, in order."""
-    if isinstance(value, Layout):
-        return [value]
-    if isinstance(value, list | tuple):
-        return [layout for part in value for layout in layouts_in(part)]
-    return []
-
-
-def is_still(layout: Layout) -> bool:
-    """Whether no unit can move anything in a tensor."""
-    named = isinstance(layout.into, np.ndarray)
-    return not layout.space.labels and not layout.space.free and not named
-
-
-def has_unknown_size(node: fx.Node) -> bool:
-    """Whether a node's tensors are as large as the data make them."""
-    fakes = [x for x in tree_leaves(node.meta.get("val")) if isinstance(x, Tensor)]
-    return any(isinstance(n, torch.SymInt) for x in fakes for n in x.shape)
-
-
 def is_number(call: Call) -> bool:
     """Whether a call makes one number, or several of them, of others: there are no axes."""
     fakes = [x for x in tree_leaves(call.node.meta.get("val")) if isinstance(x, Tensor)]
@@ -169,95 +111,3 @@ def stilled(units: Units, value: Any, why: str) -> Value:
     if isinstance(value, list | tuple):
         return [stilled(units, part, why) for part in value]
     return value
-
-
-def module_path(node: fx.Node) -> str:
-    """The path of the module in whose forward a node was made; empty for the model itself."""
-    stack = node.meta.get("nn_module_stack") or {}
-    paths = [path for path, _ in stack.values()]
-    return str(paths[-1]).split("@")[0] if paths else ""
-
-
-def where(node: fx.Node) -> str:
-    """An operator's call in words: the operator, the node and the module."""
-    path = module_path(node) or "(the model itself)"
-    return f"{node.target} at node {node.name} in module {path}"
-
-
-def is_view(node: fx.Node, source: fx.Node) -> bool:
-    """Whether a node shares memory with its first argument, unwritten."""
-    if operator_name(node) == "dropout":  # in eval mode it returns its input
-        return True
-    memory = memory_of(node)
-    return memory is not None and memory == memory_of(source) and not any(written(node))
-
-
-def written(node: fx.Node) -> Iterator[fx.Node]:
-    """The nodes that a call writes to."""
-    schema = getattr(node.target, "_schema", None)
-    for argument, value in zip(schema.arguments if schema else (), node.args, strict=False):
-        is_write = argument.alias_info is not None and argument.alias_info.is_write
-        if is_write and isinstance(value, fx.Node):
-            yield value
-
-
-def memory_of(node: fx.Node) -> int | None:
-    """What memory a node's tensor, or the first of them, lies in."""
-    value = node.meta.get("val")
-    while isinstance(value, list | tuple) and value:
-        value = value[0]
-    if not isinstance(value, Tensor) or value.layout is not torch.strided:
-        return None
-    return int(value.untyped_storage()._cdata)
-
-
-def operator_name(node: fx.Node) -> str:
-    """The operator's name without namespace, overload and the mark of an in-place operator."""
-    target = node.target
-    if isinstance(target, torch._ops.OpOverload):
-        space, _, name = target._schema.name.partition("::")
-        if name.endswith("_") and not name.startswith("_"):
-            name = name.rstrip("_")
-        return name if space == "aten" else f"{space}::{name}"
-    return getattr(target, "__name__", str(target))
-
-
-def arguments(node: fx.Node) -> dict[str, Any]:
-    """An operator's arguments by name, with its defaults."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        return {str(i): value for i, value in enumerate(node.args)}
-    values = {a.name: a.default_value if a.has_default_value() else None for a in schema.arguments}
-    values |= dict(zip((a.name for a in schema.arguments), node.args, strict=False))
-    return values | node.kwargs
-
-
-def is_pointwise(node: fx.Node) -> bool:
-    """Whether PyTorch declares an operator, or its twin that writes elsewhere, elementwise."""
-    target = node.target
-    if not isinstance(target, torch._ops.OpOverload):
-        return False
-    if torch.Tag.pointwise in target.tags:
-        return True
-    twin = getattr(torch.ops.aten, operator_name(node), None)
-    overloads = [getattr(twin, name) for name in twin.overloads()] if twin is not None else []
-    return any(torch.Tag.pointwise in overload.tags for overload in overloads)
-
-
-def rule_of(node: fx.Node) -> Rule | None:
-    """The rule of an operator; Python's arithmetic, of sizes, has none."""
-    known = isinstance(node.target, torch._ops.OpOverload) or node.target is operator.getitem
-    return RULES.get(operator_name(node)) if known else None
-
-
-def fallback(node: fx.Node, call: Call) -> Rule | None:
-    """What to do with an operator that has no rule of its own; None: units meet it."""
-    if is_pointwise(node):
-        return RULES["pointwise"]
-    if all(is_still(layout) for layout in call.tensors()):
-        if node.users and node.meta.get("val") is None:
-            raise Refusal("what it returns is not known")
-        if has_unknown_size(node):
-            raise Refusal(UNKNOWN_SIZE)
-        return lambda call: stilled(call.units, call.node.meta.get("val"), SHOWN)
-    return None

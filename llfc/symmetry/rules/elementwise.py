@@ -3,15 +3,14 @@
 import numpy as np
 
 from llfc.symmetry.layouts.combine import combine, fibres, pointwise
-from llfc.symmetry.layouts.layout import Layout, copied, plain, settle, with_fixed
+from llfc.symmetry.layouts.layout import Layout, Value, copied, plain, settle, with_fixed
 from llfc.symmetry.layouts.units import SHOWN
 from llfc.symmetry.layouts.views import insert, reshape
-from llfc.symmetry.rules.calls import Call, Value, rule, stilled
-from llfc.symmetry.rules.indices import SYMMETRIC, is_twin
+from llfc.symmetry.rules.calls import Call, stilled
+from llfc.symmetry.rules.indices import is_twin
 from llfc.symmetry.rules.order import is_used, places_on
 
 
-@rule(*SYMMETRIC)
 def symmetric(call: Call) -> Value:
     """As any other, but two parts of one axis may change places in it, unit by unit."""
     if not all(map(is_twin, call.node.all_input_nodes)):
@@ -30,7 +29,6 @@ def symmetric(call: Call) -> Value:
     return result
 
 
-@rule("pointwise", "sub", "div", "where", "masked_fill")
 def elementwise(call: Call) -> Value:
     """Broadcasting aligns dimensions from the right; aligned units are tied."""
     if isinstance(call.result, list | tuple):
@@ -39,51 +37,26 @@ def elementwise(call: Call) -> Value:
     return pointwise(call.units, call.tensors(), call.shape, call.owner)
 
 
-@rule(
-    *("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "clone", "alias"),
-    *("contiguous", "detach", "to", "_to_copy", "type_as", "lift_fresh_copy", "lift_fresh"),
-    *(
-        "lift",
-        "detach_copy",
-        "positive",
-        "nan_to_num",
-        "real",
-        "imag",
-        "_conj",
-        "resolve_conj",
-        "_assert_tensor_metadata",
-        "requires_grad",
-    ),
-)
 def same(call: Call) -> Value:
     """The tensor itself."""
     return call.first
 
 
-@rule("rrelu", "celu", "selu", "elu", "hardtanh", "relu6", "hardswish", "softplus", "logsigmoid")
-@rule("log_sigmoid", "mish", "gelu", "silu", "hardsigmoid", "threshold", "leaky_relu")
 def unary(call: Call) -> Value:
     """A function of one entry."""
     return settle(call.first)
 
 
-@rule(
-    *("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty"),
-    *("zeros_like", "ones_like", "full_like", "empty_like", "scalar_tensor"),
-    "new_empty_strided",
-)
 def uniform(call: Call) -> Value:
     """A tensor whose entries are all alike."""
     return plain(call.units, call.shape, "neutral")
 
 
-@rule("fill", "zero")
 def fill(call: Call) -> Value:
     """Overwritten with one number."""
     return plain(call.units, call.shape, "neutral")
 
 
-@rule("bucketize")
 def between(call: Call) -> Value:
     """Between which of some boundaries each entry lies."""
     edges, x = (settle(call.tensor(n)) for n in ("boundaries", "self"))
@@ -91,26 +64,22 @@ def between(call: Call) -> Value:
     return x
 
 
-@rule("copy")
 def copy(call: Call) -> Value:
     """Overwritten with another tensor."""
     return pointwise(call.units, [call.tensor("src")], call.shape, call.owner)
 
 
-@rule("complex", "polar")
 def complex_numbers(call: Call) -> Value:
     """Numbers of two parts, entry by entry."""
     return elementwise(call)
 
 
-@rule("view_as_real")
 def parts(call: Call) -> Value:
     """The two parts of each number along a new last dimension."""
     x = settle(call.first)
     return with_fixed(x, len(x.raw), [2], [SHOWN])
 
 
-@rule("view_as_complex")
 def whole(call: Call) -> Value:
     """The last dimension is the two parts of each number."""
     x = settle(call.first)
@@ -119,7 +88,6 @@ def whole(call: Call) -> Value:
     return combine(call.units, [(x, names)], names[:-1], call.owner)
 
 
-@rule("_prelu_kernel", "prelu")
 def prelu(call: Call) -> Value:
     """Slopes for each channel (dimension 1), or one for all."""
     x, slope = call.first, call.tensors()[1]
@@ -131,7 +99,6 @@ def prelu(call: Call) -> Value:
     return combine(call.units, [(x, names), (slope, ["1"])], names, call.owner)
 
 
-@rule("batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "instance_norm")
 def batch_norm(call: Call) -> Value:
     """Statistics for each channel (dimension 1), over all others."""
     x, *others = call.tensors()
@@ -144,7 +111,6 @@ def batch_norm(call: Call) -> Value:
     return result
 
 
-@rule("layer_norm", "rms_norm", "native_layer_norm")
 def layer_norm(call: Call) -> Value:
     """Statistics over the last dimensions."""
     x, *others = call.tensors()
@@ -158,7 +124,6 @@ def layer_norm(call: Call) -> Value:
     return result
 
 
-@rule("group_norm")
 def group_norm(call: Call) -> Value:
     """Statistics for each run of channels: channels stay in their run, runs move whole."""
     x, *others = call.tensors()
@@ -176,7 +141,6 @@ def group_norm(call: Call) -> Value:
     return x
 
 
-@rule("softmax", "log_softmax", "_softmax", "_log_softmax", "softmin", "_safe_softmax")
 def softmax(call: Call) -> Value:
     """Entries along one dimension are compared with one another, all alike."""
     x = settle(call.first)
@@ -184,11 +148,6 @@ def softmax(call: Call) -> Value:
     return x
 
 
-@rule(
-    *("mean", "sum", "amax", "amin", "var", "std", "logsumexp", "prod", "all", "any", "nansum"),
-    *("linalg_vector_norm", "norm", "var_mean", "std_mean", "max", "min", "median", "aminmax"),
-    *("count_nonzero",),
-)
 def reduction(call: Call) -> Value:
     """A symmetric function of the entries along some dimensions."""
     tensors = call.tensors()
@@ -211,7 +170,6 @@ def reduction(call: Call) -> Value:
     return [result] * len(call.result) if many else result
 
 
-@rule("sym_size", "sym_numel", "_assert_async", "_assert_scalar")
 def ignored(call: Call) -> Value:
     """Nothing that carries units."""
     return call.node.meta.get("val")

@@ -21,6 +21,7 @@ from llfc.symmetry.layouts.layout import (
     Layout,
     Pick,
     Refusal,
+    Value,
     copied,
     pin,
     plain,
@@ -29,28 +30,19 @@ from llfc.symmetry.layouts.layout import (
 )
 from llfc.symmetry.layouts.units import SHOWN
 from llfc.symmetry.layouts.views import reshape, take
-from llfc.symmetry.rules.calls import (
-    ALONE,
-    RULES,
-    UNKNOWN_SIZE,
-    Call,
-    Value,
-    has_unknown_size,
-    rule,
-    stilled,
-)
+from llfc.symmetry.rules.calls import ALONE, UNKNOWN_SIZE, Call, stilled
+from llfc.symmetry.rules.elementwise import elementwise
 from llfc.symmetry.rules.indices import counted, index_node, joint_positions, origin, positions
+from llfc.symmetry.rules.operators import has_unknown_size
 
 LARGEST_PICKED = 1 << 18  # entries of a table each of whose rows may have units of its own
 
 
-@rule("embedding")
 def embedding(call: Call) -> Value:
     """Rows of a table."""
     return lookup(call, call.tensor("weight"), [call.tensor("indices")], 0)
 
 
-@rule("embedding_bag")
 def embedding_bag(call: Call) -> Value:
     """Sums of rows of a table."""
     weight, index = call.tensor("weight"), settle(call.tensor("indices"))
@@ -63,14 +55,12 @@ def embedding_bag(call: Call) -> Value:
     return [with_fixed(bags, 0, size, whys[:1]), *others]
 
 
-@rule("index_select")
 def index_select(call: Call) -> Value:
     """Positions of one dimension."""
     x = call.first
     return lookup(call, x, [call.tensor("index")], call.dim(call["dim"], x))
 
 
-@rule("index", "_unsafe_index")
 def indexed(call: Call) -> Value:
     """Indexing by tensors; neighbouring indexed dimensions become those of the index."""
     x, given = call.first, list(call["indices"])
@@ -139,13 +129,11 @@ def as_ones(call: Call, index: Layout, size: int, asked: str) -> Layout:
     return with_fixed(found, len(found.raw), [size], [why])
 
 
-@rule("one_hot")
 def as_one_hot(call: Call) -> Value:
     """Ones where an index points to."""
     return as_ones(call, call.first, call.shape[-1], SHOWN)
 
 
-@rule("eq")
 def equal(call: Call) -> Value:
     """Entry by entry; an index against 0, 1, 2 ... is one-hot."""
     tensors = call.tensors()
@@ -161,10 +149,9 @@ def equal(call: Call) -> Value:
             hot = as_ones(call, index, size, SHOWN)
             return combine(call.units, [(hot, [*letters, str(dim)])], names, call.owner)
     call.used_as_numbers()
-    return RULES["pointwise"](call)
+    return elementwise(call)
 
 
-@rule("gather", "take_along_dim")
 def gather(call: Call) -> Value:
     """For each entry, another entry along one dimension."""
     x, index = call.tensors()[:2]
@@ -188,7 +175,6 @@ def gather(call: Call) -> Value:
     return combine(call.units, [(x, names), (hot, [*asked, names[dim]])], asked, call.owner)
 
 
-@rule("tril", "triu")
 def triangle(call: Call) -> Value:
     """The last two dimensions are told apart."""
     x = settle(call.first)
@@ -196,7 +182,6 @@ def triangle(call: Call) -> Value:
     return x
 
 
-@rule("index_add", "index_copy", "index_reduce")
 def index_add(call: Call) -> Value:
     """Rows written, or added, to the rows that an index names."""
     x, index, rows = (settle(call.tensor(name)) for name in ("self", "index", "source"))
@@ -205,7 +190,6 @@ def index_add(call: Call) -> Value:
     return written_into(call, x, [], rows, dim)
 
 
-@rule("scatter", "scatter_add", "scatter_reduce")
 def scatter(call: Call) -> Value:
     """Entries written, or added, to where an index says along one dimension."""
     x, index = settle(call.tensor("self")), settle(call.tensor("index"))
@@ -242,8 +226,6 @@ def row_names(x: Layout, dim: int) -> list[str]:
     return ["asked" if d == dim else str(d) for d in range(len(x.raw))]
 
 
-@rule("index_put", "_unsafe_index_put", "slice_scatter", "select_scatter")
-@rule("index_fill", "masked_scatter")
 def scattered(call: Call) -> Value:
     """Written into."""
     if not any(layout.space.labels for layout in map(settle, call.tensors())):

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, fx
 
 from llfc.symmetry.layouts.units import Nodes
-from llfc.symmetry.rules.calls import SPLITS, VIEWS, arguments, memory_of, operator_name, written
+from llfc.symmetry.rules.operators import (
+    SPLITS,
+    VIEWS,
+    arguments,
+    memory_of,
+    operator_name,
+    written,
+)
 
 ORDERLY = (  # views that keep the order of entries
     *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "select", "expand"),

@@ -5,16 +5,15 @@ import operator
 from torch import fx
 
 from llfc.symmetry.layouts.combine import combine
-from llfc.symmetry.layouts.layout import Layout, settle, with_fixed
+from llfc.symmetry.layouts.layout import Layout, Value, settle, with_fixed
 from llfc.symmetry.layouts.merging import merged
 from llfc.symmetry.layouts.units import Nodes
 from llfc.symmetry.layouts.views import insert
-from llfc.symmetry.rules.calls import Call, Value, rule
+from llfc.symmetry.rules.calls import Call
 
 PLACES = ("argsort", "argmax", "argmin")  # operators that return positions alone
 
 
-@rule("sort", "topk", "argsort", "kthvalue", "msort", "mode")
 def ordered(call: Call) -> Value:
     """Entries in order: whichever unit comes first, and the positions where they lay.
 
@@ -61,7 +60,6 @@ def is_used(node: fx.Node, result: int) -> bool:
     return bool(others) or any(pick.users for pick in picks)
 
 
-@rule("argmax", "argmin")
 def extreme(call: Call) -> Value:
     """Where the largest entry lies."""
     x = settle(call.first)
@@ -77,7 +75,6 @@ def extreme(call: Call) -> Value:
     return result
 
 
-@rule("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin")
 def cumulative(call: Call) -> Value:
     """What lies before what matters: the dimension is fixed."""
     x = settle(call.first)

@@ -1,12 +1,11 @@
 """Rules of operators that contract: linear maps, products, attention."""
 
 from llfc.symmetry.layouts.combine import combine, fibres
-from llfc.symmetry.layouts.layout import Layout, Refusal, settle
+from llfc.symmetry.layouts.layout import Layout, Refusal, Value, settle
 from llfc.symmetry.layouts.views import expand, insert, reshape
-from llfc.symmetry.rules.calls import Call, Value, rule
+from llfc.symmetry.rules.calls import Call
 
 
-@rule("linear")
 def linear(call: Call) -> Value:
     """`x Wᵀ + b`."""
     x, weight, *bias = call.tensors()
@@ -24,7 +23,6 @@ def plus(call: Call, x: Layout, bias: Layout) -> Layout:
     return combine(call.units, [(x, names), (bias, names[-1:])], names, call.owner)
 
 
-@rule("matmul", "bmm", "mm", "mv", "dot", "vdot", "linalg_matmul", "_sparse_mm")
 def matmul(call: Call) -> Value:
     """A matrix product, batched over what comes before."""
     return product(call, *call.tensors())
@@ -40,7 +38,6 @@ def product(call: Call, x: Layout, y: Layout) -> Layout:
     return combine(call.units, [(x, left), (y, right)], [*batch, *ends], call.part("heads"))
 
 
-@rule("addmm", "baddbmm")
 def addmm(call: Call) -> Value:
     """A bias and a matrix product."""
     bias, x, y = call.tensors()
@@ -50,7 +47,6 @@ def addmm(call: Call) -> Value:
     return combine(call.units, [(result, names), (bias, bias_names)], names, call.owner)
 
 
-@rule("bilinear")
 def bilinear(call: Call) -> Value:
     """`x1 W x2` for each output."""
     x, y, weight, *bias = call.tensors()
@@ -60,7 +56,6 @@ def bilinear(call: Call) -> Value:
     return plus(call, result, bias[0]) if bias else result
 
 
-@rule("cdist", "_cdist_forward", "_euclidean_dist")
 def distances(call: Call) -> Value:
     """From every row of one tensor to every row of another."""
     x, y = call.tensors()
@@ -70,7 +65,6 @@ def distances(call: Call) -> Value:
     return combine(call.units, [(x, left), (y, right)], [*batch, "i", "j"], call.owner)
 
 
-@rule("einsum")
 def einsum(call: Call) -> Value:
     """Any contraction, by its equation."""
     equation = str(call["equation"]).replace(" ", "")
@@ -100,7 +94,6 @@ def einsum(call: Call) -> Value:
     return combine(call.units, inputs, spelled(right, most), call.part("heads"))
 
 
-@rule("scaled_dot_product_attention")
 def attention(call: Call) -> Value:
     """`softmax(q kᵀ) v` for each head; with grouped queries, heads share keys and values."""
     q, k, v = (settle(call.tensor(name)) for name in ("query", "key", "value"))

@@ -14,16 +14,14 @@ kernel of one treats them alike, so they move.
 from collections.abc import Sequence
 
 from llfc.symmetry.layouts.combine import combine
-from llfc.symmetry.layouts.layout import Layout, settle, with_fixed
+from llfc.symmetry.layouts.layout import Layout, Value, settle, with_fixed
 from llfc.symmetry.layouts.views import insert, reshape, take
-from llfc.symmetry.rules.calls import Call, Value, rule
+from llfc.symmetry.rules.calls import Call
 from llfc.symmetry.rules.order import is_used
 
 THROUGH, WHOLE, FIXED = "through", "whole", "fixed"
 
 
-@rule("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d")
-@rule("conv_transpose3d")
 def convolution(call: Call) -> Value:
     """Channels are contracted within each group; space as the module says."""
     x, weight, *bias = call.tensors()
@@ -108,14 +106,6 @@ def in_place(
     return result
 
 
-@rule(
-    *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
-    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool2d"),
-    *("upsample_bilinear2d", "upsample_nearest2d", "upsample_bicubic2d", "upsample_nearest1d"),
-    *("max_pool2d_with_indices", "_adaptive_avg_pool2d", "lp_pool2d", "upsample_linear1d"),
-    *("reflection_pad2d", "replication_pad2d", "reflection_pad1d", "replication_pad1d"),
-    *("adaptive_max_pool1d", "adaptive_max_pool3d", "_upsample_bilinear2d_aa"),
-)
 def pooling(call: Call) -> Value:
     """Space changes its size; channels go through."""
     x = settle(call.first)
@@ -157,7 +147,6 @@ def spatial(call: Call) -> int:
     return next(d for d in (1, 2, 3) if f"{d}d" in str(call.node.target))
 
 
-@rule("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
 def sampled(call: Call) -> Value:
     """Read between pixels, at places that another tensor names."""
     x, grid = (settle(layout) for layout in call.tensors())
@@ -170,7 +159,6 @@ def sampled(call: Call) -> Value:
     return with_fixed(result, 2, call.shape[2:], whys)
 
 
-@rule("col2im")
 def folded(call: Call) -> Value:
     """Patches laid over one another: the places in them come after the channels."""
     x, shape = settle(call.first), call.shape
@@ -183,7 +171,6 @@ def folded(call: Call) -> Value:
     return with_fixed(result, len(shape) - 2, shape[-2:], whys)
 
 
-@rule("unfold")
 def windows(call: Call) -> Value:
     """Windows that run along one dimension; the places in them are a dimension of their own."""
     x, dim = settle(call.first), call.dim(call["dimension"])

@@ -6,7 +6,7 @@ import numpy as np
 
 from llfc.symmetry.layouts.combine import pointwise, tied
 from llfc.symmetry.layouts.joining import join, stacked
-from llfc.symmetry.layouts.layout import Label, Layout, Refusal, plain, settle
+from llfc.symmetry.layouts.layout import Label, Layout, Refusal, Value, plain, settle
 from llfc.symmetry.layouts.units import Nodes
 from llfc.symmetry.layouts.views import (
     drop,
@@ -17,11 +17,10 @@ from llfc.symmetry.layouts.views import (
     select,
     take,
 )
-from llfc.symmetry.rules.calls import ALONE, SPLITS, Call, Value, rule
+from llfc.symmetry.rules.calls import ALONE, Call
 from llfc.symmetry.rules.indices import is_twin
 
 
-@rule("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as")
 def viewed(call: Call) -> Value:
     """Read in row-major order into another shape."""
     x, shape = call.first, call.shape
@@ -33,13 +32,11 @@ def viewed(call: Call) -> Value:
     return reshape(tied(x), shape)
 
 
-@rule("permute")
 def permute(call: Call) -> Value:
     """Dimensions in another order."""
     return call.first.permuted(call.dims(call["dims"]))
 
 
-@rule("transpose", "swapaxes", "swapdims")
 def transpose(call: Call) -> Value:
     """Two dimensions change places."""
     x = call.first
@@ -50,7 +47,6 @@ def transpose(call: Call) -> Value:
     return x.permuted(order)
 
 
-@rule("t", "numpy_T", "mT", "matrix_H", "adjoint")
 def turned(call: Call) -> Value:
     """The last two dimensions change places."""
     x = call.first
@@ -58,7 +54,6 @@ def turned(call: Call) -> Value:
     return x.permuted(order[:-2] + order[-2:][::-1])
 
 
-@rule("movedim", "moveaxis")
 def movedim(call: Call) -> Value:
     """Some dimensions go elsewhere; the others keep their order."""
     x = call.first
@@ -68,7 +63,6 @@ def movedim(call: Call) -> Value:
     return x.permuted([there[d] if d in there else next(rest) for d in range(len(x.raw))])
 
 
-@rule("squeeze")
 def squeeze(call: Call) -> Value:
     """Without dimensions of size one."""
     x = call.first
@@ -76,20 +70,17 @@ def squeeze(call: Call) -> Value:
     return drop(x, [d for d in dims if x.shape[d] == 1])
 
 
-@rule("unsqueeze")
 def unsqueeze(call: Call) -> Value:
     """With a dimension of size one more."""
     x = call.first
     return insert(x, call["dim"] % (len(x.raw) + 1))
 
 
-@rule("expand", "expand_as", "broadcast_to")
 def expanded(call: Call) -> Value:
     """Repeated along dimensions of size one."""
     return expand(call.first, call.shape)
 
 
-@rule("broadcast_tensors")
 def broadcast_tensors(call: Call) -> Value:
     """All repeated to one shape."""
     return [
@@ -98,7 +89,6 @@ def broadcast_tensors(call: Call) -> Value:
     ]
 
 
-@rule("repeat", "tile")
 def repeat(call: Call) -> Value:
     """Copies end to end: a neutral factor outside each dimension."""
     x, shape = settle(call.first), call.shape
@@ -114,7 +104,6 @@ def repeat(call: Call) -> Value:
     return reshape(expand(x, doubled), shape)
 
 
-@rule("repeat_interleave")
 def repeat_interleave(call: Call) -> Value:
     """Each position several times: a neutral factor inside the dimension."""
     x = settle(call.first)
@@ -126,7 +115,6 @@ def repeat_interleave(call: Call) -> Value:
     return reshape(expand(insert(x, dim + 1), wider), call.shape)
 
 
-@rule("slice", "narrow")
 def sliced(call: Call) -> Value:
     """A range of positions of one dimension."""
     x, dim = settle(call.first), call.dim(call["dim"])
@@ -140,7 +128,6 @@ def sliced(call: Call) -> Value:
     return take(x, dim, picked, call.why(ALONE), apart=not is_twin(call.node))
 
 
-@rule("select")
 def selected(call: Call) -> Value:
     """One position of a dimension."""
     x, dim = settle(call.first), call.dim(call["dim"])
@@ -151,14 +138,12 @@ def selected(call: Call) -> Value:
     return select(x, dim, index, call.why(ALONE), apart=not is_twin(call.node))
 
 
-@rule("unbind")
 def unbind(call: Call) -> Value:
     """Every position of a dimension, one by one."""
     x, dim = settle(call.first), call.dim(call["dim"])
     return [select(x, dim, i, call.why(ALONE)) for i in range(x.shape[dim])]
 
 
-@rule(*SPLITS)
 def chunk(call: Call) -> Value:
     """Consecutive runs of one dimension."""
     x, dim = settle(call.first), call.dim(call["dim"])
@@ -172,20 +157,17 @@ def chunk(call: Call) -> Value:
     return parts
 
 
-@rule("getitem")
 def getitem(call: Call) -> Value:
     """One of several results."""
     return call["0"][call["1"]]
 
 
-@rule("cat", "concat", "concatenate")
 def cat(call: Call) -> Value:
     """End to end along one dimension."""
     parts = [part for part in call["tensors"] if 0 not in part.shape]
     return join(call.units, parts, call.dim(call["dim"], parts[0]), call.owner)
 
 
-@rule("stack")
 def stack(call: Call) -> Value:
     """Along a new dimension: each position keeps its own kind."""
     dim = call["dim"] % len(call.shape)
@@ -195,7 +177,6 @@ def stack(call: Call) -> Value:
     return join(call.units, [insert(x, dim) for x in call["tensors"]], dim, call.owner)
 
 
-@rule("constant_pad_nd", "pad")
 def pad(call: Call) -> Value:
     """Constants, or copies, before and after; beside units, constants are units as well."""
     x, widths = settle(call.first), list(call["pad"])
@@ -237,7 +218,6 @@ def filler(call: Call, x: Layout, dim: int, nodes: Nodes) -> Layout:
     return Layout(layout.space, raw)
 
 
-@rule("roll")
 def roll(call: Call) -> Value:
     """Positions turned round."""
     x = settle(call.first)
@@ -254,7 +234,6 @@ def turned_round(x: Layout, dim: int, shift: int) -> Layout:
     return take(x, dim, np.roll(np.arange(x.shape[dim]), shift))
 
 
-@rule("flip")
 def flip(call: Call) -> Value:
     """Positions in reverse."""
     x = settle(call.first)
@@ -263,7 +242,6 @@ def flip(call: Call) -> Value:
     return x
 
 
-@rule("channel_shuffle")
 def channel_shuffle(call: Call) -> Value:
     """Groups and the channels in them change places."""
     x, (n, c, *space) = settle(call.first), call.first.shape
@@ -272,7 +250,6 @@ def channel_shuffle(call: Call) -> Value:
     return reshape(split.permuted([0, 2, 1, *range(3, len(space) + 3)]), call.shape)
 
 
-@rule("pixel_shuffle")
 def pixel_shuffle(call: Call) -> Value:
     """Channels spread over pixels."""
     x, (*lead, c, h, w) = settle(call.first), call.first.shape
@@ -281,7 +258,6 @@ def pixel_shuffle(call: Call) -> Value:
     return reshape(split.permuted([*range(k), *(k + d for d in (0, 3, 1, 4, 2))]), call.shape)
 
 
-@rule("pixel_unshuffle")
 def pixel_unshuffle(call: Call) -> Value:
     """Pixels gathered in channels."""
     x, (*lead, c, h, w) = settle(call.first), call.first.shape
@@ -290,7 +266,6 @@ def pixel_unshuffle(call: Call) -> Value:
     return reshape(split.permuted([*range(k), *(k + d for d in (0, 2, 4, 1, 3))]), call.shape)
 
 
-@rule("glu")
 def glu(call: Call) -> Value:
     """The first half of a dimension, gated by the second."""
     x, dim = settle(call.first), call.dim(call["dim"])

@@ -10,9 +10,9 @@ from llfc.matching.ascent.relaxation import relaxed
 from llfc.matching.ascent.swaps import best_swap
 from llfc.matching.overlap.overlap import Overlap
 from llfc.seeds import stream
-from llfc.symmetry.axes import Factor
-from llfc.symmetry.blocks import too_deep
-from llfc.symmetry.permutation import PermutationSpec
+from llfc.symmetry.spec import PermutationSpec
+from llfc.symmetry.spec.axes import Factor
+from llfc.symmetry.spec.blocks import too_deep
 from tests.helpers.handmade_specs import (
     FIXED,
     HEADS,

@@ -7,8 +7,8 @@ from torch import nn
 from llfc.matching import PermutationSpec, match, match_many, permutation_spec
 from llfc.matching.overlap.overlap import Overlap
 from llfc.matching.weights import match_weights
-from llfc.symmetry.axes import Factor
-from llfc.symmetry.blocks import place
+from llfc.symmetry.spec.axes import Factor
+from llfc.symmetry.spec.blocks import place
 from tests.helpers.matchable_pairs import (
     KINDS,
     NEEDING_BATCHES,

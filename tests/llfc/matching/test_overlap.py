@@ -7,9 +7,9 @@ import torch
 
 from llfc.matching.ascent.relaxation import even_mixtures
 from llfc.matching.overlap.overlap import Overlap
-from llfc.symmetry.axes import axis_size
-from llfc.symmetry.blocks import blocks, place
-from llfc.symmetry.permutation import PermutationSpec
+from llfc.symmetry.spec import PermutationSpec
+from llfc.symmetry.spec.axes import axis_size
+from llfc.symmetry.spec.blocks import blocks, place
 from tests.helpers.handmade_specs import (
     FIXED,
     SPECS,

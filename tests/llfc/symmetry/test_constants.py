@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from llfc.symmetry import permutation_spec
-from llfc.symmetry.selfcheck import relative_gap
+from llfc.symmetry.spec.selfcheck import relative_gap
 from tests.helpers.wired_networks import Net, assert_groups, between, lin
 
 KINDS = torch.tensor([0, 1, 1, 0, 2, 0])

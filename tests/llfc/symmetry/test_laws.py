@@ -9,8 +9,8 @@ from torch import nn
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.derive import Derivation
 from llfc.symmetry.graph.export import exported
-from llfc.symmetry.permutation import Factor, PermutationSpec
-from llfc.symmetry.selfcheck import randomised, relative_gap
+from llfc.symmetry.spec import Factor, PermutationSpec
+from llfc.symmetry.spec.selfcheck import randomised, relative_gap
 from tests.helpers.wired_networks import Net, chain, lin
 
 # The smallest of each family; `-m exhaustive` goes through all 80.

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from llfc.symmetry.permutation import Factor, Permutation, PermutationSpec
+from llfc.symmetry.spec import Factor, Permutation, PermutationSpec
 
 HEADS = (Factor(2, ("heads",)), Factor(3, ("inner[0]", "inner[1]")))
 ORDER = (2, 4, 0, 3, 1)  # units 2, 0, 3 and 1 of "wide", and at place 1 what does not move

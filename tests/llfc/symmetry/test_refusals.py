@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from llfc.symmetry import permutation_spec
-from llfc.symmetry.rules.calls import RULES
+from llfc.symmetry.rules.registry import RULES
 from tests.helpers.wired_networks import Net, between, chain, lin
 
 

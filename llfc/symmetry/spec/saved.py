@@ -6,25 +6,28 @@ from pathlib import Path
 from typing import Any
 
 from llfc.oneline import first_line
-from llfc.symmetry.axes import Axis, Factor, Feature, Segment, axis_size
-from llfc.symmetry.permutation import PermutationSpec
+from llfc.symmetry.spec.axes import Axis, Factor, Feature, Segment, axis_size
 
-LARGEST = 1 << 31  # units of a group or positions of an axis
+LARGEST_COUNT = 1 << 31  # units of a group or positions of an axis
+# What a spec consists of: its groups, axes, features and frozen lines.
+Parts = tuple[
+    dict[str, int], dict[str, tuple[Axis, ...]], dict[str, tuple[Feature, ...]], tuple[str, ...]
+]
 
 
 class Broken(Exception):
     """What is wrong with the JSON, in words."""
 
 
-def spec_from_json(path: str | Path) -> PermutationSpec:
-    """The spec that `PermutationSpec.save` wrote.
+def saved_parts(path: str | Path) -> Parts:
+    """What the spec consists of that `PermutationSpec.save` wrote.
 
     Raises:
         ValueError: the file holds no spec, or one that contradicts itself.
     """
     try:
         data = json.loads(Path(path).read_bytes())
-        return read_spec(entries(data, "the file"))
+        return read_parts(entries(data, "the file"))
     except Broken as broken:
         raise ValueError(f"{path}: not a saved permutation spec: {broken}") from None
     except (ValueError, RecursionError) as error:  # no JSON, no text, or a nest of brackets
@@ -32,8 +35,8 @@ def spec_from_json(path: str | Path) -> PermutationSpec:
         raise ValueError(f"{path}: not a saved permutation spec: {reason}") from None
 
 
-def read_spec(data: Mapping[str, Any]) -> PermutationSpec:
-    """The spec of a JSON object."""
+def read_parts(data: Mapping[str, Any]) -> Parts:
+    """What a spec consists of, from a JSON object."""
     for name in ("groups", "axes", "features", "frozen"):
         if name not in data:
             raise Broken(f"{name!r} is missing")
@@ -52,7 +55,7 @@ def read_spec(data: Mapping[str, Any]) -> PermutationSpec:
     for group in features.keys() - groups.keys():
         raise Broken(f"features of an unknown group {group!r}")
     frozen = tuple(text(line, "frozen") for line in items(data["frozen"], "frozen"))
-    return PermutationSpec(groups, axes, features, frozen)
+    return groups, axes, features, frozen
 
 
 def read_feature(data: Any, groups: Mapping[str, int]) -> Feature:
@@ -107,7 +110,7 @@ def read_segment(data: Any, groups: Mapping[str, int], name: str) -> Segment:
         check_factor(size, names, groups, name, places)
         segment.append(Factor(size, names))
         places *= size
-        if places > LARGEST:
+        if places > LARGEST_COUNT:
             raise Broken(f"{name!r} has an axis of {places} positions")
     return tuple(segment)
 
@@ -148,7 +151,7 @@ def text(data: Any, what: str) -> str:
 
 def number(data: Any, what: str) -> int:
     """A JSON number that counts something."""
-    if isinstance(data, bool) or not isinstance(data, int) or not 0 <= data <= LARGEST:
+    if isinstance(data, bool) or not isinstance(data, int) or not 0 <= data <= LARGEST_COUNT:
         raise Broken(f"{what} must be a whole number, got {shown(data)}")
     return data
 

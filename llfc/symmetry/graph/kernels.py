@@ -11,7 +11,7 @@ from torch import fx
 from llfc.symmetry.layouts.layout import Label, Layout, pin
 from llfc.symmetry.layouts.units import SHOWN
 from llfc.symmetry.layouts.views import reshape
-from llfc.symmetry.rules.calls import arguments, operator_name
+from llfc.symmetry.rules.operators import arguments, operator_name
 
 
 def shape_kernels(graph: fx.Graph, parameters: Mapping[fx.Node, Layout]) -> None:

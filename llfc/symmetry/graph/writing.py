@@ -5,7 +5,8 @@ import numpy as np
 from llfc.symmetry.layouts.joining import join
 from llfc.symmetry.layouts.layout import Layout, Refusal, settle
 from llfc.symmetry.layouts.views import insert, reshape, take
-from llfc.symmetry.rules.calls import SPLITS, Call, operator_name
+from llfc.symmetry.rules.calls import Call
+from llfc.symmetry.rules.operators import SPLITS, operator_name
 
 SAME = ("alias", "detach", "to", "contiguous", "dropout", "lift_fresh")
 RESHAPED = ("view", "reshape", "flatten", "unflatten", "view_as", "squeeze", "unsqueeze")

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from llfc.symmetry.layouts.layout import Layout
+from llfc.symmetry.layouts.layout import Layout, Value, layouts_in
 from llfc.symmetry.layouts.units import Nodes, Units
-from llfc.symmetry.rules.calls import Value, layouts_in
 
 
 def unread(

@@ -1,29 +1,26 @@
-"""Permutations of hidden units, and the spec that says which tensors they move.
+"""The spec of a network's symmetry: which tensors the permutations of its hidden units move.
 
 A network's symmetry is data: for every tensor of the state dict, how each axis factors into groups
-of units. `perm[g][i] = j`: unit i of the new network is unit j of the old one (Ainsworth et al.,
-Git Re-Basin, ICLR 2023, section 3; arXiv 2209.04836).
+of units.
 """
 
 import copy
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import LongTensor, Tensor, nn
 
 from llfc.seeds import stream
-from llfc.symmetry.axes import (
+from llfc.symmetry.spec.axes import (
     Axis,
-    Factor,
     Feature,
-    Segment,
     axis_groups,
     axis_index,
     axis_positions,
@@ -31,67 +28,10 @@ from llfc.symmetry.axes import (
     plain_segments,
     segment_index,
 )
-
-__all__ = ["Axis", "Factor", "Feature", "Permutation", "PermutationSpec", "Segment"]
-
-
-class Permutation(Mapping[str, Tensor]):
-    """For every group of units, an int64 index vector [units] on the CPU.
-
-    Attributes:
-        record: what the matcher that made it has to say of its work; no part of equality.
-        left_out: the groups that the matcher left in place as it found nothing to match them by,
-            each with the reason; no part of equality.
-
-    Raises:
-        ValueError: an index vector is not a permutation.
-    """
-
-    record: Mapping[str, float]
-    left_out: Mapping[str, str]
-
-    def __init__(
-        self,
-        indices: Mapping[str, Tensor],
-        record: Mapping[str, float] | None = None,
-        left_out: Mapping[str, str] | None = None,
-    ) -> None:
-        self._indices: dict[str, Tensor] = {}
-        for group, index in indices.items():
-            index_U = torch.as_tensor(index).detach().to("cpu", torch.int64)
-            if not torch.equal(index_U.sort().values, torch.arange(index_U.numel())):
-                shown = index_U.flatten()[:8].tolist()
-                raise ValueError(f"group {group!r}: the index must be a permutation, got {shown}")
-            self._indices[group] = index_U
-        self.record = MappingProxyType(dict(record or {}))
-        self.left_out = MappingProxyType(dict(left_out or {}))
-
-    def __getitem__(self, group: str) -> Tensor:
-        return self._indices[group]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._indices)
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Permutation):
-            return NotImplemented
-        return self.keys() == other.keys() and all(torch.equal(self[g], other[g]) for g in self)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"Permutation({len(self)} groups, {self.moved()} units moved)"
-
-    def moved(self) -> int:
-        """How many units change their place.
-
-        >>> Permutation({"fc": torch.tensor([1, 0, 2])}).moved()
-        2
-        """
-        return sum(int((p != torch.arange(len(p))).sum()) for p in self._indices.values())
+from llfc.symmetry.spec.permutation import Permutation
+from llfc.symmetry.spec.saved import saved_parts
+from llfc.symmetry.spec.selfcheck import function_gap
+from llfc.symmetry.spec.table import table
 
 
 @dataclass(repr=False)
@@ -236,9 +176,8 @@ class PermutationSpec:
         Raises:
             ValueError: the change exceeds 1e-4: the spec is not a symmetry of the model.
         """
-        from llfc.symmetry.selfcheck import function_gap
-
-        return function_gap(self, model, example_inputs, seed)
+        permuted = partial(self.apply, self.random(seed))
+        return function_gap(permuted, model, example_inputs, seed)
 
     def table(self, most: int | None = None) -> str:
         """A line for each group: its name, its units, and every axis of a tensor that it moves.
@@ -246,9 +185,7 @@ class PermutationSpec:
         Args:
             most: axes named in a line, which then says how many more there are; None: all.
         """
-        from llfc.symmetry.table import table
-
-        return table(self, most)
+        return table(self.groups, self.axes, self.frozen, most)
 
     def __str__(self) -> str:
         return self.table(most=3)
@@ -270,6 +207,4 @@ class PermutationSpec:
         Raises:
             ValueError: the file holds no spec, or one that contradicts itself.
         """
-        from llfc.symmetry.saved import spec_from_json
-
-        return spec_from_json(path)
+        return cls(*saved_parts(path))

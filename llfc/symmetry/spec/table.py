@@ -1,9 +1,9 @@
 """A spec as a table for people."""
 
 import re
+from collections.abc import Mapping, Sequence
 
-from llfc.symmetry.axes import axis_groups
-from llfc.symmetry.permutation import PermutationSpec
+from llfc.symmetry.spec.axes import Axis, axis_groups
 
 
 def family(group: str) -> str:
@@ -15,20 +15,27 @@ def family(group: str) -> str:
     return re.sub(r"\[[\d,]+\]$", "[*]", group)
 
 
-def table(spec: PermutationSpec, most: int | None = None) -> str:
+def table(
+    groups: Mapping[str, int],
+    axes: Mapping[str, Sequence[Axis]],
+    frozen: Sequence[str],
+    most: int | None,
+) -> str:
     """A line for each group: its units and the axes it moves; nested sisters share a line.
 
     Args:
-        spec: the spec.
+        groups: group name -> number of units.
+        axes: tensor -> one axis for each dimension.
+        frozen: lines that come last.
         most: axes named in a line, which then says how many more there are; None: all.
     """
     where: dict[str, list[str]] = {}
-    for name, axes in spec.axes.items():
-        for dim, axis in enumerate(axes):
+    for name, own in axes.items():
+        for dim, axis in enumerate(own):
             for stem in dict.fromkeys(family(group) for group in axis_groups(axis)):
                 where.setdefault(stem, []).append(f"{name}:{dim}")
     counts: dict[tuple[str, int], int] = {}
-    for group, units in spec.groups.items():
+    for group, units in groups.items():
         counts[family(group), units] = counts.get((family(group), units), 0) + 1
     rows = [("group", "units", "moves (tensor:axis)")]
     for (stem, units), count in counts.items():
@@ -39,6 +46,6 @@ def table(spec: PermutationSpec, most: int | None = None) -> str:
         rows.append((stem, shown, ", ".join(places[:most]) + more))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c}".rstrip() for a, b, c in rows]
-    total = sum(spec.groups.values())
-    lines.append(f"{len(spec.groups)} groups, {total} units, {len(spec.axes)} tensors")
-    return "\n".join(lines + [f"frozen: {line}" for line in spec.frozen])
+    total = sum(groups.values())
+    lines.append(f"{len(groups)} groups, {total} units, {len(axes)} tensors")
+    return "\n".join(lines + [f"frozen: {line}" for line in frozen])

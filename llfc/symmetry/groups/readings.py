@@ -14,16 +14,18 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from llfc.symmetry.axes import Axis, Feature, axis_groups
-from llfc.symmetry.blocks import blocks
 from llfc.symmetry.graph.walk import Walk
 from llfc.symmetry.groups.placing import Placing
 from llfc.symmetry.layouts.layout import Layout, settle
-from llfc.symmetry.rules.calls import RULES, Rule, module_path, operator_name, written
+from llfc.symmetry.rules import views
+from llfc.symmetry.rules.calls import Rule
 from llfc.symmetry.rules.elementwise import reduction, same
 from llfc.symmetry.rules.indexing import index_select, indexed
+from llfc.symmetry.rules.operators import module_path, operator_name, written
+from llfc.symmetry.rules.registry import RULES
 from llfc.symmetry.rules.spatial import pooling
-from llfc.symmetry.rules.views import glu
+from llfc.symmetry.spec.axes import Axis, Feature, axis_groups
+from llfc.symmetry.spec.blocks import blocks
 
 # Rules of operators whose results hold entries of their inputs, or means or maxima of them.
 PASSING: tuple[Rule, ...] = (reduction, same, pooling, indexed, index_select)
@@ -160,5 +162,5 @@ def is_read(node: fx.Node) -> bool:
 def passes(node: fx.Node) -> bool:
     """Whether an operator computes nothing: it moves, picks, joins or pools entries."""
     found = RULES.get(operator_name(node)) if node.op == "call_function" else None
-    views = found is not None and found.__module__ == glu.__module__ and found is not glu
-    return views or found in PASSING
+    moves = found is not None and found.__module__ == views.__name__ and found is not views.glu
+    return moves or found in PASSING

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llfc.symmetry.axes import Axis, Factor, Segment, arrangement, axis_groups, segment_size
+from llfc.symmetry.spec.axes import Axis, Factor, Segment, arrangement, axis_groups, segment_size
 
 Cluster = tuple[Factor, ...]
 Names = NDArray[np.object_]  # of groups, "" for none; broadcasts over all dimensions of a block

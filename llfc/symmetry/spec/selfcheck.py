@@ -2,21 +2,21 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from llfc.modules import check_network, check_state, copy_of
+from llfc.modules import check_network, check_state, copy_of, in_mode, twice
 from llfc.reals import as_reals
 from llfc.seeds import drawn_alike, stream
-from llfc.symmetry.permutation import PermutationSpec
-from llfc.symmetry.precision import InDouble, Lowest, widened
-from llfc.symmetry.rules.draws import OneDraw
-from llfc.symmetry.sharing import shared_names
+from llfc.symmetry.spec.onedraw import OneDraw
+from llfc.symmetry.spec.precision import InDouble, Lowest, widened
+from llfc.symmetry.spec.sharing import shared_names
 
+Permuted = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]  # a state in another basis
 TOLERANCE = 1e-4  # of the outputs' scale, in float32
 # Norms over two numbers magnify rounding beyond that. What exceeds it is asked again in float64,
 # where a true symmetry is far below this and a false one is as far off as before.
@@ -28,25 +28,6 @@ ROUNDED = 1e-6
 SUSPICIOUS = 1e-5
 ROUNDINGS = 32  # of the model's own precision, where it does not run in float64
 LARGE = 1 << 27  # entries of a state from which float64 is asked only when float32 fails: memory
-
-
-@contextlib.contextmanager
-def mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """The model in train or eval mode, and each module's own mode back again afterwards.
-
-    It is put in train mode before and after, where modules drop what they keep for eval mode (an
-    attention bias that was looked up once), which would be that of another state.
-    """
-    before = [(module, module.training) for module in model.modules()]
-    try:
-        model.train(True)
-        model.train(training)
-        yield
-    finally:
-        model.train(True)
-        model.train(before[0][1])
-        for module, was_training in before:
-            module.training = was_training
 
 
 def is_plain(tensor: Tensor) -> bool:
@@ -103,7 +84,7 @@ def relative_gap(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
 
 
 def gap_in_mode(
-    spec: PermutationSpec,
+    permuted: Permuted,
     model: nn.Module,
     state: Mapping[str, Tensor],
     inputs: Sequence[Any],
@@ -112,20 +93,10 @@ def gap_in_mode(
 ) -> float:
     """The function gap in eval mode, or in train mode with draws that are one number."""
     found = []
-    for entries in (state, spec.apply(spec.random(seed), state)):
-        with mode(model, training):
+    for entries in (state, permuted(state)):
+        with in_mode(model, training):
             found.append(outputs(model, entries, inputs, seed))
     return relative_gap(*found)
-
-
-def twice(inputs: Sequence[Any]) -> Sequence[Any]:
-    """Each example two times over, where there is one: a norm in train mode has to have more."""
-
-    def doubled(x: Tensor) -> Tensor:
-        return torch.cat([x, 1.5 * x if x.is_floating_point() else x]) if x.dim() else x
-
-    sizes = {len(x) for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor) and x.dim()}
-    return pytree.tree_map_only(Tensor, doubled, inputs) if sizes == {1} else inputs
 
 
 def trainable(
@@ -136,16 +107,19 @@ def trainable(
     A norm may need more than one example, and a head for train mode alone larger ones, or targets.
     """
     for given in (inputs, twice(inputs)):
-        with contextlib.suppress(Exception), mode(model, True):  # whatever its own code raises
+        with contextlib.suppress(Exception), in_mode(model, True):  # whatever its own code raises
             outputs(model, state, given, seed=0)
             return given
     return None
 
 
 def function_gap(
-    spec: PermutationSpec, model: nn.Module, inputs: Sequence[Any], seed: int = 0
+    permuted: Permuted, model: nn.Module, inputs: Sequence[Any], seed: int = 0
 ) -> float:
     """The worse of the function gaps of a copy of `model` in eval and in train mode.
+
+    The function gap is how much the outputs change when the state is `permuted`, relative to the
+    largest of them.
 
     Where the model rounds by more than the tolerance, the gap is that in float64. A model that does
     not run on the inputs in train mode is asked in eval mode alone.
@@ -168,7 +142,7 @@ def function_gap(
         given = trainable(model, state, inputs) if training else inputs
         if given is None:
             continue
-        gap, allowed = judged(spec, model, state, given, seed, training)
+        gap, allowed = judged(permuted, model, state, given, seed, training)
         if not gap <= allowed:
             where = "train" if training else "eval"
             hint = "" if allowed <= TOLERANCE else "; upcast it to float32 first to be sure"
@@ -181,7 +155,7 @@ def function_gap(
 
 
 def judged(
-    spec: PermutationSpec,
+    permuted: Permuted,
     model: nn.Module,
     state: Mapping[str, Tensor],
     inputs: Sequence[Any],
@@ -189,11 +163,11 @@ def judged(
     training: bool,
 ) -> tuple[float, float]:
     """The function gap in one mode, and how much of it may be rounding."""
-    gap = gap_in_mode(spec, model, state, inputs, seed, training)
+    gap = gap_in_mode(permuted, model, state, inputs, seed, training)
     entries = sum(tensor.numel() for tensor in state.values())
     if gap <= (SUSPICIOUS if entries < LARGE else TOLERANCE):
         return gap, TOLERANCE
-    exact = gap_in_double(spec, model, state, inputs, seed, training)
+    exact = gap_in_double(permuted, model, state, inputs, seed, training)
     if exact <= max(DOUBLE_TOLERANCE, ROUNDED * min(gap, 1.0)):
         return min(gap, exact), TOLERANCE
     if math.isfinite(exact) and exact > gap / 10:
@@ -204,7 +178,7 @@ def judged(
 
 
 def gap_in_double(
-    spec: PermutationSpec,
+    permuted: Permuted,
     model: nn.Module,
     state: Mapping[str, Tensor],
     inputs: Sequence[Any],
@@ -216,7 +190,7 @@ def gap_in_double(
     inputs64 = pytree.tree_map_only(Tensor, widened, inputs)
     try:
         with InDouble():  # type: ignore[no-untyped-call]
-            return gap_in_mode(spec, model, state64, inputs64, seed, training)
+            return gap_in_mode(permuted, model, state64, inputs64, seed, training)
     except (RuntimeError, TypeError, ValueError):
         return float("inf")
 
@@ -229,6 +203,6 @@ def coarsest(
     training: bool,
 ) -> float:
     """The relative rounding of the coarsest type that a model computes in."""
-    with mode(model, training), Lowest() as lowest:
+    with in_mode(model, training), Lowest() as lowest:
         outputs(model, state, inputs, seed)
     return float(lowest.eps)

@@ -1,0 +1,70 @@
+"""Permutations of hidden units: which unit of the old network stands where in the new one.
+
+`perm[g][i] = j`: unit i of group g in the new network is unit j in the old one (Ainsworth et al.,
+Git Re-Basin, ICLR 2023, section 3; arXiv 2209.04836).
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+
+class Permutation(Mapping[str, Tensor]):
+    """For every group of units, an int64 index vector [units] on the CPU.
+
+    Attributes:
+        record: what the matcher that made it has to say of its work; no part of equality.
+        left_out: the groups that the matcher left in place as it found nothing to match them by,
+            each with the reason; no part of equality.
+
+    Raises:
+        ValueError: an index vector is not a permutation.
+    """
+
+    record: Mapping[str, float]
+    left_out: Mapping[str, str]
+
+    def __init__(
+        self,
+        indices: Mapping[str, Tensor],
+        record: Mapping[str, float] | None = None,
+        left_out: Mapping[str, str] | None = None,
+    ) -> None:
+        self._indices: dict[str, Tensor] = {}
+        for group, index in indices.items():
+            index_U = torch.as_tensor(index).detach().to("cpu", torch.int64)
+            if not torch.equal(index_U.sort().values, torch.arange(index_U.numel())):
+                shown = index_U.flatten()[:8].tolist()
+                raise ValueError(f"group {group!r}: the index must be a permutation, got {shown}")
+            self._indices[group] = index_U
+        self.record = MappingProxyType(dict(record or {}))
+        self.left_out = MappingProxyType(dict(left_out or {}))
+
+    def __getitem__(self, group: str) -> Tensor:
+        return self._indices[group]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Permutation):
+            return NotImplemented
+        return self.keys() == other.keys() and all(torch.equal(self[g], other[g]) for g in self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Permutation({len(self)} groups, {self.moved()} units moved)"
+
+    def moved(self) -> int:
+        """How many units change their place.
+
+        >>> Permutation({"fc": torch.tensor([1, 0, 2])}).moved()
+        2
+        """
+        return sum(int((p != torch.arange(len(p))).sum()) for p in self._indices.values())
