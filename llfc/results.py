@@ -62,6 +62,8 @@ TABLES: Mapping[str, Sequence[str]] = {
 KINDS = ("pre-activation", "post-activation", "logits", "other")
 # Kinds of what a result does not rest on; see LeftOut.
 LEFT_OUT = ("probe", "group", "parameter", "correction", "definition")
+# The scalar that counts the entries of each kind.
+LEFT_OUT_COUNTS = {kind: f"left_out_{kind}" for kind in LEFT_OUT}
 
 # What a text that is no connection makes of its reader.
 UNREADABLE = (
@@ -156,11 +158,11 @@ class Connection:
     def scalars(self) -> dict[str, float]:
         """Every scalar under its column name; the matcher's are prefixed with `matching_`.
 
-        `left_out_<kind>` counts the entries of `left_out` of each kind.
+        Those of LEFT_OUT_COUNTS count the entries of `left_out` of each kind.
         """
         matching = {f"matching_{name}": value for name, value in self.matching.items()}
         kinds = Counter(entry.kind for entry in self.left_out)
-        left_out = {f"left_out_{kind}": float(kinds[kind]) for kind in LEFT_OUT}
+        left_out = {name: float(kinds[kind]) for kind, name in LEFT_OUT_COUNTS.items()}
         return {**self.barriers, **self.summaries, **matching, **left_out}
 
 

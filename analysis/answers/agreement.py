@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 
-from analysis.answers.onset import INSTABILITY, STABLE
-from analysis.runs.columns import LLFC
+from analysis.answers.onset import STABLE
 from analysis.runs.pairs import counted_once
+from analysis.runs.schema import INSTABILITY, LLFC
 from analysis.statistics.comparators import comparators, difference
 from analysis.statistics.over_seeds import Floats, over_seeds
 from analysis.statistics.summaries import with_weight_distance

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.runs.columns import BARRIER, LLFC, decimals, number, phrase
+from analysis.runs.columns import decimals, number, phrase
 from analysis.runs.grid import Layout, name, panels, select, show, values
 from analysis.runs.pairs import count_networks, count_pairs, counted_once
+from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.cells import within_cells
-from analysis.statistics.comparators import BASELINE, comparisons
+from analysis.statistics.comparators import comparisons
 
 # For what the intervals over seeds are.
 SCOPE = "Intervals are for new seeds of this grid, and say nothing of other families of networks."

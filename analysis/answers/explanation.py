@@ -11,29 +11,26 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.runs.columns import BARRIER, LLFC
 from analysis.runs.grid import families
 from analysis.runs.pairs import counted_once
-from analysis.statistics.comparators import BASELINE
+from analysis.runs.schema import ADDITIVITY, BARRIER, BASELINE, DIST_COM, LLFC, WEIGHTS
 from analysis.statistics.correlations import grouped
 from analysis.statistics.held_out import predict, shares
 from analysis.statistics.over_seeds import Floats, over_seeds
-from analysis.statistics.summaries import WEIGHTS, with_weight_distance
+from analysis.statistics.summaries import with_weight_distance
 
 # A question: what is predicted, from what, and from what more.
 Question = tuple[str, Sequence[str], Sequence[str]]
-# The conditions under which LLFC holds, as Dist_com and Dist_sigma averaged over layers.
-COMMUTATIVITY, ADDITIVITY = "commutativity_dist_com_mean", "additivity_dist_mean"
 QUESTIONS: Mapping[str, Question] = {
     "LLFC error, beyond the baseline": (BARRIER, [BASELINE], [LLFC]),
     "baseline, beyond LLFC error": (BARRIER, [LLFC], [BASELINE]),
     "LLFC error, beyond family × weight cosine": (BARRIER, [f"family:{WEIGHTS}"], [LLFC]),
     "weight cosine, beyond LLFC error": (BARRIER, [LLFC], [WEIGHTS]),
-    "LLFC error, from both conditions": (LLFC, [], [COMMUTATIVITY, ADDITIVITY]),
+    "LLFC error, from both conditions": (LLFC, [], [DIST_COM, ADDITIVITY]),
     "LLFC error, from the baseline": (LLFC, [], [BASELINE]),
-    "both conditions, beyond the baseline": (LLFC, [BASELINE], [COMMUTATIVITY, ADDITIVITY]),
-    "commutativity, beyond weak additivity": (LLFC, [ADDITIVITY], [COMMUTATIVITY]),
-    "weak additivity, beyond commutativity": (LLFC, [COMMUTATIVITY], [ADDITIVITY]),
+    "both conditions, beyond the baseline": (LLFC, [BASELINE], [DIST_COM, ADDITIVITY]),
+    "commutativity, beyond weak additivity": (LLFC, [ADDITIVITY], [DIST_COM]),
+    "weak additivity, beyond commutativity": (LLFC, [DIST_COM], [ADDITIVITY]),
 }
 
 

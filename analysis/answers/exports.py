@@ -14,9 +14,9 @@ from analysis.answers.associations import associations
 from analysis.answers.explanation import explanations
 from analysis.answers.layer_correlations import layer_correlations
 from analysis.answers.layer_prediction import layer_predictions
-from analysis.answers.onset import INSTABILITY, STABLE, onsets
-from analysis.runs.columns import BARRIER, LLFC
+from analysis.answers.onset import STABLE, onsets
 from analysis.runs.frames import Runs
+from analysis.runs.schema import BARRIER, INSTABILITY, LLFC
 from analysis.statistics.cells import within_cells
 from analysis.statistics.comparators import comparisons, given_each_other
 from analysis.statistics.correlations import METHODS, USUAL, correlations

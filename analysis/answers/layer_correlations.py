@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.runs.columns import BARRIER
 from analysis.runs.frames import Runs
+from analysis.runs.schema import BARRIER, WEIGHT_COS
 from analysis.statistics.comparators import COMPARATORS, comparisons
 from analysis.statistics.correlations import correlations
 from analysis.statistics.summaries import at_depths
 
 # What is at one depth, and what is not.
 ERROR, BASELINE = "llfc_error_there", "llfc_baseline_there"
-OTHERS = (*COMPARATORS, "weight_cos")
+OTHERS = (*COMPARATORS, WEIGHT_COS)
 
 
 def layer_correlations(

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from analysis.runs.columns import BARRIER
 from analysis.runs.frames import Runs
 from analysis.runs.grid import AXES
 from analysis.runs.pairs import counted_once
+from analysis.runs.schema import BARRIER
 from analysis.statistics.held_out import predict, share
 from analysis.statistics.summaries import at_depths
 

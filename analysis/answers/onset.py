@@ -24,12 +24,10 @@ from scipy import stats
 
 from analysis.runs.grid import layout, panels
 from analysis.runs.params import PARAMS
+from analysis.runs.schema import INSTABILITY, INSTABILITY_SE
 from analysis.statistics.over_seeds import LEAST_SEEDS, LEVEL, SCALES, Floats, over_seeds
 
 STABLE = 0.02
-# The mean barrier of the error rate is Frankle et al.'s instability; and its standard error.
-INSTABILITY = "test_error_mean"
-NOISE = f"{INSTABILITY}_se"
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def onsets(
         axis: "width", "spawn_epoch" or another axis of numbers, none negative; trials without a
             value on it, as independent pairs have no spawn epoch, are left out.
         barrier: a column; connected is where it is below `threshold`. Of INSTABILITY the standard
-            error is known, if the trials have the column NOISE.
+            error is known, if the trials have the column INSTABILITY_SE.
         threshold: in the column's unit.
         unfinished: trials without a result, as `Runs.unfinished`, so that a value of the grid at
             which every seed failed is known to be one.
@@ -101,7 +99,7 @@ def onsets(
     if not lines:
         raise ValueError(f"{axis} must have at least 2 numbers where all else is equal, got 1")
     scale = "log" if all((part[axis] > 0).all() for _, part in lines) else "log1p"
-    noise = NOISE if barrier == INSTABILITY and NOISE in trials else None
+    noise = INSTABILITY_SE if barrier == INSTABILITY and INSTABILITY_SE in trials else None
     rows = []
     for title, part in lines:
         grid = np.sort(part[axis].unique()).astype(float)

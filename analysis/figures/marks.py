@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.collections import PathCollection
 
-from analysis.runs.columns import BARRIER, LLFC, number
+from analysis.runs.columns import number
 from analysis.runs.grid import ORDER, name, show, values
+from analysis.runs.schema import BARRIER, LLFC
 
 # Points of more trials say nothing: a page would take more than a megabyte, and none be hit.
 MOST = 1000

@@ -12,10 +12,11 @@ from analysis.page.report import Page
 from analysis.page.sections import compared, connected, explained, sweep, together
 from analysis.page.sections.part import SEEDS, Findings, Part, Section, Table, basis
 from analysis.page.sections.registry import parts
-from analysis.runs.columns import BARRIER, LLFC, phrase
+from analysis.runs.columns import phrase
 from analysis.runs.frames import Runs, join_runs
 from analysis.runs.grid import Layout, name, values
-from analysis.statistics.comparators import BASELINE, comparisons
+from analysis.runs.schema import BARRIER, BASELINE, LLFC
+from analysis.statistics.comparators import comparisons
 from analysis.statistics.correlations import correlations
 
 METHOD = "Spearman"

@@ -9,9 +9,12 @@ import pandas as pd
 
 from analysis.answers import answer
 from analysis.figures.marks import MOST
-from analysis.runs.columns import BARRIER, LLFC, label, number
+from analysis.runs import schema
+from analysis.runs.columns import label, number
 from analysis.runs.frames import Runs
 from analysis.runs.grid import AXES, name, show, values
+from analysis.runs.schema import BARRIER, LLFC
+from llfc.results import LEFT_OUT_COUNTS
 
 # What the numbers of a page are computed and drawn with.
 PACKAGES = ("llfc", "numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "matplotlib")
@@ -36,7 +39,7 @@ def warnings(runs: Runs) -> list[str]:
     states = runs.unfinished["status"].value_counts().sort_index()
     lines = [
         f"{count} trial{'s' if count != 1 else ''} {state}, not in these numbers"
-        + (" (in flight or abandoned)." if state == "RUNNING" else ".")
+        + (" (in flight or abandoned)." if state == schema.RUNNING else ".")
         for state, count in states.items()
     ]
     if runs.superseded:
@@ -54,8 +57,8 @@ def warnings(runs: Runs) -> list[str]:
 def _chance_warnings(trials: pd.DataFrame) -> list[str]:
     """A line if networks were hardly trained: between two of them there is no barrier to find."""
     # Runs from before there was a chance column are not judged.
-    ends = trials.reindex(columns=["test_error_a", "test_error_b", "test_error_chance"])
-    count = int((ends.iloc[:, :2].max(axis=1) > CHANCE * ends["test_error_chance"]).sum())
+    ends = trials.reindex(columns=[*schema.ENDS_ERROR, schema.CHANCE_ERROR])
+    count = int((ends.iloc[:, :2].max(axis=1) > CHANCE * ends[schema.CHANCE_ERROR]).sum())
     if not count:
         return []
     return [
@@ -68,12 +71,12 @@ def _left_out_warnings(trials: pd.DataFrame) -> list[str]:
     """A line for each kind of thing that results do not rest on; see `llfc.results.LeftOut`."""
     lines = []
     for kind, what in LEFT_OUT_WORDS.items():
-        counts = trials.get(f"left_out_{kind}", pd.Series(dtype=float)).fillna(0)
+        counts = trials.get(LEFT_OUT_COUNTS[kind], pd.Series(dtype=float)).fillna(0)
         if concerned := int((counts > 0).sum()):
             most = int(counts.max())
             lines.append(
                 f"{concerned} of {len(trials)} trials {what} (at most {most} in one; each with its"
-                " reason in the run's tables/left_out.csv)."
+                f" reason in the run's {schema.TABLES}/{schema.LEFT_OUT_TABLE}.csv)."
             )
     return lines
 
@@ -123,7 +126,7 @@ def provenance(runs: Runs) -> Mapping[str, str]:
         "logged": "{:%Y-%m-%d %H:%M} to {:%Y-%m-%d %H:%M} UTC".format(*_ends(trials["start"])),
         "tracking store": runs.source,
     }
-    for column in ("commit", "device", "versions", "command"):
+    for column in schema.PROVENANCE:
         lines[column] = "; ".join(map(_plain, sorted(trials[column].unique()))) or "not recorded"
     stores = " ".join(dict.fromkeys(trials["source"]))
     sweeps = " ".join(dict.fromkeys(trials["sweep"]))

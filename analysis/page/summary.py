@@ -8,9 +8,10 @@ from analysis.answers import answer, tables
 from analysis.answers.tables import LAYERS, SPREAD
 from analysis.page.provenance import nothing, warnings
 from analysis.page.sections.part import find
-from analysis.runs.columns import BARRIER, LLFC, heading, label
+from analysis.runs.columns import heading, label
 from analysis.runs.frames import Runs
 from analysis.runs.grid import name
+from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.comparators import comparisons
 
 # More layers than this, and other measures of correlation, are left to the page.

@@ -5,11 +5,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from analysis.runs.schema import DIST_COM, DIST_H, WEIGHTS, llfc_summary
 from llfc.results import BARRIERS
-
-# The pair of numbers that the study's question is about.
-BARRIER = "test_loss_chord"
-LLFC = "llfc_error_mean"
 
 # Where a profile is read, between the first layer after an activation at 0 and the last at 1, where
 # it is `last`.
@@ -19,29 +16,27 @@ DEPTHS = (0.25, 0.5, 0.75)
 ROUNDING = 1e-7
 MOST_DIGITS = 6
 
+# What a profile of layers is summed up to, and over which of them.
+SUMMED = {"error": "LLFC error", "baseline": "baseline", "ratio": "LLFC error / baseline"}
+PLACES = {
+    **{"mean": "mean over layers", "max": "worst layer", "last": "last layer"},
+    **{f"depth_{depth}": f"at depth {depth}" for depth in DEPTHS},
+}
 UNITS: Mapping[str, str] = {"loss": "nats", "error": "share of images"}
 LABELS: Mapping[str, str] = {
     **{
         name: "{2} barrier of the {0} {1} ({3})".format(*name.split("_"), UNITS[name.split("_")[1]])
         for name in BARRIERS
     },
-    "llfc_error_mean": "LLFC error (mean over layers)",
-    "llfc_error_max": "LLFC error (worst layer)",
-    "llfc_error_last": "LLFC error (last layer)",
-    **{f"llfc_error_depth_{depth}": f"LLFC error (at depth {depth})" for depth in DEPTHS},
-    "llfc_baseline_mean": "baseline (mean over layers)",
-    "llfc_baseline_max": "baseline (worst layer)",
-    "llfc_baseline_last": "baseline (last layer)",
-    **{f"llfc_baseline_depth_{depth}": f"baseline (at depth {depth})" for depth in DEPTHS},
-    "weight_cos_distance": "1 − cos of the weights",
-    "commutativity_dist_h_mean": "Dist_H (mean over layers)",
-    "commutativity_dist_com_mean": "Dist_com (mean over layers)",
-    "llfc_ratio_mean": "LLFC error / baseline (sums over layers)",
-    "llfc_ratio_max": "LLFC error / baseline (worst layer)",
-    "llfc_ratio_last": "LLFC error / baseline (last layer)",
     **{
-        f"llfc_ratio_depth_{depth}": f"LLFC error / baseline (at depth {depth})" for depth in DEPTHS
+        llfc_summary(what, place): f"{thing} ({where})"
+        for what, thing in SUMMED.items()
+        for place, where in PLACES.items()
     },
+    llfc_summary("ratio", "mean"): f"{SUMMED['ratio']} (sums over layers)",
+    WEIGHTS: "1 − cos of the weights",
+    DIST_H: "Dist_H (mean over layers)",
+    DIST_COM: "Dist_com (mean over layers)",
 }
 DEFINITIONS: Mapping[str, str] = {
     "chord barrier": (

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.runs import schema
 from analysis.runs.params import NULLABLE, PARAMS
 from llfc.names import lookup
 from llfc.results import CURVE, PROFILE, TABLES, Array, Connection
@@ -19,8 +20,6 @@ from llfc.results import CURVE, PROFILE, TABLES, Array, Connection
 Reader = Callable[[Iterable[str]], Mapping[str, Connection]]
 Columns = Mapping[str, Any]  # columns of one length, by name
 
-# Tags of a run that tell where its numbers come from, as columns of `Runs.trials`.
-PROVENANCE = ("commit", "device", "versions", "command")
 ABOUT = ("run_id", "fingerprint", "sweep", "source", "url", "start")
 UNFINISHED = (
     "fingerprint", "status", "reason", "start", "run_id", "attempts", "sweep", "source", *PARAMS
@@ -71,7 +70,7 @@ class Runs:
 
         The columns of `trials` and of `unfinished`; scalars are NaN where nothing was found.
         """
-        done = self.trials.assign(status="FINISHED", reason="", attempts=1)
+        done = self.trials.assign(status=schema.FINISHED, reason="", attempts=1)
         return frame_of([*_records(done), *_records(self.unfinished)])
 
     def status(self) -> pd.DataFrame:
@@ -81,7 +80,10 @@ class Runs:
             A row a (sweep, source), a column a status, and `trials`, their sum.
         """
         keys = ["sweep", "source"]
-        frames = [self.trials[keys].assign(status="FINISHED"), self.unfinished[[*keys, "status"]]]
+        frames = [
+            self.trials[keys].assign(status=schema.FINISHED),
+            self.unfinished[[*keys, "status"]],
+        ]
         frame = pd.concat([part for part in frames if len(part)] or frames[:1])
         table = frame.groupby([*keys, "status"]).size().unstack(fill_value=0)
         table.columns.name = None
@@ -182,7 +184,7 @@ def frame_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """A frame of trials; a parameter that may be None keeps Python's values, so None is None."""
     rows = list(rows)
     if not rows:
-        return pd.DataFrame(columns=[*ABOUT, *PROVENANCE, *PARAMS])
+        return pd.DataFrame(columns=[*ABOUT, *schema.PROVENANCE, *PARAMS])
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {
         name: pd.Series([row.get(name) for row in rows], dtype=object if name in NULLABLE else None)

@@ -26,8 +26,9 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from analysis.runs import schema
 from analysis.runs.database import check_address, fault_of, path_of
-from analysis.runs.frames import PROVENANCE, UNFINISHED, Runs, frame_of, join_runs
+from analysis.runs.frames import UNFINISHED, Runs, frame_of, join_runs
 from analysis.runs.params import PARAMS, params_of, trial_from_params
 from analysis.runs.server import check_server, shown
 from analysis.runs.stored import read_frames, stored_sweeps
@@ -37,7 +38,6 @@ from llfc.results import Connection, connection_from_json
 from llfc.specs import fingerprint
 
 DEFAULT_URI = "sqlite:///runs/mlflow.db"
-ARTIFACT = "connection.json"
 # Runs a request; the server's own bound is 50 000, but one reply must fit in memory twice.
 PAGE = 1000
 # Artifacts fetched at a time from a remote server; a reply is waited for, not computed.
@@ -80,7 +80,9 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
     if Path(tracking_uri).is_dir():
         return read_frames(Path(tracking_uri), experiment)
     with _named(tracking_uri):
-        found = search(MlflowClient(tracking_uri), experiment_id, "tags.`llfc.kind` = 'trial'")
+        found = search(
+            MlflowClient(tracking_uri), experiment_id, schema.tagged(schema.KIND, schema.TRIAL)
+        )
         runs = [_read(run, tracking_uri) for run in found]
     uris = {run.run_id: run.artifact for run in runs}
 
@@ -94,7 +96,7 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
         trials=frame_of(trials.values()),
         unfinished=_unfinished(runs, trials, places),
         superseded=superseded,
-        outdated=sum(run.status == "FINISHED" and run.row is None for run in runs),
+        outdated=sum(run.status == schema.FINISHED and run.row is None for run in runs),
         read=read,
     )
 
@@ -186,13 +188,13 @@ def _uncollected() -> Iterator[None]:
 
 def _read(run: Run, tracking_uri: str) -> _Read:
     return _Read(
-        name=str(run.data.tags.get("llfc.fingerprint", run.info.run_name)),
+        name=str(run.data.tags.get(schema.FINGERPRINT, run.info.run_name)),
         run_id=run.info.run_id,
         status=run.info.status,
-        reason=run.data.tags.get("llfc.reason", ""),
+        reason=run.data.tags.get(schema.REASON, ""),
         url=page_of(tracking_uri, run.info.experiment_id, run.info.run_id),
         start=pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
-        artifact=f"{run.info.artifact_uri}/{ARTIFACT}",
+        artifact=f"{run.info.artifact_uri}/{schema.CONNECTION}",
         row=_row(run),
     )
 
@@ -218,10 +220,10 @@ def _row(run: Run) -> dict[str, Any] | None:
         trial = trial_from_params(run.data.params)
     except (ValueError, TypeError):
         return None
-    if fingerprint(trial) != run.data.tags.get("llfc.fingerprint", run.info.run_name):
+    if fingerprint(trial) != run.data.tags.get(schema.FINGERPRINT, run.info.run_name):
         return None
-    tags = {name: run.data.tags.get(f"llfc.{name}", "") for name in PROVENANCE}
-    scalars = {name: value for name, value in run.data.metrics.items() if "/" not in name}
+    tags = {name: run.data.tags.get(tag, "") for name, tag in schema.PROVENANCE.items()}
+    scalars = {name: value for name, value in run.data.metrics.items() if schema.is_scalar(name)}
     return {**tags, **params_of(trial), **scalars}
 
 
@@ -234,7 +236,7 @@ def _finished(
         runs: newest first.
         places: the columns that say where they were read.
     """
-    complete = [run for run in runs if run.status == "FINISHED" and run.row is not None]
+    complete = [run for run in runs if run.status == schema.FINISHED and run.row is not None]
     rows: dict[str, dict[str, Any]] = {}
     for run in complete:
         about: dict[str, Any] = {"run_id": run.run_id, "fingerprint": run.name, **places}
@@ -249,7 +251,7 @@ def _unfinished(
     """The frame `Runs.unfinished`: the newest run of each trial that has no finished one."""
     rows: dict[str, dict[str, Any]] = {}
     for run in runs:
-        if run.status == "FINISHED" or run.name in finished:
+        if run.status == schema.FINISHED or run.name in finished:
             continue
         names = ("status", "reason", "start", "run_id")
         about = {"fingerprint": run.name, **{name: getattr(run, name) for name in names}}

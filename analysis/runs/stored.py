@@ -17,7 +17,7 @@ from analysis.answers.exports import write
 from analysis.runs.frames import UNFINISHED, Runs, frame_of
 from analysis.runs.params import NULLABLE, PARAMS, typed
 from llfc.oneline import first_line
-from llfc.results import BARRIERS, CURVE, PROFILE, TABLES, Connection, LayerProfile
+from llfc.results import BARRIERS, CURVE, LEFT_OUT_COUNTS, PROFILE, TABLES, Connection, LayerProfile
 
 TRIALS = ".trials.parquet"
 # A column of kept trials: why a number of theirs no longer stands; empty if all do.
@@ -105,11 +105,11 @@ def _connection(
     run_id: str, row: Mapping[str, Any], parts: Mapping[str, Mapping[str, pd.DataFrame]]
 ) -> Connection:
     layers = parts["layers"].get(run_id, pd.DataFrame({"index": []}))
-    known = {*BARRIERS, *PARAMS}
+    known = {*BARRIERS, *PARAMS, *LEFT_OUT_COUNTS.values()}
     scalars = {
         name: float(value)
         for name, value in row.items()
-        if name not in known and isinstance(value, float | int) and "left_out" not in name
+        if name not in known and isinstance(value, float | int)
     }
     return Connection(
         curve={name: parts["curves"][run_id][name].to_numpy(dtype=float) for name in CURVE},

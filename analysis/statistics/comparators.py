@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.runs.pairs import count_pairs, counted_once
+from analysis.runs.schema import BASELINE, DIST_COM, DIST_H, WEIGHTS
 from analysis.statistics.correlations import (
     USUAL,
     averaged,
@@ -26,15 +27,14 @@ from analysis.statistics.correlations import (
 )
 from analysis.statistics.over_seeds import Floats, over_seeds
 from analysis.statistics.partial import partial_correlations
-from analysis.statistics.summaries import WEIGHTS, with_weight_distance
+from analysis.statistics.summaries import with_weight_distance
 
-BASELINE = "llfc_baseline_mean"
 # What is known of two networks without any network between them; all are distances.
 COMPARATORS: Sequence[str] = (
     BASELINE,
     WEIGHTS,
-    "commutativity_dist_h_mean",
-    "commutativity_dist_com_mean",
+    DIST_H,
+    DIST_COM,
 )
 
 

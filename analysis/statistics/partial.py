@@ -14,9 +14,10 @@ from scipy import stats
 
 from analysis.runs.pairs import counted_once
 from analysis.runs.params import PARAMS
+from analysis.runs.schema import WEIGHTS
 from analysis.statistics.correlations import correlations, usable
 from analysis.statistics.over_seeds import Floats, constant, over_seeds
-from analysis.statistics.summaries import WEIGHTS, with_weight_distance
+from analysis.statistics.summaries import with_weight_distance
 
 # What a pair's barrier and LLFC error may both owe to. Weights by their angle, as their distance
 # grows with the size of the networks.

@@ -16,20 +16,19 @@ import pandas as pd
 
 from analysis.runs.columns import DEPTHS, ROUNDING
 from analysis.runs.frames import Runs
+from analysis.runs.schema import ENDS_ERROR, WEIGHT_COS, WEIGHTS, llfc_summary
 from analysis.statistics.over_seeds import Floats
 from llfc.results import averaged
 
 # Where a whole profile is read.
 PLACES = tuple(i / 10 for i in range(1, 11))
-ERRORS: Sequence[str] = (
-    *("llfc_error_mean", "llfc_error_max", "llfc_error_last"),
-    *(f"llfc_error_depth_{depth}" for depth in DEPTHS),
-)
-RATIOS: Sequence[str] = tuple(name.replace("error", "ratio") for name in ERRORS)
+# Of which layers a summary is, beside the whole profile.
+READ = ("mean", "max", "last", *(f"depth_{depth}" for depth in DEPTHS))
+ERRORS: Sequence[str] = tuple(llfc_summary("error", place) for place in READ)
+RATIOS: Sequence[str] = tuple(llfc_summary("ratio", place) for place in READ)
 SUMMARIES: Sequence[str] = (*ERRORS, *RATIOS)
 # What each of them has to be compared with: 1 - cos between the features of A and of B alone.
-BASELINES: Sequence[str] = tuple(name.replace("error", "baseline") for name in ERRORS)
-WEIGHTS = "weight_cos_distance"
+BASELINES: Sequence[str] = tuple(llfc_summary("baseline", place) for place in READ)
 
 
 def with_summaries(runs: Runs) -> pd.DataFrame:
@@ -57,15 +56,15 @@ def with_summaries(runs: Runs) -> pd.DataFrame:
     names = [name for name in (*SUMMARIES, *BASELINES) if name not in trials]
     new = found.reindex(index=trials["run_id"], columns=names).reset_index(drop=True)
     joined = with_weight_distance(pd.concat([trials, new], axis=1))
-    ends = [name for name in ("test_error_a", "test_error_b") if name in joined]
+    ends = [name for name in ENDS_ERROR if name in joined]
     return joined.assign(endpoint_error=joined[ends].mean(axis=1) if len(ends) == 2 else np.nan)
 
 
 def with_weight_distance(trials: pd.DataFrame) -> pd.DataFrame:
     """`trials` with WEIGHTS, if they have the cosine of the weights; rounding below 0 is 0."""
-    if "weight_cos" not in trials or WEIGHTS in trials:
+    if WEIGHT_COS not in trials or WEIGHTS in trials:
         return trials
-    return trials.assign(**{WEIGHTS: (1 - trials["weight_cos"].astype(float)).clip(lower=0)})
+    return trials.assign(**{WEIGHTS: (1 - trials[WEIGHT_COS].astype(float)).clip(lower=0)})
 
 
 def at_depths(runs: Runs, *, over: bool = False, column: str = "cos_error") -> pd.DataFrame:
@@ -111,9 +110,9 @@ def _summarise(rows: pd.DataFrame) -> dict[str, float]:
     found: dict[str, float] = {}
     for kind, column in columns.items():
         values = column.to_numpy(dtype=float)
-        found |= {f"llfc_{kind}_max": values.max(), f"llfc_{kind}_last": values[-1]}
+        found |= {llfc_summary(kind, "max"): values.max(), llfc_summary(kind, "last"): values[-1]}
         for depth in DEPTHS:
-            found[f"llfc_{kind}_depth_{depth}"] = float(_at((depth,), rows, values)[0])
+            found[llfc_summary(kind, f"depth_{depth}")] = float(_at((depth,), rows, values)[0])
     return found
 
 

@@ -8,9 +8,9 @@ others alone - in ranks, which asks for the order only, and in the barrier's own
 import numpy as np
 import pandas as pd
 
-from analysis.runs.columns import BARRIER, LLFC
 from analysis.runs.grid import families
 from analysis.runs.pairs import counted_once
+from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.comparators import comparators
 from analysis.statistics.correlations import usable
 from analysis.statistics.held_out import predict, shares

@@ -8,6 +8,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from analysis.runs import schema
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -49,9 +51,9 @@ def sources() -> str:
 
 def other_code(provenance: Mapping[str, str]) -> dict[str, str]:
     """The tags of the code that runs here; empty if `provenance` names the same."""
-    if sources() == provenance.get("llfc.sources", sources()):
+    if sources() == provenance.get(schema.SOURCES, sources()):
         return {}
-    return {"llfc.commit": commit(), "llfc.sources": sources()}
+    return {schema.COMMIT: commit(), schema.SOURCES: sources()}
 
 
 def _script() -> Path | None:

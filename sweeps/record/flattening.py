@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from analysis.runs import schema
 from llfc.results import CURVE, PROFILE, Connection, Table, midpoint
 
 Row = tuple[str, float, int]  # a metric's name, value and step
@@ -20,11 +21,15 @@ def metrics_of(found: Connection) -> list[Row]:
     """
     rows: list[Row] = [(key, value, 0) for key, value in found.scalars().items()]
     for column in CURVE[1:]:
-        rows += [(f"curve/{column}", v, i) for i, v in enumerate(found.curve[column])]
+        rows += [
+            (schema.series(schema.CURVE_SERIES, column), v, i)
+            for i, v in enumerate(found.curve[column])
+        ]
     middle = midpoint(found.curve["alpha"])
     for step, layer in enumerate(found.layers):
-        rows += [(f"layer/{c}", getattr(layer, c)[middle], step) for c in PROFILE]
-        rows += [("layer/baseline", layer.baseline, step)]
+        profile = {column: getattr(layer, column)[middle] for column in PROFILE}
+        profile["baseline"] = layer.baseline
+        rows += [(schema.series(schema.LAYER_SERIES, c), v, step) for c, v in profile.items()]
     for name, table in found.tables.items():
         rows += _by_layer(name, table)
     return [(name, float(value), step) for name, value, step in rows if math.isfinite(value)]
@@ -39,13 +44,13 @@ def tables_of(found: Connection) -> dict[str, str]:
         for i, alpha in enumerate(found.curve["alpha"])
     )
     return {
-        "curve": _csv(CURVE, curve),
-        "layers": _csv(("layer", "alpha", *PROFILE, "baseline"), layers),
+        schema.CURVE_TABLE: _csv(CURVE, curve),
+        schema.LAYER_TABLE: _csv(("layer", "alpha", *PROFILE, "baseline"), layers),
         **{
             name: _csv(list(table), zip(*table.values(), strict=True))
             for name, table in found.tables.items()
         },
-        "left_out": _csv(
+        schema.LEFT_OUT_TABLE: _csv(
             ("kind", "name", "reason"),
             ((entry.kind, entry.name, entry.reason) for entry in found.left_out),
         ),
@@ -67,7 +72,7 @@ def _by_layer(name: str, table: Table) -> Iterator[Row]:
         kind = tuple(str(table[word][at]) for word in words if word != "layer")
         for column in table:
             if column not in words:
-                yield "/".join((name, column, *kind)), float(table[column][at]), steps[kind]
+                yield schema.series(name, column, *kind), float(table[column][at]), steps[kind]
         steps[kind] += 1
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from analysis.answers.exports import write_bytes
 from analysis.page.report import page_of, write_report
 from analysis.page.summary import summary_text
+from analysis.runs import schema
 from sweeps.grid.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _digest(x: str, runs: "Runs", provenance: Mapping[str, str]) -> str:
     content = [
         [x, runs.superseded, runs.outdated],
         # The sources too: a commit with changes is called the same after further changes.
-        [provenance[f"llfc.{name}"] for name in ("commit", "sources", "versions")],
+        [provenance[tag] for tag in (schema.COMMIT, schema.SOURCES, schema.VERSIONS)],
         sorted(runs.trials["run_id"]),
         sorted(map(str, unfinished)),
     ]

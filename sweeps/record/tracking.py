@@ -25,6 +25,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
+from analysis.runs import schema
 from analysis.runs.mlflow import search
 from analysis.runs.params import params_of
 from analysis.runs.server import check_server, is_server, shown
@@ -41,13 +42,8 @@ from sweeps.record.tracking_store import check_writable, database, named
 for _name in ("alembic", "mlflow"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
-# The tags that say what made a result.
-MADE_BY = ("llfc.commit", "llfc.sources", "llfc.versions", "llfc.command")
 PACKAGES = ("llfc", "mlflow", "numpy", "ray", "scipy", "torch", "torchvision")
 BATCH = 1000  # metrics in one call, MLflow's own limit
-# The tag that MLflow's pages show as the description, in Markdown, of an experiment or a run.
-NOTE = "mlflow.note.content"
-REPORTED = "llfc.report"  # of a sweep's own run: what its report was made from
 ABANDONED_SECONDS = 600.0  # a run still RUNNING after this was left by a driver elsewhere
 
 
@@ -76,21 +72,21 @@ class Tracker:
                 self._client = MlflowClient(tracking_uri=uri)
                 self.experiment_id = self._experiment(experiment, folder)
             note = f"{question}\n{GUIDE.format(sweep=experiment)}".strip()
-            self._client.set_experiment_tag(self.experiment_id, NOTE, note)
+            self._client.set_experiment_tag(self.experiment_id, schema.NOTE, note)
         self._tags = {
-            "llfc.sweep": experiment,
-            "llfc.commit": commit(),
-            "llfc.sources": sources(),
-            "llfc.versions": json.dumps({name: version(name) for name in PACKAGES}),
-            "llfc.command": shown(" ".join(sys.argv)),
-            "llfc.driver": f"{socket.gethostname()}:{os.getpid()}",
+            schema.SWEEP_NAME: experiment,
+            schema.COMMIT: commit(),
+            schema.SOURCES: sources(),
+            schema.VERSIONS: json.dumps({name: version(name) for name in PACKAGES}),
+            schema.COMMAND: shown(" ".join(sys.argv)),
+            schema.DRIVER: f"{socket.gethostname()}:{os.getpid()}",
         }
         self._uri = uri
 
     @property
     def provenance(self) -> dict[str, str]:
         """The tags that say what made a result."""
-        return {name: self._tags[name] for name in MADE_BY}
+        return {name: self._tags[name] for name in schema.MADE_BY}
 
     def _experiment(self, name: str, folder: Path | None) -> str:
         """The id of the experiment `name`, made if need be with its artifacts in `folder`."""
@@ -102,18 +98,18 @@ class Tracker:
             )
         if found is not None:
             return str(found.experiment_id)
-        # Which of its two faces MLflow's pages show: training runs, not prompts.
-        tags = {"mlflow.experimentKind": "custom_model_development"}
+        tags = {schema.EXPERIMENT_KIND: schema.TRAINING}
         place = None if folder is None else folder.as_uri()
         return str(self._client.create_experiment(name, artifact_location=place, tags=tags))
 
     def finished(self) -> set[str]:
         """Fingerprints of the trials whose runs are complete."""
-        return {run.data.tags["llfc.fingerprint"] for run in self._runs("status = 'FINISHED'")}
+        runs = self._runs(schema.in_status(schema.FINISHED))
+        return {run.data.tags[schema.FINGERPRINT] for run in runs}
 
     def remove_abandoned(self) -> int:
         """Delete runs that a stopped driver left half written; the number deleted."""
-        left = [run for run in self._runs("status = 'RUNNING'") if _is_abandoned(run)]
+        left = [run for run in self._runs(schema.in_status(schema.RUNNING)) if _is_abandoned(run)]
         for run in left:
             self._client.delete_run(run.info.run_id)
         return len(left)
@@ -143,14 +139,14 @@ class Tracker:
         """Write a FAILED run that says why `trial` has no result."""
         with named(self._uri):
             self._remove_failures(fingerprint(trial))
-            with self._run(trial, {"llfc.reason": reason[:5000]}, status="FAILED"):
+            with self._run(trial, {schema.REASON: reason[:5000]}, status=schema.FAILED):
                 pass
 
     def reported(self) -> str:
         """What the report that is attached to the sweep's own run was made from; else empty."""
         with named(self._uri):
-            own = self._runs("", kind="sweep")
-        return str(own[0].data.tags.get(REPORTED, "")) if own else ""
+            own = self._runs("", kind=schema.SWEEP)
+        return str(own[0].data.tags.get(schema.MADE_FROM, "")) if own else ""
 
     def log_report(self, report: Path, source: str) -> None:
         """Attach the sweep's report, and the folder of its copies, to the sweep's own run.
@@ -159,10 +155,10 @@ class Tracker:
             report: the page; its copies are in the folder that is called as it is.
             source: what it was made from, as `reported` then says.
         """
-        name = f"report of {self._tags['llfc.sweep']}"
-        tags = {**self._tags, "llfc.kind": "sweep"}
+        name = schema.report_name(self._tags[schema.SWEEP_NAME])
+        tags = {**self._tags, schema.KIND: schema.SWEEP}
         with named(self._uri):
-            own = self._runs("", kind="sweep")
+            own = self._runs("", kind=schema.SWEEP)
             run = (
                 own[0]
                 if own
@@ -174,20 +170,20 @@ class Tracker:
             copies = report.with_suffix("")
             if copies.is_dir():
                 self._client.log_artifacts(run_id, str(copies), copies.name)
-            self._client.set_tag(run_id, REPORTED, source)
+            self._client.set_tag(run_id, schema.MADE_FROM, source)
             self._client.set_terminated(run_id)
 
     @contextmanager
     def _run(
-        self, trial: Trial, tags: Mapping[str, str], status: str = "FINISHED"
+        self, trial: Trial, tags: Mapping[str, str], status: str = schema.FINISHED
     ) -> Iterator[str]:
         name = fingerprint(trial)
         tags = {
             **self._tags,
             **tags,
-            "llfc.kind": "trial",
-            "llfc.fingerprint": name,
-            NOTE: title_of(trial),
+            schema.KIND: schema.TRIAL,
+            schema.FINGERPRINT: name,
+            schema.NOTE: title_of(trial),
         }
         run = self._client.create_run(self.experiment_id, run_name=name, tags=tags)
         run_id: str = run.info.run_id
@@ -212,25 +208,26 @@ class Tracker:
     def _log_artifacts(self, run_id: str, measurement: Measurement) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            for part in ("tables", "figures"):
+            for part in (schema.TABLES, schema.FIGURES):
                 (folder / part).mkdir()
-            (folder / "connection.json").write_text(measurement.text)
+            (folder / schema.CONNECTION).write_text(measurement.text)
             for table, text in tables_of(measurement.found).items():
-                (folder / f"tables/{table}.csv").write_text(text)
+                (folder / schema.TABLES / f"{table}.csv").write_text(text)
             for figure, picture in (measurement.figures or {}).items():
-                (folder / f"figures/{figure}.png").write_bytes(picture)
+                (folder / schema.FIGURES / f"{figure}.png").write_bytes(picture)
             self._client.log_artifacts(run_id, name)
 
-    def _runs(self, condition: str, kind: str = "trial") -> Sequence[Run]:
+    def _runs(self, condition: str, kind: str = schema.TRIAL) -> Sequence[Run]:
         """The sweep's runs that meet `condition`, newest first."""
-        text = f"tags.`llfc.kind` = '{kind}'" + (f" and {condition}" if condition else "")
-        return list(search(self._client, self.experiment_id, text))
+        conditions = filter(None, (schema.tagged(schema.KIND, kind), condition))
+        return list(search(self._client, self.experiment_id, " and ".join(conditions)))
 
     def _same(self, name: str, status: str) -> Sequence[Run]:
-        return self._runs(f"tags.`llfc.fingerprint` = '{name}' and status = '{status}'")
+        of_trial = schema.tagged(schema.FINGERPRINT, name)
+        return self._runs(f"{of_trial} and {schema.in_status(status)}")
 
     def _remove_failures(self, name: str) -> None:
-        for run in self._same(name, "FAILED"):
+        for run in self._same(name, schema.FAILED):
             self._client.delete_run(run.info.run_id)
 
     def _keep_one(self, name: str) -> None:
@@ -239,18 +236,18 @@ class Tracker:
         Halves go too: a server that went away while this driver wrote could not take them back.
         """
         self._remove_failures(name)
-        for run in self._same(name, "RUNNING"):
-            if run.data.tags.get("llfc.driver") == self._tags["llfc.driver"]:
+        for run in self._same(name, schema.RUNNING):
+            if run.data.tags.get(schema.DRIVER) == self._tags[schema.DRIVER]:
                 self._client.delete_run(run.info.run_id)
         runs = sorted(
-            self._same(name, "FINISHED"), key=lambda r: (r.info.start_time, r.info.run_id)
+            self._same(name, schema.FINISHED), key=lambda r: (r.info.start_time, r.info.run_id)
         )
         for run in runs[1:]:
             self._client.delete_run(run.info.run_id)
 
 
 def _is_abandoned(run: Run) -> bool:
-    host, _, process = run.data.tags.get("llfc.driver", ":0").rpartition(":")
+    host, _, process = run.data.tags.get(schema.DRIVER, ":0").rpartition(":")
     if host == socket.gethostname():
         return not _is_alive(int(process))
     return bool(time.time() - run.info.start_time / 1000 > ABANDONED_SECONDS)

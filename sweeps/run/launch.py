@@ -19,6 +19,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from analysis.runs import schema
 from sweeps.grid.settings import Settings
 from sweeps.record.commit import other_code
 from sweeps.run.engine import RayCrew, await_others, enrol, nodes, watched
@@ -158,7 +159,7 @@ class _Worker(tune.Trainable):
 
     def _work(self) -> dict[str, Any]:
         place = self._config["place"]
-        provenance = {**place["provenance"], **self._other, "llfc.node": self._node}
+        provenance = {**place["provenance"], **self._other, schema.NODE: self._node}
         result = work(self._config["job"], {**place, "provenance": provenance})
         if self._other:
             warning = f"node {self._node} runs other code than the driver: its results say which"

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from analysis.runs import schema
 from llfc.data.datasets import Dataset, load_dataset
 from llfc.devices import keep_freed_memory
 from llfc.networks.spawning import train_network
@@ -72,9 +73,9 @@ def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) 
             train_network(network, store, _dataset_of(network, None, place, device), device=device)
     dataset = _dataset_of(trial.pair.a, trial.limit_test, place, device)
     found = run_trial(trial, store, dataset, device=device)
-    tags = {**place["provenance"], "llfc.device": describe(device)}
+    tags = {**place["provenance"], schema.DEVICE: describe(device)}
     save(store, trial, Measurement.of(found, tags, draw(trial, found)))
-    return found.barriers["test_loss_chord"]
+    return found.barriers[schema.BARRIER]
 
 
 def _dataset_of(

@@ -5,8 +5,8 @@ import pytest
 from analysis.__main__ import main
 from analysis.page.across import page_across
 from analysis.page.report import render
-from analysis.runs.columns import BARRIER, LLFC
-from analysis.statistics.comparators import BASELINE, comparisons
+from analysis.runs.schema import BARRIER, BASELINE, LLFC
+from analysis.statistics.comparators import comparisons
 from analysis.statistics.correlations import correlations
 from sweeps.record.measurement import Measurement
 from sweeps.record.tracking import Tracker

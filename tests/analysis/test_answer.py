@@ -16,9 +16,9 @@ from analysis.answers.answer import (
     opening,
     within,
 )
-from analysis.runs.columns import BARRIER, LLFC
+from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.cells import within_cells
-from analysis.statistics.comparators import BASELINE, comparisons
+from analysis.statistics.comparators import comparisons
 from analysis.statistics.correlations import correlations
 from analysis.statistics.summaries import with_summaries
 from tests.helpers.fabricated_runs import runs_of, width_grid

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
-from analysis.runs.columns import BARRIER, LLFC
+from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.cells import MOST_TRIALS, PLACES, within_cells
 from tests.helpers.fabricated_runs import runs_of, width_grid
 

@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from analysis.answers.associations import associations
-from analysis.runs.columns import BARRIER, LLFC
-from analysis.statistics.comparators import BASELINE, comparators, comparisons
-from analysis.statistics.summaries import BASELINES, SUMMARIES, WEIGHTS, with_summaries
+from analysis.runs.schema import BARRIER, BASELINE, LLFC, WEIGHTS
+from analysis.statistics.comparators import comparators, comparisons
+from analysis.statistics.summaries import BASELINES, SUMMARIES, with_summaries
 from tests.helpers.fabricated_runs import connection, runs_of, width_grid
 
 

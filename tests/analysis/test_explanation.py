@@ -10,8 +10,8 @@ from sklearn.metrics import r2_score
 
 from analysis.answers.explanation import QUESTIONS, explanations
 from analysis.answers.layer_prediction import layer_predictions
-from analysis.runs.columns import BARRIER, LLFC
 from analysis.runs.grid import families
+from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.held_out import design, places, predict, shares
 from analysis.statistics.summaries import PLACES, with_summaries
 from tests.helpers.fabricated_runs import grid, runs_of, trial

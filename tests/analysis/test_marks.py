@@ -9,8 +9,8 @@ from analysis.figures import marks
 from analysis.figures.marks import hint, marks_of, resolve
 from analysis.figures.style import to_svg
 from analysis.figures.sweep import barrier_figure, scatter_figure
-from analysis.runs.columns import BARRIER, LLFC
 from analysis.runs.grid import layout
+from analysis.runs.schema import BARRIER, LLFC
 from tests.helpers.fabricated_runs import runs_of, width_grid
 
 # A marker of few corners is drawn out, from its first; one of many is used again at a place.

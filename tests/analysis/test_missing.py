@@ -9,11 +9,11 @@ import pytest
 
 from analysis.answers.answer import answer, counts
 from analysis.answers.layer_prediction import layer_predictions
-from analysis.answers.onset import INSTABILITY, onsets
+from analysis.answers.onset import onsets
 from analysis.page.sections import explained, together
 from analysis.page.sections.part import find
-from analysis.runs.columns import BARRIER, LLFC
 from analysis.runs.frames import Runs
+from analysis.runs.schema import BARRIER, INSTABILITY, LLFC
 from analysis.statistics.correlations import correlations
 from analysis.statistics.partial import partial_correlations
 from analysis.statistics.summaries import with_summaries

@@ -9,8 +9,8 @@ from analysis.answers.answer import answer, counts
 from analysis.answers.explanation import explanations
 from analysis.answers.layer_prediction import layer_predictions
 from analysis.answers.tables import correlation_table
-from analysis.runs.columns import BARRIER, LLFC
 from analysis.runs.pairs import counted_once
+from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.correlations import correlations
 from analysis.statistics.partial import partial_correlations
 from tests.helpers.fabricated_runs import MATCHINGS, grid, runs_of

@@ -16,8 +16,8 @@ from analysis.figures.sweep import barrier_figure, profile_figure, scatter_figur
 from analysis.figures.trial import curve_figure, layers_figure
 from analysis.page.report import page_of, render, write_report
 from analysis.page.summary import summary_text
-from analysis.runs.columns import BARRIER, LLFC
 from analysis.runs.grid import layout
+from analysis.runs.schema import BARRIER, LLFC
 from tests.helpers.fabricated_runs import connection, grid, recipe, runs_of, trial, width_grid
 
 SWEEPS = {

@@ -11,7 +11,7 @@ from analysis.figures.statistics import forest_figure
 from analysis.page.sections import compared, connected, explained, measured, sweep, together
 from analysis.page.sections.part import find
 from analysis.page.sections.registry import SECTIONS, parts
-from analysis.runs.columns import BARRIER, LLFC
+from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.comparators import comparisons
 from analysis.statistics.correlations import correlations
 from analysis.statistics.summaries import PLACES, at_depths, with_summaries

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.runs.columns import BARRIER, LLFC
-from analysis.statistics.comparators import BASELINE
+from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.transfer import transfers
 
 FAMILIES = [("mlp", "none"), ("resnet20", "batch"), ("resnet20", "layer"), ("vgg11", "none")]

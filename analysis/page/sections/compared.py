@@ -4,11 +4,11 @@ import pandas as pd
 
 from analysis.answers.agreement import roc_area
 from analysis.answers.answer import SCOPE
-from analysis.answers.onset import INSTABILITY
 from analysis.answers.tables import differences, estimate, estimates, told
 from analysis.figures.statistics import forest_figure
 from analysis.page.sections.part import SEEDS, Findings, Part, Table, basis, groups
-from analysis.runs.columns import BARRIER, LLFC, label, phrase
+from analysis.runs.columns import label, phrase
+from analysis.runs.schema import BARRIER, INSTABILITY, LLFC
 from analysis.statistics.cells import PLACES, within_cells
 from analysis.statistics.comparators import comparisons, given_each_other
 

@@ -6,12 +6,13 @@ import pandas as pd
 
 from analysis.answers.agreement import LLFC_THRESHOLDS, agreements, roc, roc_area
 from analysis.answers.answer import SCOPE
-from analysis.answers.onset import INSTABILITY, NOISE, STABLE, lines_along, onsets, with_unfinished
+from analysis.answers.onset import STABLE, lines_along, onsets, with_unfinished
 from analysis.answers.tables import estimate, estimates, plain, told
 from analysis.figures.statistics import agreement_figure, forest_figure
 from analysis.page.sections.part import Findings, Part, Table, basis
-from analysis.runs.columns import LLFC, label, phrase
+from analysis.runs.columns import label, phrase
 from analysis.runs.grid import name
+from analysis.runs.schema import INSTABILITY, INSTABILITY_SE, LLFC
 
 AXES = ("width", "spawn_epoch")
 HOLDS = f"LMC holds where {phrase(INSTABILITY)} is below {100 * STABLE:g} % (Frankle et al. 2020)"
@@ -50,7 +51,7 @@ def onset(findings: Findings) -> Part | None:
             "note": found["note"],
         }
     )
-    noise = NOISE_KNOWN if NOISE in trials else NOISE_UNKNOWN
+    noise = NOISE_KNOWN if INSTABILITY_SE in trials else NOISE_UNKNOWN
     return Part(
         key="onset",
         title=title,

@@ -10,9 +10,9 @@ from analysis.answers.explanation import explanations
 from analysis.answers.tables import estimate, estimates, told
 from analysis.figures.statistics import forest_figure
 from analysis.page.sections.part import SEEDS, Findings, Part, Table, basis
-from analysis.runs.columns import BARRIER, LLFC, heading, label, phrase
+from analysis.runs.columns import heading, label, phrase
 from analysis.runs.grid import FAMILY, families
-from analysis.statistics.comparators import BASELINE
+from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.correlations import usable
 from analysis.statistics.partial import measured_covariates, partial_correlations
 from analysis.statistics.transfer import LEAST_FAMILIES, transfers

@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.answers.answer import SCOPE, counts
-from analysis.runs.columns import BARRIER, LLFC
 from analysis.runs.frames import Runs
 from analysis.runs.grid import Layout, layout, values
+from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.correlations import correlations
 from analysis.statistics.summaries import with_summaries
 

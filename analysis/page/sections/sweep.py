@@ -4,8 +4,9 @@ from analysis.answers import answer, tables
 from analysis.figures import sweep as sweep_figures
 from analysis.figures.marks import hint
 from analysis.page.sections.part import Findings, Part, Table
-from analysis.runs.columns import BARRIER, LLFC, decimals, heading, label
+from analysis.runs.columns import decimals, heading, label
 from analysis.runs.grid import name
+from analysis.runs.schema import BARRIER, LLFC
 
 
 def barriers(findings: Findings) -> Part:

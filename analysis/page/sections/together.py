@@ -9,7 +9,8 @@ from analysis.answers.layer_prediction import layer_predictions
 from analysis.answers.tables import differences, estimates
 from analysis.figures.statistics import forest_figure, heat_figure
 from analysis.page.sections.part import SEEDS, Findings, Part, Table, basis, groups
-from analysis.runs.columns import BARRIER, LLFC, heading, label, phrase
+from analysis.runs.columns import heading, label, phrase
+from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.correlations import usable
 from llfc.results import BARRIERS
 
