@@ -6,9 +6,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from llfc.codec import to_plain
 from llfc.matching.matchers import match
 from llfc.networks.store import Store
-from llfc.specs import Trial, permutation_name, to_plain
+from llfc.specs import Trial, permutation_name
 from llfc.symmetry.spec import Permutation, PermutationSpec
 
 PERMUTATIONS = "permutations"
@@ -44,7 +45,7 @@ def kept_permutation(
     if kept is not None:
         return _from_tensors(kept)
     found = match(trial.matching, a, b, spec, images, trial.pair.seed)
-    record = {"matching": trial.matching, "pair": to_plain(trial)["pair"]}
+    record = {"matching": trial.matching, "pair": to_plain(trial.pair)}
     store.put_tensors(PERMUTATIONS, name, _to_tensors(found), record)
     return found
 

@@ -7,11 +7,11 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llfc.codec import from_plain, to_json
 from llfc.names import lookup
 from llfc.oneline import with_its_type
 
@@ -196,14 +196,7 @@ def averaged(kinds: Sequence[str]) -> list[int]:
 
 def connection_to_json(found: Connection) -> str:
     """`found` as JSON text; numbers survive exactly."""
-    return json.dumps(
-        {
-            **vars(found),
-            "layers": [vars(layer) for layer in found.layers],
-            "left_out": [vars(entry) for entry in found.left_out],
-        },
-        default=_plain,
-    )
+    return to_json(found)
 
 
 def connection_from_json(text: str) -> Connection:
@@ -214,81 +207,30 @@ def connection_from_json(text: str) -> Connection:
             is not one of ours, a value of a wrong type, columns of different lengths.
     """
     try:
-        return _connection(json.loads(text))
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+        found = from_plain(Connection, json.loads(text))
+        _check(found)
+    except (ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a connection ({with_its_type(error)})") from None
+    return found
 
 
-def _connection(raw: dict[str, Any]) -> Connection:
-    layers = tuple(
-        LayerProfile(
-            **layer
-            | _numbers({name: layer[name] for name in ("baseline", "baseline_std")})
-            | _numbers({name: layer[name] for name in ("depth",) if name in layer})
-            | {name: _word(layer[name]) for name in ("name", "kind") if name in layer}
-            | _columns({name: layer[name] for name in PROFILE}, PROFILE, words=False)
-        )
-        for layer in raw["layers"]
-    )
-    curve = _columns({name: raw["curve"][name] for name in CURVE}, CURVE, words=False)
-    if any(len(layer.cos_error) != len(curve["alpha"]) for layer in layers):
-        raise ValueError("a layer has another number of positions than the curve")
-    tables = {
-        name: _columns(table, TABLES[name], words=True) for name, table in raw["tables"].items()
-    }
-    if missing := set(BARRIERS) - set(raw["barriers"]):
-        raise ValueError(f"no barrier {min(missing)}")
-    scalars = {name: _numbers(raw[name]) for name in ("barriers", "summaries", "matching")}
-    left_out = tuple(
-        LeftOut(**{name: _word(value) for name, value in entry.items()})
-        for entry in raw["left_out"]
-    )
-    return Connection(
-        **raw | scalars | {"curve": curve, "layers": layers, "tables": tables, "left_out": left_out}
-    )
+def _check(found: Connection) -> None:
+    """See that all columns and tables are ours, and columns of one table of one length."""
+    if missing := {*CURVE} - {*found.curve} or {*BARRIERS} - {*found.barriers}:
+        raise ValueError(f"no {min(missing)}")
+    _check_columns(found.curve, CURVE)
+    for layer in found.layers:
+        profile = {name: getattr(layer, name) for name in PROFILE}
+        _check_columns({"alpha": found.curve["alpha"], **profile}, ("alpha", *PROFILE))
+    for name, table in found.tables.items():
+        _check_columns(table, lookup("table", name, TABLES))
+    for name in (*found.barriers, *found.summaries, *found.matching):
+        if not name.isidentifier():
+            raise ValueError(f"{name!r} is no name of a number")
 
 
-def _columns(table: Mapping[str, Any], names: Sequence[str], *, words: bool) -> dict[str, Any]:
-    """Columns of one length, each of numbers alone or, with `words`, of words, named in `names`."""
-    columns: dict[str, Any] = {}
-    for name, values in table.items():
-        if name not in names or not isinstance(values, list):
-            raise ValueError(f"{name!r} is no column here")
-        if words and values and isinstance(values[0], str):
-            columns[name] = [_word(value) for value in values]
-        else:
-            if not all(isinstance(value, int | float) for value in values):
-                raise ValueError(f"column {name} must be a list of numbers")
-            columns[name] = np.asarray(values, dtype=np.float64)
-    if len({len(column) for column in columns.values()}) > 1:
+def _check_columns(table: Table, names: Sequence[str]) -> None:
+    if further := table.keys() - {*names}:
+        raise ValueError(f"{min(further)!r} is no column here")
+    if len({len(column) for column in table.values()}) > 1:
         raise ValueError("columns of different lengths")
-    return columns
-
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    for name, value in values.items():
-        if not (isinstance(value, int | float) and name.isidentifier()):
-            raise ValueError(f"{name!r} must be a number, got {type(value).__name__}")
-        float(value)  # a whole number may be too large
-    return dict(values)
-
-
-def _word(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"a name must be a word, got {type(value).__name__}")
-    return value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} has no place in a connection")

@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from llfc.names import lookup
 
@@ -212,35 +211,6 @@ def fingerprint(record: Recipe | Network | Pair | Trial) -> str:
 def permutation_name(trial: Trial) -> str:
     """What decides the permutation that `trial` asks for, but for the networks' own numbers."""
     return f"{fingerprint(trial.pair)}-{trial.matching}-{trial.limit_measured}-{MATCHING}"
-
-
-def to_plain(trial: Network | Trial) -> dict[str, Any]:
-    """`trial` as plain values (str, int, float, bool, None, list, dict)."""
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(trial)))
-    return plain
-
-
-def network_from_plain(plain: dict[str, Any]) -> Network:
-    """The network that `to_plain` wrote."""
-    return Network(**plain | {"recipe": _recipe_from_plain(plain["recipe"])})
-
-
-def trial_from_plain(plain: dict[str, Any]) -> Trial:
-    """The trial that `to_plain` wrote."""
-    pair = plain["pair"]
-    probes = plain["probes"]
-    return Trial(
-        **plain
-        | {
-            "pair": Pair(**pair | {"recipe": _recipe_from_plain(pair["recipe"])}),
-            "probes": None if probes is None else tuple(probes),
-            "measures": tuple(plain["measures"]),
-        }
-    )
-
-
-def _recipe_from_plain(plain: dict[str, Any]) -> Recipe:
-    return Recipe(**plain | {"milestones": tuple(plain["milestones"])})
 
 
 def _at_least(name: str, value: int, least: int) -> None:

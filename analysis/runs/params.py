@@ -4,21 +4,19 @@ A trial's parameters are flat: the fields of Trial and of Pair under their own n
 Recipe with the prefix `recipe.`. Types come from the records' fields and are never guessed.
 """
 
-import ast
-import functools
-import types
 from collections.abc import Mapping
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
+from llfc.codec import fields_of, from_text, kind_of
 from llfc.specs import Pair, Recipe, Trial
 
 RECIPE = "recipe."
 
 
-@functools.cache  # of three records, asked for at every run that is read
 def _hints(record: type, prefix: str = "") -> dict[str, Any]:
-    hints = get_type_hints(record)
-    return {prefix + name: hint for name, hint in hints.items() if name not in ("pair", "recipe")}
+    """The types of a record's parameters; a record in it has parameters of its own."""
+    fields = fields_of(record).items()
+    return {prefix + name: hint for name, hint in fields if hint not in (Pair, Recipe)}
 
 
 # Every parameter of a trial, in the order in which frames have their columns, with its type.
@@ -34,13 +32,10 @@ def restore(name: str, text: str) -> Any:
     >>> restore("spawn_epoch", "None"), restore("width", "64"), restore("recipe.milestones", "()")
     (None, 64.0, ())
     """
-    kind, optional = _kind(PARAMS[name])
-    if optional and text == "None":
-        return None
     try:
-        return _parse(kind, text)
-    except (ValueError, SyntaxError, KeyError, RecursionError, MemoryError) as error:
-        raise ValueError(f"parameter {name} must be {kind.__name__}, got {text!r}") from error
+        return from_text(PARAMS[name], text)
+    except ValueError as error:
+        raise ValueError(f"parameter {name} {error}") from error
 
 
 def typed(name: str, value: Any) -> Any:
@@ -49,7 +44,7 @@ def typed(name: str, value: Any) -> Any:
     >>> typed("spawn_epoch", 2.0), typed("spawn_epoch", float("nan")), typed("seed", 1.0)
     (2, None, 1)
     """
-    kind, optional = _kind(PARAMS[name])
+    kind, optional = kind_of(PARAMS[name])
     if optional and (value is None or value != value):
         return None
     return kind(value)
@@ -79,25 +74,7 @@ def params_of(trial: Trial) -> dict[str, Any]:
     return {name: getattr(owners.get(name, recipe), name.removeprefix(RECIPE)) for name in PARAMS}
 
 
-def _kind(hint: Any) -> tuple[type, bool]:
-    """The type behind a field's hint, and whether None is a value too."""
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    (kind,) = [option for option in options if option is not type(None)]
-    return get_origin(kind) or kind, type(None) in options
-
-
-def _parse(kind: type, text: str) -> Any:
-    if kind is bool:
-        return {"True": True, "False": False}[text]
-    if kind is tuple:
-        value = ast.literal_eval(text)
-        if not isinstance(value, tuple | list):
-            raise ValueError
-        return tuple(value)
-    return kind(text)
-
-
 # The parameters that are tuples.
-TUPLES = tuple(name for name, hint in PARAMS.items() if _kind(hint)[0] is tuple)
+TUPLES = tuple(name for name, hint in PARAMS.items() if kind_of(hint)[0] is tuple)
 # The parameters for which None is a value.
-NULLABLE = tuple(name for name, hint in PARAMS.items() if _kind(hint)[1])
+NULLABLE = tuple(name for name, hint in PARAMS.items() if kind_of(hint)[1])

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from llfc.codec import to_plain
 from llfc.data.datasets import Dataset
 from llfc.modules.hooks import hooked
 from llfc.networks.architectures import build, skeleton
@@ -17,7 +18,7 @@ from llfc.networks.store import STATES, Store
 from llfc.networks.training import OnEpoch, TrainState, initial_state, train
 from llfc.oneline import in_one_line
 from llfc.seeds import stream
-from llfc.specs import Network, fingerprint, to_plain
+from llfc.specs import Network, fingerprint
 
 
 def train_network(

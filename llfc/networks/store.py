@@ -19,8 +19,9 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
+from llfc.codec import to_plain
 from llfc.networks.files import files_at
-from llfc.specs import Network, fingerprint, to_plain
+from llfc.specs import Network, fingerprint
 
 NETWORKS, STATES = "networks", "states"
 SUFFIXES = ("safetensors", "txt")

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from llfc.specs import Network, Trial, fingerprint, to_plain
+from llfc.codec import to_plain
+from llfc.specs import Network, Trial, fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)

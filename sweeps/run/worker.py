@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from analysis.runs import schema
+from llfc.codec import from_plain
 from llfc.data.datasets import Dataset, load_dataset
 from llfc.devices import keep_freed_memory
 from llfc.networks.spawning import train_network
 from llfc.networks.store import Store, StoreWarning
 from llfc.oneline import with_its_type
-from llfc.specs import Network, network_from_plain, trial_from_plain
+from llfc.specs import Network, Trial
 from llfc.trial import run_trial
 from sweeps.record.measurement import Measurement, draw, save
 
@@ -63,11 +64,11 @@ def _keep_trace(name: str, store: str) -> None:
 def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) -> float | None:
     store = Store(place["store"])
     if job["stage"] == "networks":
-        network = network_from_plain(job["record"])
+        network = from_plain(Network, job["record"])
         dataset = _dataset_of(network, None, place, device)
         train_network(network, store, dataset, device=device, keep_epochs=tuple(job["keep_epochs"]))
         return None
-    trial = trial_from_plain(job["record"])
+    trial = from_plain(Trial, job["record"])
     for network in (trial.pair.a, trial.pair.b):
         if not store.has(network):  # it was there when the sweep was planned: damaged since
             train_network(network, store, _dataset_of(network, None, place, device), device=device)

@@ -18,6 +18,7 @@ LAYERS = [
         "llfc.reals",
         "llfc.seeds",
         "llfc.atomic",
+        "llfc.codec",
     ],
     [
         "llfc.modules.copies",
@@ -168,6 +169,7 @@ def test_imports_point_to_earlier_layers(module, path):
             "llfc.specs",
             "llfc.results",
             "llfc.names",
+            "llfc.codec",
             "llfc.oneline",
             "llfc.seeds",
         }, ours

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from analysis.runs.params import params_of, trial_from_params
+from llfc.codec import to_plain
 from llfc.networks.store import Store, StoreWarning
 from llfc.results import (
     BARRIERS,
@@ -21,7 +22,7 @@ from llfc.results import (
     connection_from_json,
     connection_to_json,
 )
-from llfc.specs import fingerprint, to_plain
+from llfc.specs import fingerprint
 from sweeps.grid.grid import trials_of
 from sweeps.record.measurement import (
     FIGURES,

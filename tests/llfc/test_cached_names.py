@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from llfc import matched, specs
+from llfc.codec import to_plain
 from llfc.data import imagefolder
 from llfc.data.datasets import resolve_dataset
 from llfc.matched import PERMUTATIONS, kept_permutation
@@ -60,7 +61,7 @@ def measured(store, monkeypatch):
     monkeypatch.setattr(measurement, "connection_to_json", lambda found: "{}")
     monkeypatch.setattr(worker, "draw", lambda trial, found: {})
     monkeypatch.setattr(Store, "has", lambda self, network: True)
-    job = {"stage": "trials", "name": "job", "record": specs.to_plain(TRIAL)}
+    job = {"stage": "trials", "name": "job", "record": to_plain(TRIAL)}
     place = {"store": str(store.root), "provenance": {}, "threads": 1, "device": "cpu"}
     worker._do(job, place, torch.device("cpu"))
 

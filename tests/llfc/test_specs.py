@@ -7,15 +7,13 @@ import sys
 
 import pytest
 
+from llfc.codec import from_plain, to_plain
 from llfc.specs import (
     Network,
     Pair,
     Recipe,
     Trial,
     fingerprint,
-    network_from_plain,
-    to_plain,
-    trial_from_plain,
 )
 
 RECIPE = Recipe(
@@ -104,8 +102,8 @@ def test_what_is_measured_has_no_order():
 
 
 def test_records_survive_plain_values():
-    assert trial_from_plain(json.loads(json.dumps(to_plain(TRIAL)))) == TRIAL
-    assert network_from_plain(json.loads(json.dumps(to_plain(PAIR.b)))) == PAIR.b
+    assert from_plain(Trial, json.loads(json.dumps(to_plain(TRIAL)))) == TRIAL
+    assert from_plain(Network, json.loads(json.dumps(to_plain(PAIR.b)))) == PAIR.b
 
 
 def test_first_network_of_a_pair_is_the_trunk_at_every_spawn_epoch():
