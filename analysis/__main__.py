@@ -10,13 +10,14 @@ from typing import Any, NoReturn
 
 from nbclient.exceptions import CellExecutionError
 
-from analysis.answers.exports import EXPORTS, Wishes, check_heeded, export, write
+from analysis.answers.exports import EXPORTS, Wishes, check_heeded, export
 from analysis.answers.tables import to_text
 from analysis.execute import NOTEBOOKS, execute
 from analysis.page.across import page_across
 from analysis.page.provenance import warnings
 from analysis.page.report import page_of, write_report
 from analysis.page.summary import summary_text
+from analysis.runs.files import write_frame
 from analysis.runs.frames import Runs
 from analysis.runs.mlflow import DEFAULT_URI, load_sweeps, sweep_names
 from analysis.runs.server import shown
@@ -88,7 +89,7 @@ def _table(options: argparse.Namespace) -> None:
     runs = _load(options)
     frame = export(runs, options.name, Wishes(**asked))
     if options.out:
-        print(f"{len(frame)} rows: {write(frame, options.out)}")
+        print(f"{len(frame)} rows: {write_frame(frame, options.out)}")
     else:
         print(to_text(frame.map(_short)))
     print(*warnings(runs), sep="\n", file=sys.stderr, end="\n" * bool(warnings(runs)))

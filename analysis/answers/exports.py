@@ -1,11 +1,8 @@
-"""Every frame of the study under a name, for the shell and the notebooks; and frames as files."""
+"""Every frame of the study under a name, for the shell and the notebooks."""
 
-import io
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 
@@ -216,31 +213,6 @@ def check_heeded(name: str, given: Iterable[str]) -> None:
 
 def _option(field: str) -> str:
     return f"--{field.replace('_', '-')}"
-
-
-def write(frame: pd.DataFrame, path: Path) -> Path:
-    """Write `frame` to `path`, whole or not at all; as CSV or Parquet, as its ending says.
-
-    Raises:
-        ValueError: if it ends otherwise.
-    """
-    if path.suffix not in (".csv", ".parquet"):
-        raise ValueError(f"file must end in .csv or .parquet, got {str(path)!r}")
-    buffer = io.BytesIO()
-    if path.suffix == ".csv":
-        frame.to_csv(buffer, index=False)
-    else:
-        frame.to_parquet(buffer, index=False)
-    return write_bytes(buffer.getvalue(), path)
-
-
-def write_bytes(content: bytes, path: Path) -> Path:
-    """Write `content` to `path`, whole or not at all; its folder is made if it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content)
-    beside.replace(path)
-    return path
 
 
 def _axes(names: str) -> str | tuple[str, ...]:

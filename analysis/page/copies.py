@@ -14,10 +14,10 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from analysis.answers.exports import write, write_bytes
 from analysis.figures.marks import Mark, resolve
 from analysis.figures.style import NARROW, STYLE
 from analysis.page.sections.part import Part, Table
+from analysis.runs.files import write_bytes, write_frame
 
 # What LaTeX would take for its own, and letters that its usual fonts lack.
 TEX = {
@@ -49,7 +49,7 @@ def write_copies(parts: Iterable[Part], folder: Path, marks: Mapping[str, Mark])
                     write_bytes(column, folder / f"{part.key}-column.{ending}")
         for table in part.tables:
             numbers = table.frame if table.numbers is None else table.numbers
-            write(numbers, folder / f"{table.key}.csv")
+            write_frame(numbers, folder / f"{table.key}.csv")
             write_bytes(to_latex(table).encode(), folder / f"{table.key}.tex")
 
 

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 
 from analysis.answers import answer
-from analysis.answers.exports import write_bytes
 from analysis.figures.marks import Mark, marks_of, resolve
 from analysis.figures.style import to_svg
 from analysis.page.copies import to_latex, write_copies
@@ -19,6 +18,7 @@ from analysis.page.provenance import nothing, provenance, trial_table, unfinishe
 from analysis.page.sections.part import Part, find
 from analysis.page.sections.registry import parts
 from analysis.runs.columns import DEFINITIONS
+from analysis.runs.files import write_bytes
 from analysis.runs.frames import Runs
 from analysis.runs.grid import name
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.answers.exports import write
+from analysis.runs.files import write_frame
 from analysis.runs.frames import UNFINISHED, Runs, frame_of
 from analysis.runs.params import NULLABLE, PARAMS, typed
 from llfc.oneline import first_line
@@ -36,7 +36,7 @@ def write_frames(runs: Runs, folder: Path) -> list[Path]:
     tables = {name: runs.table(name) for name in TABLES}
     frames |= {name: table for name, table in tables.items() if len(table.drop(columns=about))}
     return [
-        write(frame, folder / f"{runs.sweep}.{name}.parquet")
+        write_frame(frame, folder / f"{runs.sweep}.{name}.parquet")
         for name, frame in frames.items()
         if len(frame) or name == "trials"
     ]

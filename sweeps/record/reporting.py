@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.answers.exports import write_bytes
 from analysis.page.report import page_of, write_report
 from analysis.page.summary import summary_text
 from analysis.runs import schema
+from analysis.runs.files import write_bytes
 from sweeps.grid.sweep import Sweep
 
 if TYPE_CHECKING:

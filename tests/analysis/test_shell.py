@@ -8,7 +8,8 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 
 from analysis.__main__ import main
-from analysis.answers.exports import EXPORTS, Wishes, export, write
+from analysis.answers.exports import EXPORTS, Wishes, export
+from analysis.runs.files import write_frame
 from analysis.runs.frames import Runs
 from analysis.runs.mlflow import load_runs, load_sweeps
 from llfc.results import TABLES
@@ -63,8 +64,8 @@ def test_every_table_is_written_and_read_back(both: Runs, name, tmp_path):
     frame = export(both, name, Wishes(x="width", threshold=0.45))
     if name not in TABLES:
         assert len(frame)
-    by_csv = pd.read_csv(write(frame, tmp_path / "new" / "table.csv"), keep_default_na=False)
-    by_parquet = pd.read_parquet(write(frame, tmp_path / "table.parquet"))
+    by_csv = pd.read_csv(write_frame(frame, tmp_path / "new" / "table.csv"), keep_default_na=False)
+    by_parquet = pd.read_parquet(write_frame(frame, tmp_path / "table.parquet"))
     assert list(by_csv) == list(by_parquet) == list(frame)
     assert len(by_csv) == len(by_parquet) == len(frame)
     for column in frame.select_dtypes("float"):

@@ -169,6 +169,7 @@ def test_imports_point_to_earlier_layers(module, path):
             "llfc.specs",
             "llfc.results",
             "llfc.names",
+            "llfc.atomic",
             "llfc.codec",
             "llfc.oneline",
             "llfc.seeds",
