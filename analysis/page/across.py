@@ -14,7 +14,7 @@ from analysis.page.sections.part import SEEDS, Findings, Part, Section, Table, b
 from analysis.page.sections.registry import parts
 from analysis.runs.columns import phrase
 from analysis.runs.frames import Runs, join_runs
-from analysis.runs.grid import Layout, name, values
+from analysis.runs.grid import FAMILY, Layout, family_axes, name, values
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.comparators import comparisons
 from analysis.statistics.correlations import correlations
@@ -32,7 +32,7 @@ SECTIONS: Sequence[Section] = (
     explained.transfer,
     connected.agreement,
 )
-FAMILIES = ("architecture", "dataset", "matching")
+FURTHER = ("dataset", "matching")
 
 
 def page_across(sweeps: Sequence[Runs], called: str = "all") -> Page:
@@ -46,9 +46,9 @@ def page_across(sweeps: Sequence[Runs], called: str = "all") -> Page:
     title = f"{len(sweeps)} sweeps: LMC barrier and LLFC error"
     if runs.trials.empty:
         return Page(title=title, answer=nothing(runs), runs=runs)
-    families = [axis for axis in FAMILIES if len(values(runs.trials, axis)) > 1]
-    series = families[0] if families else "matching"
-    found = correlations(runs.trials, LLFC, BARRIER, by=families)
+    varying = [axis for axis in (*FAMILY, *FURTHER) if len(values(runs.trials, axis)) > 1]
+    series = varying[0] if varying else "matching"
+    found = correlations(runs.trials, LLFC, BARRIER, by=_axes(runs.trials))
     findings = Findings(runs=runs, plan=Layout(x="width", series=series, panels=()), found=found)
     return Page(
         title=title,
@@ -64,7 +64,7 @@ def by_sweep(sweeps: Sequence[Runs], findings: Findings) -> Part:
     """How closely barrier and LLFC error go together in each sweep, and in each family."""
     of_all = findings.found[findings.found["method"] == METHOD]
     panels = ["all" if group == "all" else f"by {group.split()[0]}" for group in of_all["group"]]
-    by = list(dict.fromkeys(group.split()[0] for group in of_all["group"] if group != "all"))
+    by = _axes(findings.runs.trials)
     rows_of = [_with_baseline(of_all.assign(panel=panels), findings.runs.trials, by)]
     for runs in sweeps:
         if not runs.trials.empty:
@@ -110,8 +110,14 @@ def by_sweep(sweeps: Sequence[Runs], findings: Findings) -> Part:
     )
 
 
+def _axes(trials: pd.DataFrame) -> list[str | tuple[str, ...]]:
+    """The axes within whose values correlations are given: families, and those of FURTHER."""
+    axes = [family_axes(trials), *FURTHER]
+    return [axis for axis in axes if isinstance(axis, tuple) or len(values(trials, axis)) > 1]
+
+
 def _with_baseline(
-    found: pd.DataFrame, trials: pd.DataFrame, by: Sequence[str] = ()
+    found: pd.DataFrame, trials: pd.DataFrame, by: Sequence[str | tuple[str, ...]] = ()
 ) -> pd.DataFrame:
     """Rows of `correlations` beside the baseline's coefficient, and the paired difference."""
     compared = comparisons(trials, LLFC, BARRIER, by=by, methods=[METHOD])

@@ -116,6 +116,14 @@ def families(trials: pd.DataFrame) -> "pd.Series[str]":
     return pd.Series(texts, index=trials.index, dtype=object)
 
 
+def family_axes(trials: pd.DataFrame) -> str | tuple[str, ...]:
+    """The axes that tell families apart: the architecture, and the norm where one has several."""
+    if "norm" not in trials or "architecture" not in trials:
+        return FAMILY[0]
+    several = families(trials).nunique() > trials["architecture"].nunique()
+    return FAMILY if several else FAMILY[0]
+
+
 def panels(trials: pd.DataFrame, axes: tuple[str, ...]) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each combination of values of `axes` that occurs, as a title and its rows."""
     if not axes:

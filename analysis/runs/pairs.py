@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.runs.grid import families
 from analysis.runs.params import PARAMS, TUPLES
 from llfc.specs import Pair
 
 # The parameters that say how finely one and the same line is measured.
+LEAST_SHARE = 0.5  # of a family's trials, for cells that every seed has to stand for it
 FINENESS = ("limit_test", "alphas", "probes", "measures")
 
 
@@ -84,6 +86,27 @@ def uneven(trials: pd.DataFrame) -> int:
     """The number of trials of cells of the grid that not every seed has."""
     seeds = trials["seed"].groupby(numbered(trials, cell_columns(trials))).transform("nunique")
     return int((seeds < trials["seed"].nunique()).sum())
+
+
+def of_all_seeds(trials: pd.DataFrame, least: int) -> pd.DataFrame:
+    """The trials of cells of the grid that every seed has, so that seeds compare the same cells.
+
+    A trial that failed in one seed is left out in the others too: their correlation with it is one
+    over other cells, and the mean over seeds would be of neither. Seeds with fewer than `least`
+    trials, which have no correlation, are left out. Where less than half of the trials of a family
+    of networks were left, or fewer than `least` a seed, all trials are given back.
+    """
+    if not uneven(trials):
+        return trials
+    enough = trials.groupby("seed")["seed"].transform("size").to_numpy() >= least
+    cells = numbered(trials, cell_columns(trials))
+    seeds = trials["seed"].where(enough).groupby(cells).transform("nunique").to_numpy()
+    shared = enough & (seeds == trials["seed"][enough].nunique())
+    shares = pd.Series(shared).groupby(families(trials).to_numpy()).mean()
+    kept: pd.DataFrame = trials[shared]
+    if shares.min() < LEAST_SHARE or kept.groupby("seed").size().min() < least:
+        return trials
+    return kept
 
 
 def count_pairs(trials: pd.DataFrame) -> int:

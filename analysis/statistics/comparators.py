@@ -15,14 +15,16 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.runs.pairs import count_pairs, counted_once
+from analysis.runs.pairs import count_pairs, counted_once, of_all_seeds, uneven
 from analysis.runs.schema import BASELINE, DIST_COM, DIST_H, WEIGHTS
 from analysis.statistics.correlations import (
+    LEAST_TRIALS,
     USUAL,
     averaged,
     correlation,
     grouped,
     own_correlations,
+    unlike,
     usable,
 )
 from analysis.statistics.over_seeds import Floats, over_seeds
@@ -67,26 +69,28 @@ def comparisons(
 
     Returns:
         A row a (group, method, predictor), `x` first: `value`, over all trials; `within`, `low`,
-        `high`, `p`, `seeds` and `note`, within a seed, as in `correlations`; `difference`, the
-        coefficient of `x` less that of the predictor, averaged over seeds, with its 95 % interval
-        over seeds `difference_low` and `difference_high`, `difference_p` that it is zero, and
-        `difference_note`; `trials`, those that have all three columns, and `pairs`.
+        `high`, `p`, `seeds`, `note` and `uneven`, within a seed, as in `correlations`;
+        `difference`, the coefficient of `x` less that of the predictor, averaged over seeds, with
+        its 95 % interval over seeds `difference_low` and `difference_high`, `difference_p` that it
+        is zero, and `difference_note`, both coefficients being over the same trials, of cells that
+        every seed has; `trials`, those that have all three columns, and `pairs`.
 
     Raises:
         ValueError: if one of `by` is no column.
     """
     trials = with_weight_distance(trials)
     names = (x, *(name for name in comparators(trials, x) if name != x))
-    return pd.DataFrame(
-        [
-            {"group": group, "method": method, "predictor": name}
-            | _beside(used, name, x, y, method)
-            for group, rows in grouped(trials, by)
-            for method in methods
-            for used in [counted_once(usable(rows, x, y, method), x, y)]
-            for name in names
-        ]
-    )
+    rows = []
+    for group, part in grouped(trials, by):
+        for method in methods:
+            fine = usable(part, x, y, method)
+            whole = _beside(fine, x, y)
+            for name in names:
+                there = usable(fine, name, y, method)
+                own = whole if len(there) == len(fine) else _beside(there, x, y)
+                about = {"group": group, "method": method, "predictor": name}
+                rows.append(about | _row(*own, name, x, y, method))
+    return pd.DataFrame(rows)
 
 
 def given_each_other(
@@ -111,15 +115,34 @@ def given_each_other(
     return found[["predictor", *(name for name in found if name != "predictor")]]
 
 
-def _beside(trials: pd.DataFrame, name: str, x: str, y: str, method: str) -> dict[str, Any]:
-    """One row of `comparisons`, over the trials that have all three: x, y, the predictor `name`."""
-    used = usable(trials, name, y, method)
-    other = own_correlations(used, name, y, method)
-    own = other if x == name else own_correlations(used, x, y, method)
+def _beside(trials: pd.DataFrame, x: str, y: str) -> tuple[pd.DataFrame, pd.DataFrame, int, str]:
+    """Trials once each: all, those that seeds are compared on, how many cells' are not; a note."""
+    used, common = counted_once(trials, x, y), of_all_seeds(trials, LEAST_TRIALS)
+    if common is trials:
+        return used, used, uneven(trials), unlike(trials)
+    return used, counted_once(common, x, y), uneven(trials), ""
+
+
+def _row(
+    used: pd.DataFrame,
+    alike: pd.DataFrame,
+    odd: int,
+    note: str,
+    name: str,
+    x: str,
+    y: str,
+    method: str,
+) -> dict[str, Any]:
+    """One row of `comparisons`, over trials that have all three: x, y, the predictor `name`."""
+    other = own_correlations(alike, name, y, method)
+    own = other if x == name else own_correlations(alike, x, y, method)
+    within = averaged(other, alike, name, y, method).columns("within")
     return {
         "value": correlation(used[[name, y]].to_numpy(dtype=float), method),
-        **averaged(other, used, name, y, method).columns("within"),
+        **within,
+        "note": "; ".join(filter(None, (str(within["note"]), note))),
         **difference(own, other, x == name),
+        "uneven": odd,
         "trials": len(used),
         "pairs": count_pairs(used),
     }

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.runs.grid import name, panels
-from analysis.runs.pairs import count_pairs, counted_once, uneven
+from analysis.runs.pairs import count_pairs, counted_once, of_all_seeds, uneven
 from analysis.statistics.over_seeds import ROUNDING, Estimate, Floats, constant, over_seeds
 from analysis.statistics.permutations import Permuted, permutation_test
 
@@ -102,16 +102,17 @@ def correlations(
         A row a (group, method):
 
         - `value`: over all trials; it mixes what varies within seeds and between them;
-        - `within`: within a seed, averaged over `seeds` on Fisher's z scale; `low` and `high`, its
-          95 % interval over seeds; `p`, of the t test over seeds that it is zero;
+        - `within`: within a seed, over the cells of the grid that every seed has (see
+          `analysis.runs.pairs.of_all_seeds`), averaged over `seeds` on Fisher's z scale; `low` and
+          `high`, its 95 % interval over seeds; `p`, of the t test over seeds that it is zero;
         - `p_permuted`: how often pairs exchanged at random go together as closely; see
           `analysis.statistics.permutations`; `permuted`, the trials that it rests on;
         - the numbers of `trials` and `pairs`, and of `seeds` that have a correlation of their own;
           `left_out`, the trials that the method cannot use (not finite, or not positive under a
           logarithm); `repeats`, those that count once with another of their pair (see
           `analysis.runs.pairs.counted_once`); `uneven`, the trials of cells of the grid that not
-          every seed has, as where one failed: seeds then compare other trials; `note`, why a number
-          is not there.
+          every seed has, as where one failed: they are in `value` alone, or where they are too
+          many, as `note` then says, in both; `note`, why a number is not there.
 
     Raises:
         ValueError: if one of `by` is no column.
@@ -208,13 +209,19 @@ def usable(trials: pd.DataFrame, x: str, y: str, method: str) -> pd.DataFrame:
     return kept
 
 
+def unlike(trials: pd.DataFrame) -> str:
+    """That seeds compare other trials, where they do; for a note."""
+    return "seeds were measured on other cells of the grid" if uneven(trials) else ""
+
+
 def _correlate(
     trials: pd.DataFrame, x: str, y: str, method: str, permutations: int, seed: int
 ) -> dict[str, Any]:
     fine = usable(trials, x, y, method)
     used = counted_once(fine, x, y)
     value = correlation(used[[x, y]].to_numpy(dtype=float), method)
-    within = within_seeds(used, x, y, method)
+    common = of_all_seeds(fine, LEAST_TRIALS)
+    within = within_seeds(used if common is fine else counted_once(common, x, y), x, y, method)
     columns = within.columns("within")
     if not METHODS[method].signed:
         columns["p"] = math.nan
@@ -223,6 +230,8 @@ def _correlate(
         columns["note"] = note
     elif not within.seeds:
         columns["note"] = f"no interval: no seed has {LEAST_TRIALS} trials that differ"
+    elif common is fine:
+        columns["note"] = "; ".join(filter(None, (str(columns["note"]), unlike(fine))))
     permuted = Permuted(math.nan, 0)
     if permutations and not math.isnan(within.value):
         # Exchanging whole pairs needs the whole grid; a repeat moves with its pair.

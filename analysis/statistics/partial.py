@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.runs.pairs import counted_once
+from analysis.runs.pairs import counted_once, of_all_seeds
 from analysis.runs.params import PARAMS
 from analysis.runs.schema import WEIGHTS
-from analysis.statistics.correlations import correlations, usable
+from analysis.statistics.correlations import LEAST_TRIALS, correlations, usable
 from analysis.statistics.over_seeds import Floats, constant, over_seeds
 from analysis.statistics.summaries import with_weight_distance
 
 # What a pair's barrier and LLFC error may both owe to. Weights by their angle, as their distance
 # grows with the size of the networks.
-GIVEN = ("architecture", "width", "endpoint_error", WEIGHTS)
+GIVEN = ("architecture", "norm", "width", "endpoint_error", WEIGHTS)
 # Of ranks, so that any monotone dependence on a covariate is taken off, or of the values.
 METHODS = ("Spearman", "Pearson")
 # Trials that a seed must have beyond what the covariates use up.
@@ -53,8 +53,8 @@ def partial_correlations(
     Returns:
         A row a method: `given`; `raw`, the correlation within a seed without covariates; `within`,
         that with them, with `low`, `high`, `p`, `seeds` and `note` as in `correlations`; `trials`,
-        those that both rest on. A seed with fewer than SPARE trials beyond what the covariates use
-        up says nothing.
+        those that both rest on, of cells that every seed has (see `correlations`). A seed with
+        fewer than SPARE trials beyond what the covariates use up says nothing.
 
     Raises:
         ValueError: if a covariate is no column, or was measured in no trial.
@@ -71,7 +71,7 @@ def partial_correlations(
     there = trials[[name for name in given if name not in PARAMS]].notna().all(axis=1)
     rows = []
     for method in methods:
-        used = counted_once(usable(trials[there], x, y, method), x, y)
+        used = counted_once(of_all_seeds(usable(trials[there], x, y, method), LEAST_TRIALS), x, y)
         parts = [part for _, part in used.groupby("seed")]
         found = over_seeds([_partial(part, x, y, given, method) for part in parts], "fisher")
         raw = correlations(used, x, y, methods=[method])["within"].iloc[0]

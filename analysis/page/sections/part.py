@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.answers.answer import SCOPE, counts
 from analysis.runs.frames import Runs
-from analysis.runs.grid import Layout, layout, values
+from analysis.runs.grid import Layout, family_axes, layout, values
 from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.correlations import correlations
 from analysis.statistics.summaries import with_summaries
@@ -100,10 +100,10 @@ def find(runs: Runs, x: str | None = None) -> Findings:
     return Findings(runs=runs, plan=plan, found=found)
 
 
-def groups(trials: pd.DataFrame, plan: Layout) -> list[str]:
-    """The axes within whose values correlations are given as well."""
-    axes = dict.fromkeys([plan.series, "matching", "architecture"])
-    return [axis for axis in axes if len(values(trials, axis)) > 1]
+def groups(trials: pd.DataFrame, plan: Layout) -> list[str | tuple[str, ...]]:
+    """The axes within whose values correlations are given as well: families are not pooled."""
+    axes = dict.fromkeys([plan.series, "matching", family_axes(trials)])
+    return [axis for axis in axes if isinstance(axis, tuple) or len(values(trials, axis)) > 1]
 
 
 def basis(trials: pd.DataFrame) -> str:

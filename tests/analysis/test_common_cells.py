@@ -1,0 +1,130 @@
+"""Seeds are compared on the cells of the grid that all of them have, and families not pooled."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.page.across import page_across
+from analysis.page.sections.part import find
+from analysis.runs.columns import BARRIER, LLFC
+from analysis.runs.grid import values
+from analysis.statistics.comparators import BASELINE, comparisons
+from analysis.statistics.correlations import correlations
+from analysis.statistics.partial import partial_correlations
+from tests.helpers.fabricated_runs import grid, runs_of
+
+WIDTHS = [2.0**power for power in range(-5, 5)]
+
+
+def drawn(cells=10, seeds=3):
+    """A line a cell, but for one cell far off it: what seeds say hangs on whether they have it."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for seed in range(seeds):
+        for cell, width in enumerate(WIDTHS[:cells]):
+            x = cell + rng.normal(0, 0.8)
+            columns = {
+                LLFC: x,
+                BASELINE: x + rng.normal(0, 1),
+                BARRIER: cell + rng.normal() if cell else 30.0,
+            }
+            rows.append({"architecture": "mlp", "width": width, "seed": seed, **columns})
+    return pd.DataFrame(rows)
+
+
+def by_hand(trials, column, partners):
+    """Spearman's rho of each seed over the cells that every one of them has, by plain loops."""
+    sets = [set(rows["width"]) for _, rows in trials.groupby("seed")]
+    common = set.intersection(*sets)
+    return np.array(
+        [
+            stats.spearmanr(*rows[rows["width"].isin(common)][[column, partners]].to_numpy().T)[0]
+            for _, rows in trials.groupby("seed")
+        ]
+    )
+
+
+@pytest.fixture
+def failed():
+    """The cell that is far off the line failed in one of three seeds."""
+    trials = drawn()
+    return trials[~((trials["seed"] == 1) & (trials["width"] == WIDTHS[0]))]
+
+
+def test_a_cell_that_failed_in_one_seed_counts_in_none(failed):
+    own = by_hand(failed, LLFC, BARRIER)
+    row = correlations(failed, LLFC, BARRIER, methods=["Spearman"]).iloc[0]
+    assert row["within"] == pytest.approx(np.tanh(np.arctanh(own).mean()))
+    assert (row["uneven"], row["trials"], row["note"]) == (2, 29, "")
+    assert row["value"] == pytest.approx(stats.spearmanr(failed[LLFC], failed[BARRIER])[0])
+
+
+def test_paired_differences_are_over_common_cells_too(failed):
+    own, other = (by_hand(failed, name, BARRIER) for name in (LLFC, BASELINE))
+    found = comparisons(failed, LLFC, BARRIER, methods=["Spearman"]).set_index("predictor")
+    row, test = found.loc[BASELINE], stats.ttest_rel(own, other)
+    assert row["difference"] == pytest.approx((own - other).mean())
+    assert row["difference_p"] == pytest.approx(test.pvalue)
+    assert row["within"] == pytest.approx(np.tanh(np.arctanh(other).mean()))
+
+
+def test_a_comparator_that_a_seed_lacks_in_one_cell_is_compared_without_the_cell():
+    trials = drawn()
+    trials.loc[(trials["seed"] == 2) & (trials["width"] == WIDTHS[0]), BASELINE] = np.nan
+    measured = trials.dropna()
+    own, other = (by_hand(measured, name, BARRIER) for name in (LLFC, BASELINE))
+    found = comparisons(trials, LLFC, BARRIER, methods=["Spearman"]).set_index("predictor")
+    assert found.loc[BASELINE, "difference"] == pytest.approx((own - other).mean())
+    assert found.loc[LLFC, "trials"] == 30
+
+
+def test_a_partial_correlation_is_over_common_cells(failed):
+    common = failed[failed["width"] != WIDTHS[0]]
+    rows = [
+        partial_correlations(each, LLFC, BARRIER, given=["width"], methods=["Spearman"]).iloc[0]
+        for each in (failed, common)
+    ]
+    assert rows[0]["within"] == pytest.approx(rows[1]["within"])
+    assert rows[0]["raw"] == pytest.approx(rows[1]["raw"])
+
+
+@pytest.mark.parametrize("left", [range(7), range(2)], ids=["few in common", "a seed begun"])
+def test_where_few_cells_are_common_all_count_or_the_seed_does_not(left):
+    trials = drawn()
+    gone = (trials["seed"] == 1) & ~trials["width"].isin([WIDTHS[i] for i in left])
+    gone |= (trials["seed"] == 2) & trials["width"].isin(WIDTHS[:5] if len(left) > 3 else [])
+    row = correlations(trials[~gone], LLFC, BARRIER, methods=["Spearman"]).iloc[0]
+    own = [
+        stats.spearmanr(rows[LLFC], rows[BARRIER])[0]
+        for _, rows in trials[~gone].groupby("seed")
+        if len(rows) > 3
+    ]
+    assert row["within"] == pytest.approx(np.tanh(np.arctanh(own).mean()))
+    assert ("other cells" in row["note"]) == (len(left) > 3)
+
+
+def test_families_of_one_architecture_are_groups_of_their_own():
+    runs = runs_of(
+        grid(architecture=["vgg11"], norm=["none", "batch"], width=[0.5, 1.0, 2.0], seed=[0, 1, 2])
+        + grid(architecture=["mlp"], width=[0.5, 1.0, 2.0], seed=[0, 1, 2])
+    )
+    families = {
+        f"architecture {each}"
+        for each in ("mlp, norm none", "vgg11, norm batch", "vgg11, norm none")
+    }
+    assert {*find(runs, "width").found["group"]} == {"all", *families}
+    page = page_across([runs, runs_of(grid(width=[0.25], seed=[0]), "other")])
+    numbers = page.parts[0].tables[0].numbers
+    assert {*numbers[numbers["panel"] == "by architecture"]["group"]} == families
+    assert len(values(runs.trials, "norm")) == 2
+
+
+def test_norms_of_one_architecture_are_no_one_family_for_covariates():
+    trials = pd.concat([drawn().assign(norm=norm) for norm in ("none", "batch")])
+    trials.loc[trials["norm"] == "batch", [LLFC, BARRIER]] += 100  # between norms alone
+    found = partial_correlations(trials, LLFC, BARRIER, methods=["Pearson"]).iloc[0]
+    expected = partial_correlations(
+        trials, LLFC, BARRIER, given=["norm", "width"], methods=["Pearson"]
+    ).iloc[0]
+    assert found["within"] == pytest.approx(expected["within"])
