@@ -41,8 +41,8 @@ def explanation(findings: Findings) -> Part | None:
         caption=(
             f"First, Spearman's ρ of {phrase(BARRIER)} with {phrase(LLFC)} within a seed, without"
             " and with covariates held fixed; then the gain in the share of variance predicted, in"
-            " seeds that the fit has not seen: 'A, beyond B' is what A adds to B, 'A, from B' what B"
-            " tells of A. Rows that name a condition, or say 'from', predict the LLFC error, the"
+            " seeds that the fit has not seen: 'A, beyond B' is what A adds to B, 'A, from B' what"
+            " B tells of A. Rows that name a condition, or say 'from', predict the LLFC error, the"
             " others the barrier."
             f" {SEEDS} {basis(trials)}"
         ),
