@@ -139,7 +139,7 @@ class Connection:
         curve: the columns of CURVE, each of shape [P]; errors are rates in [0, 1]; its ends are A
             and B as trained.
         barriers: a number for each name in BARRIERS, of these curves.
-        layers: a profile a probed layer, in forward order; A and B corrected as the blends are.
+        layers: one profile per probed layer, in forward order; A and B corrected as the blends are.
         summaries: further scalars by name: midpoint gaps, barriers between corrected ends (see
             `llfc.connectivity.barrier.corrected_summaries`), LLFC summaries, checks.
         matching: the matcher's record: objective before and after, units moved, seconds, ...

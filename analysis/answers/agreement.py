@@ -38,18 +38,18 @@ def agreements(
     """The 2×2 table of "LMC holds" and "LLFC holds" at each pair of thresholds.
 
     Args:
-        trials: a row a trial.
+        trials: one row per trial.
         barrier: a column; LMC holds where it is below a threshold of `lmc`.
         error: a column; LLFC holds where it is below a threshold of `llfc`.
         lmc: thresholds, in the barrier's unit.
         llfc: thresholds, in the error's.
 
     Returns:
-        A row a (lmc, llfc): the counts `both`, `lmc_only`, `llfc_only` and `neither`, of trials;
-        `agree`, the share of trials in which both hold or neither, within a seed and averaged over
-        seeds, with its 95 % interval `low` and `high`, `p`, `seeds`, `note`; `kappa`, Cohen's: how
-        far the two agree beyond chance, 1 if always, 0 if by chance alone, NaN if each holds in
-        all trials or in none.
+        One row per (lmc, llfc): the counts `both`, `lmc_only`, `llfc_only` and `neither`, of
+        trials; `agree`, the share of trials in which both hold or neither, within a seed and
+        averaged over seeds, with its 95 % interval `low` and `high`, `p`, `seeds`, `note`; `kappa`,
+        Cohen's: how far the two agree beyond chance, 1 if always, 0 if by chance alone, NaN if each
+        holds in all trials or in none.
     """
     used = measured(trials, barrier, error)
     rows = []
@@ -78,9 +78,9 @@ def roc(
     """How well a small LLFC error tells where LMC holds, at every threshold.
 
     Returns:
-        A row a threshold `llfc`, below which or at which LLFC is said to hold: `false_positives`,
-        of the trials in which LMC does not hold, and `true_positives`, of those in which it does,
-        the share in which LLFC does; empty if LMC holds in all trials or in none.
+        One row per threshold `llfc`, below which or at which LLFC is said to hold:
+        `false_positives`, of the trials in which LMC does not hold, and `true_positives`, of those
+        in which it does, the share in which LLFC does; empty if LMC holds in all trials or in none.
 
     Reference:
         Fawcett, An Introduction to ROC Analysis, Pattern Recognition Letters 27, 2006.
@@ -101,7 +101,7 @@ def roc_area(
     Of all two trials of a seed of which one is connected; 1/2 where the error says nothing.
 
     Returns:
-        A row a `predictor`, the error first and then what needs no blend (see
+        One row per `predictor`, the error first and then what needs no blend (see
         `analysis.statistics.comparators`): `area`, averaged over the seeds in which LMC holds
         somewhere and not everywhere, with its 95 % interval `low` and `high` over those `seeds`,
         `p` that it is 1/2, and `note`; `difference`, the error's area less the predictor's on the

@@ -43,7 +43,7 @@ def associations(
     """The correlation of every barrier with every LLFC summary and with what needs no blend.
 
     Args:
-        trials: a row a trial, as `with_summaries` gives them.
+        trials: one row per trial, as `with_summaries` gives them.
         errors: columns; those that `trials` lacks, as an old store may, are left out.
         barriers: columns, likewise.
         by: axes, as for `correlations`.
@@ -52,7 +52,7 @@ def associations(
         seed: of the permutations.
 
     Returns:
-        A row a (barrier, error, group, method), where `beside` is empty: the columns of
+        One row per (barrier, error, group, method), where `beside` is empty: the columns of
         `correlations`; `p_adjusted` and `p_permuted_adjusted`, corrected over all these rows that
         have one; `tests`, how many those are for `p_adjusted`. Behind it a row for each comparator
         of that error, with its column as `error` and `beside` the summary that it is compared with:

@@ -14,15 +14,15 @@ def measure_means(
 
     Args:
         runs: what was found.
-        table: a name in `llfc.results.TABLES`, with a row a layer, or a (layer, kind).
+        table: a name in `llfc.results.TABLES`, with one row per layer, or per (layer, kind).
         column: of that table.
         plan: its series, and what makes the layers, keep trials apart.
         kind: the column of words that tells a layer's rows apart; None if there is none.
 
     Returns:
-        A row a (series, kind, layer), layers in forward order: the axes of `layer_keys`, `kind`,
-        `index` from 0, `layer`, `mean`, `sd` (NaN for a single trial), `trials`. Empty if no trial
-        measured it.
+        One row per (series, kind, layer), layers in forward order: the axes of `layer_keys`,
+        `kind`, `index` from 0, `layer`, `mean`, `sd` (NaN for a single trial), `trials`. Empty if
+        no trial measured it.
     """
     keys = layer_keys(plan)
     rows = runs.table(table)

@@ -46,7 +46,7 @@ def explanations(
     without the further columns, and the share of the held-out seed's variance compared.
 
     Args:
-        trials: a row a trial, as `with_summaries` gives them.
+        trials: one row per trial, as `with_summaries` gives them.
         questions: by name; those about a column that `trials` lacks are left out. A column may be
             `family`, the architecture with its norm, and two may be joined by ":", as for
             `analysis.statistics.held_out.design`.
@@ -55,7 +55,7 @@ def explanations(
             several families of networks may owe all to their differences.
 
     Returns:
-        A row a (group, question): `target`, `base`, `extra`; `share_base` and `share_both`, the
+        One row per (group, question): `target`, `base`, `extra`; `share_base` and `share_both`, the
         shares predicted without and with `extra`, averaged over seeds; `gain`, their difference,
         with its 95 % interval over seeds `low` and `high`, `p`, `seeds` and `note`; `trials`.
 

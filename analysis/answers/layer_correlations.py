@@ -31,10 +31,10 @@ def layer_correlations(
         method: a name in METHODS of `analysis.statistics.correlations`.
 
     Returns:
-        A row a (group, depth), the depths those of `at_depths` and `mean` for the mean over layers:
-        the columns of `correlations`; `baseline`, the coefficient within a seed of the baseline at
-        this depth, and `difference`, `difference_low`, ... of the LLFC error's less it, as in
-        `analysis.statistics.comparators`.
+        One row per (group, depth), the depths those of `at_depths` and `mean` for the mean over
+        layers: the columns of `correlations`; `baseline`, the coefficient within a seed of the
+        baseline at this depth, and `difference`, `difference_low`, ... of the LLFC error's less it,
+        as in `analysis.statistics.comparators`.
 
     Raises:
         ValueError: if there is no such barrier, or one of `by` is no column.

@@ -27,11 +27,11 @@ def layer_predictions(
         over: whether to take the error over its baseline instead.
 
     Returns:
-        A row a depth of `at_depths`, the best first, and `mean` as depth for the mean over layers:
-        `share`, the share of the barrier's variance that was predicted (1 perfect, 0 no better than
-        the mean), with its 95 % interval over seeds `low` and `high`, `p`, `seeds`, `note`;
-        `held_out`, how many values were held out; `trials`, those with the barrier and a profile,
-        that repeat another once.
+        One row per depth of `at_depths`, the best first, and `mean` as depth for the mean over
+        layers: `share`, the share of the barrier's variance that was predicted (1 perfect, 0 no
+        better than the mean), with its 95 % interval over seeds `low` and `high`, `p`, `seeds`,
+        `note`; `held_out`, how many values were held out; `trials`, those with the barrier and a
+        profile, that repeat another once.
 
     Raises:
         ValueError: if `hold_out` is no axis, has one value only among the trials with a barrier and

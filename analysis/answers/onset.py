@@ -64,7 +64,7 @@ def onsets(
     """Where along `axis` pairs become connected, in each cell of the other axes.
 
     Args:
-        trials: a row a trial.
+        trials: one row per trial.
         axis: "width", "spawn_epoch" or another axis of numbers, none negative; trials without a
             value on it, as independent pairs have no spawn epoch, are left out.
         barrier: a column; connected is where it is below `threshold`. Of INSTABILITY the standard
@@ -74,7 +74,7 @@ def onsets(
             which every seed failed is known to be one.
 
     Returns:
-        A row a combination of the other axes in which `axis` varies:
+        One row per combination of the other axes in which `axis` varies:
 
         - `onset`: the seeds' mean on the logarithmic scale (of 1 + epoch, where there is a 0), NaN
           where a seed has none inside the grid;

@@ -22,7 +22,7 @@ def across(trials: pd.DataFrame, column: str, plan: Layout) -> pd.DataFrame:
     """Mean and standard deviation of `column` over seeds in each cell of the grid.
 
     Returns:
-        A row a cell: the axes of the plan, `mean`, `sd` (NaN for a single trial), `trials`.
+        One row per cell: the axes of the plan, `mean`, `sd` (NaN for a single trial), `trials`.
     """
     groups = trials.groupby(plan.keys, dropna=False, observed=True)[column]
     table = groups.agg(mean="mean", sd="std", trials="count").reset_index()
@@ -30,7 +30,7 @@ def across(trials: pd.DataFrame, column: str, plan: Layout) -> pd.DataFrame:
 
 
 def cell_table(trials: pd.DataFrame, column: str, plan: Layout) -> pd.DataFrame:
-    """`column` as mean ± sd over seeds: a row an x, a column a series; text, for people."""
+    """`column` as mean ± sd over seeds: one row per x, one column per series; text, for people."""
     cells = across(trials, column, plan)
     rows = []
     for axes, part in _blocks(cells, (*plan.panels, plan.x)):
@@ -45,7 +45,7 @@ def cell_table(trials: pd.DataFrame, column: str, plan: Layout) -> pd.DataFrame:
 def layer_table(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> pd.DataFrame:
     """LLFC error at alpha = 1/2 beside its baseline, layer by layer, averaged over trials.
 
-    A row a layer of each family of networks, in forward order; a column a series, with
+    One row per layer of each family of networks, in forward order; one column per series, with
     "error / baseline" as text, for people.
     """
     means = layer_means(trials, layers, plan)

@@ -28,7 +28,7 @@ def forest_figure(
     series: str = "",
     same: bool = False,
 ) -> Figure:
-    """Estimates and their intervals under one another: a row a label, a colour a series.
+    """Estimates and their intervals under one another: one row per label, one colour per series.
 
     Args:
         rows: `panel`, `label`, `series`, `value`, `low`, `high`, in the order in which they are
@@ -93,7 +93,7 @@ def heat_figure(values: pd.DataFrame, x: str, bar: str) -> Figure:
     """Correlations in colours from -1 to 1, with their numbers; a dash where there is none.
 
     Args:
-        values: a row a group, a column a place on the x axis.
+        values: one row per group, one column per place on the x axis.
         x: what the columns are.
         bar: what the values are.
     """

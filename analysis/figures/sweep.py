@@ -86,7 +86,7 @@ def profile_figure(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> 
 def by_layer_figure(
     measures: Mapping[str, pd.DataFrame], plan: Layout, kinds: Sequence[str]
 ) -> Figure:
-    """Means by layer: a column of panels a measure, a row a family of networks, a colour a series.
+    """Means by layer: one column of panels per measure, one row per family, one colour per series.
 
     Args:
         measures: frames of `measure_means`, by what their values are.
@@ -133,7 +133,7 @@ def _draw_kinds(
 
 @styled
 def scatter_figure(trials: pd.DataFrame, x: str, y: str, series: str, title: str = "") -> Figure:
-    """A point a trial: `y` against `x`, a colour and a marker a series."""
+    """One point per trial: `y` against `x`, one colour and one marker per series."""
     figure = new_figure(WIDE, 3.6)
     axes = figure.add_subplot()
     for value, (colour, marker) in _looks(trials, series):

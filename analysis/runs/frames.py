@@ -1,4 +1,4 @@
-"""What sweeps have found, as typed frames: a row a trial, or a trial, layer and alpha.
+"""What sweeps have found, as typed frames: one row per trial, or per (trial, layer, alpha).
 
 A trial is here once, whatever the number of its runs: of several finished runs the newest counts,
 and a trial without a finished run is in `unfinished`, never in no frame at all.
@@ -34,11 +34,11 @@ class Runs:
     Attributes:
         sweep: the sweep's name.
         source: where it was read, for people.
-        trials: a row a finished trial: run_id, fingerprint, sweep, source, url (of the run's page
-            on its tracking server; empty if the store is none), start, the provenance tags, every
-            parameter under its name and with its type (None is None, not NaN), every scalar under
-            its name.
-        unfinished: a row a trial that was begun and has no finished run: fingerprint, status
+        trials: one row per finished trial: run_id, fingerprint, sweep, source, url (of the run's
+            page on its tracking server; empty if the store is none), start, the provenance tags,
+            every parameter under its name and with its type (None is None, not NaN), every scalar
+            under its name.
+        unfinished: one row per trial that was begun and has no finished run: fingerprint, status
             (FAILED; RUNNING is in flight or abandoned), reason, start, run_id, attempts, and the
             parameters, None in a run that does not say them.
         superseded: finished runs left out because a newer one of the same trial is there.
@@ -66,7 +66,7 @@ class Runs:
 
     @cached_property
     def every(self) -> pd.DataFrame:
-        """A row a trial, finished or not, told apart by `status`.
+        """One row per trial, finished or not, told apart by `status`.
 
         The columns of `trials` and of `unfinished`; scalars are NaN where nothing was found.
         """
@@ -77,7 +77,7 @@ class Runs:
         """How many trials each sweep and store has in each status, none left out.
 
         Returns:
-            A row a (sweep, source), a column a status, and `trials`, their sum.
+            One row per (sweep, source), one column per status, and `trials`, their sum.
         """
         keys = ["sweep", "source"]
         frames = [
@@ -96,7 +96,7 @@ class Runs:
 
     @cached_property
     def layers(self) -> pd.DataFrame:
-        """A row a (trial, layer, alpha): the columns of PROFILE, the layer's baselines.
+        """One row per (trial, layer, alpha): the columns of PROFILE, the layer's baselines.
 
         `kind` is one of `llfc.results.KINDS`. `index` counts a trial's layers from 0; `depth` runs
         from 0, its first that is no pre-activation, to 1, its last, in equal steps, and is a
@@ -107,11 +107,11 @@ class Runs:
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """A row a (trial, alpha): the columns of CURVE."""
+        """One row per (trial, alpha): the columns of CURVE."""
         return self._stack(CURVE, (found.curve for found in self.connections.values()))
 
     def table(self, name: str) -> pd.DataFrame:
-        """A row a (trial, row of the table): the columns of `llfc.results.TABLES[name]`.
+        """One row per (trial, row of the table): the columns of `llfc.results.TABLES[name]`.
 
         Trials that did not measure it have no rows.
 
@@ -126,7 +126,7 @@ class Runs:
     def _stack(self, columns: Sequence[str], parts: Iterable[Columns]) -> pd.DataFrame:
         """The columns of each connection under one another, behind what names its trial.
 
-        Column by column, as a frame a trial costs more than all that is in it. Words are
+        Column by column, as one frame per trial costs more than all that is in it. Words are
         categories: millions of rows repeat a few.
         """
         parts = list(parts)

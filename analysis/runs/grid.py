@@ -43,7 +43,7 @@ class Layout:
 
     Attributes:
         x: the axis that the sweep's question is about.
-        series: the axis that has a colour a value.
+        series: the axis that has one colour per value.
         panels: the further axes that vary; a panel, or a block of rows, for each combination.
     """
 

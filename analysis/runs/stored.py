@@ -1,8 +1,9 @@
 """Sweeps as files: the frames of a study, kept beside its text, and read back as its store is.
 
-A folder has, for each sweep, `<sweep>.trials.parquet`, `.layers.parquet` and `.curves.parquet`, a
-row a trial, a (trial, layer, alpha), a (trial, alpha); and `.<table>.parquet` for what measures
-found beside. Where an address of a tracking store is asked for, such a folder can be given.
+A folder has, for each sweep, `<sweep>.trials.parquet`, `.layers.parquet` and `.curves.parquet`,
+with one row per trial, (trial, layer, alpha) and (trial, alpha); and `.<table>.parquet` for what
+measures found beside. Where an address of a tracking store is asked for, such a folder can be
+given.
 """
 
 import dataclasses
@@ -125,7 +126,7 @@ def _connection(
 
 
 def _profile(rows: pd.DataFrame) -> LayerProfile:
-    """One layer's profile: a value an alpha of each column of PROFILE, of others the first."""
+    """One layer's profile: one value per alpha of each column of PROFILE, of others the first."""
     fields = [field.name for field in dataclasses.fields(LayerProfile)]
     named = rows.rename(columns={"layer": "name"})
     values = {name: _values(named[name]) for name in fields if name in named}

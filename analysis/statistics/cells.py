@@ -47,12 +47,12 @@ def within_cells(trials: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     have more than an eighth of these, whole seeds before.
 
     Args:
-        trials: a row a trial.
+        trials: one row per trial.
         x: a column, such as "llfc_error_mean".
         y: a column, such as "test_loss_chord".
 
     Returns:
-        A row a `place` of PLACES: `slope`, the power of x with which y rises, its 95 % interval
+        One row per `place` of PLACES: `slope`, the power of x with which y rises, its 95 % interval
         `low` and `high`, `p` that it is 0, `note`, why there is none; `trials`, `cells` and `seeds`
         that the slopes rest on and `left_out`, the other trials; `share`, how much of the
         covariance of the ranks of x and y is there, over the `ranked` trials, of cells with two at
@@ -136,7 +136,7 @@ def _between(frame: pd.DataFrame) -> float:
 
 
 def _slopes(frame: pd.DataFrame, note: str) -> pd.DataFrame:
-    """A row a place, from positive columns x and y, unless there is a note why not."""
+    """One row per place, from positive columns x and y, unless there is a note why not."""
     found = None
     if not note:
         found = _fit(frame)

@@ -61,15 +61,15 @@ def comparisons(
     """The correlation of `y` with `x` and with each of its comparators, on the same trials.
 
     Args:
-        trials: a row a trial; the distance of the weights is made of their cosine.
+        trials: one row per trial; the distance of the weights is made of their cosine.
         x: an LLFC summary.
         y: a barrier.
         by: axes, as for `correlations`.
         methods: names in METHODS of `analysis.statistics.correlations`.
 
     Returns:
-        A row a (group, method, predictor), `x` first: `value`, over all trials; `within`, `low`,
-        `high`, `p`, `seeds`, `note` and `uneven`, within a seed, as in `correlations`;
+        One row per (group, method, predictor), `x` first: `value`, over all trials; `within`,
+        `low`, `high`, `p`, `seeds`, `note` and `uneven`, within a seed, as in `correlations`;
         `difference`, the coefficient of `x` less that of the predictor, averaged over seeds, with
         its 95 % interval over seeds `difference_low` and `difference_high`, `difference_p` that it
         is zero, and `difference_note`, both coefficients being over the same trials, of cells that

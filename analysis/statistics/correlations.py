@@ -89,7 +89,7 @@ def correlations(
     """The correlation of `x` with `y` over all trials, and within each value of the axes `by`.
 
     Args:
-        trials: a row a trial; the columns x, y and seed, and the parameters of the trials.
+        trials: one row per trial; the columns x, y and seed, and the parameters of the trials.
         x: a column, such as "llfc_error_mean".
         y: a column, such as "test_loss_chord".
         by: axes; a group for each value of each of them. An axis may be a tuple of axes: then a
@@ -99,7 +99,7 @@ def correlations(
         seed: of the permutations, where there are too many to take them all.
 
     Returns:
-        A row a (group, method):
+        One row per (group, method):
 
         - `value`: over all trials; it mixes what varies within seeds and between them;
         - `within`: within a seed, over the cells of the grid that every seed has (see

@@ -41,7 +41,7 @@ def design(trials: pd.DataFrame, columns: Sequence[str], fitted: NDArray[np.bool
     """The columns as those of a linear model, without a constant, shape [trials, ...].
 
     Args:
-        trials: a row a trial.
+        trials: one row per trial.
         columns: names; numbers are `places`, others a level for each value but the first. Two names
             joined by ":" are a line of its own for each value of the first.
         fitted: the trials whose ranks count.
@@ -66,15 +66,15 @@ def predict(
     """Each trial's `target` as a line through the trials of all other groups predicts it.
 
     Args:
-        trials: a row a trial.
+        trials: one row per trial.
         columns: what it is predicted from, as for `design`; none for the others' mean.
         target: a column of numbers.
         groups: each trial's; one after the other is held out.
 
     Returns:
-        A row a trial: `wanted` and `predicted`, the places of the target among the fitted trials;
-        `wanted_value` and `predicted_value`, in the target's own unit, where a predicted place has
-        the value that the fitted trials have there.
+        One row per trial: `wanted` and `predicted`, the places of the target among the fitted
+        trials; `wanted_value` and `predicted_value`, in the target's own unit, where a predicted
+        place has the value that the fitted trials have there.
 
     Raises:
         ValueError: if there are fewer than two groups.

@@ -97,7 +97,7 @@ def over_seeds(
     """The mean of the seeds' own estimates, with the interval that seeds give it.
 
     Args:
-        estimates: one a seed; NaN for a seed without one.
+        estimates: one per seed; NaN for a seed without one.
         scale: a name in SCALES: where the mean is taken.
         possible: the least and the largest value there can be; the interval is cut there, which
             costs it no value that it should hold.

@@ -43,7 +43,7 @@ def partial_correlations(
     are no numbers, such as the architecture, have a level for each of their values.
 
     Args:
-        trials: a row a trial, as `with_summaries` gives them.
+        trials: one row per trial, as `with_summaries` gives them.
         x: a column.
         y: another.
         given: the covariates, by default those of GIVEN that were measured. One that does not vary
@@ -51,10 +51,10 @@ def partial_correlations(
         methods: names in METHODS.
 
     Returns:
-        A row a method: `given`; `raw`, the correlation within a seed without covariates; `within`,
-        that with them, with `low`, `high`, `p`, `seeds` and `note` as in `correlations`; `trials`,
-        those that both rest on, of cells that every seed has (see `correlations`). A seed with
-        fewer than SPARE trials beyond what the covariates use up says nothing.
+        One row per method: `given`; `raw`, the correlation within a seed without covariates;
+        `within`, that with them, with `low`, `high`, `p`, `seeds` and `note` as in `correlations`;
+        `trials`, those that both rest on, of cells that every seed has (see `correlations`). A seed
+        with fewer than SPARE trials beyond what the covariates use up says nothing.
 
     Raises:
         ValueError: if a covariate is no column, or was measured in no trial.
@@ -104,7 +104,7 @@ def _partial(rows: pd.DataFrame, x: str, y: str, given: Sequence[str], method: s
 
 
 def _design(column: "pd.Series[Any]", place: Any) -> Floats:
-    """A covariate as columns of a design: numbers as they are placed, others a level a value."""
+    """A covariate as columns of a design: numbers as they are placed, others one level each."""
     if pd.api.types.is_numeric_dtype(column) and column.notna().all():
         if constant(column.to_numpy(dtype=float)):
             return np.zeros((len(column), 0))

@@ -65,7 +65,7 @@ def permutation_test(
     logged twice, one is used.
 
     Args:
-        trials: a row a trial.
+        trials: one row per trial.
         x: a column.
         y: another.
         statistic: how closely two columns go together.

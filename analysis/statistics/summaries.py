@@ -76,7 +76,7 @@ def at_depths(runs: Runs, *, over: bool = False, column: str = "cos_error") -> p
         column: of the layers; "baseline" for the baseline alone.
 
     Returns:
-        A row a run, by run id; layers and places between them as in `with_summaries`.
+        One row per run, by run id; layers and places between them as in `with_summaries`.
     """
     rows = middle(runs.layers)
     error = ratio(rows["cos_error"], rows["baseline"]) if over else rows[column]

@@ -24,13 +24,13 @@ def transfers(trials: pd.DataFrame, x: str = LLFC, y: str = BARRIER) -> pd.DataF
     """How well `y` is predicted in a family of networks by a line fitted to the other families.
 
     Args:
-        trials: a row a trial.
+        trials: one row per trial.
         x: an LLFC summary; its comparators predict beside it.
         y: a barrier.
 
     Returns:
-        A row a (held_out, predictor): each architecture, and where one has several norms each of
-        these alone. `share`, of the variance of y's ranks among the fitted trials, and
+        One row per (held_out, predictor): each architecture, and where one has several norms each
+        of these alone. `share`, of the variance of y's ranks among the fitted trials, and
         `share_value`, of the variance of y itself, the prediction being the value that the fitted
         trials have at the predicted rank; averaged over seeds, with the 95 % intervals over `seeds`
         `low`, `high` and `value_low`, `value_high`; `note`; `trials`, those held out. A comparator

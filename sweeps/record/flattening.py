@@ -17,7 +17,7 @@ def metrics_of(found: Connection) -> list[Row]:
     """Every finite number of `found` that is worth a chart, as (name, value, step).
 
     Scalars have step 0; `curve/*` has the position's index as step, `layer/*` (at the middle
-    position) and the tables with a row a layer have the layer's.
+    position) and the tables with one row per layer have the layer's.
     """
     rows: list[Row] = [(key, value, 0) for key, value in found.scalars().items()]
     for column in CURVE[1:]:
@@ -58,10 +58,10 @@ def tables_of(found: Connection) -> dict[str, str]:
 
 
 def _by_layer(name: str, table: Table) -> Iterator[Row]:
-    """A table with a row a layer: a series a column, its step the layer's place.
+    """A table with one row per layer: one series per column, its step the layer's place.
 
     Where further words tell rows apart, a series for each. Tables of other kinds, and those with
-    several rows a layer that numbers tell apart, as a row an image, stay tables.
+    several rows per layer that numbers tell apart, as one per image, stay tables.
     """
     words = [column for column in table if isinstance(table[column], list)]
     named = list(zip(*(table[word] for word in words), strict=True))

@@ -1,4 +1,4 @@
-"""The one door to MLflow for writing: a run a trial, complete or not there.
+"""The one door to MLflow for writing: one run per trial, complete or not there.
 
 A trial's run is FINISHED with everything in it, or FAILED with its reason. A run that is left
 RUNNING belongs to a driver that was stopped while it wrote; `Tracker` removes those.

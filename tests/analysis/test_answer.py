@@ -27,7 +27,7 @@ FEW = "no interval: 1 seed, at least 3 are needed"
 
 
 def found(*groups, note=FEW):
-    """A frame of `correlations`: all trials, and then a row a (group, value, note)."""
+    """A frame of `correlations`: all trials, then one row per (group, value, note)."""
     rows = [("all", 0.9, note), *groups]
     return pd.DataFrame(
         {

@@ -18,7 +18,7 @@ WIDTHS = [2.0**power for power in range(-5, 5)]
 
 
 def drawn(cells=10, seeds=3):
-    """A line a cell, but for one cell far off it: what seeds say hangs on whether they have it."""
+    """One line per cell, one cell far off it: what seeds say hangs on whether they have it."""
     rng = np.random.default_rng(0)
     rows = []
     for seed in range(seeds):

@@ -1,1 +1,1 @@
-"""The sections of the page, a module a question."""
+"""The sections of the page, one module per question."""

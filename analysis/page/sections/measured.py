@@ -94,7 +94,7 @@ def _by_layer(
 
 
 def _shown(means: pd.DataFrame, keys: Sequence[str], kinds: Mapping[str, str]) -> pd.DataFrame:
-    """The means as text: a row a layer and kind, a column a series."""
+    """The means as text: one row per layer and kind, one column per series."""
     *families, series = keys
     rows = []
     apart = [*families, "index", "layer", "kind"]

@@ -34,7 +34,7 @@ class Findings:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """A row a trial, with every LLFC summary; see `with_summaries`."""
+        """One row per trial, with every LLFC summary; see `with_summaries`."""
         return with_summaries(self.runs)
 
 

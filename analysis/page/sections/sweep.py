@@ -33,7 +33,7 @@ def barriers(findings: Findings) -> Part:
 
 
 def scatter(findings: Findings) -> Part:
-    """Barrier against LLFC error, a point a trial."""
+    """Barrier against LLFC error, one point per trial."""
     trials, series = findings.runs.trials, findings.plan.series
     row = answer.headline(findings.found)
     title = f"Spearman's ρ {decimals(row['value'])}, {row['trials']} trials, {row['seeds']} seeds"
