@@ -3,6 +3,48 @@
 A family is all units of one colour. Units without parents form one group. Units with parents are
 permuted only among the children of the same parents, one group for each: the units of a head. Where
 parents determine the unit (one child for each pair of them), it has no freedom of its own.
+
+Example: a convolution with 2 groups of channels, which reads 2 x 2 channels and makes 2 x 3.
+
+>>> import torch
+>>> from torch import nn
+>>> from llfc.symmetry.derive import Derivation
+>>> from llfc.symmetry.graph.export import exported
+>>> from llfc.symmetry.groups.naming import group_names
+>>> from llfc.symmetry.groups.quotient import quotient
+>>> first, second = nn.Conv1d(2, 4, 1, bias=False), nn.Conv1d(4, 6, 1, groups=2, bias=False)
+>>> model = nn.Sequential(first, second, nn.Flatten(), nn.Linear(6, 2))
+>>> derivation = Derivation(model, strict=True)
+>>> walk = derivation.walk(exported(model, [torch.zeros(1, 2, 1)], training=False))
+
+The walk related every channel to the convolution's group that it lies in, node 10 or 11:
+
+>>> for children, parents in derivation.units.relations[:2]:
+...     print(children.tolist(), parents[:, 0].tolist())
+[[0, 1], [2, 3]] [10, 11]
+[[4, 5, 6], [7, 8, 9]] [10, 11]
+
+So there are three families: the 2 groups of channels, which may be swapped; the channels read, 2 in
+each; and the channels made, 3 in each. Channels change places only within their own group. `places`
+says whose children a nested group's units are.
+
+>>> whole = quotient(derivation.units, [])
+>>> found = families(whole)
+>>> for name, size, place in zip(
+...     group_names(derivation.units, found), found.sizes, found.places, strict=True
+... ):
+...     print(name, size, place)
+1.groups 2 ()
+0[0] 2 (0,)
+0[1] 2 (1,)
+1[0] 3 (0,)
+1[1] 3 (1,)
+
+Channel 3 that is read is unit 1 (of group 0, `1.groups`), and in it unit 1 (of group 2, `0[1]`):
+
+>>> groups, units = found.coordinates(whole.of[[3]])
+>>> groups[:, 0].tolist(), units[:, 0].tolist()
+([0, 2], [1, 1])
 """
 
 import itertools

@@ -1,4 +1,37 @@
-"""From the layout of a tensor to its axes."""
+"""From the layout of a tensor to its axes.
+
+Example: the 2 channels of a convolution over 3 pixels are flattened, and a linear layer reads them.
+
+>>> import torch
+>>> from torch import nn
+>>> from llfc.symmetry.derive import Derivation
+>>> from llfc.symmetry.graph.export import exported
+>>> from llfc.symmetry.groups.families import families
+>>> from llfc.symmetry.groups.naming import group_names
+>>> from llfc.symmetry.groups.quotient import quotient
+>>> model = nn.Sequential(nn.Conv1d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(6, 4))
+>>> derivation = Derivation(model, strict=True)
+>>> walk = derivation.walk(exported(model, [torch.zeros(1, 1, 3)], training=False))
+>>> found = families(quotient(derivation.units, []))
+>>> placing = Placing(found, group_names(derivation.units, found))
+
+The second dimension of the linear layer's weight is two slots, channel and pixel. Every position
+has the coordinates (group, unit) of its channel:
+
+>>> weight = derivation.layouts["2.weight"]
+>>> [weight.space.sizes[slot] for slot in weight.dims[1]]
+[2, 3]
+>>> groups, units, _ = placing.coordinates(weight, weight.dims[1])
+>>> groups.tolist(), units.tolist()
+([[0, 0, 0, 0, 0, 0]], [[0, 0, 0, 1, 1, 1]])
+
+That is one segment of two factors: the channels, moved by the group, and in each 3 pixels that
+nothing moves.
+
+>>> (segment,) = placing.axes(weight)[1]
+>>> [(factor.size, factor.groups) for factor in segment]
+[(2, ('0',)), (3, ())]
+"""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,39 @@
-"""From nodes and facts to classes of nodes: what is one unit, and which units are alike."""
+"""From nodes and facts to classes of nodes: what is one unit, and which units are alike.
+
+Example: two layers are added, so that their 4 units are the same 4, and a third reads the sum.
+
+>>> import torch
+>>> from torch import nn
+>>> from llfc.symmetry.derive import Derivation
+>>> from llfc.symmetry.graph.export import exported
+>>> class Sum(nn.Module):
+...     def __init__(self):
+...         super().__init__()
+...         self.a, self.b, self.last = nn.Linear(3, 4), nn.Linear(3, 4), nn.Linear(4, 2)
+...
+...     def forward(self, x):
+...         return self.last(self.a(x) + self.b(x))
+>>> derivation = Derivation(Sum(), strict=True)
+>>> walk = derivation.walk(exported(derivation.model, [torch.zeros(1, 3)], training=False))
+
+The walk made 10 nodes: 4 outputs of `a`, 4 of `b`, 2 of the network. The sum unites the first 8 in
+pairs, and what the network returns is fixed.
+
+>>> units = derivation.units
+>>> [(one.tolist(), other.tolist()) for one, other in units.unions]
+[([0, 1, 2, 3], [4, 5, 6, 7])]
+>>> [nodes.tolist() for nodes in units.frozen]
+[[8, 9]]
+
+So there are 6 classes. The first 4 have one colour, which means that nothing tells them apart: they
+may change places. Either output has a colour of its own, and stays.
+
+>>> found = quotient(units, [])
+>>> found.of.tolist()
+[0, 1, 2, 3, 0, 1, 2, 3, 4, 5]
+>>> found.colour.tolist()
+[1, 1, 1, 1, 0, 2]
+"""
 
 from dataclasses import dataclass
 

@@ -2,75 +2,51 @@
 
 Tensors are indexed by letters, as in an einsum. Where letters meet, the labels of the tensors must
 agree; what a label says of letters that the result lacks is projected onto those that it has.
+
+Example: a network of a linear layer and a grouped one, `y[n,g,o] = sum_i second[g,o,i] h[n,g,i]`,
+where h is the first's output, read as 2 groups of 2. Its weights are free: nothing has used them.
+
+>>> from llfc.symmetry.layouts.layout import plain
+>>> from llfc.symmetry.layouts.views import reshape
+>>> def labels(tensor):
+...     return [label.nodes.tolist() for label in tensor.space.labels]
+>>> units = Units()
+>>> x = plain(units, [5, 3], "fixed")
+>>> first = plain(units, [4, 3], "free", "first")
+>>> second = plain(units, [2, 3, 2], "free", "second")
+
+The letter "in" meets the fixed features of x, so it is fixed. No label speaks of the letter "out",
+so that the weight gets 4 nodes for it; the result has the same ones.
+
+>>> h = combine(units, [(x, ["n", "in"]), (first, ["out", "in"])], ["n", "out"], "first")
+>>> labels(first), labels(h), first.space.fixed
+([[0, 1, 2, 3]], [[0, 1, 2, 3]], {1: ''})
+
+A reshape only splits the slot. Then "g" and "in" meet what is known of h: the weight reads these
+same nodes. Its own outputs may be other units in each group, so that 2 x 3 nodes are new. Both
+labels speak of "g", on which they must agree: each is projected onto it, which gives the parents 10
+and 11, the groups.
+
+>>> h = reshape(h, [5, 2, 2])
+>>> y = combine(
+...     units, [(h, ["n", "g", "in"]), (second, ["g", "out", "in"])], ["n", "g", "out"], "second"
+... )
+>>> labels(second), labels(y)
+([[[0, 1], [2, 3]], [[4, 5, 6], [7, 8, 9]]], [[[4, 5, 6], [7, 8, 9]]])
+>>> for children, parents in units.relations[:2]:
+...     print(children.tolist(), parents.tolist())
+[[0, 1], [2, 3]] [[10, 10], [11, 11]]
+[[4, 5, 6], [7, 8, 9]] [[10, 10, 10], [11, 11, 11]]
 """
 
-import itertools
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from llfc.symmetry.layouts.constants import by_kind
 from llfc.symmetry.layouts.cuts import align
-from llfc.symmetry.layouts.layout import Label, Layout, Pick, Space, hold, project, settle, spread
+from llfc.symmetry.layouts.layout import Label, Layout, Pick, Space, project, settle
+from llfc.symmetry.layouts.meeting import Meeting
 from llfc.symmetry.layouts.picks import pick_letters, picks_of, with_picks
-from llfc.symmetry.layouts.units import SHOWN, Units
-
-Spot = tuple[str, int]  # the k-th slot of a letter
-LARGEST_JOINT = 1 << 20  # nodes of a parameter's joint label; larger ones are labelled by dimension
-
-
-@dataclass
-class Meeting:
-    """Labels over common slots, each set of slots once."""
-
-    units: Units
-    owner: str
-    sizes: dict[int, int] = field(default_factory=dict)
-    labels: dict[frozenset[int], Label] = field(default_factory=dict)
-    fixed: dict[int, str] = field(default_factory=dict)
-
-    def add(self, label: Label) -> None:
-        """Let a label in: it is united with the one over the same slots, if there is one."""
-        key = frozenset(label.slots)
-        if key in self.labels:
-            known = self.labels[key]
-            self.units.union(known.nodes, spread(label.nodes, label.slots, known.slots))
-        else:
-            self.labels[key] = label
-
-    def over(self, keep: Iterable[int]) -> list[Label]:
-        """The labels restricted to some slots: as they are, or projected; the largest alone."""
-        wanted = frozenset(keep)
-        found: dict[frozenset[int], Label] = {}
-        for key, label in list(self.labels.items()):
-            common = key & wanted
-            if common:
-                found[common] = self.restricted(label, common)
-        for part, whole in itertools.permutations(found, 2):
-            if part < whole:
-                self.restricted(found[whole], part)
-        return [found[key] for key in found if not any(key < other for other in found)]
-
-    def restricted(self, label: Label, keep: frozenset[int]) -> Label:
-        """A label of some of another's slots, to which the other's nodes belong."""
-        if keep == frozenset(label.slots):
-            return label
-        if keep in self.labels:
-            part = self.labels[keep]
-            self.units.relate(label.nodes, spread(part.nodes, part.slots, label.slots))
-            return part
-        part = self.labels[keep] = project(self.units, label, keep, self.owner)
-        return part
-
-    def reconcile(self) -> None:
-        """Make labels that share slots agree on them."""
-        labels = sorted(self.labels.values(), key=lambda label: len(label.slots))
-        for i, small in enumerate(labels):
-            for large in labels[i + 1 :]:
-                common = frozenset(small.slots) & frozenset(large.slots)
-                if common:
-                    self.restricted(small, common)
-                    self.restricted(large, common)
+from llfc.symmetry.layouts.units import Units
 
 
 def combine(
@@ -94,7 +70,7 @@ def combine(
     picks = picks_of(inputs, result)
     spaces = [layout.space for layout in layouts]
     layouts = constants_told(layouts, letters, owner)
-    for layout in layouts:
+    for layout in layouts:  # a tensor that meets itself cannot be told what it has not said
         if layout.space.free and spaces.count(layout.space) > 1:
             settle(layout)
     places: dict[str, list[tuple[int, int]]] = {}
@@ -155,6 +131,7 @@ def meet(
     apart: bool,
 ) -> Layout:
     """`combine`, once the slots are aligned."""
+    # Each slot of each letter becomes one common slot, whichever tensors have it.
     target = Space(units, owner)
     slots: dict[str, tuple[int, ...]] = {}
     for letter, ((i, dim), *_) in places.items():
@@ -170,19 +147,20 @@ def meet(
                 for s, t in zip(own, slots[letter], strict=True)
             }
         )
+    # First what is known meets; then parameters that nothing has used get what is still missing;
+    # then labels over some of the same slots are made to agree on them.
     meeting = Meeting(units, owner, dict(enumerate(target.sizes)))
-    gather(meeting, layouts, maps)
+    meeting.take_in(layouts, maps)
     kept = [s for letter in result for s in slots.get(letter, ())]
     for i, layout in enumerate(layouts):
         if layout.space.free:
             others = {s for j, names in enumerate(maps) if j != i for s in names.values()}
-            found = [[t[0] for t in group] for group in dim_groups(layout, maps[i])]
-            batch = others & set(kept)
-            name_free(meeting, layout, maps[i], found, batch, set(kept), apart)
+            dims = free_dims(layout, maps[i])
+            meeting.name_free(layout, maps[i], dims, others & set(kept), set(kept), apart)
     meeting.reconcile()
     for layout, own in zip(layouts, maps, strict=True):
         if layout.space.free:
-            adopt(meeting, layout.space, own)
+            meeting.write_into(layout.space, own)
     target.fixed = {slot: why for slot, why in meeting.fixed.items() if slot in kept}
     target.labels = [
         Label(label.slots, label.nodes)
@@ -192,77 +170,10 @@ def meet(
     return Layout(target, tuple(slots.get(letter, ()) for letter in result))
 
 
-def dim_groups(layout: Layout, own: dict[int, int]) -> list[list[tuple[int, int]]]:
-    """The slots of each dimension that has free ones, as (common slot, own slot)."""
+def free_dims(layout: Layout, own: dict[int, int]) -> list[list[int]]:
+    """The common slots of each dimension that has free ones."""
     free = layout.space.free
-    return [[(own[s], s) for s in dim] for dim in layout.dims if any(s in free for s in dim)]
-
-
-def gather(meeting: Meeting, layouts: Sequence[Layout], maps: Sequence[dict[int, int]]) -> None:
-    """Take in the labels and fixed slots of all tensors."""
-    for layout, own in zip(layouts, maps, strict=True):
-        for slot, why in layout.space.fixed.items():
-            if slot in own and meeting.fixed.get(own[slot]) != SHOWN:
-                meeting.fixed[own[slot]] = why
-    for layout, own in zip(layouts, maps, strict=True):
-        held = {own[s] for s in layout.space.fixed if s in own}
-        for label in layout.space.labels:
-            common = Label(tuple(own[s] for s in label.slots), label.nodes)
-            for slot in common.slots:
-                if slot in meeting.fixed.keys() - held:
-                    hold(meeting.units, common, slot, meeting.fixed[slot])
-            meeting.add(common)
-
-
-def name_free(
-    meeting: Meeting,
-    layout: Layout,
-    own: dict[int, int],
-    dims: Sequence[Sequence[int]],
-    batch: set[int],
-    kept: set[int],
-    apart: bool,
-) -> None:
-    """Give new nodes to the free slots of a parameter of which no other tensor speaks.
-
-    Slots of the result that another tensor shares (heads, groups of a convolution, places that have
-    weights of their own) come with them: units may be permuted differently in each.
-    """
-    labelled = {s for key in meeting.labels for s in key}
-    free = {own[s] for s in layout.space.free} - labelled - meeting.fixed.keys()
-    shared = batch & (labelled | meeting.fixed.keys()) & {*own.values()}
-    if math.prod(meeting.sizes[s] for s in free | shared) > LARGEST_JOINT:
-        shared -= meeting.fixed.keys()
-    groups: list[list[int]] = []
-    for dim in dims:
-        if set(dim) & free and set(dim) <= kept:
-            groups.append([s for s in dim if s in free or s in shared])
-        elif set(dim) & free:  # summed over: copies of a unit may change places in it
-            alone = [s for s in dim if s not in meeting.fixed]
-            groups.append([*alone, *(s for s in shared if s not in alone)])
-    together = sorted({s for dim in groups if set(dim) <= kept for s in dim} | shared)
-    size = math.prod(meeting.sizes[s] for s in together)
-    if not apart and together and size <= LARGEST_JOINT:
-        groups = [dim for dim in groups if not set(dim) <= kept] + [together]
-    for slots in groups:
-        if set(slots) & free:
-            shape = tuple(meeting.sizes[s] for s in slots)
-            label = Label(tuple(slots), meeting.units.fresh(shape, layout.space.owner))
-            for slot in meeting.fixed.keys() & {*slots}:
-                hold(meeting.units, label, slot, meeting.fixed[slot])
-            meeting.add(label)
-
-
-def adopt(meeting: Meeting, space: Space, own: dict[int, int]) -> None:
-    """Write what the meeting knows into a parameter whose slots were free."""
-    back = {common: s for s, common in own.items()}
-    free = set(space.free) & set(own)
-    for label in meeting.over(back):
-        slots = tuple(back[s] for s in label.slots)
-        if free & set(slots):
-            space.labels.append(Label(slots, label.nodes))
-    space.fixed |= {s: meeting.fixed[own[s]] for s in free if own[s] in meeting.fixed}
-    space.free -= free
+    return [[own[s] for s in dim] for dim in layout.dims if any(s in free for s in dim)]
 
 
 def pointwise(units: Units, inputs: Sequence[Layout], shape: Sequence[int], owner: str) -> Layout:
