@@ -70,7 +70,7 @@ def combine(
     picks = picks_of(inputs, result)
     spaces = [layout.space for layout in layouts]
     layouts = constants_told(layouts, letters, owner)
-    for layout in layouts:  # a tensor that meets itself cannot be told what it has not said
+    for layout in layouts:  # a parameter that meets itself: the same nodes in both
         if layout.space.free and spaces.count(layout.space) > 1:
             settle(layout)
     places: dict[str, list[tuple[int, int]]] = {}

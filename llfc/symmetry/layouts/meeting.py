@@ -112,7 +112,7 @@ class Meeting:
         """
         labelled = {s for key in self.labels for s in key}
         free = {own[s] for s in layout.space.free} - labelled - self.fixed.keys()
-        # What the parameter has of its own at each place of `shared` may differ from place to place.
+        # At each place of `shared` the parameter may have units of its own.
         shared = batch & (labelled | self.fixed.keys()) & {*own.values()}
         if math.prod(self.sizes[s] for s in free | shared) > LARGEST_JOINT:
             shared -= self.fixed.keys()
