@@ -31,16 +31,16 @@ class Recipe:
 
     Attributes:
         epochs: passes over the training set.
-        batch_size: images a step; the last, smaller batch of an epoch is used too.
-        optimizer: one of OPTIMIZERS.
+        batch_size: images per step; the last, smaller batch of an epoch is used too.
+        optimizer: what takes the steps, one of OPTIMIZERS.
         lr: learning rate at its peak.
         momentum: of SGD; Adam ignores it.
         weight_decay: L2 penalty on every parameter.
-        schedule: one of SCHEDULES, applied after the warm-up.
-        milestones: shares of the epochs after which "step" divides the learning rate by ten.
+        schedule: of the learning rate after the warm-up, one of SCHEDULES.
+        milestones: shares of the epochs after which schedule step divides the learning rate by ten.
         warmup: share of the epochs over which the learning rate rises linearly from zero.
         augment: random crop (pad 4) and horizontal flip.
-        precision: one of PRECISIONS, of products and convolutions while training (torch.autocast);
+        precision: of products and convolutions while training (torch.autocast), one of PRECISIONS;
             weights, sums and all measurements are float32.
     """
 
@@ -131,7 +131,19 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two networks: with a shared trunk of `spawn_epoch` epochs, or, with None, two strangers."""
+    """Two networks that share a trunk, or two that are trained independently.
+
+    Attributes:
+        architecture: one of ARCHITECTURES.
+        width: multiple of the architecture's usual width; fractions allowed.
+        norm: what normalises features, one of NORMS: statistics over a batch, over each image's
+            channels and positions, over the channels of each position, or nothing.
+        dataset: one of DATASETS, or imagefolder:PATH.
+        limit_train: number of training images; None for all.
+        seed: of initialisations, data orders and whatever else is drawn; a seed makes a pair.
+        spawn_epoch: epochs of the shared trunk; None for two independent networks.
+        recipe: how both are trained.
+    """
 
     architecture: str
     width: float
@@ -154,7 +166,7 @@ class Pair:
 
     @property
     def b(self) -> Network:
-        """The branch, or the stranger; alpha = 1."""
+        """The branch, or the independent network; alpha = 1."""
         if self.spawn_epoch is None:
             return dataclasses.replace(self.a, member=1)
         return dataclasses.replace(self.a, spawn_epoch=self.spawn_epoch)
@@ -166,12 +178,13 @@ class Trial:
 
     Attributes:
         pair: the two networks.
-        matching: a name in MATCHERS; how b's units are permuted towards a's.
-        correction: a name in CORRECTIONS; what is done to the statistics of each blend, and of A
-            and B where their features are compared with its.
+        matching: how B's units are permuted towards A's, one of MATCHERS.
+        correction: what is done to the statistics of each blend, and of A and B where their
+            features are compared with its, one of CORRECTIONS.
         alphas: number of positions on the line, odd, both ends included.
         probes: names of the modules to probe; None for the architecture's usual ones.
-        measures: names in MEASURES; what is measured beyond the walk along the line.
+        measures: what is measured beyond the walk along the line, at a cost: none, or of
+            MEASURES.
         limit_test: number of test images used; None for all.
         limit_measured: number of the training images that matching, correction and the training
             curve use; None for all that the pair was trained on.

@@ -16,10 +16,10 @@ def main(sweep: Sweep, arguments: Sequence[str] | None = None) -> None:
         # option need not wait for the latter two.
         from sweeps.grid.options import parse
 
-        settings, changed, measuring = parse(sweep, arguments)
+        settings, changed, trials = parse(sweep, arguments)
         from sweeps.run.study import run_sweep
 
-        status = run_sweep(changed, measuring, settings)
+        status = run_sweep(changed, trials, settings)
     except (ValueError, OSError) as error:  # before llfc.oneline is loaded, perhaps
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         status = 2

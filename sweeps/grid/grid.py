@@ -13,7 +13,7 @@ from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES
 from llfc.networks.recipes import default_recipe
-from llfc.specs import DEFAULT_MEASURES, Pair, Recipe, Trial
+from llfc.specs import Pair, Recipe, Trial
 from sweeps.grid.sweep import Sweep
 
 # A recipe's fields are axes too; one that a sweep does not name keeps the recipe's own value.
@@ -34,22 +34,23 @@ DEFAULTS: Mapping[str, Sequence[Any]] = {
 }
 
 
-def trials_of(
-    sweep: Sweep,
-    *,
-    alphas: int = 25,
-    probes: tuple[str, ...] | None = None,
-    measures: tuple[str, ...] = DEFAULT_MEASURES,
-    limit_test: int | None = None,
-    limit_measured: int | None = None,
-) -> list[Trial]:
+AXES = (*DEFAULTS, *RECIPE_AXES)
+# How each trial measures: fields of Trial that are no axes.
+MEASURING = tuple(f.name for f in dataclasses.fields(Trial) if f.name not in {*DEFAULTS, "pair"})
+
+
+def trials_of(sweep: Sweep, **measuring: Any) -> list[Trial]:
     """Every distinct trial of the grid.
+
+    Args:
+        sweep: its axes span the grid.
+        measuring: values by name of MEASURING; as `Trial` has them if not given.
 
     Raises:
         ValueError: if an axis, a name in it or a measure is unknown, an axis is empty, or a value
             breaks the rule of its field; if no recipe of the grid uses an axis that is named.
     """
-    for name in measures:
+    for name in measuring.get("measures", ()):
         lookup("measure", name, MEASURES)
     points = list(_points(sweep))
     _check_used(sweep, points)
@@ -58,11 +59,7 @@ def trials_of(
             pair=_pair(point),
             matching=point["matching"],
             correction=point["correction"],
-            alphas=alphas,
-            probes=probes,
-            measures=measures,
-            limit_test=limit_test,
-            limit_measured=limit_measured,
+            **measuring,
         )
         for point in points
     )
@@ -71,7 +68,7 @@ def trials_of(
 
 def _points(sweep: Sweep) -> Iterator[dict[str, Any]]:
     for name, values in sweep.axes.items():
-        lookup("axis", name, dict.fromkeys([*DEFAULTS, *RECIPE_AXES]))
+        lookup("axis", name, dict.fromkeys(AXES))
         if not values:
             raise ValueError(f"axis {name} must have at least one value, got none")
     axes = {**DEFAULTS, **sweep.axes}

@@ -1,22 +1,23 @@
-"""The options of a sweep: every axis and every setting, typed as the field that it fills."""
+"""The options of a sweep: every axis and every setting, typed and explained as its field is."""
 
 import argparse
 import dataclasses
+import inspect
 import os
+import re
+import textwrap
 import types
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.registry import MEASURES
 from llfc.data.datasets import DATASETS
-from llfc.data.imagefolder import PREFIX
 from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES
 from llfc.specs import (
-    DEFAULT_MEASURES,
     NORMS,
     OPTIMIZERS,
     PRECISIONS,
@@ -25,33 +26,31 @@ from llfc.specs import (
     Recipe,
     Trial,
 )
-from sweeps.grid.grid import DEFAULTS, RECIPE_AXES, trials_of
-from sweeps.grid.settings import Settings
+from sweeps.grid.grid import AXES, DEFAULTS, MEASURING, RECIPE_AXES, trials_of
+from sweeps.grid.settings import ENVIRONMENT, GPU_SHARE, Settings
 from sweeps.grid.sweep import Sweep
 
-# Options that say how each trial measures; they are fields of Trial but no axes of a grid.
-MEASURING = ("alphas", "probes", "measures", "limit_test", "limit_measured")
-HELP = {
-    "dataset": f"{', '.join(DATASETS)} or {PREFIX}PATH",
-    "limit_train": "number of training images; none for all",
-    "architecture": ", ".join(ARCHITECTURES),
-    "norm": ", ".join(NORMS),
-    "width": "multiple of the architecture's usual width; fractions allowed",
-    "spawn_epoch": "epochs of the shared trunk; none for two independent networks",
-    "seed": "a seed makes a pair",
-    "matching": f"how b's units are permuted towards a's: {', '.join(MATCHERS)}",
-    "correction": f"what is done to the statistics of a blend: {', '.join(CORRECTIONS)}",
-    "alphas": "number of positions on the line, odd",
-    "probes": "names of the modules whose features are measured",
-    "measures": f"what else is measured, at a cost: none, or of {', '.join(MEASURES)}"
-    f" [{' '.join(DEFAULT_MEASURES) or 'none'}]",
-    "limit_test": "number of test images; none for all",
-    "limit_measured": "number of training images that matching, correction and the training curve"
-    " use; none for all",
+# What the names of constants in docstrings stand for in a help.
+CONSTANTS: Mapping[str, Iterable[str]] = {
+    "ARCHITECTURES": ARCHITECTURES,
+    "CORRECTIONS": CORRECTIONS,
+    "DATASETS": DATASETS,
+    "GPU_SHARE": (f"{GPU_SHARE:g}",),
+    "MATCHERS": MATCHERS,
+    "MEASURES": MEASURES,
+    "NORMS": NORMS,
+    "OPTIMIZERS": OPTIMIZERS,
+    "PRECISIONS": PRECISIONS,
+    "SCHEDULES": SCHEDULES,
+    "None": ("none",),
 }
 
 
-CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
+class _Formatter(argparse.HelpFormatter):
+    """A help whose names are not broken at their hyphens."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,8 +62,8 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(
     sweep: Sweep, arguments: Sequence[str] | None = None
-) -> tuple[Settings, Sweep, dict[str, Any]]:
-    """The settings, the changed sweep and the measuring options.
+) -> tuple[Settings, Sweep, list[Trial]]:
+    """The settings, the changed sweep and its trials.
 
     Raises:
         ValueError: if an option is unknown, or a value is of the wrong type or breaks a rule.
@@ -75,41 +74,51 @@ def parse(
     for word in unknown:
         lookup("option", word.partition("=")[0], options)
     values = {name: value for name, value in vars(given).items() if value is not None}
-    axes = {name: values[name] for name in (*DEFAULTS, *RECIPE_AXES) if name in values}
-    settings = {f.name: values[f.name] for f in dataclasses.fields(Settings) if f.name in values}
-    measuring = {name: values[name] for name in MEASURING if name in values}
-    changed = sweep.replace(axes)
-    trials_of(changed, **measuring)  # a wrong name or value is said before anything is loaded
-    return Settings(**settings), changed, measuring
+    changed = sweep.replace({name: values.pop(name) for name in AXES if name in values})
+    measuring = {name: values.pop(name) for name in MEASURING if name in values}
+    # A wrong setting, name or value is said before anything is loaded.
+    return Settings(**values), changed, trials_of(changed, **measuring)
 
 
 def _parser(sweep: Sweep) -> argparse.ArgumentParser:
-    parser = _Parser(description=sweep.question, allow_abbrev=False)
+    parser = _Parser(description=sweep.question, allow_abbrev=False, formatter_class=_Formatter)
+    usual = trials_of(sweep)
+    described = {**_described(Recipe), **_described(Trial), **_described(Pair)}
     hints = {**_hints(Recipe), **_hints(Trial), **_hints(Pair)}
-    axes = parser.add_argument_group("axes: one value or several, every combination is a trial")
-    for name in (*DEFAULTS, *RECIPE_AXES):
-        usual = _usual(sweep, name)
-        text = HELP.get(name) or f"of the recipe: {name.replace('_', ' ')}"
-        if choices := CHOICES.get(name):
-            text += f", {', '.join(choices)}"
-        _add(axes, name, hints[name], f"{text} [{usual}]", several=True)
-    measuring = parser.add_argument_group("measuring")
+    group = parser.add_argument_group("axes: one value or several, every combination is a trial")
+    for name in AXES:
+        text = f"{described[name]} [{_usual(sweep, name, usual)}]"
+        _add(group, name, hints[name], text, several=True)
+    group = parser.add_argument_group("measuring")
     for name in MEASURING:
-        _add(measuring, name, hints[name], HELP[name], several=False)
-    settings = parser.add_argument_group(
-        "settings; [VARIABLE]: of the environment, in place of the option"
+        text = f"{described[name]} [{_word(getattr(usual[0], name))}]"
+        _add(group, name, hints[name], text, several=False)
+    group = parser.add_argument_group(
+        "settings: [default; VARIABLE of the environment in place of the option]"
     )
+    described, hints = _described(Settings), _hints(Settings)
     for field in dataclasses.fields(Settings):
-        text, variable = field.metadata["help"], field.metadata["environment"]
-        _add(
-            settings,
-            field.name,
-            _hints(Settings)[field.name],
-            f"{text} [{variable}]" if variable else text,
-            several=False,
-            default=os.environ.get(variable) or None,  # argparse reads it as it reads the option
-        )
+        variable = ENVIRONMENT.get(field.name, "")
+        default = "" if field.default is None else _word(field.default)
+        shown = "; ".join(filter(None, (default, variable)))
+        text = described[field.name] + (f" [{shown}]" if shown else "")
+        # argparse reads a default that is a text as it reads the option.
+        given = os.environ.get(variable) or None
+        _add(group, field.name, hints[field.name], text, several=False, default=given)
     return parser
+
+
+def _described(record: type) -> dict[str, str]:
+    """What the docstring of `record` says of each of its attributes, with what is typed."""
+    section = (inspect.getdoc(record) or "").partition("Attributes:\n")[2]
+    found = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", section, re.MULTILINE)
+    constants = re.compile(rf"\b({'|'.join(CONSTANTS)})\b")
+    return {
+        name: constants.sub(
+            lambda word: ", ".join(CONSTANTS[word[0]]), " ".join(text.split()).rstrip(".")
+        )
+        for name, text in found
+    }
 
 
 def _add(
@@ -177,17 +186,17 @@ def _without_none(hint: Any) -> Any:
     return hint
 
 
-def _usual(sweep: Sweep, name: str) -> str:
+def _usual(sweep: Sweep, name: str, trials: Sequence[Trial]) -> str:
     """The values of an axis where its option is not typed, as one would type them.
 
-    What depends on the architecture is called so, with its values in this sweep.
+    What depends on the architecture is called so, with its values in the sweep's `trials`.
     """
     values = sweep.axes.get(name, DEFAULTS.get(name))
     if name in RECIPE_AXES and values is None:
-        recipes = [trial.pair.recipe for trial in trials_of(sweep)]
-        return f"the recipe's: {_shown(dict.fromkeys(getattr(r, name) for r in recipes))}"
+        found = dict.fromkeys(getattr(trial.pair.recipe, name) for trial in trials)
+        return f"the recipe's: {_shown(found)}"
     if name == "norm" and None in (values or ()):
-        norms = dict.fromkeys(trial.pair.norm for trial in trials_of(sweep))
+        norms = dict.fromkeys(trial.pair.norm for trial in trials)
         return f"the architecture's: {_shown(norms)}"
     return _shown(values or ())
 

@@ -3,16 +3,20 @@
 import math
 import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 NAME = r"(?!all$)[A-Za-z][\w-]*"  # a file's name and an argument of every shell; `all` is taken
+# The variables of the environment that stand in for a setting that is not given.
+ENVIRONMENT: Mapping[str, str] = {
+    "storage": "LLFC_STORAGE",
+    "gpus_per_trial": "LLFC_GPUS_PER_TRIAL",
+    "memory_per_trial": "LLFC_MEMORY_PER_TRIAL",
+    "address": "RAY_ADDRESS",
+    "node_timeout": "LLFC_NODE_TIMEOUT",
+}
 GPU_SHARE = 0.25  # of a GPU for a worker: the networks of most sweeps are far too small for one
-
-
-def _described(text: str, environment: str = "") -> dict[str, str]:
-    """What a command line needs: the help, and the variable that stands in for the option."""
-    return {"help": text, "environment": environment}
 
 
 def _direct(path: Path) -> Path:
@@ -22,70 +26,36 @@ def _direct(path: Path) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where a sweep keeps things and what share of a machine a worker gets."""
+    """Where a sweep keeps things and what share of a machine a worker gets.
 
-    name: str | None = field(
-        default=None,
-        metadata=_described(
-            "what to call the MLflow experiment and the report of these trials; by default the"
-            " sweep's own name"
-        ),
-    )
-    storage: str = field(
-        default="runs",
-        metadata=_described(
-            "folder of trained networks, results, MLflow's database and reports; on a cluster one"
-            " that all nodes see, or a URI such as s3://bucket/folder for networks and results,"
-            " the rest being in ./runs",
-            environment="LLFC_STORAGE",
-        ),
-    )
-    tracking_uri: str | None = field(
-        default=None,
-        metadata=_described(
-            "MLflow's address; else the environment's MLFLOW_TRACKING_URI, else sqlite in storage"
-        ),
-    )
-    data_root: Path | None = field(
-        default=None,
-        metadata=_described(
-            "folder of torchvision's data sets; else LLFC_DATA, else ~/.cache/llfc"
-        ),
-    )
-    device: str = field(
-        default="auto", metadata=_described("auto, cpu or cuda: where workers compute")
-    )
-    cpus_per_trial: int = field(
-        default=1, metadata=_described("CPU cores, and torch threads, of a worker")
-    )
-    gpus_per_trial: float | None = field(
-        default=None,
-        metadata=_described(
-            f"GPUs of a worker, or its share of one; {GPU_SHARE:g} if there is a GPU",
-            environment="LLFC_GPUS_PER_TRIAL",
-        ),
-    )
-    memory_per_trial: float | None = field(
-        default=None,
-        metadata=_described(
-            "main memory in GiB that is set aside for a worker; not counted by default",
-            environment="LLFC_MEMORY_PER_TRIAL",
-        ),
-    )
-    address: str | None = field(
-        default=None,
-        metadata=_described(
-            "address of a running Ray cluster, HOST:PORT or auto; by default this machine alone",
-            environment="RAY_ADDRESS",
-        ),
-    )
-    node_timeout: float = field(
-        default=20.0,
-        metadata=_described(
-            "seconds to wait for the first node of a cluster that a worker fits on",
-            environment="LLFC_NODE_TIMEOUT",
-        ),
-    )
+    Attributes:
+        name: what to call the MLflow experiment and the report of these trials; None for the
+            sweep's own name.
+        storage: folder of trained networks, results, MLflow's database and reports; on a cluster
+            one that all nodes see, or a URI such as s3://bucket/folder for networks and results,
+            the rest being in ./runs.
+        tracking_uri: MLflow's address; otherwise the environment's MLFLOW_TRACKING_URI, otherwise
+            sqlite in storage.
+        data_root: folder of torchvision's data sets; otherwise LLFC_DATA, otherwise ~/.cache/llfc.
+        device: auto, cpu or cuda: where workers compute.
+        cpus_per_trial: CPU cores, and torch threads, of a worker.
+        gpus_per_trial: GPUs of a worker, or its share of one; None for GPU_SHARE where there is a
+            GPU.
+        memory_per_trial: main memory in GiB that Ray reserves for a worker; None not to count it.
+        address: address of a running Ray cluster, HOST:PORT or auto; None for this machine alone.
+        node_timeout: seconds to wait for the first node of a cluster that a worker fits on.
+    """
+
+    name: str | None = None
+    storage: str = "runs"
+    tracking_uri: str | None = None
+    data_root: Path | None = None
+    device: str = "auto"
+    cpus_per_trial: int = 1
+    gpus_per_trial: float | None = None
+    memory_per_trial: float | None = None
+    address: str | None = None
+    node_timeout: float = 20.0
 
     def __post_init__(self) -> None:
         if self.name is not None and not re.fullmatch(NAME, self.name):

@@ -3,22 +3,27 @@
 from llfc.specs import Network, Pair, Trial
 
 
+def kind_of(record: Network | Trial) -> str:
+    """`network` or `trial`."""
+    return "network" if isinstance(record, Network) else "trial"
+
+
 def title_of(record: Network | Trial) -> str:
     """`record` in one line.
 
     A correction is named where there is one, a branch by the epoch at which it leaves its trunk.
     """
     if isinstance(record, Network):
-        return ", ".join([_kind(record), _trunk(record, "a root"), f"seed {record.seed}"])
+        return ", ".join([_network(record), _trunk(record, "a root"), f"seed {record.seed}"])
     pair = record.pair
-    words = [_kind(pair), _trunk(pair, "independent"), f"seed {pair.seed}"]
+    words = [_network(pair), _trunk(pair, "independent"), f"seed {pair.seed}"]
     words.append(f"matching {record.matching}")
     if record.correction != "none":
         words.append(f"correction {record.correction}")
     return ", ".join(words)
 
 
-def _kind(record: Network | Pair) -> str:
+def _network(record: Network | Pair) -> str:
     return f"{record.architecture} × {record.width:g}, {record.dataset}"
 
 

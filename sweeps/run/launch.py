@@ -22,6 +22,7 @@ from ray.tune.search import Searcher
 from analysis.runs import schema
 from sweeps.grid.settings import Settings
 from sweeps.record.commit import other_code
+from sweeps.record.titles import kind_of
 from sweeps.run.engine import RayCrew, await_others, enrol, nodes, watched
 from sweeps.run.plan import Job, Outcome, Queue
 from sweeps.run.progress import Progress
@@ -252,7 +253,7 @@ class _Dispatcher(Searcher):
             who = self._crew.lost(worker)
             if self._lost[job] <= self._retries:
                 self._progress.lost(job)
-                again = f"its job is tried again: {job.stage.removesuffix('s')} {job.name}"
+                again = f"its job is tried again: {kind_of(job.record)} {job.name}"
                 self._progress.say(f"{who} lost, {again}")
                 self._queue.lost(job)
                 return

@@ -3,11 +3,19 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from llfc.codec import to_plain
 from llfc.specs import Network, Trial, fingerprint
+
+
+class Stage(StrEnum):
+    """What a job makes, in the order in which a sweep goes through them."""
+
+    NETWORKS = "networks"
+    TRIALS = "trials"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +40,15 @@ class Job:
         return fingerprint(self.record)
 
     @property
-    def stage(self) -> str:
-        """`networks` or `trials`."""
-        return "networks" if isinstance(self.record, Network) else "trials"
+    def stage(self) -> Stage:
+        """Whether it trains or measures."""
+        return Stage.NETWORKS if isinstance(self.record, Network) else Stage.TRIALS
 
     def to_plain(self) -> dict[str, Any]:
         """The job as plain values, as they cross to a worker."""
         return {
             "name": self.name,
-            "stage": self.stage,
+            "stage": self.stage.value,
             "record": to_plain(self.record),
             "keep_epochs": list(self.keep_epochs),
         }
@@ -96,7 +104,7 @@ def _measuring(trial: Trial, missing: Set[Network], cost: float) -> Job:
 
 def _rank(job: Job) -> tuple[bool, bool, float, str]:
     branch = isinstance(job.record, Network) and job.record.spawn_epoch is not None
-    return (job.stage == "trials", branch, -job.cost, job.name)
+    return (job.stage is Stage.TRIALS, branch, -job.cost, job.name)
 
 
 @dataclass

@@ -12,9 +12,8 @@ from rich.text import Text
 
 from llfc.specs import Trial
 from sweeps.record.titles import title_of
-from sweeps.run.plan import Job
+from sweeps.run.plan import Job, Stage
 
-STAGES = ("networks", "trials")
 QUIET_SECONDS = 10.0  # between lines where the output is no terminal
 
 
@@ -22,16 +21,16 @@ class Progress:
     """Counts the jobs of a sweep and shows the counts: live lines, or a line now and then."""
 
     def __init__(self, jobs: Iterable[Job], workers: int) -> None:
-        self._total = dict.fromkeys(STAGES, 0)
-        self._cost = dict.fromkeys(STAGES, 0.0)  # of what is left
+        self._total = dict.fromkeys(Stage, 0)
+        self._cost = dict.fromkeys(Stage, 0.0)  # of what is left
         for job in jobs:
             self._total[job.stage] += 1
             self._cost[job.stage] += job.cost
         self._left = dict(self._total)
-        self._done = dict.fromkeys(STAGES, 0)
+        self._done = dict.fromkeys(Stage, 0)
         self._running: dict[str, float] = {}
         # Seconds and cost of what was done, by stage: what the estimate is made from.
-        self._spent = {stage: [0.0, 0.0] for stage in STAGES}
+        self._spent = {stage: [0.0, 0.0] for stage in Stage}
         # Barriers of the trials that were measured, in nats, with the trial of each.
         self._barriers: list[tuple[float, Trial]] = []
         self._workers = workers
@@ -79,7 +78,7 @@ class Progress:
 
     def line(self) -> str:
         """The state of the sweep in one line."""
-        counts = [f"{stage} {self._done[stage]}/{self._total[stage]}" for stage in STAGES]
+        counts = [f"{stage} {self._done[stage]}/{self._total[stage]}" for stage in Stage]
         counts += [f"running {len(self._running)}", f"failed {self._failed}"]
         elapsed = _clock(time.monotonic() - self._start)
         return " · ".join([*counts, f"{elapsed} elapsed", self._estimate()])
@@ -115,7 +114,7 @@ class Progress:
         if not any(self._left.values()):
             return "done"
         left, known = 0.0, True
-        for stage in STAGES:
+        for stage in Stage:
             cost = self._cost[stage]
             seconds, done = self._spent[stage]
             known &= bool(done or not cost)

@@ -14,14 +14,13 @@ from llfc.networks.spawning import has_state, training_cost
 from llfc.networks.store import Store
 from llfc.specs import Network, Trial, fingerprint
 from llfc.trial import check_trial
-from sweeps.grid.grid import DEFAULTS, trials_of
 from sweeps.grid.settings import Settings
 from sweeps.grid.sweep import Sweep
 from sweeps.record.measurement import is_whole, saved
-from sweeps.record.titles import title_of
+from sweeps.record.titles import kind_of, title_of
 from sweeps.run.engine import start
 from sweeps.run.launch import run_jobs
-from sweeps.run.plan import Job, Outcome, plan
+from sweeps.run.plan import Job, Outcome, Stage, plan
 from sweeps.run.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
 DataKey = tuple[str, int | None]
 
 
-def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) -> int:
-    """Run what is missing of `sweep`, log it, and report all of it.
+def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
+    """Run what is missing of the `trials` of `sweep`, log it, and report all of it.
 
     Returns:
         0 if every trial has its run; 1 if some failed; 130 if it was interrupted.
@@ -44,7 +43,7 @@ def run_sweep(sweep: Sweep, measuring: Mapping[str, Any], settings: Settings) ->
     """
     sweep = dataclasses.replace(sweep, name=settings.name or sweep.name)
     store = Store(settings.store)
-    trials = trials_of(_resolved(sweep, settings), **measuring)
+    trials = _resolved(trials, settings)
     check_address(settings.tracking)  # before anything is made that a refusal would leave behind
     store.check_writable()
     stored = saved(store)
@@ -108,13 +107,18 @@ def _kind(trial: Trial) -> tuple[Any, ...]:
     return (*_data_key(network), network.architecture, network.norm, network.recipe.batch_size)
 
 
-def _resolved(sweep: Sweep, settings: Settings) -> Sweep:
-    """The sweep with its image folders named by their content."""
-    names = sweep.axes.get("dataset", DEFAULTS["dataset"])
+def _resolved(trials: Sequence[Trial], settings: Settings) -> list[Trial]:
+    """The trials with their image folders named by their content."""
     shown = sys.stderr.isatty()
     say = partial(print, file=sys.stderr)
-    resolved = [resolve_dataset(name, settings.cache, progress=shown, say=say) for name in names]
-    return sweep.replace({"dataset": resolved})
+
+    datasets = dict.fromkeys(trial.pair.dataset for trial in trials)
+    names = {
+        name: resolve_dataset(name, settings.cache, progress=shown, say=say) for name in datasets
+    }
+    pairs = (dataclasses.replace(t.pair, dataset=names[t.pair.dataset]) for t in trials)
+    resolved = (dataclasses.replace(t, pair=pair) for t, pair in zip(trials, pairs, strict=True))
+    return list(dict.fromkeys(resolved))  # two paths may be of one folder
 
 
 def _data_key(network: Network) -> DataKey:
@@ -156,7 +160,7 @@ def _run(
 
 def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Sequence[Job]) -> None:
     networks = {network for trial in trials for network in (trial.pair.a, trial.pair.b)}
-    train = sum(job.stage == "networks" for job in jobs)
+    train = sum(job.stage is Stage.NETWORKS for job in jobs)
     print(
         f"{sweep.name}: {len(trials)} trials of {len(networks)} distinct networks;"
         f" {finished} trials finished before, {len(jobs) - train} to measure,"
@@ -194,16 +198,15 @@ def _close(
     outcome: Outcome,
     failures: Mapping[Network | Trial, str],
 ) -> int:
-    trained = sum(job.stage == "networks" for job in outcome.done)
+    trained = sum(job.stage is Stage.NETWORKS for job in outcome.done)
     measured = len(outcome.done) - trained
     busy = f", workers busy {outcome.worked / outcome.there:.0%} of the time" if measured else ""
     print(f"{sweep.name}: {trained} networks trained, {measured} trials measured{busy}", flush=True)
     if outcome.interrupted:
         return 130
     for record, reason in failures.items():
-        kind = "trial" if isinstance(record, Trial) else "network"
         print(
-            f"failed: {kind} {fingerprint(record)} ({title_of(record)}): {reason}",
+            f"failed: {kind_of(record)} {fingerprint(record)} ({title_of(record)}): {reason}",
             file=sys.stderr,
         )
     if failures:

@@ -21,6 +21,7 @@ from llfc.oneline import with_its_type
 from llfc.specs import Network, Trial
 from llfc.trial import run_trial
 from sweeps.record.measurement import Measurement, draw, save
+from sweeps.run.plan import Stage
 
 
 def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def _keep_trace(name: str, store: str) -> None:
 
 def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) -> float | None:
     store = Store(place["store"])
-    if job["stage"] == "networks":
+    if job["stage"] == Stage.NETWORKS:
         network = from_plain(Network, job["record"])
         dataset = _dataset_of(network, None, place, device)
         train_network(network, store, dataset, device=device, keep_epochs=tuple(job["keep_epochs"]))

@@ -116,7 +116,7 @@ def measure(count: int, folder: Path, pattern: Path, begun: float) -> None:
     report, ends = study._report, []
     study._report = lambda *given: (ends.append((time.monotonic(), peak())), report(*given))
     settings = Settings(storage=str(folder), data_root=pattern)
-    assert study.run_sweep(sweep_of(count), {}, settings) == 0
+    assert study.run_sweep(sweep_of(count), trials_of(sweep_of(count)), settings) == 0
     figures = {
         "begun": watch.times[0] - begun,
         "a trial": (ends[0][0] - max(watch.times[1:])) / (count - 1),
@@ -137,7 +137,7 @@ def fill(count: int, folder: Path, pattern: Path) -> None:
 def again(count: int, folder: Path, pattern: Path) -> None:
     """Run the finished sweep once more."""
     settings = Settings(storage=str(folder), data_root=pattern)
-    assert study.run_sweep(sweep_of(count), {}, settings) == 0
+    assert study.run_sweep(sweep_of(count), trials_of(sweep_of(count)), settings) == 0
 
 
 def timed(command: list[str]) -> tuple[float, str]:

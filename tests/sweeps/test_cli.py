@@ -8,14 +8,20 @@ from pathlib import Path
 import pytest
 
 from llfc.connectivity.corrections import CORRECTIONS
+from llfc.connectivity.measures.registry import MEASURES
+from llfc.data.datasets import DATASETS
 from llfc.matching.matchers import MATCHERS
+from llfc.networks.architectures import ARCHITECTURES
 from llfc.networks.store import Store
+from llfc.specs import NORMS, OPTIMIZERS, PRECISIONS, SCHEDULES
 from sweeps import SWEEPS
 from sweeps.cli import main
 from sweeps.grid.grid import DEFAULTS, RECIPE_AXES, trials_of
 from sweeps.grid.options import parse
 from sweeps.grid.settings import Settings
 from sweeps.width import WIDTH
+
+NAMED = (NORMS, OPTIMIZERS, PRECISIONS, SCHEDULES)
 
 
 def refused(capsys, *words):
@@ -36,15 +42,14 @@ def test_options_replace_axes_and_settings():
         " none --epochs 6 --milestones 0.5 0.75 --augment true --alphas 11 --probes conv1 fc"
         " --storage /elsewhere --cpus-per-trial 2"
     )
-    settings, sweep, measuring = parse(WIDTH, words.split())
+    settings, sweep, trials = parse(WIDTH, words.split())
     assert sweep.axes["width"] == [1.0, 2.0, 0.25]
     assert sweep.axes["spawn_epoch"] == [0, 5, None]
     assert sweep.axes["milestones"] == [(0.5, 0.75)]
     assert sweep.axes["augment"] == [True]
-    assert measuring == {"alphas": 11, "probes": ("conv1", "fc")}
+    assert {(t.alphas, t.probes) for t in trials} == {(11, ("conv1", "fc"))}
     assert settings.store == "/elsewhere/store"
     assert settings.cpus_per_trial == 2
-    trials = trials_of(sweep, **measuring)
     assert len(trials) == 3 * 3 * 3 * len(WIDTH.axes["matching"])
     assert {trial.pair.recipe.epochs for trial in trials} == {6}
     assert {trial.pair.norm for trial in trials} == {"batch"}  # the architecture's usual one
@@ -90,28 +95,26 @@ def test_a_storage_that_mlflow_would_refuse_is_refused_before_it_is_made(tmp_pat
 
 
 def test_norm_none_is_no_norm_and_not_the_usual_one():
-    _, sweep, _ = parse(WIDTH, "--architecture resnet20 --norm none batch".split())
-    assert {trial.pair.norm for trial in trials_of(sweep)} == {"none", "batch"}
+    _, _, trials = parse(WIDTH, "--architecture resnet20 --norm none batch".split())
+    assert {trial.pair.norm for trial in trials} == {"none", "batch"}
 
 
 def test_without_options_the_sweep_is_as_written():
-    _, sweep, measuring = parse(WIDTH, [])
-    assert (sweep, measuring) == (WIDTH, {})
+    _, sweep, trials = parse(WIDTH, [])
+    assert (sweep, trials) == (WIDTH, trials_of(WIDTH))
 
 
 def test_measures_are_named_or_none():
-    _, sweep, measuring = parse(WIDTH, "--measures similarity random-direction".split())
-    assert {t.measures for t in trials_of(sweep, **measuring)} == {
-        ("random-direction", "similarity")
-    }
-    _, sweep, measuring = parse(WIDTH, "--measures none --probes none".split())
-    assert {(t.measures, t.probes) for t in trials_of(sweep, **measuring)} == {((), None)}
+    _, _, trials = parse(WIDTH, "--measures similarity random-direction".split())
+    assert {t.measures for t in trials} == {("random-direction", "similarity")}
+    _, _, trials = parse(WIDTH, "--measures none --probes none".split())
+    assert {(t.measures, t.probes) for t in trials} == {((), None)}
 
 
 def test_networks_that_only_an_unused_field_tells_apart_are_one():
     words = "--optimizer adam sgd --momentum 0 0.9 --matching none --seed 0 --width 1"
-    _, sweep, _ = parse(WIDTH, words.split())
-    recipes = [trial.pair.recipe for trial in trials_of(sweep)]
+    _, _, trials = parse(WIDTH, words.split())
+    recipes = [trial.pair.recipe for trial in trials]
     assert [(r.optimizer, r.momentum) for r in recipes] == [
         ("adam", 0.9),
         ("sgd", 0.0),
@@ -125,6 +128,17 @@ def test_every_axis_is_an_option(name, capsys):
     assert refused(capsys, option) == (
         f"error: {Path(sys.argv[0]).name}: argument {option}: expected at least one argument"
     )
+
+
+def test_every_option_is_explained_with_its_choices(capsys):
+    """The help is what the docstrings say, with names of constants as what they stand for."""
+    with pytest.raises(SystemExit):
+        parse(WIDTH, ["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for choices in (ARCHITECTURES, CORRECTIONS, DATASETS, MATCHERS, MEASURES, *NAMED):
+        assert ", ".join(choices) in said
+    assert not re.search(r"\b(?:one )?of [A-Z]{4,}|\bNone\b", said)
+    assert "statistics over a batch, over each image's channels and positions" in said  # --norm
 
 
 def _defaults(sweep, capsys):
@@ -146,8 +160,8 @@ def test_what_the_help_shows_as_default_is_the_default_when_typed(sweep, capsys)
         field = name.replace("-", "_")
         if several or field in trials_of(sweep)[0].pair.recipe.unused():
             continue
-        _, typed, _ = parse(sweep, [f"--{name}", *words])
-        assert trials_of(typed) == trials_of(sweep), (name, shown)
+        _, _, typed = parse(sweep, [f"--{name}", *words])
+        assert typed == trials_of(sweep), (name, shown)
 
 
 @pytest.mark.parametrize(
