@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,22 +17,20 @@ from llfc.symmetry.graph.export import (
 from llfc.symmetry.graph.kernels import shape_kernels
 from llfc.symmetry.graph.outside import outside
 from llfc.symmetry.graph.walk import Walk
-from llfc.symmetry.groups.families import Families, Implied, Irregular, families
-from llfc.symmetry.groups.naming import forward_order, group_names, owner_at
+from llfc.symmetry.groups.families import Families
+from llfc.symmetry.groups.largest import Grouping, held_back
+from llfc.symmetry.groups.naming import forward_order
 from llfc.symmetry.groups.placing import Placing
-from llfc.symmetry.groups.quotient import Quotient, quotient
 from llfc.symmetry.groups.readings import features
 from llfc.symmetry.layouts.constants import constant
 from llfc.symmetry.layouts.layout import Layout, pin, plain
-from llfc.symmetry.layouts.units import SHOWN, Nodes, Units
+from llfc.symmetry.layouts.units import SHOWN, Units
 from llfc.symmetry.layouts.unread import unread
 from llfc.symmetry.rules.draws import chooses
 from llfc.symmetry.rules.operators import where
 from llfc.symmetry.spec import PermutationSpec
 from llfc.symmetry.spec.axes import Axis, axis_groups
 from llfc.symmetry.spec.sharing import overlapping, shared_names
-
-MAX_FREEZES = 1000
 
 
 @dataclass
@@ -108,13 +105,15 @@ class Derivation:
         self.frozen.append(line)
 
     def settled(self, walk: Walk) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
-        """As `groups`, once no unit moves for which the network draws at random in eval mode.
+        """Groups, names and axes, once no unit moves that the network draws for in eval mode.
 
         Raises:
             ValueError: there is one, and the walk is strict.
         """
         while True:
-            found, placing, axes = self.groups()
+            grouping = Grouping(self.units, self.layouts)
+            found, placing, axes = grouping.largest()
+            self.frozen += grouping.lines
             held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
             drawn = {line: placing.groups_of(layout) & held for line, layout in walk.drawn}
             lines = [
@@ -130,55 +129,6 @@ class Derivation:
             for line, layout in walk.drawn:
                 if drawn[line]:
                     pin(layout, layout.slots(), line)
-
-    def groups(self) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
-        """Groups, names and axes; what fits no axis is held in place, and it begins again."""
-        frozen: list[Nodes] = []
-        for _ in range(MAX_FREEZES):
-            whole = quotient(self.units, frozen)
-            first = np.unique(whole.of, return_index=True)[1]
-            try:
-                found = families(whole)
-                placing = Placing(found, group_names(self.units, found))
-                axes, stuck = placing.all_axes(self.layouts)
-            except Implied as implied:
-                for children, parents in implied.pairs:
-                    self.units.relate(first[children], first[parents])
-                continue
-            except Irregular as irregular:
-                frozen.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
-                self.tell(first[irregular.classes], "no product of groups says how they move")
-                continue
-            if not stuck:
-                return found, placing, axes
-            for name, classes in stuck.items():
-                self.tell(first[classes], f"no axis says how they lie on {name}")
-                if not self.hold_inner(found, classes):
-                    frozen.append(np.flatnonzero(np.isin(whole.of, classes)))
-        raise AssertionError("freezing does not end")
-
-    def tell(self, nodes: Nodes, reason: str) -> None:
-        """Say of some units that they were frozen, or the innermost of them, and why."""
-        owners = dict.fromkeys(owner_at(self.units, node) for node in nodes.tolist())
-        self.frozen.append(f"units of {', '.join(owners)}: {reason}")
-
-    def hold_inner(self, found: Families, classes: Nodes) -> bool:
-        """Let units inside others only follow them: heads still move, what is in them does not.
-
-        Returns:
-            Whether any of the classes is such a unit.
-        """
-        groups, units = found.coordinates(classes)
-        depth = np.maximum((groups >= 0).sum(axis=0) - 1, 0)
-        at = np.arange(len(classes))
-        own, rank = groups[depth, at], units[depth, at]
-        inner = np.array([g >= 0 and len(found.places[g]) > 0 for g in own.tolist()], dtype=bool)
-        if not inner.any():
-            return False
-        first = np.unique(found.quotient.of, return_index=True)[1]
-        places = self.units.still(int(rank.max()) + 1)
-        self.units.relate(first[classes[inner]], places[rank[inner]])
-        return True
 
 
 def is_weight(tensor: Tensor) -> bool:
@@ -220,24 +170,6 @@ def permutation_spec(
         lines = random_calls(model, example_inputs)
         raise ValueError(f"{error}; drawn at random: {lines[0]}") if lines else error from None
     return spec
-
-
-def held_back(units: Units, found: Quotient) -> list[tuple[str, str]]:
-    """What would have moved without a rule's reason, and the reason."""
-    if not units.held:
-        return []
-    shown = quotient(units.shown(), [])
-    counts = [np.bincount(which.colour) for which in (shown, found)]
-    lines: dict[tuple[str, str], None] = {}
-    for held in units.held:
-        nodes = held.nodes.reshape(-1)
-        before, after = (which.colour[which.of[nodes]] for which in (shown, found))
-        moved, moves = counts[0][before] > 1, counts[1][after] > 1
-        finer = len(np.unique(np.stack([before, after]), axis=1).T) > len(np.unique(before))
-        if finer or (moved & ~moves).any():
-            owners = dict.fromkeys(owner_at(units, node) for node in nodes.tolist())
-            lines[f"units of {', '.join(owners)}", held.why] = None
-    return [*lines]
 
 
 def random_calls(model: nn.Module, example_inputs: Sequence[Any]) -> list[str]:

@@ -11,7 +11,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from llfc.oneline import with_its_type
 from llfc.symmetry.graph.inside import STEPS, inside, time_of
-from llfc.symmetry.graph.writing import put
+from llfc.symmetry.graph.memory import Memory, without_picks
 from llfc.symmetry.layouts.combine import tied
 from llfc.symmetry.layouts.constants import blank, constant, constants, is_knowable, value_of
 from llfc.symmetry.layouts.layout import Layout, Refusal, Value, is_still, layouts_in, pin, settle
@@ -22,28 +22,16 @@ from llfc.symmetry.rules.draws import draws
 from llfc.symmetry.rules.elementwise import uniform
 from llfc.symmetry.rules.operators import (
     VIEWS,
-    arguments,
     has_unknown_size,
-    is_pointwise,
-    is_view,
-    memory_of,
-    module_path,
     operator_name,
     where,
     written,
 )
-from llfc.symmetry.rules.registry import LOOKUPS, PICKING, RULES, fallback, rule_of
+from llfc.symmetry.rules.registry import LOOKUPS, RULES, fallback, rule_of
 
 
 class RuleError(RuntimeError):
     """A rule that failed: its own bug, whatever the model; the cause is chained."""
-
-
-def without_picks(value: Value) -> Value:
-    """A value whose layouts have no picked axes."""
-    if isinstance(value, list):
-        return [without_picks(part) for part in value]
-    return tied(value) if isinstance(value, Layout) else value
 
 
 @dataclass
@@ -53,11 +41,10 @@ class Walk:
     Attributes:
         units: where the facts are gathered.
         strict: refuse what no rule covers; else freeze it.
-        values: the layout of each node, or its list of them, or a plain value.
-        roots: for each view the node that it is a view of.
         training: whether the graph is that of train mode.
         drawn: what was drawn at random, and by which call.
         frozen: a line for each call that was frozen.
+        memory: the layout of each value, and which are views of which.
         depth: how many operators' insides the walk is in.
         insides: those looked into so far, by the signature of the call.
     """
@@ -66,11 +53,17 @@ class Walk:
     strict: bool
     training: bool = False
     drawn: list[tuple[str, Layout]] = field(default_factory=list)
-    values: dict[fx.Node, Value] = field(default_factory=dict)
-    roots: dict[fx.Node, fx.Node] = field(default_factory=dict)
     frozen: list[str] = field(default_factory=list)
     depth: int = 0
     insides: dict[str, fx.GraphModule | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.memory = Memory(self.units, self.training)
+
+    @property
+    def values(self) -> dict[fx.Node, Value]:
+        """The layout of each node, or its list of them, or a plain value."""
+        return self.memory.values
 
     def run(self, graph: fx.Graph) -> None:
         """Derive the layout of every node; placeholders must have theirs.
@@ -93,18 +86,10 @@ class Walk:
                 is_tensor = isinstance(held, Tensor)
                 self.values[node] = constant(self.units, held.clone()) if is_tensor else held
             elif node.op == "output":
-                return self.lookup(node.args)
+                return self.memory.lookup(node.args)
             elif node.op != "placeholder":
                 raise ValueError(f"permutation spec: node {node.name} is a {node.op}")
         return []
-
-    def lookup(self, value: Any) -> Value:
-        """An argument with layouts in the place of nodes."""
-        if isinstance(value, fx.Node):
-            return self.values[value]
-        if isinstance(value, list | tuple):
-            return [self.lookup(part) for part in value]
-        return value
 
     def derive(self, node: fx.Node) -> Value:
         """The layout of one node, by its rule; refused or frozen if there is none."""
@@ -112,8 +97,8 @@ class Walk:
             held = [k for k, arg in enumerate(node.args) if self.is_graph(arg)]
             if len(held) == 1:
                 (at,) = held
-                return self.inline(self.lookup(node.args[at]), node.args[at + 1 :])
-        call = self.call(node)
+                return self.inline(self.memory.lookup(node.args[at]), node.args[at + 1 :])
+        call = self.memory.call(node)
         name, fake = operator_name(node), node.meta.get("val")
         try:
             if (known := self.known(node)) is not None:
@@ -130,7 +115,7 @@ class Walk:
                 result = Layout(result.space, result.raw, into=into)
             if draws(node):
                 self.drawn.append((where(node), tied(layouts_in(result)[0])))
-            self.follow(node, result)
+            self.memory.follow(node, result)
             return result
         except Refusal as refusal:
             return self.refused(node, call, str(refusal))
@@ -162,16 +147,7 @@ class Walk:
             result = constants(self.units, target(*args, **kwargs))
         except Exception:  # of PyTorch's own: on these numbers, or on this device, it does not run
             return None
-        self.values[node] = result
-        source = next(iter(given), None)
-        if source is not None and memory_of(node) == memory_of(source):
-            self.roots[node] = root = self.roots.get(source, source)
-            if any(written(node)):  # all that share the memory hold other numbers now
-                shared = {root, *(view for view, of in self.roots.items() if of is root)}
-                held = {view: value_of(self.values[view]) for view in shared}
-                shown = {view: value for view, value in held.items() if value is not None}
-                self.values |= {n: constants(self.units, value) for n, value in shown.items()}
-                self.refresh(root, {*shown})
+        self.memory.hold_constant(node, result)
         return self.values[node]
 
     def refused(self, node: fx.Node, call: Call, reason: str) -> Value:
@@ -197,7 +173,7 @@ class Walk:
         for layout in call.tensors():
             pin(settle(layout), layout.slots(), line)
         for target in written(node):
-            self.freeze_root(self.roots.get(target, target), line)
+            self.memory.freeze_root(self.memory.root(target), line)
         return stilled(self.units, node.meta.get("val"), line)
 
     def is_graph(self, value: Any) -> bool:
@@ -208,13 +184,13 @@ class Walk:
         """A graph inside the graph: a block without gradients, the inside of an operator."""
         inputs = [inner for inner in module.graph.nodes if inner.op == "placeholder"]
         for inner, outer in zip(inputs, arguments, strict=True):
-            self.values[inner] = self.lookup(outer)
+            self.values[inner] = self.memory.lookup(outer)
         (outputs,) = self.through(module.graph)
         return outputs
 
     def opened(self, node: fx.Node, module: fx.GraphModule) -> Value:
         """An operator by its inside; a recurrent layer by its first steps."""
-        inputs = [without_picks(self.lookup(source)) for source in node.all_input_nodes]
+        inputs = [without_picks(self.memory.lookup(source)) for source in node.all_input_nodes]
         time = time_of(node)
         if time is not None:
             x = settle(inputs[0])
@@ -229,62 +205,3 @@ class Walk:
             steps = int(node.meta["val"][0].shape[time])
             result = [resized(result[0], time, steps), *result[1:]]
         return result
-
-    def call(self, node: fx.Node) -> Call:
-        """The arguments by name, with the operator's defaults."""
-        values = {name: self.lookup(value) for name, value in arguments(node).items()}
-        if operator_name(node) not in PICKING and not is_pointwise(node):
-            values = {name: without_picks(value) for name, value in values.items()}
-        return Call(self.units, node, values, module_path(node), self.training)
-
-    def follow(self, node: fx.Node, result: Value) -> None:
-        """Note what a node is a view of, and what it overwrites."""
-        source = next(iter(node.all_input_nodes), None)
-        apart = operator_name(node) == "getitem" and source not in self.roots
-        if source is not None and not apart and is_view(node, source):
-            self.roots[node] = self.roots.get(source, source)
-        for target in written(node):
-            self.overwrite(target, result)
-            self.roots[node] = self.roots.get(target, target)
-
-    def overwrite(self, target: fx.Node, result: Value) -> None:
-        """A tensor, or a part of one, now holds a result; so do all views of it."""
-        root = self.roots.get(target, target)
-        whole = layouts_in(self.values[root])
-        self.values[target] = result
-        if target is root:
-            return self.refresh(root, {target})
-        if all(is_still(layout) for layout in [*whole, *layouts_in(result)]):
-            return self.freeze_root(root, SHOWN)
-        chain, result = {target}, without_picks(result)
-        while target is not root:
-            changed = next(written(target), None)
-            if changed is not None:  # an in-place operator returned what it wrote to
-                target = changed
-                self.values[target] = result
-                chain.add(target)
-                continue
-            part = 0
-            if operator_name(target) == "getitem":  # of what a split returned
-                part = int(str(target.args[1]))
-                target = target.all_input_nodes[0]
-            result = put(self.call(target), part, result)
-            target = target.all_input_nodes[0]
-            self.values[target] = result
-            chain.add(target)
-        self.refresh(root, chain)
-
-    def freeze_root(self, root: fx.Node, why: str) -> None:
-        """A tensor was overwritten in a way that leaves no unit free."""
-        for layout in layouts_in(self.values[root]):
-            pin(settle(layout), layout.slots(), why)
-        self.values[root] = stilled(self.units, root.meta.get("val"), why)
-        self.refresh(root, {root})
-
-    def refresh(self, root: fx.Node, known: set[fx.Node]) -> None:
-        """Derive the views of an overwritten tensor again that are still to be used."""
-        for view, of in self.roots.items():
-            if of is root and view not in known and set(view.users) - self.values.keys():
-                name = operator_name(view)
-                if not any(written(view)):
-                    self.values[view] = RULES[name](self.call(view))

@@ -78,12 +78,12 @@ class Readings:
 
     def place(self, node: fx.Node, name: str, needs: Sequence[fx.Node]) -> None:
         """Note one node."""
-        roots = [self.walk.roots.get(source, source) for source in needs]
+        roots = [self.walk.memory.root(source) for source in needs]
         found = Place(
             name, node, [*needs, *(w for root in roots for w in self.writes.get(root, ()))]
         )
         for target in written(node):
-            self.writes.setdefault(self.walk.roots.get(target, target), []).append(node)
+            self.writes.setdefault(self.walk.memory.root(target), []).append(node)
         layout = self.walk.values.get(node)
         if node.op == "call_function" and isinstance(layout, Layout) and is_read(node):
             found.parts = self.placing.carried(settle(layout))
