@@ -1,7 +1,6 @@
 """The one door to torchvision's data sets: read where they lie, or downloaded once, whole."""
 
 import contextlib
-import fcntl
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from llfc.atomic import made_whole
 from llfc.oneline import in_one_line
@@ -86,8 +86,7 @@ def _filling(kind: str, root: Path) -> Iterator[None]:
     timeout = socket.getdefaulttimeout()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with (root / f".{kind}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(root / f".{kind}.lock"):
             socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
             yield
     except Exception as error:  # of the network, of archives, of whatever lies in the files

@@ -25,7 +25,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import track
 
 from llfc.atomic import made_whole
 from llfc.data.imagelayout import SPLITS, Listing, Picture, list_images
@@ -161,7 +162,9 @@ def _decode(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         done = pool.map(decode, range(len(pictures)))
-        bar = tqdm(done, "decoding", len(pictures), unit="image", disable=not progress)
+        bar = track(
+            done, "decoding", len(pictures), console=Console(stderr=True), disable=not progress
+        )
         try:
             seen = list(bar)
         except BaseException:
