@@ -41,7 +41,9 @@ from llfc.seeds import generators_left, stream
 from llfc.specs import DEFAULT_MEASURES
 from llfc.symmetry.spec import Permutation, PermutationSpec
 
-BATCH = 250  # images a batch; larger ones were no faster on a CPU, and their features take memory
+BATCH_SIZE = (
+    250  # images a batch; larger ones were no faster on a CPU, and their features take memory
+)
 
 
 @whole_float32()
@@ -61,7 +63,7 @@ def connect(
     measures: str | Sequence[str] = DEFAULT_MEASURES,
     spec: PermutationSpec | None = None,
     seed: int = 0,
-    batch_size: int = BATCH,
+    batch_size: int = BATCH_SIZE,
 ) -> Connection:
     """What lies on the line between two networks, from A (alpha = 0) to B, permuted (alpha = 1).
 

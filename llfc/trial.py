@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from llfc.connection import BATCH, connect
+from llfc.connection import BATCH_SIZE, connect
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Samples
 from llfc.data.batches import Jitter
@@ -46,13 +46,13 @@ def run_trial(
     )
     dataset = limited(dataset.to(device), "train", trial.limit_measured, "limit_measured")
     spec = _spec(a, trial.pair.a, dataset)
-    train = dataset.batches("train", BATCH)
+    train = dataset.batches("train", BATCH_SIZE)
     images = (images for images, _ in train)
     try:
         return connect(
             a,
             b,
-            test=dataset.batches("test", BATCH),
+            test=dataset.batches("test", BATCH_SIZE),
             train=train,
             statistics=_statistics(trial, dataset),
             matching=kept_permutation(trial, a, b, spec, images, store),
@@ -79,7 +79,7 @@ def _statistics(trial: Trial, dataset: Dataset) -> Samples:
     jitter = None
     if trial.pair.recipe.augment:
         jitter = Jitter.draw(count, stream(seed, "augment/statistics"))
-    return dataset.batches("train", BATCH, order=order, jitter=jitter)
+    return dataset.batches("train", BATCH_SIZE, order=order, jitter=jitter)
 
 
 def check_trial(trial: Trial, dataset: Dataset) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from llfc.connection import BATCH, connect
+from llfc.connection import BATCH_SIZE, connect
 from llfc.data.batches import Jitter
 from llfc.data.datasets import limited, load_dataset
 from llfc.networks.spawning import load_network, train_network
@@ -81,11 +81,11 @@ def test_statistics_are_of_batches_as_in_training(augment, tmp_path):
     jitter = Jitter.draw(500, stream(pair.seed, "augment/statistics")) if augment else None
 
     def mid(statistics):
-        batches = {split: dataset.batches(split, BATCH) for split in ("test", "train")}
+        batches = {split: dataset.batches(split, BATCH_SIZE) for split in ("test", "train")}
         given = {"matching": None, "alphas": 3, "measures": ()}
         found = connect(a, b, **batches, statistics=statistics, **given)
         return found.curve["test_loss"][1]
 
     found = run_trial(trial, store, dataset).curve["test_loss"][1]
-    expected = mid(dataset.batches("train", BATCH, order=order, jitter=jitter))
+    expected = mid(dataset.batches("train", BATCH_SIZE, order=order, jitter=jitter))
     assert found == expected != mid(None)
