@@ -13,7 +13,7 @@ from torch import nn
 from llfc.names import lookup
 from llfc.networks.families.layers import initialise
 from llfc.networks.families.mlp import mlp
-from llfc.networks.families.resnet import Block, cifar_resnet, resnet
+from llfc.networks.families.resnet import ResidualBlock, cifar_resnet, resnet
 from llfc.networks.families.vgg import vgg
 from llfc.oneline import first_line
 from llfc.specs import NORMS
@@ -86,7 +86,7 @@ def build(
     initialise(model, generator)
     if (norm or ARCHITECTURES[architecture].norm) == "none":
         for module in model.modules():
-            if isinstance(module, Block):
+            if isinstance(module, ResidualBlock):
                 module.start_as_shortcut()
     return model
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from llfc.networks.families.layers import image_norm, scaled
 
-LARGE = 64  # pixels; images at least this large are reduced fourfold before the first stage
+LARGE_IMAGE = 64  # pixels; images at least this large are reduced fourfold before the first stage
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """`relu(branch(x) + shortcut(x))`; the branch is two 3x3 convolutions, or a bottleneck's three.
 
     The first 3x3 convolution takes the stride; in a bottleneck that is not the paper's choice but
@@ -92,7 +92,7 @@ def resnet(
 ) -> nn.Module:
     """The ResNet of four stages of `blocks` blocks; made for ImageNet.
 
-    Below LARGE pixels its stem is one 3x3 convolution that keeps the size, as is usual for CIFAR;
+    Below LARGE_IMAGE pixels its stem is one 3x3 convolution that keeps the size, as is usual for CIFAR;
     from there on it is the original's 7x7 convolution and max-pool, which reduce it fourfold.
 
     Reference:
@@ -100,7 +100,7 @@ def resnet(
         https://arxiv.org/abs/1512.03385
     """
     channels = scaled(64, width)
-    large = min(input_shape[1:]) >= LARGE
+    large = min(input_shape[1:]) >= LARGE_IMAGE
     layers = _convolution(input_shape[0], channels, *((7, 2) if large else (3, 1)), norm)
     layers["relu"] = nn.ReLU()
     if large:
@@ -141,9 +141,9 @@ def _stage(
     bottleneck: bool = False,
 ) -> nn.Sequential:
     """`repeats` blocks, the first of which changes the size and the number of channels."""
-    first = Block(inputs, inner, outputs, stride=stride, norm=norm, bottleneck=bottleneck)
+    first = ResidualBlock(inputs, inner, outputs, stride=stride, norm=norm, bottleneck=bottleneck)
     rest = (
-        Block(outputs, inner, outputs, stride=1, norm=norm, bottleneck=bottleneck)
+        ResidualBlock(outputs, inner, outputs, stride=1, norm=norm, bottleneck=bottleneck)
         for _ in range(repeats - 1)
     )
     return nn.Sequential(first, *rest)

@@ -11,7 +11,7 @@ import llfc
 from llfc.data.datasets import Dataset
 from llfc.networks.architectures import ARCHITECTURES, build, skeleton
 from llfc.networks.families.layers import image_norm, vector_norm
-from llfc.networks.families.resnet import Block
+from llfc.networks.families.resnet import ResidualBlock
 from llfc.networks.recipes import default_recipe
 from llfc.networks.spawning import training_cost
 from llfc.seeds import stream
@@ -151,7 +151,7 @@ def test_first_weights_have_the_variance_of_their_fan_in(name):
 @pytest.mark.parametrize("name", ["resnet20", "resnet50"])
 def test_residual_blocks_without_norm_start_as_their_shortcut(name, norm):
     model = made(name, norm).eval()
-    block = [module for module in model.modules() if isinstance(module, Block)][1]
+    block = [module for module in model.modules() if isinstance(module, ResidualBlock)][1]
     inputs = block.branch.conv1.in_channels
     images = torch.randn(2, inputs, 8, 8, generator=stream(0, "images"))
     with torch.no_grad():
