@@ -59,7 +59,7 @@ TABLES: Mapping[str, Sequence[str]] = {
 
 # Kinds of probed layers: a linear map's output, that of an activation function or a residual block,
 # what no linear map follows, and what is neither.
-KINDS = ("pre-activation", "post-activation", "logits", "other")
+LAYER_KINDS = ("pre-activation", "post-activation", "logits", "other")
 # Kinds of what a result does not rest on; see LeftOut.
 LEFT_OUT = ("probe", "group", "parameter", "correction", "definition")
 # The scalar that counts the entries of each kind.
@@ -90,7 +90,7 @@ class LayerProfile:
         residual: mean of ||f(blend) - interpolated|| / ||interpolated||, shape [P].
         cos_a: mean cosine between the blend's feature and A's, shape [P].
         cos_b: mean cosine between the blend's feature and B's, shape [P].
-        kind: one of KINDS.
+        kind: one of LAYER_KINDS.
         depth: the share of the network's linear maps that have run by then, in [0, 1]: the same for
             a pre-activation and its activation, 1 for the logits.
     """
@@ -108,7 +108,7 @@ class LayerProfile:
     depth: float = 1.0
 
     def __post_init__(self) -> None:
-        lookup("kind of layer", self.kind, dict.fromkeys(KINDS))
+        lookup("kind of layer", self.kind, dict.fromkeys(LAYER_KINDS))
 
 
 @dataclass(frozen=True)

@@ -238,7 +238,7 @@ def _is_feature(tensor: Tensor) -> bool:
 
 
 def _kind(end: _End, total: int, *, added: bool) -> str:
-    """Which of `llfc.results.KINDS` a call's output is."""
+    """Which of `llfc.results.LAYER_KINDS` a call's output is."""
     if total and end.linear == total:
         return "logits"
     if added or end.last in ("activation", "block"):

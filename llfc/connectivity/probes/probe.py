@@ -20,7 +20,7 @@ class Probe:
         call: which call of the module, from 1.
         part: which leaf of the output is read, if that is a tuple, a dictionary or the like.
         axis: where the images are in it.
-        kind: what the feature is; one of `llfc.results.KINDS`.
+        kind: what the feature is; one of `llfc.results.LAYER_KINDS`.
         depth: the share of the network's linear maps that have run by then.
         logits: whether it is the network's own output.
     """
