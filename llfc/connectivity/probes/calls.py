@@ -21,7 +21,7 @@ ADDITIONS = ("add", "add_", "__add__", "__iadd__", "__radd__")
 
 
 @dataclass(frozen=True)
-class Call:
+class ModuleCall:
     """A call of a module that was seen in a forward pass.
 
     Attributes:
@@ -52,7 +52,7 @@ class Call:
     maps: bool
 
 
-def calls_of(model: nn.Module, example: Tensor) -> list[Call]:
+def calls_of(model: nn.Module, example: Tensor) -> list[ModuleCall]:
     """Every call of a module in a forward pass of `model`, in the order in which they end.
 
     Costs three forward passes on four images at most.
@@ -187,7 +187,7 @@ def _are_features(args: Sequence[Any]) -> bool:
     )
 
 
-def _call(end: _End, total: int, swapped: _Run, twice: _Run | None) -> Call:
+def _call(end: _End, total: int, swapped: _Run, twice: _Run | None) -> ModuleCall:
     """What all runs say of a call that ended in the first, of `total` linear maps in it."""
     name, number = end.key
     label = name or "model"
@@ -203,7 +203,7 @@ def _call(end: _End, total: int, swapped: _Run, twice: _Run | None) -> Call:
         kind=_kind(end, total, added=added),
         depth=end.linear / total if total else 1.0,
     )
-    return Call(
+    return ModuleCall(
         probe=probe,
         leaf=end.begun.leaf,
         added=added,

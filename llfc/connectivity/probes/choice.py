@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from llfc.connectivity.probes.calls import Call, calls_of
+from llfc.connectivity.probes.calls import ModuleCall, calls_of
 from llfc.connectivity.probes.features import unread
 from llfc.connectivity.probes.kinds import RECURRENT, is_layer
 from llfc.connectivity.probes.probe import Probe
@@ -116,7 +116,7 @@ def confirmed(
     return Selection(probes, (*selected.left_out, *left_out))
 
 
-def _default(calls: Sequence[Call]) -> tuple[list[Call], list[LeftOut]]:
+def _default(calls: Sequence[ModuleCall]) -> tuple[list[ModuleCall], list[LeftOut]]:
     """The calls to probe; and the activation functions that no module gives."""
     kinds = {call.kind for call in calls if call.added and call.probe.module}
     blocks = _outermost([call for call in calls if call.kind in kinds])
@@ -136,33 +136,33 @@ def _default(calls: Sequence[Call]) -> tuple[list[Call], list[LeftOut]]:
     return stem + blocks + head, _functions(calls[-1:], [])
 
 
-def _maps(call: Call) -> bool:
+def _maps(call: ModuleCall) -> bool:
     """Whether its own code ends with a linear map, and not of a weight, as spectral norm's does."""
     return call.maps and "parametrizations" not in call.probe.module.split(".")
 
 
-def _as_block(call: Call) -> Call:
+def _as_block(call: ModuleCall) -> ModuleCall:
     """A block that adds nothing, as it changes the size, ends as the others of its class do."""
     kind = call.probe.kind
     kind = "post-activation" if kind == "pre-activation" else kind
     return replace(call, probe=replace(call.probe, kind=kind))
 
 
-def _last(leaves: Sequence[Call]) -> list[Call]:
+def _last(leaves: Sequence[ModuleCall]) -> list[ModuleCall]:
     """The last that can be read, and those after it that cannot."""
     places = [place for place, call in enumerate(leaves) if call.unread is None]
     return list(leaves[places[-1] :]) if places else []
 
 
-def _once(calls: Sequence[Call]) -> list[Call]:
+def _once(calls: Sequence[ModuleCall]) -> list[ModuleCall]:
     """Without those that hand on what another gave, as a module that only looks at it does."""
-    first: dict[int, Call] = {}
+    first: dict[int, ModuleCall] = {}
     for call in calls:
         first.setdefault(call.output, call)
     return list(first.values())
 
 
-def _functions(calls: Sequence[Call], chosen: Sequence[Call]) -> list[LeftOut]:
+def _functions(calls: Sequence[ModuleCall], chosen: Sequence[ModuleCall]) -> list[LeftOut]:
     """The activation functions that the code of modules calls which are not chosen."""
     return [
         LeftOut("probe", call.probe.name, f"{function} is called as a function, and is no module")
@@ -172,7 +172,7 @@ def _functions(calls: Sequence[Call], chosen: Sequence[Call]) -> list[LeftOut]:
     ]
 
 
-def _outermost(blocks: Sequence[Call]) -> list[Call]:
+def _outermost(blocks: Sequence[ModuleCall]) -> list[ModuleCall]:
     """Those of `blocks` that run inside no other."""
     return [
         block
@@ -181,7 +181,7 @@ def _outermost(blocks: Sequence[Call]) -> list[Call]:
     ]
 
 
-def _named(calls: Sequence[Call], names: Sequence[str]) -> list[Call]:
+def _named(calls: Sequence[ModuleCall], names: Sequence[str]) -> list[ModuleCall]:
     if not names:
         raise ValueError("probes must name at least one module, got none")
     known = {call.probe.name: call for call in calls if call.probe.module or call.leaf}
@@ -196,7 +196,7 @@ def _named(calls: Sequence[Call], names: Sequence[str]) -> list[Call]:
             raise ValueError(f"probe {name!r} cannot be read: {known[named[0]].unread}")
         exact.update(named)
         wanted.update(matched)
-    chosen: dict[str, Call] = {}
+    chosen: dict[str, ModuleCall] = {}
     for name in (name for name in known if name in wanted):
         # A pattern that finds a container and its last layer means the layer, which ended first.
         read = {call.output for call in chosen.values()}
@@ -205,7 +205,7 @@ def _named(calls: Sequence[Call], names: Sequence[str]) -> list[Call]:
     return list(chosen.values())
 
 
-def _refuse_twice(calls: Sequence[Call]) -> None:
+def _refuse_twice(calls: Sequence[ModuleCall]) -> None:
     seen: dict[int, str] = {}
     for call in calls:
         if call.output in seen:
