@@ -40,7 +40,7 @@ from llfc.modules.sites import (
 from llfc.results import LeftOut
 
 # Functions that map features linearly, and which dimension of their output is its channels.
-LINEAR: Mapping[str, int] = {
+LINEAR_FUNCTIONS: Mapping[str, int] = {
     "linear": -1,
     "bilinear": -1,
     **{f"conv{n}d": -n - 1 for n in (1, 2, 3)},
@@ -150,13 +150,13 @@ class _Trace(TorchFunctionMode):
         """Which dimension of a linear map's output is its channels; None if it is no linear map."""
         if function == "einsum":
             return self._dim_of_einsum(*given)
-        if function not in LINEAR and function not in PRODUCTS:
+        if function not in LINEAR_FUNCTIONS and function not in PRODUCTS:
             return None
         start = PRODUCTS.get(function, 0)
         x, y = given[start : start + 2]
         fixed = [self._following.is_constant(tensor) for tensor in (x, y)]
-        if function in LINEAR:
-            return None if fixed[0] else LINEAR[function]
+        if function in LINEAR_FUNCTIONS:
+            return None if fixed[0] else LINEAR_FUNCTIONS[function]
         if fixed == [False, True] and y.ndim > 1:
             return -1
         if fixed == [True, False] and x.ndim > 1:

@@ -7,7 +7,7 @@ forward pass and how `kinds` names it; `features` reads them.
 
 from llfc.connectivity.probes.choice import Selection, choose_probes, confirmed, select_probes
 from llfc.connectivity.probes.features import features_of, tapped
-from llfc.connectivity.probes.kinds import ACTIVATIONS, LINEAR
+from llfc.connectivity.probes.kinds import ACTIVATIONS, LINEAR_MODULES
 from llfc.connectivity.probes.probe import Probe
 
 __all__ = [

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from llfc.connectivity.probes.kinds import RECURRENT, Course, is_activation
+from llfc.connectivity.probes.kinds import RECURRENT_MODULES, Course, is_activation
 from llfc.connectivity.probes.probe import Probe
 from llfc.devices import fused_attention_disabled
 from llfc.modules.hooks import calls_followed
@@ -243,6 +243,6 @@ def _kind(end: _End, total: int, *, added: bool) -> str:
         return "logits"
     if added or end.last in ("activation", "block"):
         return "post-activation"
-    if is_activation(type(end.module)) or isinstance(end.module, RECURRENT):
+    if is_activation(type(end.module)) or isinstance(end.module, RECURRENT_MODULES):
         return "post-activation"
     return "pre-activation" if total else "other"

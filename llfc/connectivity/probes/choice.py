@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from llfc.connectivity.probes.calls import ModuleCall, calls_of
 from llfc.connectivity.probes.features import unread
-from llfc.connectivity.probes.kinds import RECURRENT, is_layer
+from llfc.connectivity.probes.kinds import RECURRENT_MODULES, is_layer
 from llfc.connectivity.probes.probe import Probe
 from llfc.names import lookup
 from llfc.results import LeftOut
@@ -167,7 +167,7 @@ def _functions(calls: Sequence[ModuleCall], chosen: Sequence[ModuleCall]) -> lis
     return [
         LeftOut("probe", call.probe.name, f"{function} is called as a function, and is no module")
         for call in calls
-        if (call.maps or call not in chosen) and not issubclass(call.kind, RECURRENT)
+        if (call.maps or call not in chosen) and not issubclass(call.kind, RECURRENT_MODULES)
         for function in dict.fromkeys(call.functions)
     ]
 

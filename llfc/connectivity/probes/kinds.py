@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-LINEAR = (
+LINEAR_MODULES = (
     nn.Linear,
     nn.Bilinear,
     nn.Conv1d,
@@ -21,7 +21,7 @@ LINEAR = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
-RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+RECURRENT_MODULES = (nn.RNNBase, nn.RNNCellBase)
 # Elementwise, with no weight of their own; a clamp where it is a ReLU, with or without a ceiling.
 ACTIVATIONS = frozenset(
     "relu leaky_relu elu celu gelu silu mish hardswish softplus softshrink hardshrink threshold"
@@ -42,7 +42,9 @@ def is_activation(kind: type[nn.Module]) -> bool:
 
 def is_layer(kind: type[nn.Module]) -> bool:
     """Whether modules of this class are layers of a plain network, or its activation functions."""
-    return issubclass(kind, (*LINEAR, *RECURRENT, nn.MultiheadAttention)) or is_activation(kind)
+    return issubclass(
+        kind, (*LINEAR_MODULES, *RECURRENT_MODULES, nn.MultiheadAttention)
+    ) or is_activation(kind)
 
 
 class Course(TorchDispatchMode):  # type: ignore[no-untyped-call]
