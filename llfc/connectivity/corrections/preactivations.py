@@ -47,7 +47,7 @@ LINEAR_FUNCTIONS: Mapping[str, int] = {
     **{f"conv_transpose{n}d": -n - 1 for n in (1, 2, 3)},
 }
 # Products of two tensors, and where these stand among the arguments.
-PRODUCTS: Mapping[str, int] = {"matmul": 0, "mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}
+PRODUCT_FUNCTIONS: Mapping[str, int] = {"matmul": 0, "mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}
 OPAQUE = frozenset("multi_head_attention_forward lstm gru rnn_tanh rnn_relu".split())
 
 
@@ -150,9 +150,9 @@ class _Trace(TorchFunctionMode):
         """Which dimension of a linear map's output is its channels; None if it is no linear map."""
         if function == "einsum":
             return self._dim_of_einsum(*given)
-        if function not in LINEAR_FUNCTIONS and function not in PRODUCTS:
+        if function not in LINEAR_FUNCTIONS and function not in PRODUCT_FUNCTIONS:
             return None
-        start = PRODUCTS.get(function, 0)
+        start = PRODUCT_FUNCTIONS.get(function, 0)
         x, y = given[start : start + 2]
         fixed = [self._following.is_constant(tensor) for tensor in (x, y)]
         if function in LINEAR_FUNCTIONS:

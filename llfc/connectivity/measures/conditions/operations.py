@@ -28,13 +28,13 @@ from llfc.devices import fused_attention_disabled
 from llfc.modules.hooks import calls_followed
 
 # Products of matrices: where the two stand among the arguments, and where what is added does.
-PRODUCTS: Mapping[str, tuple[int, int, int | None]] = {
+MATRIX_PRODUCTS: Mapping[str, tuple[int, int, int | None]] = {
     "mm": (0, 1, None),
     "bmm": (0, 1, None),
     "addmm": (1, 2, 0),
     "baddbmm": (1, 2, 0),
 }
-HEARD = ACTIVATIONS | PRODUCTS.keys() | {"convolution"}
+HEARD = ACTIVATIONS | MATRIX_PRODUCTS.keys() | {"convolution"}
 
 
 def operations(model: nn.Module, images: Tensor) -> list[Operation]:
@@ -127,7 +127,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         output = func(*args, **kwargs)
         if function == "convolution":
             self._convolution(args, output)
-        elif function in PRODUCTS and not kwargs:
+        elif function in MATRIX_PRODUCTS and not kwargs:
             self._product(function, args, output)
         return output
 
@@ -183,7 +183,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
 
     def _product(self, function: str, args: Sequence[Any], output: Tensor) -> None:
-        left, right, added = PRODUCTS[function]
+        left, right, added = MATRIX_PRODUCTS[function]
         x, y = args[left], args[right]
         bias = None if added is None else args[added]
         if bias is not None and bias.ndim > 1:  # may differ from image to image
