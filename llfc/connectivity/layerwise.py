@@ -31,7 +31,7 @@ from llfc.connectivity.moments import Moments
 from llfc.connectivity.probes import Probe
 from llfc.results import Array, LayerProfile, averaged, midpoint
 
-MEASURES = ("cos_error", "coef", "residual", "cos_a", "cos_b", "baseline")
+QUANTITIES = ("cos_error", "coef", "residual", "cos_a", "cos_b", "baseline")
 FLOAT32 = float(torch.finfo(torch.float32).eps)
 FLOOR = 16  # roundings of the three inner products that a cosine is of
 CANCELLED = 16  # roundings of the sum of squares that two features which cancel may leave
@@ -80,7 +80,7 @@ class InnerProducts:
         )
 
 
-def measures(
+def quantities(
     alpha_P: Tensor, products: InnerProducts, eps: float
 ) -> tuple[dict[str, Tensor], Tensor]:
     r"""What one batch says about each layer, image by image.
@@ -95,7 +95,7 @@ def measures(
         eps: rounding error of the features' type, relative to 1.
 
     Returns:
-        Each of MEASURES by name, [P, L, N], `baseline` [L, N]; and how many definitions for zero
+        Each of QUANTITIES by name, [P, L, N], `baseline` [L, N]; and how many definitions for zero
         features stood in, a count.
     """
     alpha = alpha_P[:, None, None]
@@ -150,7 +150,7 @@ class LayerMoments:
     """Running moments of every measure, enough for all layers' profiles whatever the images.
 
     Attributes:
-        moments: of each of MEASURES; empty before the first batch.
+        moments: of each of QUANTITIES; empty before the first batch.
         zeros: how many definitions for zero features stood in.
     """
 
@@ -159,11 +159,11 @@ class LayerMoments:
 
     def update(self, alpha_P: Tensor, products: InnerProducts, eps: float) -> "LayerMoments":
         """These moments with one more batch in them."""
-        values, zeros = measures(alpha_P, products, eps)
-        batch = {name: Moments.of(values[name]) for name in MEASURES}
+        values, zeros = quantities(alpha_P, products, eps)
+        batch = {name: Moments.of(values[name]) for name in QUANTITIES}
         merged = {
             name: self.moments[name].merged(batch[name]) if self.moments else batch[name]
-            for name in MEASURES
+            for name in QUANTITIES
         }
         return LayerMoments(merged, self.zeros + zeros)
 
@@ -175,7 +175,7 @@ class LayerMoments:
             layer: that layer's place among these.
         """
         means = (
-            (self.moments[k].mean[..., layer], other.moments[k].mean[..., 0]) for k in MEASURES
+            (self.moments[k].mean[..., layer], other.moments[k].mean[..., 0]) for k in QUANTITIES
         )
         return max(float((mine - theirs).abs().max()) for mine, theirs in means)
 
@@ -185,7 +185,7 @@ class LayerMoments:
         Raises:
             ValueError: if a layer's features are not finite.
         """
-        means = {name: self.moments[name].mean.cpu() for name in MEASURES}
+        means = {name: self.moments[name].mean.cpu() for name in QUANTITIES}
         spreads = {name: self.moments[name].std().cpu() for name in ("cos_error", "baseline")}
         for name in ("coef", "residual"):
             _check_finite(means[name], [probe.name for probe in probes], alpha)

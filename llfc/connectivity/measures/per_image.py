@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llfc.connectivity.layerwise import InnerProducts, measures
+from llfc.connectivity.layerwise import InnerProducts, quantities
 from llfc.connectivity.path import products_between, products_of_ends
 from llfc.connectivity.probes import features_of
 from llfc.connectivity.subject import Measured, Subject
@@ -42,7 +42,7 @@ def samples(subject: Subject) -> Measured:
         networks = (*line.ends, line.at(at))
         of_a, of_b, blend = (features_of(model, subject.probes, images) for model in networks)
         eps = torch.finfo(blend[0].dtype).eps
-        found, _ = measures(alpha, _products(of_a, of_b, blend, float(alpha)), eps)
+        found, _ = quantities(alpha, _products(of_a, of_b, blend, float(alpha)), eps)
         # The baseline has no dimension of positions.
         parts.append(torch.stack([found[name].view(len(names), -1) for name in VALUES]).cpu())
     columns_LN = dict(zip(VALUES, torch.cat(parts, -1).numpy(), strict=True))

@@ -10,7 +10,7 @@ from torch import nn
 from llfc import connect
 from llfc.connectivity.barrier import chord_barrier, lemma1_slack
 from llfc.connectivity.blend import Line, positions
-from llfc.connectivity.layerwise import InnerProducts, cosine, measures, summarise
+from llfc.connectivity.layerwise import InnerProducts, cosine, quantities, summarise
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.path import products_between, products_of_ends, walk
 from llfc.connectivity.probes import choose_probes
@@ -150,7 +150,7 @@ def test_what_is_small_keeps_its_digits(dtype, step):
     a = a.to(dtype)
     f = (torch.lerp(a, b, 0.5) + step**2 * f).to(dtype)
     given = torch.tensor([0.5], dtype=torch.float64), products(f, a, b), torch.finfo(dtype).eps
-    found, _ = measures(*given)
+    found, _ = quantities(*given)
     x, y, z = (feature.numpy().astype(np.longdouble) for feature in (f, a, b))
     g = (y + z) / 2
     eps = torch.finfo(dtype).eps
@@ -189,7 +189,7 @@ def products(f, a, b):
 def at_half(f, a, b):
     rows = [torch.tensor([row], dtype=torch.float64) for row in (f, a, b)]
     half = torch.tensor([0.5], dtype=torch.float64)
-    values, zeros = measures(half, products(*rows), torch.finfo(torch.float64).eps)
+    values, zeros = quantities(half, products(*rows), torch.finfo(torch.float64).eps)
     return {name: value.item() for name, value in values.items()}, int(zeros)
 
 
@@ -221,7 +221,7 @@ def test_zero_features_have_a_definition_and_are_counted():
 def test_features_that_cancel_but_for_rounding_count_as_zero():
     a = torch.randn(40, 100, generator=torch.Generator().manual_seed(0))
     b = -a * (1 + 3e-8)
-    values, zeros = measures(
+    values, zeros = quantities(
         torch.tensor([0.5], dtype=torch.float64),
         products(a, a, b),
         torch.finfo(torch.float32).eps,
@@ -335,7 +335,7 @@ def test_agreement_but_for_rounding_has_ratio_0(dtype):
     a = torch.randn(20, 30_000, generator=generator, dtype=torch.float64).to(dtype)
     noise = 1 + eps * torch.randn(20, 30_000, generator=generator, dtype=torch.float64).to(dtype)
     dots = products(a * noise, a, a)
-    values, _ = measures(
+    values, _ = quantities(
         torch.tensor([0.5], dtype=torch.float64),
         InnerProducts(*(x.double() for x in vars(dots).values())),
         eps,
