@@ -7,13 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PAIRS = 512  # or as many as there are images; a control needs no more, and each costs two passes
+SAMPLE_SIZE = (
+    512  # or as many as there are images; a control needs no more, and each costs two passes
+)
 
 
 class Shuffled:
     """Some images of a set that is streamed, and another of the set for each of them.
 
-    Every image has a key, a hash of the seed and what is in the image. The PAIRS images with the
+    Every image has a key, a hash of the seed and what is in the image. The SAMPLE_SIZE images with the
     smallest keys are a random sample of the whole set; in the order of their keys, each is paired
     with the next one and the last with the first, so none with itself. Thus neither the order of
     the data (as by class) nor the batches make a difference, and only the sample is held in memory.
@@ -33,7 +35,7 @@ class Shuffled:
     def add(self, images: Tensor) -> None:
         """See a batch of the set."""
         keys = np.concatenate([self.keys, self._keys(images)])
-        kept = np.argsort(keys, kind="stable")[:PAIRS]
+        kept = np.argsort(keys, kind="stable")[:SAMPLE_SIZE]
         if self.images is not None and (kept < len(self.keys)).all():
             return
         together = images if self.images is None else torch.cat([self.images, images])

@@ -16,7 +16,7 @@ from llfc.connectivity.subject import Measured, Subject
 from llfc.results import midpoint
 
 BLOCK = 128  # images at a time whose wide features meet others'
-PAIRS = {"cka_ab": ("a", "b"), "cka_a": ("blend", "a"), "cka_b": ("blend", "b")}
+CKA_PAIRS = {"cka_ab": ("a", "b"), "cka_a": ("blend", "a"), "cka_b": ("blend", "b")}
 
 
 def similarity(subject: Subject) -> Measured:
@@ -60,7 +60,7 @@ def similarity(subject: Subject) -> Measured:
     if any(layer.wide for layer in layers) and sample.images is not None:
         _multiply(subject, layers, sample.images)
     ratios = np.array([layer.variance_ratio(float(line.alpha[at])) for layer in layers])
-    ckas = {name: np.array([layer.cka(name) for layer in layers]) for name in PAIRS}
+    ckas = {name: np.array([layer.cka(name) for layer in layers]) for name in CKA_PAIRS}
     names = [probe.name for probe in subject.probes]
     return Measured(
         tables={"similarity": {"layer": names, "variance_ratio": ratios, **ckas}},
@@ -140,7 +140,7 @@ class _Layer:
 
     def cka(self, name: str) -> float:
         """Of all images, or of the sample."""
-        x, y = PAIRS[name]
+        x, y = CKA_PAIRS[name]
         if self.moments[x].count < 4 or not all(self._std(end).any() for end in (x, y)):
             return float("nan")
         return ratio(*(self._hsic(*pair) for pair in ((x, y), (x, x), (y, y))))

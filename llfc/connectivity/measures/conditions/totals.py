@@ -29,7 +29,7 @@ from llfc.connectivity.subject import Measured
 from llfc.modules.imageaxis import ImageAxis
 from llfc.results import TABLES, Table
 
-PAIRS = ("matched", "shuffled", "unmatched")
+CONTROLLED_PAIRS = ("matched", "shuffled", "unmatched")
 
 
 class Totals:
@@ -122,7 +122,7 @@ class Totals:
 
     def _table(self, name: str, rows: Mapping[tuple[str, int], tuple[float, ...]]) -> Table:
         """A row an operation and pair: all of the matched pair, then all of each control."""
-        ordered = sorted(rows, key=lambda at: (PAIRS.index(at[0]), at[1]))
+        ordered = sorted(rows, key=lambda at: (CONTROLLED_PAIRS.index(at[0]), at[1]))
         for at in ordered:
             if not all(map(math.isfinite, rows[at])):
                 raise ValueError(f"features of layer {self.ran[at[1]][0]!r} are not finite")
@@ -143,13 +143,13 @@ def _sum(sums: dict[tuple[str, int], S], at: tuple[str, int], batch: S) -> None:
 
 def _scalars(name: str, table: Table) -> dict[str, float]:
     """Means over the layers and the worst, and how the distances compare with the controls'."""
-    of = {pair: np.array([each == pair for each in table["pair"]]) for pair in PAIRS}
+    of = {pair: np.array([each == pair for each in table["pair"]]) for pair in CONTROLLED_PAIRS}
     columns = {key: np.asarray(table[key])[of["matched"]] for key in TABLES[name][2:]}
     found = {f"{name}_{key}_mean": float(values.mean()) for key, values in columns.items()}
     first = TABLES[name][2]
     found[f"{name}_{first}_max"] = float(columns[first].max())
     total = float(columns[first].sum())
-    for pair in PAIRS[1:]:
+    for pair in CONTROLLED_PAIRS[1:]:
         if of[pair].any():
             control = float(np.asarray(table[first])[of[pair]].sum())
             ratio = total / control if control else float("inf")

@@ -76,7 +76,7 @@ def test_the_shuffled_pair_knows_neither_order_nor_batches(case, size):
 
 def test_a_shuffled_sample_is_of_the_whole_set(monkeypatch):
     """Pairs that a stream of batches gives, and each image once on either side; never itself."""
-    monkeypatch.setattr(shuffled, "PAIRS", 10)
+    monkeypatch.setattr(shuffled, "SAMPLE_SIZE", 10)
     images = torch.arange(100.0)[:, None]
     taken = set()
     for seed in range(20):

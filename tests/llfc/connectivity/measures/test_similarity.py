@@ -137,7 +137,7 @@ def test_streamed_hsic_is_that_of_the_gram_matrices(sizes, shift):
 
 def test_wide_features_are_compared_on_a_sample(monkeypatch):
     monkeypatch.setattr(similarity_module, "NARROW", 0)
-    monkeypatch.setattr(shuffled, "PAIRS", 20)
+    monkeypatch.setattr(shuffled, "SAMPLE_SIZE", 20)
     a, b = mlp(0), mlp(1)
     images, labels = samples(60, (6,))
     sample = shuffled.Shuffled(seed=0)
