@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from llfc.matching.overlap.assignment import total_score
 from llfc.matching.overlap.nested import improved_partners
-from llfc.matching.taps import Reader, Tap, Taps, taps, unread
+from llfc.matching.taps import FeatureReader, Tap, Taps, taps, unread
 from llfc.modules.inputs import Inputs
 from llfc.symmetry.spec import Permutation, PermutationSpec
 from llfc.symmetry.spec.blocks import Cluster, place, root
@@ -177,7 +177,7 @@ def cross_moments(
 ) -> tuple[dict[Tap, CrossMoments], int]:
     """For each tap the moments over all batches, and the number of batches."""
     moments = {tap: CrossMoments() for its in where.values() for tap in (*its.last, its.first)}
-    read_a, read_b = Reader(a, moments), Reader(b, moments)
+    read_a, read_b = FeatureReader(a, moments), FeatureReader(b, moments)
     count = 0
     for batch in batches:
         of_a, of_b = read_a(batch), read_b(batch)

@@ -15,7 +15,7 @@ from llfc.modules.inputs import Inputs
 from llfc.seeds import generators_left, stream
 from llfc.symmetry.spec import Permutation, PermutationSpec
 
-ROUNDS = 20  # a bound: the ascent ends when no network moves, usually after two or three
+MOST_ROUNDS = 20  # a bound: the ascent ends when no network moves, usually after two or three
 
 
 @whole_float32()
@@ -60,7 +60,7 @@ def match_many(
     generator = stream(seed, "matching/many")
     found: list[Index] = [dict(spec.identity()) for _ in models]
     placed = [_moved(spec, index, state) for index, state in zip(found, states, strict=True)]
-    for round_ in range(ROUNDS):
+    for round_ in range(MOST_ROUNDS):
         still = True
         for p in range(1, len(models)):
             # In the first round a network sees only those that have found their place.

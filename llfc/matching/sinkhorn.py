@@ -15,9 +15,9 @@ from llfc.seeds import stream
 from llfc.symmetry.spec import Permutation, PermutationSpec
 from llfc.symmetry.spec.blocks import Cluster
 
-STEPS = 60
-RATE = 0.1  # of Adam on the logits, whose temperature is 1
-ROUNDS = 12  # of row and column scaling; rows and columns then sum to one within some per cent
+ASCENT_STEPS = 60
+LEARNING_RATE = 0.1  # of Adam on the logits, whose temperature is 1
+SCALINGS = 12  # of row and column scaling; rows and columns then sum to one within some per cent
 
 
 def match_sinkhorn(
@@ -48,11 +48,11 @@ def match_sinkhorn(
     generator = stream(seed, "matching/sinkhorn")
     start, visits = ascend(overlap, dict(spec.identity()), generator)
     found, more = ascend(overlap, hardened(overlap, climbed(overlap)), generator)
-    return Permutation(better(overlap, start, found), {"iterations": STEPS + visits + more})
+    return Permutation(better(overlap, start, found), {"iterations": ASCENT_STEPS + visits + more})
 
 
 def doubly_stochastic(logits: Tensor) -> Tensor:
-    """exp(logits), its rows and columns scaled in turn to sum to one, ROUNDS times; [..., H, H].
+    """exp(logits), its rows and columns scaled in turn to sum to one, SCALINGS times; [..., H, H].
 
     Reference:
         Sinkhorn, A Relationship Between Arbitrary Positive Matrices and Doubly Stochastic Matrices,
@@ -69,7 +69,7 @@ class _Scaling(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor) -> Tensor:
         rows = [torch.zeros_like(logits[..., :1])]
         columns = [torch.zeros_like(logits[..., :1, :])]
-        for _ in range(ROUNDS):
+        for _ in range(SCALINGS):
             rows.append((logits - columns[-1]).logsumexp(-1, keepdim=True))
             columns.append((logits - rows[-1]).logsumexp(-2, keepdim=True))
         ctx.save_for_backward(logits, *rows, *columns)
@@ -78,9 +78,9 @@ class _Scaling(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:
         logits, *scales = ctx.saved_tensors
-        rows, columns = scales[: ROUNDS + 1], scales[ROUNDS + 1 :]
+        rows, columns = scales[: SCALINGS + 1], scales[SCALINGS + 1 :]
         slope = _scaled(logits, rows[-1], columns[-1]).mul_(slope)
-        for round_ in range(ROUNDS, 0, -1):
+        for round_ in range(SCALINGS, 0, -1):
             # The derivative of logsumexp is what the scaling by it leaves.
             after = _scaled(logits, rows[round_], columns[round_])
             slope -= after.mul_(slope.sum(-2, keepdim=True))
@@ -94,7 +94,7 @@ def _scaled(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def climbed(overlap: Overlap) -> dict[str, Tensor]:
-    """The logits of every group after STEPS steps up the overlap."""
+    """The logits of every group after ASCENT_STEPS steps up the overlap."""
     clusters = list(dict.fromkeys(c for g in overlap.soft_roots() for c in overlap.clusters(g)))
     names = {name for cluster in clusters for factor in cluster for name in factor.groups}
     by_size: dict[int, list[str]] = {}
@@ -115,8 +115,8 @@ def climbed(overlap: Overlap) -> dict[str, Tensor]:
     ]
     if not logits:
         return {}
-    adam = torch.optim.Adam([t.requires_grad_() for t in logits], lr=RATE, maximize=True)
-    for _ in range(STEPS):
+    adam = torch.optim.Adam([t.requires_grad_() for t in logits], lr=LEARNING_RATE, maximize=True)
+    for _ in range(ASCENT_STEPS):
         with torch.enable_grad():
             soft = {
                 name: matrix

@@ -17,12 +17,12 @@ from llfc.modules.inputs import Inputs, on_device
 from llfc.seeds import stream
 from llfc.symmetry.spec import Permutation, PermutationSpec
 
-STEPS = 40  # batches; data that are fewer are gone through again
+DESCENT_STEPS = 40  # batches; data that are fewer are gone through again
 # A step's length, relative to that of the tensor. On trained pairs of width 1/4 the loss that Adam
 # (1e-3) brought to 0.30 (MLP) and 2.04 (VGG-11) came to 0.18 and 1.60; at 0.01, to 0.29 and 2.03.
-RATE = 0.1
+STEP_LENGTH = 0.1
 TINY = 1e-30  # a gradient of zero moves nothing
-TIE = 1e-5  # relative; a loss lower by less is no reason to move
+LOSS_TIE = 1e-5  # relative; a loss lower by less is no reason to move
 
 
 def match_straight_through(
@@ -71,7 +71,7 @@ def match_straight_through(
     overlap = Overlap.of(a, b, spec)
     midpoint = _Midpoint(a, b, spec, data)
     (before, after), best = _descended(overlap, midpoint, stream(seed, "matching/straight-through"))
-    record = {"objective_before": before, "objective": after, "iterations": STEPS}
+    record = {"objective_before": before, "objective": after, "iterations": DESCENT_STEPS}
     return Permutation(best, record)
 
 
@@ -83,13 +83,13 @@ def _descended(
     best, lowest = index, midpoint.loss()
     before = lowest
     free = {name: tensor.clone() for name, tensor in midpoint.a.items()}
-    for step in range(STEPS):
+    for step in range(DESCENT_STEPS):
         found = _projection(overlap.towards(free), index if step else None, generator)
         if any(not torch.equal(found[group], index[group]) for group in index):
             index = found
             midpoint.move(index)
             loss = midpoint.loss()
-            if loss < lowest - TIE * abs(lowest):
+            if loss < lowest - LOSS_TIE * abs(lowest):
                 best, lowest = index, loss
         midpoint.descend(free, step)
     return (-before, -lowest), best
@@ -160,7 +160,7 @@ class _Midpoint:
         def take(name: str, projected: Tensor) -> None:
             assert projected.grad is not None
             length = free[name].norm() / projected.grad.norm().clamp(min=TINY)
-            free[name] -= projected.grad.mul_(RATE * length)
+            free[name] -= projected.grad.mul_(STEP_LENGTH * length)
             projected.grad = None  # at once: all gradients together are as large as a network
 
         leaves = {name: weight.detach().requires_grad_() for name, weight in self.weights.items()}

@@ -114,7 +114,7 @@ def _reason(spec: PermutationSpec, group: str) -> str:
     return "no value of the network's graph in eval mode carries its units"
 
 
-class Reader:
+class FeatureReader:
     """Reads taps of one model, batch by batch."""
 
     def __init__(self, model: nn.Module, where: Collection[Tap]) -> None:

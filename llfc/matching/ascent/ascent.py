@@ -6,12 +6,14 @@ import torch
 from torch import Generator, Tensor
 
 from llfc.matching.ascent.swaps import best_swap
-from llfc.matching.overlap.nested import TOLERANCE, best_partners, improved_partners
+from llfc.matching.overlap.nested import SCORE_TOLERANCE, best_partners, improved_partners
 from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.symmetry.spec.blocks import Cluster
 
 PASSES = 1000  # a bound that no network came near; real gains end, those of rounding might not
-TIE = 1e-6  # relative; a network matched with itself must not be moved for the sake of rounding
+OVERLAP_TIE = (
+    1e-6  # relative; a network matched with itself must not be moved for the sake of rounding
+)
 
 
 def ascend(
@@ -64,7 +66,7 @@ def _improve(overlap: Overlap, group: str, index: Index, places: dict[Cluster, T
     before = overlap.value_at(group, places)
     for found in _proposals(overlap, group, scores, places):
         after = overlap.value_at(group, places | overlap.places(index | found, only=group))
-        if after - before > TOLERANCE[overlap.dtype] * (abs(before) + abs(after)):
+        if after - before > SCORE_TOLERANCE[overlap.dtype] * (abs(before) + abs(after)):
             _move(overlap, group, found, index, places)
             return True
     return False
@@ -94,4 +96,4 @@ def _move(
 def better(overlap: Overlap, first: Index, second: Index) -> Index:
     """The permutation of larger overlap; of two that tie, the first."""
     before, after = overlap.value(first), overlap.value(second)
-    return second if after > before + TIE * abs(before) else first
+    return second if after > before + OVERLAP_TIE * abs(before) else first

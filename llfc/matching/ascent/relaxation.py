@@ -14,11 +14,11 @@ from llfc.symmetry.spec.blocks import Cluster
 
 Mixtures = dict[Cluster, Tensor]
 
-STEPS = 200  # the gap closes long before, on networks; a bound, not a setting
+MOST_STEPS = 200  # the gap closes long before, on networks; a bound, not a setting
 GAP = 1e-5  # of what a step may still gain, relative to the overlap
 
 
-def relaxed(overlap: Overlap, most: int = STEPS) -> tuple[Index, int]:
+def relaxed(overlap: Overlap, most: int = MOST_STEPS) -> tuple[Index, int]:
     """The permutation nearest to the best mixture that Frank-Wolfe finds, and its steps.
 
     The ascent starts at the even mixture of all permutations and takes at most `most` steps.

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Generator, Tensor
 
-from llfc.matching.ascent.ascent import TIE, ascend
-from llfc.matching.ascent.relaxation import STEPS, relaxed
+from llfc.matching.ascent.ascent import OVERLAP_TIE, ascend
+from llfc.matching.ascent.relaxation import MOST_STEPS, relaxed
 from llfc.matching.overlap.overlap import Index, Overlap
 
 # The work of a dozen ascents is a fraction of a network's training. Measured on networks trained
@@ -37,7 +37,7 @@ def best_within(
     if not joined:  # then the first ascent's top is the highest
         return best, first
     value, budget, work = overlap.value(best), math.floor(effort * first), first
-    steps = min(STEPS, (budget - 2 * first) // len(overlap.roots))
+    steps = min(MOST_STEPS, (budget - 2 * first) // len(overlap.roots))
     while work < budget:
         if steps > 0:
             start, taken = relaxed(overlap, steps)
@@ -48,7 +48,7 @@ def best_within(
         found, visits = ascend(overlap, start, generator, waiting=waiting, most=budget - work)
         work += visits
         reached = overlap.value(found)
-        if reached > value + TIE * abs(value):
+        if reached > value + OVERLAP_TIE * abs(value):
             best, value = found, reached
     return best, work
 

@@ -19,13 +19,13 @@ from llfc.symmetry.spec.blocks import Cluster, place, root
 # Rounding of the scores, relative to what is summed, is not progress. A tie must not count either,
 # or two equal assignments would alternate for ever and equal networks would not stay in place. Ten
 # times as much loses real gains: 2e-4 of the overlap of two VGG-16.
-TOLERANCE = {torch.float32: 1e-7, torch.float64: 1e-12}
+SCORE_TOLERANCE = {torch.float32: 1e-7, torch.float64: 1e-12}
 
 # Starts for the kinds of unit inside a pair of units, where the kinds meet and optima are local.
 SHIFTS = 4
 
 PairScores = Callable[[int, int], Tensor]
-Names = tuple[str, ...]  # the groups of one nested factor, one for each unit of the root
+_Names = tuple[str, ...]  # the groups of one nested factor, one for each unit of the root
 
 
 def improved_partners(
@@ -43,7 +43,7 @@ def improved_partners(
         before = total_score(score, place(cluster, index))
         after = total_score(score, place(cluster, found))
         gain += after - before
-        scale += TOLERANCE[score.dtype] * (abs(before) + abs(after))
+        scale += SCORE_TOLERANCE[score.dtype] * (abs(before) + abs(after))
     return found if gain > scale else None
 
 
@@ -65,7 +65,7 @@ def best_partners(
             total += score.to("cpu", torch.float64)
         else:
             inner.append((cluster, _blocks_of(score.cpu(), size)))
-    partners: dict[tuple[int, int], dict[Names, Tensor]] = {}
+    partners: dict[tuple[int, int], dict[_Names, Tensor]] = {}
     if inner:
         for unit in range(size):
             for other in range(size):
@@ -93,7 +93,7 @@ class _Inside:
     cluster: Cluster
     score: Tensor
 
-    def given(self, dim: int, partners: Mapping[Names, Tensor]) -> Tensor:
+    def given(self, dim: int, partners: Mapping[_Names, Tensor]) -> Tensor:
         """The scores on the nested factor `dim`, all other factors at their partners."""
         factors = self.cluster[1:]
         if len(factors) == 1:
@@ -109,17 +109,17 @@ class _Inside:
         sums = f"{''.join(rows)}{''.join(columns)}->{rows[dim]}{columns[dim]}"
         return torch.einsum(sums, score)
 
-    def value(self, partners: Mapping[Names, Tensor]) -> float:
+    def value(self, partners: Mapping[_Names, Tensor]) -> float:
         """The sum of the scores at the partners."""
         return total_score(self.given(0, partners), partners[self.cluster[1].groups])
 
 
-def _inside(parts: Sequence[_Inside]) -> tuple[dict[Names, Tensor], float]:
+def _inside(parts: Sequence[_Inside]) -> tuple[dict[_Names, Tensor], float]:
     """The partners of all that is inside a pair of units, and their total score."""
     sizes = {factor.groups: factor.size for part in parts for factor in part.cluster[1:]}
     least = min(sizes, key=lambda names: sizes[names])
     alone = all(len(part.cluster) == 2 for part in parts)  # no kind meets another
-    best: tuple[dict[Names, Tensor], float] = {}, -torch.inf
+    best: tuple[dict[_Names, Tensor], float] = {}, -torch.inf
     for shift in range(1 if alone else min(sizes[least], SHIFTS)):
         partners = {names: torch.arange(size) for names, size in sizes.items()}
         partners[least] = partners[least].roll(shift)
@@ -129,8 +129,8 @@ def _inside(parts: Sequence[_Inside]) -> tuple[dict[Names, Tensor], float]:
 
 
 def _taking_turns(
-    parts: Sequence[_Inside], partners: dict[Names, Tensor], *, last: Names
-) -> tuple[dict[Names, Tensor], float]:
+    parts: Sequence[_Inside], partners: dict[_Names, Tensor], *, last: _Names
+) -> tuple[dict[_Names, Tensor], float]:
     """Better partners for one kind after the other, until none gains; and their total score."""
     alone = all(len(part.cluster) == 2 for part in parts)  # then one turn is enough
     order = sorted(partners, key=lambda names: names == last)

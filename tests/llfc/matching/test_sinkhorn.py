@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from llfc.matching.sinkhorn import ROUNDS, doubly_stochastic
+from llfc.matching.sinkhorn import SCALINGS, doubly_stochastic
 
 
 def unrolled(logits):
     """The same rounds, rows and then columns, with the derivative left to torch."""
-    for _ in range(ROUNDS):
+    for _ in range(SCALINGS):
         logits = logits - logits.logsumexp(-1, keepdim=True)
         logits = logits - logits.logsumexp(-2, keepdim=True)
     return logits.exp()
