@@ -13,7 +13,9 @@ from llfc.connectivity.blend import Line
 from llfc.connectivity.samples import Batches
 from llfc.results import LeftOut, midpoint
 
-ROUNDING = 1e-4  # of a weight's length; in half precision too a mask or a norm moves it by more
+DERIVED_TOLERANCE = (
+    1e-4  # of a weight's length; in half precision too a mask or a norm moves it by more
+)
 
 
 @torch.no_grad()
@@ -37,7 +39,7 @@ def blended_in_parts(line: Line, batches: Batches) -> list[LeftOut]:
             continue
         half = torch.lerp(of_a.double(), of_b.double(), float(line.alpha[at]))
         off = float((tensor.double() - half).norm() / half.norm().clamp_min(1e-30))
-        if off > ROUNDING:
+        if off > DERIVED_TOLERANCE:
             reason = (
                 "derived from parameters, which the line blends: at its middle"
                 f" {off:.2g} of its length from the blend of A's and B's"

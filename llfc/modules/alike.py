@@ -17,7 +17,7 @@ from llfc.seeds import drawn_alike
 # Of the outputs' scale. Two networks that are alike do the same operations on the same numbers, and
 # kernels repeat themselves, so that nothing is expected but zero; the room is for kernels chosen by
 # how numbers lie in memory.
-SAME = 1e-6
+SAME_OUTPUTS = 1e-6
 # The same sums in another order: rounding, which norms magnify. What exceeds it in float32 (and
 # nearly all in half precision does) is asked again in float64, where a true symmetry is far below,
 # and a false one as far off as before.
@@ -80,13 +80,13 @@ def check_same_function(a: nn.Module, b: nn.Module, inputs: Sequence[Tensor]) ->
     skeleton = copy_of(a)
     _outputs(skeleton, inputs)  # what it keeps of a pass is now of A
     take(skeleton, tensors(b))
-    gap = _gap(skeleton, b, inputs, SAME)
-    if not gap <= SAME:
+    gap = _gap(skeleton, b, inputs, SAME_OUTPUTS)
+    if not gap <= SAME_OUTPUTS:
         found = first_difference(skeleton, b)
         where = f"{found} (A against B)" if found else "in what their code holds, unseen from here"
         raise ValueError(
             f"models differ in architecture: with B's parameters and buffers, A's outputs are"
-            f" {gap:.2g} of their scale away from B's, more than {SAME:g}; first difference {where}"
+            f" {gap:.2g} of their scale away from B's, more than {SAME_OUTPUTS:g}; first difference {where}"
         )
 
 
@@ -180,7 +180,7 @@ def _check_repeats(role: str, model: nn.Module, inputs: Sequence[Tensor]) -> Non
     first, again = (_outputs(model, inputs, seed) for seed in (0, 1))
     gap = _difference(first, again)
     rounding = max((torch.finfo(t.dtype).eps for t in first if t.is_floating_point()), default=0)
-    if not gap <= max(SAME, 8 * rounding):
+    if not gap <= max(SAME_OUTPUTS, 8 * rounding):
         raise ValueError(
             f"model {role} must be a function in eval mode: on the same inputs its outputs change"
             f" by {gap:.2g} of their scale, as it draws at random or keeps something of each pass"

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ROUNDING = 8  # roundings that kernels may leave between a row and the same row at another place
+AXIS_ROUNDINGS = (
+    8  # roundings that kernels may leave between a row and the same row at another place
+)
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _layout(batch: Tensor, swapped: Tensor, dims: Sequence[int]) -> ImageAxis | 
     """In which dimension, and how, numbers change places with the images."""
     old, new = (_numbers(tensor) for tensor in (batch, swapped))
     unmoved = _distance(old, new)
-    rounding = ROUNDING * _eps(batch) * float(torch.linalg.vector_norm(old))
+    rounding = AXIS_ROUNDINGS * _eps(batch) * float(torch.linalg.vector_norm(old))
     for dim in dims:
         size = batch.shape[dim]
         for before, after in _factors(size // 2):
