@@ -70,7 +70,7 @@ class Channels:
 
 
 @dataclass(eq=False)
-class Value:
+class ChainValue:
     """A tensor of a chain.
 
     Attributes:
@@ -114,15 +114,15 @@ class Following:
     def __init__(self, model: nn.Module) -> None:
         own = (*model.parameters(), *model.buffers())
         self._constants = {id(tensor): tensor for tensor in own}
-        self._values: dict[int, Value] = {}
-        self.chains: dict[int, list[Value]] = {}
+        self._values: dict[int, ChainValue] = {}
+        self.chains: dict[int, list[ChainValue]] = {}
         self.normed: set[int] = set()
 
     def is_constant(self, tensor: Any) -> bool:
         """Whether it is made of the network's own tensors alone, so the same for all images."""
         return id(tensor) in self._constants
 
-    def read(self, given: Sequence[Tensor], call: int) -> list[Value]:
+    def read(self, given: Sequence[Tensor], call: int) -> list[ChainValue]:
         """Those of the tensors `given` to call number `call` that are in chains, as they are."""
         found = []
         for tensor in given:
@@ -137,7 +137,7 @@ class Following:
         self.chains[call] = []
         self._note(output, channels, call, call, moved=False)
 
-    def norm(self, function: str, known: Sequence[Value], output: Tensor, call: int) -> None:
+    def norm(self, function: str, known: Sequence[ChainValue], output: Tensor, call: int) -> None:
         """Follow what a norm, call number `call`, gave; it was given the values `known`.
 
         A batch norm's channels are its own; those of another norm are the linear map's, which it
@@ -151,7 +151,7 @@ class Following:
             self.begin(output, whole[0].channels, call)
 
     def go_on(
-        self, func: Function, given: Given, known: Sequence[Value], output: Any, call: int
+        self, func: Function, given: Given, known: Sequence[ChainValue], output: Any, call: int
     ) -> None:
         """Learn what call number `call` makes of the values `known` among what it is given."""
         made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
@@ -169,7 +169,7 @@ class Following:
                 self._note(tensor, channels, known[0].chain, call, moved=moved)
 
     def _channels(
-        self, func: Function, given: Given, known: Sequence[Value], output: Any
+        self, func: Function, given: Given, known: Sequence[ChainValue], output: Any
     ) -> tuple[Channels | None, bool]:
         """Where the channels are in an output, if it has them, and whether it was only moved."""
         whole = [value for value in known if value.channels is not None]
@@ -186,7 +186,9 @@ class Following:
                 return channels.moved(func(channels.of, *args[1:], **kwargs)), True
         return None, False
 
-    def _is_affine(self, function: str, given: Sequence[Any], value: Value, output: Tensor) -> bool:
+    def _is_affine(
+        self, function: str, given: Sequence[Any], value: ChainValue, output: Tensor
+    ) -> bool:
         """Whether all else that is given is one number a channel, or a statistic of the chain."""
         divided = function in ("div", "div_", "true_divide")
         if output.shape != value.tensor.shape or (divided and given[0] is not value.tensor):
@@ -201,17 +203,17 @@ class Following:
     def _note(
         self, tensor: Tensor, channels: Channels | None, chain: int, call: int, *, moved: bool
     ) -> None:
-        value = Value(tensor, tensor._version, channels, chain, call, moved)
+        value = ChainValue(tensor, tensor._version, channels, chain, call, moved)
         self._values[id(tensor)] = value
         self.chains[chain].append(value)
 
 
-def last_of(chain: Sequence[Value]) -> Value:
+def last_of(chain: Sequence[ChainValue]) -> ChainValue:
     """The last of a chain, not only moved, through which all that comes after it goes."""
     return list(_cuts(chain))[-1]
 
 
-def _cuts(chain: Sequence[Value]) -> Iterator[Value]:
+def _cuts(chain: Sequence[ChainValue]) -> Iterator[ChainValue]:
     for value in chain:
         before = (other.read for other in chain if other.made < value.made)
         if max(before, default=-1) <= value.made and not value.moved and value.dim is not None:
