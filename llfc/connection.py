@@ -21,7 +21,7 @@ from llfc.connectivity.evaluation import logits_of
 from llfc.connectivity.layerwise import summarise
 from llfc.connectivity.logits import logit_scalars
 from llfc.connectivity.measures.registry import MEASURES
-from llfc.connectivity.path import Walk, walk
+from llfc.connectivity.path import LineProfile, walk
 from llfc.connectivity.probes import confirmed, select_probes
 from llfc.connectivity.samples import Batches, Samples
 from llfc.connectivity.subject import Measure, Subject
@@ -225,7 +225,7 @@ def _connection(
     )
 
 
-def _stood_in(walked: Walk) -> list[LeftOut]:
+def _stood_in(walked: LineProfile) -> list[LeftOut]:
     """The definitions that stood in for values that do not exist."""
     found = []
     if walked.zeros:
@@ -252,7 +252,7 @@ def _of_batches(line: Line, images: Tensor) -> list[LeftOut]:
 
 
 def _curves(
-    alpha: Array, on_train: Walk | None, on_test: Walk
+    alpha: Array, on_train: LineProfile | None, on_test: LineProfile
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """The columns of CURVE with the ends as trained, and with corrected ends."""
     curve, corrected = {"alpha": alpha}, {"alpha": alpha}

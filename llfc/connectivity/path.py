@@ -30,7 +30,7 @@ CACHED = 2**18  # numbers; a megabyte in float32
 
 
 @dataclass(frozen=True, eq=False)
-class Walk:
+class LineProfile:
     """What was found along the line.
 
     Attributes:
@@ -60,7 +60,7 @@ class Walk:
 
 
 @torch.no_grad()
-def walk(line: Line, batches: Batches, probes: Sequence[Probe] = ()) -> Walk:
+def walk(line: Line, batches: Batches, probes: Sequence[Probe] = ()) -> LineProfile:
     """Loss and error at every position, and each probe's profile, in one pass over `batches`.
 
     Sums over images are in float64; so are products of inner products. The networks, their
@@ -142,7 +142,7 @@ class _Walker:
         sums = LogitSums.of(self.alpha, alike, labels, trained)
         self.sums = sums if self.sums is None else self.sums.merged(sums)
 
-    def found(self, split: str) -> Walk:
+    def found(self, split: str) -> LineProfile:
         """The result, on the CPU."""
         alpha = self.line.alpha
         loss, corrected_loss = self._curves(self.loss / self.count)
@@ -153,7 +153,7 @@ class _Walker:
             worst = loss[at] if not np.isfinite(loss[at]) else corrected_loss[at]
             raise ValueError(f"{split} loss is {worst} at alpha {alpha[at]:g}")
         assert self.sums is not None  # there was a batch, or the samples refused
-        return Walk(
+        return LineProfile(
             loss=loss,
             error=error,
             corrected_loss=corrected_loss,
