@@ -6,7 +6,7 @@ from torch import nn
 from llfc.connection import BATCH_SIZE, connect
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Samples
-from llfc.data.batches import Jitter
+from llfc.data.batches import CropFlip
 from llfc.data.datasets import Dataset, limited
 from llfc.matched import kept_permutation
 from llfc.modules import copy_of
@@ -78,7 +78,7 @@ def _statistics(trial: Trial, dataset: Dataset) -> Samples:
     order = torch.randperm(count, generator=stream(seed, "order/statistics"))
     jitter = None
     if trial.pair.recipe.augment:
-        jitter = Jitter.draw(count, stream(seed, "augment/statistics"))
+        jitter = CropFlip.draw(count, stream(seed, "augment/statistics"))
     return dataset.batches("train", BATCH_SIZE, order=order, jitter=jitter)
 
 

@@ -35,7 +35,7 @@ class Scaling:
 
 
 @dataclass(frozen=True, eq=False)
-class Jitter:
+class CropFlip:
     """A random crop (from the image padded by CROP) and a random flip for each of n images.
 
     Attributes:
@@ -50,14 +50,14 @@ class Jitter:
     def draw(count: int, generator: torch.Generator) -> "Jitter":
         """One for each of `count` images; drawn on the CPU, so the same for every device."""
         offsets = torch.randint(2 * CROP + 1, (count, 2), generator=generator)
-        return Jitter(offsets, torch.rand(count, generator=generator) < 0.5)
+        return CropFlip(offsets, torch.rand(count, generator=generator) < 0.5)
 
     def to(self, device: torch.device) -> "Jitter":
         """The same on `device`."""
-        return Jitter(self.offsets.to(device), self.flips.to(device))
+        return CropFlip(self.offsets.to(device), self.flips.to(device))
 
     def __getitem__(self, part: slice) -> "Jitter":
-        return Jitter(self.offsets[part], self.flips[part])
+        return CropFlip(self.offsets[part], self.flips[part])
 
     def apply(self, images: Tensor) -> Tensor:
         """`images` [n, C, H, W], of any type, cropped and flipped; the padding is zero."""
@@ -93,7 +93,7 @@ class Loader:
     std: Tensor
     batch_size: int
     order: Tensor | None = None
-    jitter: Jitter | None = None
+    jitter: CropFlip | None = None
 
     @property
     def count(self) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llfc.data.batches import Jitter, Loader, Scaling
+from llfc.data.batches import CropFlip, Loader, Scaling
 from llfc.data.downloads import published
 from llfc.data.imagefolder import PREFIX, load_folder, resolve_folder
 from llfc.names import lookup
@@ -96,7 +96,7 @@ class Dataset:
         batch_size: int,
         *,
         order: Tensor | None = None,
-        jitter: Jitter | None = None,
+        jitter: CropFlip | None = None,
     ) -> Loader:
         """Batches of `split`, of normalised images and labels; can be iterated again and again.
 

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.progress import track
 
 from llfc.atomic import made_whole
-from llfc.data.imagelayout import SPLITS, Listing, Picture, list_images
+from llfc.data.imagelayout import SPLIT_FOLDERS, ImageFile, Listing, list_images
 from llfc.oneline import in_one_line
 from llfc.seeds import stream
 
@@ -148,7 +148,7 @@ def _summary(folder: Path, listing: Listing, arrays: Arrays, seen: Sequence[_See
 
 
 def _decode(
-    pictures: Sequence[Picture], size: int | None, *, progress: bool
+    pictures: Sequence[ImageFile], size: int | None, *, progress: bool
 ) -> tuple[Arrays, list[_Seen]]:
     """The arrays of `load_folder`, less `num_classes`; and what each image was like."""
     first, _ = _pixels(pictures[0].path, None)
@@ -174,7 +174,7 @@ def _decode(
     if (images == images[..., :1]).all():
         images = images[..., :1]
     arrays: Arrays = {}
-    for split in SPLITS:
+    for split in SPLIT_FOLDERS:
         members = [i for i, picture in enumerate(pictures) if picture.split == split]
         mixed = torch.randperm(len(members), generator=stream(0, f"folder/{split}"))
         chosen = [members[i] for i in mixed]
@@ -209,7 +209,7 @@ def _pixels(path: Path, shape: tuple[int, int] | None) -> tuple[NDArray[np.uint8
     return np.asarray(picture), seen
 
 
-def _listing_digest(folder: Path, size: int | None, pictures: Sequence[Picture]) -> str:
+def _listing_digest(folder: Path, size: int | None, pictures: Sequence[ImageFile]) -> str:
     """A digest of what a folder looks like without reading its images."""
     known = f"{DECODING}\0{folder.resolve()}\0{size}"
     digest = hashlib.blake2b(known.encode(), digest_size=8)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from PIL import Image
 
-SPLITS: Mapping[str, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val")}
+SPLIT_FOLDERS: Mapping[str, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val")}
 ANNOTATIONS = "val/val_annotations.txt"  # an image's name, a tab, its class, and what follows
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageFile:
     """A file of the listing; `label` is the index of its class."""
 
     path: Path
@@ -37,7 +37,7 @@ class Listing:
     """
 
     classes: Sequence[str]
-    pictures: Sequence[Picture]
+    pictures: Sequence[ImageFile]
     passed_over: Sequence[Path]
 
 
@@ -63,7 +63,7 @@ def list_images(folder: Path) -> Listing:
         raise ValueError(f"image folder {folder} must have at least 2 classes, has {only!r} alone")
     classes = sorted(train)
     pictures = [
-        Picture(path, split, label)
+        ImageFile(path, split, label)
         for split, found in (("train", train), ("test", test))
         for label, name in enumerate(classes)
         for path in found[name]
@@ -72,11 +72,11 @@ def list_images(folder: Path) -> Listing:
 
 
 def _home(folder: Path, split: str) -> Path:
-    for name in SPLITS[split]:
+    for name in SPLIT_FOLDERS[split]:
         if (folder / name).is_dir():
             _stay_inside(folder, folder / name)
             return folder / name
-    wanted = " or ".join(f"{name}/" for name in SPLITS[split])
+    wanted = " or ".join(f"{name}/" for name in SPLIT_FOLDERS[split])
     raise ValueError(f"image folder {folder} must hold a folder {wanted}, has none")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llfc.data.batches import Jitter, Loader
+from llfc.data.batches import CropFlip, Loader
 from llfc.data.datasets import Dataset
 from llfc.devices import fastest_layout, own_stream, whole_float32
 from llfc.networks.steps import Step
@@ -131,7 +131,7 @@ def _epoch(dataset: Dataset, recipe: Recipe, seed: int, branch: str, epoch: int)
     order = torch.randperm(count, generator=stream(seed, f"order/{branch}/{epoch}"))
     jitter = None
     if recipe.augment:
-        jitter = Jitter.draw(count, stream(seed, f"augment/{branch}/{epoch}"))
+        jitter = CropFlip.draw(count, stream(seed, f"augment/{branch}/{epoch}"))
     return dataset.batches("train", recipe.batch_size, order=order, jitter=jitter)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from llfc.connection import BATCH_SIZE, connect
-from llfc.data.batches import Jitter
+from llfc.data.batches import CropFlip
 from llfc.data.datasets import limited, load_dataset
 from llfc.networks.spawning import load_network, train_network
 from llfc.networks.store import Store
@@ -78,7 +78,7 @@ def test_statistics_are_of_batches_as_in_training(augment, tmp_path):
         train_network(network, store, dataset, keep_epochs=[1])
     a, b = (load_network(network, store, dataset) for network in (pair.a, pair.b))
     order = torch.randperm(500, generator=stream(pair.seed, "order/statistics"))
-    jitter = Jitter.draw(500, stream(pair.seed, "augment/statistics")) if augment else None
+    jitter = CropFlip.draw(500, stream(pair.seed, "augment/statistics")) if augment else None
 
     def mid(statistics):
         batches = {split: dataset.batches(split, BATCH_SIZE) for split in ("test", "train")}

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from llfc.data.assets import build as assets_build
-from llfc.data.batches import CROP, Jitter
+from llfc.data.batches import CROP, CropFlip
 from llfc.data.datasets import DATASETS, Dataset, load_dataset, resolve_dataset
 from llfc.seeds import stream
 from tests.helpers.picture_folders import picture_folder
@@ -108,7 +108,7 @@ def test_batches_follow_the_order_given():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jitter_is_a_padded_crop_and_a_flip(channels):
     images = made((0,) * 40, channels=channels).train_images
-    jitter = Jitter.draw(40, stream(3, "augment"))
+    jitter = CropFlip.draw(40, stream(3, "augment"))
     out = jitter.apply(images)
     for i, image in enumerate(images):
         padded = np.pad(image.numpy(), ((0, 0), (CROP, CROP), (CROP, CROP)))
@@ -121,7 +121,7 @@ def test_jitter_is_a_padded_crop_and_a_flip(channels):
 
 def test_jitter_goes_with_the_place_in_the_order():
     dataset = made((0, 1, 2, 0, 1))
-    jitter = Jitter.draw(5, stream(0, "augment"))
+    jitter = CropFlip.draw(5, stream(0, "augment"))
     order = torch.tensor([3, 1, 4, 0, 2])
     whole = jitter.apply(dataset.train_images[order])
     found = torch.cat([x for x, _ in dataset.batches("train", 2, order=order, jitter=jitter)])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from llfc.data.batches import Jitter
+from llfc.data.batches import CropFlip
 from llfc.networks.training import TrainState, initial_state, learning_rate
 from llfc.seeds import stream
 from tests.helpers.trainable_networks import ADAM, DATA, SGD, STEP, images, model_of, run, same
@@ -26,7 +26,7 @@ def reference(model, recipe, epochs):
         order = torch.randperm(count, generator=stream(0, f"order/0/{epoch}"))
         pixels = DATA.train_images[order]
         if recipe.augment:
-            pixels = Jitter.draw(count, stream(0, f"augment/0/{epoch}")).apply(pixels)
+            pixels = CropFlip.draw(count, stream(0, f"augment/0/{epoch}")).apply(pixels)
         for begin in range(0, count, size):
             batch = (pixels[begin : begin + size].double() / 255 - mean) / std
             loss = F.cross_entropy(model(batch), DATA.train_labels[order][begin : begin + size])
