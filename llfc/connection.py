@@ -25,7 +25,7 @@ from llfc.connectivity.path import LineProfile, walk
 from llfc.connectivity.probes import confirmed, select_probes
 from llfc.connectivity.samples import Batches, Samples
 from llfc.connectivity.subject import Measure, Subject
-from llfc.devices import whole_float32
+from llfc.devices import tf32_disabled
 from llfc.modules import (
     batch_dependence,
     check_inputs,
@@ -46,7 +46,7 @@ BATCH_SIZE = (
 )
 
 
-@whole_float32()
+@tf32_disabled()
 @generators_left()
 @torch.inference_mode(False)
 def connect(

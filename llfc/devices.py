@@ -41,12 +41,12 @@ _SWITCHES = tuple(
         *((backend, name) for backend in ("cuda", "mkldnn") for name in ("matmul", "conv", "rnn")),
     )
 )
-# How many are inside `whole_float32`, in all threads: the switches are one set for the process.
+# How many are inside `tf32_disabled`, in all threads: the switches are one set for the process.
 _inside, _outside, _lock = 0, ExitStack(), threading.Lock()
 
 
 @contextmanager
-def whole_float32() -> Iterator[None]:
+def tf32_disabled() -> Iterator[None]:
     """Products, convolutions and recurrences in float32 as IEEE has it.
 
     Otherwise a GPU may round what it multiplies to TF32, which drops 13 of 23 bits: cuDNN by

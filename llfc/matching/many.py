@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from llfc.devices import whole_float32
+from llfc.devices import tf32_disabled
 from llfc.matching.ascent.ascent import ascend, better
 from llfc.matching.ascent.relaxation import relaxed
 from llfc.matching.overlap.basis import moved
@@ -18,7 +18,7 @@ from llfc.symmetry.spec import Permutation, PermutationSpec
 MOST_ROUNDS = 20  # a bound: the ascent ends when no network moves, usually after two or three
 
 
-@whole_float32()
+@tf32_disabled()
 @generators_left()
 @torch.inference_mode(False)
 def match_many(

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from llfc.devices import whole_float32
+from llfc.devices import tf32_disabled
 from llfc.matching.activations import match_activations, match_activations_uncentred
 from llfc.matching.frank_wolfe import match_frank_wolfe
 from llfc.matching.identity import match_nothing
@@ -54,7 +54,7 @@ MATCHERS: Mapping[str, Matcher] = {
 }
 
 
-@whole_float32()
+@tf32_disabled()
 @generators_left()
 @torch.inference_mode(False)
 def match(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from llfc.data.batches import CropFlip, Loader
 from llfc.data.datasets import Dataset
-from llfc.devices import fastest_layout, own_stream, whole_float32
+from llfc.devices import fastest_layout, own_stream, tf32_disabled
 from llfc.networks.steps import Step
 from llfc.seeds import stream
 from llfc.specs import Recipe
@@ -79,7 +79,7 @@ def train(
     model.train().to(memory_format=layout)  # type: ignore[call-overload]
     check_batches(model, len(dataset.train_labels), recipe.batch_size)
     steps = -(-len(dataset.train_labels) // recipe.batch_size)
-    with own_stream(device), whole_float32():
+    with own_stream(device), tf32_disabled():
         optimizer = _optimizer(model, recipe, start.optimizer, device)
         take = Step(model, optimizer, recipe.batch_size, recipe.precision)
         for epoch in range(start.epoch, until_epoch):

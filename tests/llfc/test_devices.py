@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from llfc.devices import fastest_layout, own_stream, whole_float32
+from llfc.devices import fastest_layout, own_stream, tf32_disabled
 
 # How a program may let float32 be rounded, by the older and by the newer of PyTorch's switches.
 ASKED = {
@@ -69,10 +69,10 @@ def is_whole():
 
 
 def test_float32_is_whole_inside_and_as_before_outside(before):
-    with whole_float32(), whole_float32():
+    with tf32_disabled(), tf32_disabled():
         assert is_whole()
     assert switches() == before
-    with pytest.raises(ZeroDivisionError), whole_float32():
+    with pytest.raises(ZeroDivisionError), tf32_disabled():
         _ = 1 / 0
     assert switches() == before
 
@@ -81,7 +81,7 @@ def test_a_thread_that_leaves_first_leaves_it_whole_for_the_other(before):
     entered, leave, left = threading.Event(), threading.Event(), threading.Event()
 
     def first():
-        with whole_float32():
+        with tf32_disabled():
             entered.set()
             leave.wait(60)
         left.set()
@@ -89,7 +89,7 @@ def test_a_thread_that_leaves_first_leaves_it_whole_for_the_other(before):
     thread = threading.Thread(target=first)
     thread.start()
     assert entered.wait(60)
-    with whole_float32():
+    with tf32_disabled():
         leave.set()
         assert left.wait(60)
         assert is_whole()
@@ -99,7 +99,7 @@ def test_a_thread_that_leaves_first_leaves_it_whole_for_the_other(before):
 
 def test_a_setting_that_is_inherited_goes_on_being_so():
     torch.backends.fp32_precision = "tf32"
-    with whole_float32():
+    with tf32_disabled():
         pass
     torch.backends.fp32_precision = "none"
     assert torch.backends.mkldnn.conv.fp32_precision == "none"
@@ -109,7 +109,7 @@ def test_a_setting_that_is_inherited_goes_on_being_so():
 def test_a_callers_autocast_does_not_reach_in():
     one, x = nn.Linear(3, 3), torch.ones(2, 3)
     with torch.autocast("cpu", torch.bfloat16):
-        with whole_float32():
+        with tf32_disabled():
             assert one(x).dtype == torch.float32
             with torch.autocast("cpu", torch.bfloat16):
                 assert one(x).dtype == torch.bfloat16
