@@ -41,9 +41,7 @@ from llfc.seeds import generators_left, stream
 from llfc.specs import DEFAULT_MEASURES
 from llfc.symmetry.spec import Permutation, PermutationSpec
 
-BATCH_SIZE = (
-    250  # images a batch; larger ones were no faster on a CPU, and their features take memory
-)
+BATCH_SIZE = 250  # larger batches were no faster on a CPU, and their features take memory
 
 
 @tf32_disabled()

@@ -1,4 +1,4 @@
-"""How a device is used best: layout of images, whole float32, a stream of one's own, memory."""
+"""How a device is used best: layout of images, TF32 disabled, a stream of one's own, memory."""
 
 import ctypes
 import platform
@@ -58,7 +58,7 @@ def tf32_disabled() -> Iterator[None]:
     global _inside
     with _lock:
         if not _inside:
-            _outside.enter_context(_tf32_disabled())
+            _outside.enter_context(_float32_switches_off())
             _outside.enter_context(fused_attention_disabled())
         _inside += 1
     try:
@@ -82,7 +82,7 @@ def _autocast_disabled() -> Iterator[None]:
 
 
 @contextmanager
-def _tf32_disabled() -> Iterator[None]:
+def _float32_switches_off() -> Iterator[None]:
     """The switches off, and PyTorch's older ones with them: where both differ, reading them fails.
 
     Older switches that contradict the newer ones already cannot be read, and stay off.

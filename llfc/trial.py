@@ -76,10 +76,10 @@ def _statistics(trial: Trial, dataset: Dataset) -> Samples:
     """
     count, seed = len(dataset.train_labels), trial.pair.seed
     order = torch.randperm(count, generator=stream(seed, "order/statistics"))
-    jitter = None
+    crop_flip = None
     if trial.pair.recipe.augment:
-        jitter = CropFlip.draw(count, stream(seed, "augment/statistics"))
-    return dataset.batches("train", BATCH_SIZE, order=order, jitter=jitter)
+        crop_flip = CropFlip.draw(count, stream(seed, "augment/statistics"))
+    return dataset.batches("train", BATCH_SIZE, order=order, crop_flip=crop_flip)
 
 
 def check_trial(trial: Trial, dataset: Dataset) -> None:

@@ -98,8 +98,8 @@ class Runs:
     def layers(self) -> pd.DataFrame:
         """One row per (trial, layer, alpha): the columns of PROFILE, the layer's baselines.
 
-        `kind` is one of `llfc.results.LAYER_KINDS`. `index` counts a trial's layers from 0; `depth` runs
-        from 0, its first that is no pre-activation, to 1, its last, in equal steps, and is a
+        `kind` is one of `llfc.results.LAYER_KINDS`. `index` counts a trial's layers from 0; `depth`
+        runs from 0, its first that is no pre-activation, to 1, its last, in equal steps, and is a
         pre-activation's as that of its activation.
         Each row has its trial's run_id and fingerprint.
         """

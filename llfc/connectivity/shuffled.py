@@ -7,19 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SAMPLE_SIZE = (
-    512  # or as many as there are images; a control needs no more, and each costs two passes
-)
+SAMPLE_SIZE = 512  # images, or all there are; a control needs no more, and each costs two passes
 
 
 class Shuffled:
     """Some images of a set that is streamed, and another of the set for each of them.
 
-    Every image has a key, a hash of the seed and what is in the image. The SAMPLE_SIZE images with the
-    smallest keys are a random sample of the whole set; in the order of their keys, each is paired
-    with the next one and the last with the first, so none with itself. Thus neither the order of
-    the data (as by class) nor the batches make a difference, and only the sample is held in memory.
-    Keys read floats rounded to bfloat16, so that networks of any precision see one sample.
+    Every image has a key, a hash of the seed and what is in the image. The SAMPLE_SIZE images with
+    the smallest keys are a random sample of the whole set; in the order of their keys, each is
+    paired with the next one and the last with the first, so none with itself. Thus neither the
+    order of the data (as by class) nor the batches make a difference, and only the sample is in
+    memory. Keys read floats rounded to bfloat16, so that networks of any precision see one sample.
 
     Attributes:
         seed: of the keys.

@@ -47,16 +47,16 @@ class CropFlip:
     flips: Tensor
 
     @staticmethod
-    def draw(count: int, generator: torch.Generator) -> "Jitter":
+    def draw(count: int, generator: torch.Generator) -> "CropFlip":
         """One for each of `count` images; drawn on the CPU, so the same for every device."""
         offsets = torch.randint(2 * CROP + 1, (count, 2), generator=generator)
         return CropFlip(offsets, torch.rand(count, generator=generator) < 0.5)
 
-    def to(self, device: torch.device) -> "Jitter":
+    def to(self, device: torch.device) -> "CropFlip":
         """The same on `device`."""
         return CropFlip(self.offsets.to(device), self.flips.to(device))
 
-    def __getitem__(self, part: slice) -> "Jitter":
+    def __getitem__(self, part: slice) -> "CropFlip":
         return CropFlip(self.offsets[part], self.flips[part])
 
     def apply(self, images: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class Loader:
         std: its standard deviation, shape [C].
         batch_size: images a batch; the last may be smaller.
         order: indices of the images, int64, shape [n]; all of them, in order, if None.
-        jitter: how each of the n is cropped and flipped; not at all if None.
+        crop_flip: how each of the n is cropped and flipped; not at all if None.
     """
 
     images: Tensor
@@ -93,7 +93,7 @@ class Loader:
     std: Tensor
     batch_size: int
     order: Tensor | None = None
-    jitter: CropFlip | None = None
+    crop_flip: CropFlip | None = None
 
     @property
     def count(self) -> int:
@@ -106,13 +106,13 @@ class Loader:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         device = self.labels.device
         order = None if self.order is None else self.order.to(device)
-        jitter = None if self.jitter is None else self.jitter.to(device)
+        crop_flip = None if self.crop_flip is None else self.crop_flip.to(device)
         scaling = Scaling.of(self.mean, self.std)
         for start in range(0, self.count, self.batch_size):
             part = slice(start, start + self.batch_size)
             images, labels = self._gathered(part, order)
-            if jitter is not None:
-                images = jitter[part].apply(images)
+            if crop_flip is not None:
+                images = crop_flip[part].apply(images)
             yield scaling(images), labels
 
     def _gathered(self, part: slice, order: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -96,7 +96,7 @@ class Dataset:
         batch_size: int,
         *,
         order: Tensor | None = None,
-        jitter: CropFlip | None = None,
+        crop_flip: CropFlip | None = None,
     ) -> Loader:
         """Batches of `split`, of normalised images and labels; can be iterated again and again.
 
@@ -104,10 +104,10 @@ class Dataset:
             split: `train` or `test`.
             batch_size: images a batch; the last may be smaller.
             order: indices into the split, int64, shape [n]; all images, in order, if None.
-            jitter: how each image of `order` is cropped and flipped; not at all if None.
+            crop_flip: how each image of `order` is cropped and flipped; not at all if None.
         """
         images, labels = self.split(split)
-        return Loader(images, labels, self.mean, self.std, batch_size, order, jitter)
+        return Loader(images, labels, self.mean, self.std, batch_size, order, crop_flip)
 
 
 def load_dataset(

@@ -86,7 +86,8 @@ def check_same_function(a: nn.Module, b: nn.Module, inputs: Sequence[Tensor]) ->
         where = f"{found} (A against B)" if found else "in what their code holds, unseen from here"
         raise ValueError(
             f"models differ in architecture: with B's parameters and buffers, A's outputs are"
-            f" {gap:.2g} of their scale away from B's, more than {SAME_OUTPUTS:g}; first difference {where}"
+            f" {gap:.2g} of their scale away from B's, more than {SAME_OUTPUTS:g};"
+            f" first difference {where}"
         )
 
 

@@ -129,10 +129,10 @@ def _epoch(dataset: Dataset, recipe: Recipe, seed: int, branch: str, epoch: int)
     """The batches of one epoch, counted from 0."""
     count = len(dataset.train_labels)
     order = torch.randperm(count, generator=stream(seed, f"order/{branch}/{epoch}"))
-    jitter = None
+    crop_flip = None
     if recipe.augment:
-        jitter = CropFlip.draw(count, stream(seed, f"augment/{branch}/{epoch}"))
-    return dataset.batches("train", recipe.batch_size, order=order, jitter=jitter)
+        crop_flip = CropFlip.draw(count, stream(seed, f"augment/{branch}/{epoch}"))
+    return dataset.batches("train", recipe.batch_size, order=order, crop_flip=crop_flip)
 
 
 def _optimizer(

@@ -73,13 +73,13 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
         arrays = dataset.train_images.cpu().permute(0, 2, 3, 1).squeeze(3).numpy()
         self.images = [Image.fromarray(array) for array in arrays]
         self.labels = dataset.train_labels.tolist()
-        jitter = [
+        crop_flip = [
             transforms.RandomCrop(dataset.input_shape[1], padding=4),
             transforms.RandomHorizontalFlip(),
         ]
         self.transform = transforms.Compose(
             [
-                *(jitter if augment else []),
+                *(crop_flip if augment else []),
                 transforms.ToTensor(),
                 transforms.Normalize(dataset.mean.tolist(), dataset.std.tolist()),
             ]

@@ -78,7 +78,7 @@ def test_statistics_are_of_batches_as_in_training(augment, tmp_path):
         train_network(network, store, dataset, keep_epochs=[1])
     a, b = (load_network(network, store, dataset) for network in (pair.a, pair.b))
     order = torch.randperm(500, generator=stream(pair.seed, "order/statistics"))
-    jitter = CropFlip.draw(500, stream(pair.seed, "augment/statistics")) if augment else None
+    crop_flip = CropFlip.draw(500, stream(pair.seed, "augment/statistics")) if augment else None
 
     def mid(statistics):
         batches = {split: dataset.batches(split, BATCH_SIZE) for split in ("test", "train")}
@@ -87,5 +87,5 @@ def test_statistics_are_of_batches_as_in_training(augment, tmp_path):
         return found.curve["test_loss"][1]
 
     found = run_trial(trial, store, dataset).curve["test_loss"][1]
-    expected = mid(dataset.batches("train", BATCH_SIZE, order=order, jitter=jitter))
+    expected = mid(dataset.batches("train", BATCH_SIZE, order=order, crop_flip=crop_flip))
     assert found == expected != mid(None)

@@ -12,7 +12,7 @@ from llfc.connectivity.probes.probe import Probe
 
 __all__ = [
     "ACTIVATIONS",
-    "LINEAR",
+    "LINEAR_MODULES",
     "Probe",
     "Selection",
     "choose_probes",

@@ -92,8 +92,9 @@ def resnet(
 ) -> nn.Module:
     """The ResNet of four stages of `blocks` blocks; made for ImageNet.
 
-    Below LARGE_IMAGE pixels its stem is one 3x3 convolution that keeps the size, as is usual for CIFAR;
-    from there on it is the original's 7x7 convolution and max-pool, which reduce it fourfold.
+    Below LARGE_IMAGE pixels its stem is one 3x3 convolution that keeps the size, as is usual for
+    CIFAR; from there on it is the original's 7x7 convolution and max-pool, which reduce it
+    fourfold.
 
     Reference:
         He, Zhang, Ren & Sun, Deep Residual Learning for Image Recognition, CVPR 2016.

@@ -90,7 +90,7 @@ def both(architecture, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", PAIRS)
 def test_every_number_of_a_trained_pair(architecture, tmp_path, monkeypatch):
-    monkeypatch.setattr(llfc.trial, "BATCH", BATCH)
+    monkeypatch.setattr(llfc.trial, "BATCH_SIZE", BATCH)
     found, (a, b, unmatched), data = both(architecture, tmp_path)
     alpha, images = found.curve["alpha"], data["test"][0]
     mixed = torch.randperm(COUNT, generator=stream(0, "order/statistics"))

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from llfc.connectivity.probes import choose_probes, tapped
 from llfc.networks.architectures import ARCHITECTURES, build
+from llfc.networks.families.resnet import ResidualBlock
 from llfc.seeds import stream
 from tests.helpers.small_networks import convnet, mlp
 
@@ -41,7 +42,7 @@ def test_our_own_architectures(architecture, norm):
     found = names(model, torch.zeros(2, 3, 32, 32))
     modules = dict(model.named_modules())
     if "resnet" in architecture:
-        blocks = [name for name, module in modules.items() if type(module).__name__ == "Block"]
+        blocks = [name for name, module in modules.items() if isinstance(module, ResidualBlock)]
         assert found == ["relu", *blocks, "head"]
     else:
         plain = (nn.Linear, nn.Conv2d, nn.ReLU)

@@ -108,23 +108,23 @@ def test_batches_follow_the_order_given():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jitter_is_a_padded_crop_and_a_flip(channels):
     images = made((0,) * 40, channels=channels).train_images
-    jitter = CropFlip.draw(40, stream(3, "augment"))
-    out = jitter.apply(images)
+    crop_flip = CropFlip.draw(40, stream(3, "augment"))
+    out = crop_flip.apply(images)
     for i, image in enumerate(images):
         padded = np.pad(image.numpy(), ((0, 0), (CROP, CROP), (CROP, CROP)))
-        row, column = jitter.offsets[i].tolist()
+        row, column = crop_flip.offsets[i].tolist()
         crop = padded[:, row : row + 6, column : column + 5]
-        assert np.array_equal(out[i], crop[:, :, ::-1] if jitter.flips[i] else crop)
-    assert {0, 2 * CROP} <= set(jitter.offsets.flatten().tolist())
-    assert 0 < jitter.flips.sum() < 40
+        assert np.array_equal(out[i], crop[:, :, ::-1] if crop_flip.flips[i] else crop)
+    assert {0, 2 * CROP} <= set(crop_flip.offsets.flatten().tolist())
+    assert 0 < crop_flip.flips.sum() < 40
 
 
 def test_jitter_goes_with_the_place_in_the_order():
     dataset = made((0, 1, 2, 0, 1))
-    jitter = CropFlip.draw(5, stream(0, "augment"))
+    crop_flip = CropFlip.draw(5, stream(0, "augment"))
     order = torch.tensor([3, 1, 4, 0, 2])
-    whole = jitter.apply(dataset.train_images[order])
-    found = torch.cat([x for x, _ in dataset.batches("train", 2, order=order, jitter=jitter)])
+    whole = crop_flip.apply(dataset.train_images[order])
+    found = torch.cat([x for x, _ in dataset.batches("train", 2, order=order, crop_flip=crop_flip)])
     assert torch.equal(found, dataset.normalised(whole))
 
 

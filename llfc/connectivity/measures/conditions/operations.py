@@ -23,7 +23,7 @@ from llfc.connectivity.measures.conditions.operation import (
     Norm,
     Operation,
 )
-from llfc.connectivity.probes import ACTIVATIONS, LINEAR
+from llfc.connectivity.probes import ACTIVATIONS, LINEAR_MODULES
 from llfc.devices import fused_attention_disabled
 from llfc.modules.hooks import calls_followed
 
@@ -206,7 +206,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         running, module = self._running[-1]
         owners = self._owners.get(_memory(weight), [])
-        name = running if isinstance(module, LINEAR) or running in owners else owners[0]
+        name = running if isinstance(module, LINEAR_MODULES) or running in owners else owners[0]
         name = self._unique(LinearMap, name)
         constant = bool(owners)
         given = (weight, bias, apply, constant, outputs)
@@ -222,7 +222,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _is_weight(self, tensor: Tensor) -> bool:
         """Whether it is the network's own, or computed for a module that is a linear map."""
-        return self._is_own(tensor) or isinstance(self._running[-1][1], LINEAR)
+        return self._is_own(tensor) or isinstance(self._running[-1][1], LINEAR_MODULES)
 
     def _unique(self, kind: type[Operation], module: str) -> str:
         self._counts[kind, module] += 1
