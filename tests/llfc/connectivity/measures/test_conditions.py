@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import llfc
-from llfc.connectivity.measures import shuffled
+from llfc.connectivity import shuffled
 from llfc.connectivity.measures.conditions.additivity import additivity
 from llfc.connectivity.measures.conditions.measure import conditions
 from llfc.connectivity.measures.conditions.sums import square
