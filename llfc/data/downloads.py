@@ -68,11 +68,11 @@ def _fetch(source: Any, root: Path) -> None:
             shutil.copyfile(archive, copy)
         _read(source, Path(folder), download=True)
         with made_whole(root / name) as beside:
-            _put_aside(root / name)
+            _quarantine(root / name)
             (Path(folder) / name).rename(beside)
 
 
-def _put_aside(path: Path) -> None:
+def _quarantine(path: Path) -> None:
     number = 1
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1

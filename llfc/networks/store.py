@@ -28,7 +28,7 @@ SUFFIXES = ("safetensors", "txt")
 
 
 class StoreWarning(UserWarning):
-    """A file of the store was damaged; it was set aside, and counts as absent."""
+    """A file of the store was damaged; it was quarantined, and counts as absent."""
 
 
 class Store:
@@ -111,7 +111,7 @@ class Store:
         except Exception:  # whatever a damaged file makes of the reader, it is damaged
             whole = False
         if not whole:
-            self.set_aside(path, "its checksum does not match its content")
+            self.quarantine(path, "its checksum does not match its content")
             return None
         if mark is not None:
             self._checked.add((path, mark))
@@ -134,12 +134,12 @@ class Store:
             return None
         digest, _, content = raw.partition(b"\n")
         if digest != _digest(content).encode():
-            self.set_aside(path, "its checksum does not match its content")
+            self.quarantine(path, "its checksum does not match its content")
             return None
         return content.decode()
 
     def has_text(self, kind: str, name: str) -> bool:
-        """Whether `kind/name` is here, whatever it says: it is not read, nor set aside.
+        """Whether `kind/name` is here, whatever it says: it is not read, nor quarantined.
 
         Raises:
             ValueError: if the place does not answer.
@@ -169,13 +169,13 @@ class Store:
             return None
         return {file: tensor.numpy().tobytes() for file, tensor in tensors.items()}
 
-    def set_aside_text(self, kind: str, name: str, reason: str) -> None:
+    def quarantine_text(self, kind: str, name: str, reason: str) -> None:
         """Rename what `put_text` left and what turned out to be of no use, and warn.
 
         Raises:
             ValueError: if it cannot be renamed.
         """
-        self.set_aside(_path(kind, name, "txt"), reason)
+        self.quarantine(_path(kind, name, "txt"), reason)
 
     def remove(self, kind: str, name: str) -> None:
         """Take away whatever was put there as `kind/name`, if it is there and can be."""
@@ -188,7 +188,7 @@ class Store:
         kept = (name.rpartition(".") for name in self._files.names(kind))
         return sorted(stem for stem, _, suffix in kept if suffix in SUFFIXES)
 
-    def set_aside(self, path: str, reason: str) -> None:
+    def quarantine(self, path: str, reason: str) -> None:
         """Rename a damaged file to `*.damaged-N`, and warn.
 
         Raises:
@@ -203,24 +203,24 @@ class Store:
             return
         except OSError as error:
             raise ValueError(
-                f"store: {self.root}/{path} is damaged and cannot be set aside: {_reason(error)}"
+                f"store: {self.root}/{path} is damaged and cannot be quarantined: {_reason(error)}"
             ) from None
         name = aside.rpartition("/")[2]
-        warnings.warn(f"store: {self.root}/{path} set aside as {name}: {reason}", StoreWarning, 2)
+        warnings.warn(f"store: {self.root}/{path} quarantined as {name}: {reason}", StoreWarning, 2)
 
     def _read(self, path: str) -> bytes | None:
         try:
             return self._files.read(path)
         except OSError as error:
-            self.set_aside(path, _reason(error))
+            self.quarantine(path, _reason(error))
         except MemoryError:
-            self.set_aside(path, "it is larger than the memory")
+            self.quarantine(path, "it is larger than the memory")
         return None
 
     def _write(self, path: str, content: bytes) -> None:
         try:
             if self._files.is_folder(path):
-                self.set_aside(path, "it is a folder")
+                self.quarantine(path, "it is a folder")
             self._files.write(path, content)
         except OSError as error:
             reason = _reason(error)

@@ -80,7 +80,7 @@ def load(store: Store, trial: Trial) -> Measurement:
     """The measurement of `trial` that `save` left.
 
     Raises:
-        LookupError: if it is not in the store; one that is not such is set aside.
+        LookupError: if it is not in the store; one that is not such is quarantined.
     """
     name = fingerprint(trial)
     text = store.get_text(RESULTS, name)
@@ -93,7 +93,7 @@ def load(store: Store, trial: Trial) -> Measurement:
                 figures=_figures(store, name),
             )
     except ValueError as error:
-        store.set_aside_text(RESULTS, name, str(error))
+        store.quarantine_text(RESULTS, name, str(error))
     raise LookupError("its result is not in the store, run the sweep again")
 
 

@@ -244,7 +244,7 @@ class RayCrew(Crew):
 
 
 def _placed() -> int:
-    """For how many workers of this driver a node has set room aside, up or not."""
+    """For how many workers of this driver a node has reserved room, up or not."""
     job = ray.get_runtime_context().get_job_id()
     groups = ray.util.placement_group_table()
     # The id of what a driver asks for ends with the driver's own.

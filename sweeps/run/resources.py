@@ -13,7 +13,7 @@ GIB = 2**30
 
 
 def share_of(settings: Settings, nodes: Iterable[Resources]) -> dict[str, float]:
-    """What Ray sets aside for a worker; a GPU unasked only where a node has one."""
+    """What Ray reserves for a worker; a GPU unasked only where a node has one."""
     gpus = settings.gpus_per_trial
     if gpus is None:
         wanted = settings.device == "cuda" or any(node.get("GPU", 0) for node in nodes)

@@ -127,7 +127,7 @@ def test_a_store_harmed_between_two_runs(place, undisturbed, harm):
             path.unlink()
             os.mkfifo(path)
     said = place.finish()
-    assert said.count("set aside as") == len(harmed), said
+    assert said.count("quarantined as") == len(harmed), said
     assert "Traceback" not in said
     assert_as_undisturbed(place, undisturbed)
 

@@ -1,4 +1,4 @@
-"""Files that somebody made to do harm: one line or set aside, and nothing is run or written.
+"""Files that somebody made to do harm: one line or quarantined, and nothing is run or written.
 
 What a checksum does not see, for whoever makes a file can make its checksum too.
 """
@@ -67,15 +67,15 @@ def entry(shape, start, end):
     ],
     ids=["endless", "negative", "deep", "overlapping", "huge", "one", "types", "list"],
 )
-def test_a_crafted_header_is_set_aside(store, content):
+def test_a_crafted_header_is_quarantined(store, content):
     path = store.root / "networks/x.safetensors"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    with pytest.warns(StoreWarning, match=r"x\.safetensors set aside as"):
+    with pytest.warns(StoreWarning, match=r"x\.safetensors quarantined as"):
         assert store.get_tensors("networks", "x") is None
 
 
-def test_a_file_larger_than_the_memory_is_set_aside(store):
+def test_a_file_larger_than_the_memory_is_quarantined(store):
     path = store.root / "networks/x.safetensors"
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
@@ -196,7 +196,7 @@ def recorded(store):
 
 
 @pytest.mark.filterwarnings("ignore:store:llfc.networks.store.StoreWarning")
-def test_a_result_that_is_none_is_set_aside_and_so_measured_again(store):
+def test_a_result_that_is_none_is_quarantined_and_so_measured_again(store):
     store.put_text(RESULTS, fingerprint(TRIAL), spoilt("layers", value=3))
     logged, failed = recorded(store)
     assert logged == []

@@ -82,13 +82,13 @@ def test_another_matcher_pair_or_network_is_matched_anew(found):
     assert len(found.store.names(PERMUTATIONS)) == 4
 
 
-def test_a_damaged_permutation_is_set_aside_and_found_again(found):
+def test_a_damaged_permutation_is_quarantined_and_found_again(found):
     first = found(TRIAL)
     (path,) = (found.store.root / PERMUTATIONS).iterdir()
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.warns(StoreWarning, match="set aside"):
+    with pytest.warns(StoreWarning, match="quarantined"):
         assert found(TRIAL) == first
     assert found(TRIAL) == first
     assert found.anew == ["weights", "weights"]

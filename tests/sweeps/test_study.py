@@ -143,7 +143,7 @@ def test_measured_but_not_logged_is_logged_without_measuring(storage):
     assert len(runs_in(storage).trials) == 2
 
 
-def test_a_damaged_network_is_set_aside_and_retrained(storage):
+def test_a_damaged_network_is_quarantined_and_retrained(storage):
     network = trials_of(SMOKE.replace(AXES))[0].pair.a
     path = storage / "store/networks" / f"{fingerprint(network)}.safetensors"
     whole = path.read_bytes()

@@ -76,9 +76,9 @@ def test_a_store_anywhere_sees_damage(root, files):
     assert torch.equal(Store(root).get_tensors("networks", "n")["a"], TENSORS["a"])
     for path in ("networks/n.safetensors", "connections/c.txt"):
         files.write(path, files.read(path)[:-1])
-    with pytest.warns(StoreWarning, match="n.safetensors set aside as n.safetensors.damaged-1"):
+    with pytest.warns(StoreWarning, match="n.safetensors quarantined as n.safetensors.damaged-1"):
         assert not store.has_tensors("networks", "n")
-    with pytest.warns(StoreWarning, match="c.txt set aside"):
+    with pytest.warns(StoreWarning, match="c.txt quarantined"):
         assert store.get_text("connections", "c") is None
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -57,7 +57,7 @@ def test_a_damaged_state_is_replayed_from_the_one_before(tmp_path):
     trained(root, store, keep_epochs=[1, 3])
     (state,) = (tmp_path / "states").glob("*-3.safetensors")
     state.write_bytes(state.read_bytes()[:-5])
-    with pytest.warns(UserWarning, match="set aside"):
+    with pytest.warns(UserWarning, match="quarantined"):
         assert trained(dataclasses.replace(root, spawn_epoch=3), store)[0] == [2, 3, 4]
 
 

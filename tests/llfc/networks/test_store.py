@@ -1,4 +1,4 @@
-"""The store: what is put in comes out, damage is seen and set aside, nothing is half-written."""
+"""The store: what is put in comes out, damage is seen and quarantined, nothing is half-written."""
 
 import dataclasses
 import errno
@@ -153,7 +153,7 @@ TENSOR_HARM = [_renamed_tensor, _reshaped, _other_record]
 
 
 @pytest.mark.parametrize("harm", HARM + TENSOR_HARM)
-def test_a_damaged_network_is_set_aside_and_absent(store, harm):
+def test_a_damaged_network_is_quarantined_and_absent(store, harm):
     store.save_network(NET, WEIGHTS)
     path = file_of(store)
     before = path.read_bytes()
@@ -172,11 +172,11 @@ def test_a_damaged_network_is_set_aside_and_absent(store, harm):
 
 
 @pytest.mark.parametrize("harm", HARM)
-def test_a_damaged_text_is_set_aside_and_absent(store, harm):
+def test_a_damaged_text_is_quarantined_and_absent(store, harm):
     store.put_text("connections", "x", "{}")
     path = file_of(store, "connections")
     harm(path)
-    with pytest.warns(StoreWarning, match="set aside as"):
+    with pytest.warns(StoreWarning, match="quarantined as"):
         assert store.get_text("connections", "x") is None
     store.put_text("connections", "x", "{}")
     assert store.get_text("connections", "x") == "{}"
@@ -200,7 +200,7 @@ def test_damaged_files_do_not_replace_one_another(store):
     assert aside == ["damaged-1", "damaged-2", "damaged-3"]
 
 
-def test_an_unreadable_file_is_set_aside(store, monkeypatch):
+def test_an_unreadable_file_is_quarantined(store, monkeypatch):
     store.put_text("connections", "x", "{}")
 
     def refuse(path):
@@ -211,7 +211,7 @@ def test_an_unreadable_file_is_set_aside(store, monkeypatch):
         assert store.get_text("connections", "x") is None
 
 
-def test_a_folder_in_the_place_of_a_file_is_set_aside_when_written(store):
+def test_a_folder_in_the_place_of_a_file_is_quarantined_when_written(store):
     path = store.root / "connections" / "x.txt"
     path.mkdir(parents=True)
     (path / "inner").write_text("")
