@@ -17,10 +17,11 @@ from analysis.page.across import page_across
 from analysis.page.provenance import warnings
 from analysis.page.report import page_of, write_report
 from analysis.page.summary import summary_text
+from analysis.runs.database import DEFAULT_URI
 from analysis.runs.files import write_frame
 from analysis.runs.frames import Runs
-from analysis.runs.mlflow import DEFAULT_URI, load_sweeps, sweep_names
-from analysis.runs.server import shown
+from analysis.runs.mlflow import load_sweeps, sweep_names
+from analysis.runs.server import without_password
 from analysis.runs.stored import write_frames
 from analysis.statistics.partial import GIVEN
 
@@ -53,7 +54,7 @@ def _names(options: argparse.Namespace) -> list[str]:
         return list(dict.fromkeys(options.sweep))
     known = dict.fromkeys(name for uri in options.tracking_uri for name in sweep_names(uri))
     if not known:
-        stores = shown(" ".join(options.tracking_uri))
+        stores = without_password(" ".join(options.tracking_uri))
         raise ValueError(f"sweeps must be at least one, got none in {stores}")
     return list(known)
 

@@ -6,11 +6,10 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from analysis.runs.database import check_address, fault_of, path_of
-from analysis.runs.server import check_server, is_server, shown
+from analysis.runs.database import DEFAULT_URI, check_address, fault_of, path_of
+from analysis.runs.server import check_server, is_server, without_password
 
 HOST = "127.0.0.1"
-DEFAULT_URI = "sqlite:///runs/mlflow.db"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +36,7 @@ def serve(tracking_uri: str, port: int) -> None:
     """
     if is_server(tracking_uri):
         check_server(tracking_uri)
-        print(shown(tracking_uri))
+        print(without_password(tracking_uri))
         return
     _check_port(port)
     _check_database(tracking_uri)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.runs.columns import decimals, number, phrase
-from analysis.runs.grid import Layout, name, panels, select, show, values
+from analysis.runs.columns import decimals, phrase, three_digits
+from analysis.runs.grid import GridLayout, name, panels, rows_where, show, values
 from analysis.runs.pairs import count_networks, count_pairs, counted_once
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.cells import within_cells
@@ -20,7 +20,7 @@ QUESTION = (
     " loss between the two higher?"
 )
 A_LITTLE = 0.1  # of a correlation
-MOST = 8  # groups, or series, that sentences tell one by one; tables tell more
+MOST_SENTENCES = 8  # groups, or series, that sentences tell one by one; tables tell more
 
 
 def headline(found: pd.DataFrame) -> "pd.Series[Any]":
@@ -138,13 +138,13 @@ def inside_cells(trials: pd.DataFrame) -> str:
 def within(found: pd.DataFrame) -> str:
     """The same within each group, as what groups share may be all that a pooled number shows.
 
-    Of more than MOST groups the lowest and the highest. Why there is no interval is said where it
-    is not what was said of all trials.
+    Of more than MOST_SENTENCES groups the lowest and the highest. Why there is no interval is said
+    where it is not what was said of all trials.
     """
     said = headline(found)["note"]
     rows = found[(found["group"] != "all") & (found["method"] == "Spearman")]
     rows = rows[rows["within"].notna()]
-    if len(rows) > MOST:
+    if len(rows) > MOST_SENTENCES:
         ends = rows.sort_values("within").iloc[[0, -1]]
         low, high = (f"{decimals(row['within'])} ({row['group']})" for _, row in ends.iterrows())
         return f" Within {len(rows)} groups it is {low} to {high}."
@@ -193,21 +193,21 @@ def counts(trials: pd.DataFrame) -> str:
     return f"{text}, {missing} more lack one of the two numbers" if missing else text
 
 
-def trends(trials: pd.DataFrame, plan: Layout) -> list[str]:
+def trends(trials: pd.DataFrame, plan: GridLayout) -> list[str]:
     """How the barrier goes from the first value of the sweep's axis to its last, a series each.
 
-    None if there are more than MOST series.
+    None if there are more than MOST_SENTENCES series.
     """
     found = [
         sentence
         for title, rows in panels(trials, plan.panels)
         for series in values(rows, plan.series)
-        if (sentence := _trend(select(rows, plan.series, series), plan, series, title))
+        if (sentence := _trend(rows_where(rows, plan.series, series), plan, series, title))
     ]
-    return found if len(found) <= MOST else []
+    return found if len(found) <= MOST_SENTENCES else []
 
 
-def _trend(rows: pd.DataFrame, plan: Layout, series: Any, title: str) -> str:
+def _trend(rows: pd.DataFrame, plan: GridLayout, series: Any, title: str) -> str:
     order = values(rows, plan.x)
     if len(order) < 2:
         return ""
@@ -215,7 +215,7 @@ def _trend(rows: pd.DataFrame, plan: Layout, series: Any, title: str) -> str:
     # Of numbers the two ends; of names, and beside the numbers None, each.
     told = [*numbers[:1], *numbers[1:][-1:], *(value for value in order if value not in numbers)]
     means = [
-        f"{number(select(rows, plan.x, value)[BARRIER].mean())} at"
+        f"{three_digits(rows_where(rows, plan.x, value)[BARRIER].mean())} at"
         f" {name(plan.x)} {show(plan.x, value)}"
         for value in told
     ]

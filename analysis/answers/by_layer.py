@@ -4,11 +4,11 @@ import pandas as pd
 
 from analysis.answers.tables import layer_keys
 from analysis.runs.frames import Runs
-from analysis.runs.grid import Layout
+from analysis.runs.grid import GridLayout
 
 
 def measure_means(
-    runs: Runs, table: str, column: str, plan: Layout, *, kind: str | None = None
+    runs: Runs, table: str, column: str, plan: GridLayout, *, kind: str | None = None
 ) -> pd.DataFrame:
     """Mean and standard deviation over trials of `column`, layer by layer.
 

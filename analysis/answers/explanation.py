@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.runs.grid import families
+from analysis.runs.grid import family_names
 from analysis.runs.pairs import counted_once
 from analysis.runs.schema import ADDITIVITY, BARRIER, BASELINE, DIST_COM, LLFC, WEIGHTS
-from analysis.statistics.correlations import grouped
+from analysis.statistics.correlations import groups_by
 from analysis.statistics.held_out import predict, shares
 from analysis.statistics.over_seeds import Floats, over_seeds
 from analysis.statistics.summaries import with_weight_distance
@@ -65,10 +65,10 @@ def explanations(
         Zhou, Yang, Yang, Yan & Hu, Going Beyond Linear Mode Connectivity: The Layerwise Linear
         Feature Connectivity, NeurIPS 2023: Theorem 1, that both conditions give LLFC.
     """
-    trials = with_weight_distance(trials).assign(family=families(trials))
+    trials = with_weight_distance(trials).assign(family=family_names(trials))
     rows = [
         {"group": group, "question": name, **found}
-        for group, part in grouped(trials, by)
+        for group, part in groups_by(trials, by)
         for name, question in questions.items()
         if (found := _explained(part, question, given))
     ]

@@ -175,7 +175,7 @@ EXPORTS: Mapping[str, Export] = {
     **{name: Export(partial(_table, name)) for name in TABLES},
 }
 # What needs no finished trial.
-ALWAYS = ("every", "unfinished", "status")
+WITHOUT_TRIALS = ("every", "unfinished", "status")
 
 
 def export(runs: Runs, name: str, wishes: Wishes | None = None) -> pd.DataFrame:
@@ -186,7 +186,7 @@ def export(runs: Runs, name: str, wishes: Wishes | None = None) -> pd.DataFrame:
     """
     found = lookup("table", name, EXPORTS)
     wishes = wishes or Wishes()
-    if runs.trials.empty and name not in ALWAYS:
+    if runs.trials.empty and name not in WITHOUT_TRIALS:
         raise ValueError(f"table {name} needs a finished trial, {runs.sweep} has none")
     for column in (wishes.barrier, wishes.error):
         if column is not None and runs.trials.size:

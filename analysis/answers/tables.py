@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate  # type: ignore[import-untyped]
 
-from analysis.runs.columns import decimals, label, mean_sd, number
-from analysis.runs.grid import Layout, name, select, show, values
+from analysis.runs.columns import decimals, label, mean_sd, three_digits
+from analysis.runs.grid import GridLayout, name, rows_where, show, values
 
 TERMINAL = 100
 # What the numbers of `cell_table` and of `layer_table` are.
-SPREAD = "mean ± standard deviation over seeds"
-LAYERS = "LLFC error / baseline at α = 1/2 by layer, means over trials"
+OVER_SEEDS = "mean ± standard deviation over seeds"
+LAYER_CAPTION = "LLFC error / baseline at α = 1/2 by layer, means over trials"
 
 
-def across(trials: pd.DataFrame, column: str, plan: Layout) -> pd.DataFrame:
+def across(trials: pd.DataFrame, column: str, plan: GridLayout) -> pd.DataFrame:
     """Mean and standard deviation of `column` over seeds in each cell of the grid.
 
     Returns:
@@ -29,20 +29,20 @@ def across(trials: pd.DataFrame, column: str, plan: Layout) -> pd.DataFrame:
     return table.astype({"mean": float, "sd": float})
 
 
-def cell_table(trials: pd.DataFrame, column: str, plan: Layout) -> pd.DataFrame:
+def cell_table(trials: pd.DataFrame, column: str, plan: GridLayout) -> pd.DataFrame:
     """`column` as mean ± sd over seeds: one row per x, one column per series; text, for people."""
     cells = across(trials, column, plan)
     rows = []
     for axes, part in _blocks(cells, (*plan.panels, plan.x)):
         row = dict(axes)
         for value in values(trials, plan.series):
-            cell = select(part, plan.series, value)
+            cell = rows_where(part, plan.series, value)
             row[show(plan.series, value)] = _mean_sd(cell)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def layer_table(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> pd.DataFrame:
+def layer_table(trials: pd.DataFrame, layers: pd.DataFrame, plan: GridLayout) -> pd.DataFrame:
     """LLFC error at alpha = 1/2 beside its baseline, layer by layer, averaged over trials.
 
     One row per layer of each family of networks, in forward order; one column per series, with
@@ -53,18 +53,18 @@ def layer_table(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> pd.
     for axes, part in _blocks(means, (*layer_keys(plan)[:-1], "index")):
         row = {**dict(axes[:-1]), "layer": part["layer"].iloc[0]}
         for value in values(trials, plan.series):
-            cell = select(part, plan.series, value)
+            cell = rows_where(part, plan.series, value)
             row[show(plan.series, value)] = _error_baseline(cell)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def layer_keys(plan: Layout) -> list[str]:
+def layer_keys(plan: GridLayout) -> list[str]:
     """The axes within which layers are averaged: what makes the layers, and the series."""
     return [axis for axis in ("architecture", "norm") if axis in plan.keys] + [plan.series]
 
 
-def layer_means(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> pd.DataFrame:
+def layer_means(trials: pd.DataFrame, layers: pd.DataFrame, plan: GridLayout) -> pd.DataFrame:
     """Mean and sd over trials of each layer's LLFC error at alpha = 1/2, and of its baseline."""
     keys = layer_keys(plan)
     middle = layers[np.isclose(layers["alpha"], 0.5)]
@@ -117,14 +117,14 @@ def estimate(
     p: float = math.nan,
     digits: int | None = None,
 ) -> str:
-    """An estimate with its interval and p value, as far as there are any; as `plain`, or to digits.
+    """An estimate with its interval and p value, as far as there are any; two decimals by default.
 
     >>> estimate(0.631, 0.24, 0.841), estimate(0.631, p=0.0312), estimate(math.nan)
     ('0.63 (0.24 to 0.84)', '0.63, p 0.031', '–')
     """
     if math.isnan(value):
         return "–"
-    tell = plain if digits is None else partial(decimals, digits=digits)
+    tell = two_decimals if digits is None else partial(decimals, digits=digits)
     interval = "" if math.isnan(low) else f" ({tell(low)} to {tell(high)})"
     return f"{tell(value)}{interval}" + ("" if math.isnan(p) else f", p {p:.2g}")
 
@@ -150,10 +150,10 @@ def told(columns: Mapping[str, Any]) -> pd.DataFrame:
     return frame.loc[:, [not (frame[name] == "").all() for name in frame]]
 
 
-def plain(value: float) -> str:
+def two_decimals(value: float) -> str:
     """`value` to two decimals, or two digits if that is more.
 
-    >>> plain(0.631), plain(0.0012), plain(15.234), plain(0)
+    >>> two_decimals(0.631), two_decimals(0.0012), two_decimals(15.234), two_decimals(0)
     ('0.63', '0.0012', '15.23', '0.00')
     """
     return f"{value:.2g}" if 0 < abs(value) < 0.1 else decimals(value)
@@ -208,14 +208,14 @@ def _blocks(
         return
     first, *rest = axes
     for value in values(cells, first):
-        for more, part in _blocks(select(cells, first, value), tuple(rest)):
+        for more, part in _blocks(rows_where(cells, first, value), tuple(rest)):
             yield [(name(first), show(first, value)), *more], part
 
 
 def _error_baseline(cell: pd.DataFrame) -> str:
     if cell.empty:
         return "–"
-    return f"{number(cell['cos_error'].iloc[0])} / {number(cell['baseline'].iloc[0])}"
+    return f"{three_digits(cell['cos_error'].iloc[0])} / {three_digits(cell['baseline'].iloc[0])}"
 
 
 def _mean_sd(cell: pd.DataFrame) -> str:

@@ -9,15 +9,15 @@ from typing import Any
 import pandas as pd
 from matplotlib.collections import PathCollection
 
-from analysis.runs.columns import number
+from analysis.runs.columns import three_digits
 from analysis.runs.grid import ORDER, name, show, values
 from analysis.runs.schema import BARRIER, LLFC
 
 # Points of more trials say nothing: a page would take more than a megabyte, and none be hit.
-MOST = 1000
+MOST_POINTS = 1000
 _MARK = re.compile(r"""<a xlink:href=(["'])trial:(.*?)\1[^>]*>(.*?)</a>""", re.DOTALL)
 # What every point says of its trial, whether or not it varies.
-ALWAYS = ("architecture", "width", "matching", "seed")
+ALWAYS_NAMED = ("architecture", "width", "matching", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,10 @@ def mark(dots: PathCollection, run_ids: Iterable[str]) -> None:
 
 
 def marks_of(trials: pd.DataFrame) -> Mapping[str, Mark]:
-    """The mark of each trial by run id; none if there are more than MOST."""
-    if len(trials) > MOST:
+    """The mark of each trial by run id; none if there are more than MOST_POINTS."""
+    if len(trials) > MOST_POINTS:
         return {}
-    axes = [a for a in (*ORDER, "seed") if a in ALWAYS or len(values(trials, a)) > 1]
+    axes = [a for a in (*ORDER, "seed") if a in ALWAYS_NAMED or len(values(trials, a)) > 1]
     return {
         row["run_id"]: Mark(title=_title(row, axes), url=row["url"])
         for row in trials.to_dict("records")
@@ -52,8 +52,8 @@ def marks_of(trials: pd.DataFrame) -> Mapping[str, Mark]:
 
 def hint(trials: pd.DataFrame) -> str:
     """What a caption says of the points of `trials`, after its last sentence."""
-    if len(trials) > MOST:
-        return f" There are more than {MOST} trials, so no point names its own."
+    if len(trials) > MOST_POINTS:
+        return f" There are more than {MOST_POINTS} trials, so no point names its own."
     leads = " and leads to its run" if trials["url"].any() else ""
     return f" A point names its trial under the pointer{leads}."
 
@@ -79,5 +79,5 @@ def _title(row: Mapping[Any, Any], axes: Iterable[str]) -> str:
     words = [
         show(a, row[a]) if a == "architecture" else f"{name(a)} {show(a, row[a])}" for a in axes
     ]
-    numbers = f"barrier {number(row[BARRIER])} nats, LLFC error {number(row[LLFC])}"
+    numbers = f"barrier {three_digits(row[BARRIER])} nats, LLFC error {three_digits(row[LLFC])}"
     return f"{', '.join(words)}: {numbers}; run {row['run_id']}"

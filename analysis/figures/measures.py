@@ -20,7 +20,7 @@ from llfc.results import Connection, Table
 
 # The same colours for every trial, so that two heat maps can be laid side by side.
 LLFC_LIMITS = 1e-4, 1.0
-PAIRS = {
+PAIR_LABELS = {
     "matched": "A and B",
     "shuffled": "A and B on different images",
     "unmatched": "A and B before matching",
@@ -62,9 +62,9 @@ def conditions_figure(found: Connection, title: str) -> Figure:
     additivity, commutativity = found.tables["additivity"], found.tables["commutativity"]
     figure = new_figure(8.4, 4.0)
     left, right = figure.subplots(1, 2)
-    _draw_kinds(left, additivity, "dist", "pair", PAIRS)
+    _draw_kinds(left, additivity, "dist", "pair", PAIR_LABELS)
     left.set_ylabel("weak additivity: Dist σ")
-    _draw_kinds(right, commutativity, "dist_com", "pair", PAIRS)
+    _draw_kinds(right, commutativity, "dist_com", "pair", PAIR_LABELS)
     rows = [i for i, kind in enumerate(commutativity["pair"]) if kind == "matched"]
     for offset, (column, label) in enumerate({"dist_w": "Dist W", "dist_h": "Dist H"}.items()):
         values = np.asarray(commutativity[column])[rows]

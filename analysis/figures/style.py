@@ -62,7 +62,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     return drawn
 
 
-class Picture(Figure):
+class ShownFigure(Figure):
     """A figure that a notebook shows when it is a cell's value."""
 
     def _repr_png_(self) -> bytes:
@@ -71,7 +71,7 @@ class Picture(Figure):
 
 def new_figure(width: float, height: float, *, fitted: bool = True) -> Figure:
     """An empty figure of `width` by `height` inches, which lays itself out if `fitted`."""
-    figure = Picture(figsize=(width, height), layout="constrained" if fitted else None)
+    figure = ShownFigure(figsize=(width, height), layout="constrained" if fitted else None)
     FigureCanvasAgg(figure)
     return figure
 

@@ -15,13 +15,13 @@ from analysis.figures.marks import mark
 from analysis.figures.style import WIDE, looks, new_figure, plain_number, styled
 from analysis.figures.trial import name_layers
 from analysis.runs.columns import heading
-from analysis.runs.grid import LOGARITHMIC, Layout, name, panels, select, show, values
+from analysis.runs.grid import LOGARITHMIC, GridLayout, name, panels, rows_where, show, values
 
 COLUMNS = 3  # panels beside one another
 
 
 @styled
-def barrier_figure(trials: pd.DataFrame, column: str, plan: Layout) -> Figure:
+def barrier_figure(trials: pd.DataFrame, column: str, plan: GridLayout) -> Figure:
     """`column` against the sweep's axis: means, joined where the axis is ordered, and trials.
 
     Both axes are logarithmic where all values are positive; where a barrier is zero or negative,
@@ -32,7 +32,7 @@ def barrier_figure(trials: pd.DataFrame, column: str, plan: Layout) -> Figure:
     for axes, (title, rows) in zip(grid, parts, strict=True):
         _scale_x(axes, trials, plan.x, letters=30 if len(parts) < COLUMNS else 12)
         for series, (colour, marker) in _looks(trials, plan.series):
-            part = select(rows, plan.series, series)
+            part = rows_where(rows, plan.series, series)
             text = show(plan.series, series)
             points: Any = {"color": colour, "marker": marker}
             dots = axes.scatter(
@@ -57,7 +57,7 @@ def barrier_figure(trials: pd.DataFrame, column: str, plan: Layout) -> Figure:
 
 
 @styled
-def profile_figure(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> Figure:
+def profile_figure(trials: pd.DataFrame, layers: pd.DataFrame, plan: GridLayout) -> Figure:
     """LLFC error at alpha = 1/2 by layer, averaged over trials, beside its baseline (dashed).
 
     Bands are one standard deviation over trials, cut at zero.
@@ -67,7 +67,7 @@ def profile_figure(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> 
     figure, grid = _grid_of_axes(len(parts), height=3.6)
     for axes, (title, rows) in zip(grid, parts, strict=True):
         for series, (colour, marker) in _looks(means, plan.series):
-            part = select(rows, plan.series, series).sort_values("index")
+            part = rows_where(rows, plan.series, series).sort_values("index")
             x, mean, sd = part["index"], part["cos_error"], part["cos_error_sd"].fillna(0)
             line: Any = {"color": colour, "marker": marker}
             axes.plot(x, mean, **line, label=show(plan.series, series))
@@ -84,7 +84,7 @@ def profile_figure(trials: pd.DataFrame, layers: pd.DataFrame, plan: Layout) -> 
 
 @styled
 def by_layer_figure(
-    measures: Mapping[str, pd.DataFrame], plan: Layout, kinds: Sequence[str]
+    measures: Mapping[str, pd.DataFrame], plan: GridLayout, kinds: Sequence[str]
 ) -> Figure:
     """Means by layer: one column of panels per measure, one row per family, one colour per series.
 
@@ -104,7 +104,7 @@ def by_layer_figure(
         for axes, (family, _) in zip(grid[:, column], rows, strict=True):
             part = parts.get(family, means.iloc[:0])
             for value, (colour, marker) in looks_of:
-                _draw_kinds(axes, select(part, series, value), kinds, colour, marker)
+                _draw_kinds(axes, rows_where(part, series, value), kinds, colour, marker)
                 axes.plot([], [], color=colour, marker=marker, label=show(series, value))
             names = part.drop_duplicates("index").sort_values("index")["layer"]
             name_layers(axes, names.tolist())
@@ -137,7 +137,7 @@ def scatter_figure(trials: pd.DataFrame, x: str, y: str, series: str, title: str
     figure = new_figure(WIDE, 3.6)
     axes = figure.add_subplot()
     for value, (colour, marker) in _looks(trials, series):
-        part = select(trials, series, value)
+        part = rows_where(trials, series, value)
         dots = axes.scatter(
             part[x],
             part[y],

@@ -10,7 +10,7 @@ from llfc.results import METRICS, SPLITS, Connection, midpoint
 # Tick labels that fit under a figure; of more layers, some go unnamed.
 NAMED_LAYERS = 28
 AXIS_LABELS = {"loss": "cross-entropy loss (nats)", "error": "error rate (%)"}
-SCALES = {"loss": 1.0, "error": 100.0}
+UNIT_SCALES = {"loss": 1.0, "error": 100.0}
 ALPHA_LABEL = "α  (0: network A, 1: network B)"
 
 
@@ -35,7 +35,7 @@ def curve_figure(found: Connection, title: str) -> Figure:
 
 
 def _draw_curve(axes: Axes, found: Connection, split: str, metric: str, colour: str) -> None:
-    scale, unit = SCALES[metric], {"loss": "", "error": " points"}[metric]
+    scale, unit = UNIT_SCALES[metric], {"loss": "", "error": " points"}[metric]
     alpha, values = found.curve["alpha"], scale * found.curve[f"{split}_{metric}"]
     barrier = scale * found.barriers[f"{split}_{metric}_chord"]
     label = f"{split}, barrier {barrier:.3g}{unit}"

@@ -10,27 +10,26 @@ from analysis.figures.statistics import forest_figure
 from analysis.page.provenance import nothing
 from analysis.page.report import Page
 from analysis.page.sections import compared, connected, explained, sweep, together
-from analysis.page.sections.part import SEEDS, Findings, Part, Section, Table, basis
-from analysis.page.sections.registry import parts
+from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, Section, basis
+from analysis.page.sections.registry import sections_of
 from analysis.runs.columns import phrase
 from analysis.runs.frames import Runs, join_runs
-from analysis.runs.grid import FAMILY, Layout, family_axes, name, values
+from analysis.runs.grid import FAMILY, GridLayout, family_axes, name, values
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.comparators import comparisons
-from analysis.statistics.correlations import correlations
+from analysis.statistics.correlations import RANKS, correlations
 
-METHOD = "Spearman"
 # What does not need a grid of its own; the rest is on the sweeps' own pages.
-SECTIONS: Sequence[Section] = (
-    sweep.scatter,
-    compared.comparison,
-    compared.cells,
-    together.association,
-    together.depths,
-    together.prediction,
-    explained.explanation,
-    explained.transfer,
-    connected.agreement,
+SECTIONS_ACROSS: Sequence[Section] = (
+    sweep.scatter_section,
+    compared.comparison_section,
+    compared.cells_section,
+    together.association_section,
+    together.depths_section,
+    together.prediction_section,
+    explained.explanation_section,
+    explained.transfer_section,
+    connected.agreement_section,
 )
 FURTHER = ("dataset", "matching")
 
@@ -49,43 +48,45 @@ def page_across(sweeps: Sequence[Runs], called: str = "all") -> Page:
     varying = [axis for axis in (*FAMILY, *FURTHER) if len(values(runs.trials, axis)) > 1]
     series = varying[0] if varying else "matching"
     found = correlations(runs.trials, LLFC, BARRIER, by=_axes(runs.trials))
-    findings = Findings(runs=runs, plan=Layout(x="width", series=series, panels=()), found=found)
+    findings = Findings(
+        runs=runs, plan=GridLayout(x="width", series=series, panels=()), found=found
+    )
     return Page(
         title=title,
         answer=f"Over {', '.join(name(each.sweep) for each in sweeps)}: "
         + answer.answer(runs.trials, found),
         opening=answer.opening(runs.trials, found),
         runs=runs,
-        parts=[by_sweep(sweeps, findings), *parts(findings, SECTIONS)],
+        parts=[by_sweep(sweeps, findings), *sections_of(findings, SECTIONS_ACROSS)],
     )
 
 
 def by_sweep(sweeps: Sequence[Runs], findings: Findings) -> Part:
     """How closely barrier and LLFC error go together in each sweep, and in each family."""
-    of_all = findings.found[findings.found["method"] == METHOD]
+    of_all = findings.found[findings.found["method"] == RANKS]
     panels = ["all" if group == "all" else f"by {group.split()[0]}" for group in of_all["group"]]
     by = _axes(findings.runs.trials)
     rows_of = [_with_baseline(of_all.assign(panel=panels), findings.runs.trials, by)]
     for runs in sweeps:
         if not runs.trials.empty:
-            alone = correlations(runs.trials, LLFC, BARRIER, methods=[METHOD])
+            alone = correlations(runs.trials, LLFC, BARRIER, methods=[RANKS])
             one = _with_baseline(alone.assign(panel="by sweep"), runs.trials)
             rows_of.append(one.assign(group=name(runs.sweep)))
     found = pd.concat(rows_of, ignore_index=True)
     rows = found.assign(series="", label=found["group"], value=found["within"])
     trials, drawn = findings.runs.trials, None
     if rows["value"].notna().any():
-        drawn = forest_figure(rows, f"{METHOD}'s ρ within a seed", same=True)
+        drawn = forest_figure(rows, f"{RANKS}'s ρ within a seed", same=True)
     return Part(
         key="sweeps",
         title="In every sweep and every family",
         figure=drawn,
         caption=(
-            f"{METHOD}'s ρ within a seed of {phrase(BARRIER)} with {phrase(LLFC)}: over all trials,"
+            f"{RANKS}'s ρ within a seed of {phrase(BARRIER)} with {phrase(LLFC)}: over all trials,"
             f" by family, and in each sweep by itself. {SEEDS} {basis(trials)}"
         ),
         tables=[
-            Table(
+            PageTable(
                 key="sweeps",
                 frame=told(
                     {
@@ -100,7 +101,7 @@ def by_sweep(sweeps: Sequence[Runs], findings: Findings) -> Part:
                         "note": found["note"],
                     }
                 ),
-                caption=f"{METHOD}'s ρ within a seed, with its 95 % interval over seeds,"
+                caption=f"{RANKS}'s ρ within a seed, with its 95 % interval over seeds,"
                 " and by how much it is larger than that of the baseline, which needs no blend."
                 f" {answer.SCOPE} A trial that several sweeps have is in the row of each, and"
                 " counts once in the others.",
@@ -120,7 +121,7 @@ def _with_baseline(
     found: pd.DataFrame, trials: pd.DataFrame, by: Sequence[str | tuple[str, ...]] = ()
 ) -> pd.DataFrame:
     """Rows of `correlations` beside the baseline's coefficient, and the paired difference."""
-    compared = comparisons(trials, LLFC, BARRIER, by=by, methods=[METHOD])
+    compared = comparisons(trials, LLFC, BARRIER, by=by, methods=[RANKS])
     beside = compared[compared["predictor"] == BASELINE].rename(columns={"within": "baseline"})
     columns = ["baseline", "difference", "difference_low", "difference_high"]
     return found.merge(beside[["group", *columns]], on="group", how="left")

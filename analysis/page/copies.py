@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.marks import Mark, resolve
 from analysis.figures.style import NARROW, STYLE
-from analysis.page.sections.part import Part, Table
+from analysis.page.sections.part import PageTable, Part
 from analysis.runs.files import write_bytes, write_frame
 
 # What LaTeX would take for its own, and letters that its usual fonts lack.
@@ -78,7 +78,7 @@ def picture(figure: Figure, ending: str, marks: Mapping[str, Mark]) -> bytes:
     return resolve(buffer.getvalue().decode(), marks).encode()
 
 
-def to_latex(table: Table) -> str:
+def to_latex(table: PageTable) -> str:
     """`table` for LaTeX with booktabs, its caption and the label `tab:key`."""
     frame = table.frame.astype(str).map(tex).rename(columns=tex)
     text = frame.to_latex(

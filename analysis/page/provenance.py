@@ -8,16 +8,16 @@ from typing import Any
 import pandas as pd
 
 from analysis.answers import answer
-from analysis.figures.marks import MOST
+from analysis.figures.marks import MOST_POINTS
 from analysis.runs import schema
-from analysis.runs.columns import label, number
+from analysis.runs.columns import label, three_digits
 from analysis.runs.frames import Runs
 from analysis.runs.grid import AXES, name, show, values
 from analysis.runs.schema import BARRIER, LLFC
 from llfc.results import LEFT_OUT_COUNTS
 
 # What the numbers of a page are computed and drawn with.
-PACKAGES = ("llfc", "numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "matplotlib")
+ANALYSED_WITH = ("llfc", "numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "matplotlib")
 # What each kind of entry means for a trial.
 LEFT_OUT_WORDS = {
     "probe": "pass over modules whose output is no feature of single images",
@@ -103,11 +103,11 @@ def unfinished_table(runs: Runs) -> pd.DataFrame:
 def trial_table(runs: Runs) -> pd.DataFrame | None:
     """The run of every trial, and `url`, where it is; None if there are more than a page holds."""
     trials = runs.trials
-    if len(trials) > MOST:
+    if len(trials) > MOST_POINTS:
         return None
     axes = [axis for axis in (*AXES, "seed") if len(values(trials, axis)) > 1]
     columns = {name(axis): [show(axis, value) for value in trials[axis]] for axis in axes}
-    numbers = {label(column): trials[column].map(number) for column in (BARRIER, LLFC)}
+    numbers = {label(column): trials[column].map(three_digits) for column in (BARRIER, LLFC)}
     return pd.DataFrame(
         {"run": trials["run_id"], "trial": trials["fingerprint"], **columns, **numbers}
         | {"url": trials["url"]}
@@ -130,7 +130,7 @@ def provenance(runs: Runs) -> Mapping[str, str]:
         lines[column] = "; ".join(map(_plain, sorted(trials[column].unique()))) or "not recorded"
     stores = " ".join(dict.fromkeys(trials["source"]))
     sweeps = " ".join(dict.fromkeys(trials["sweep"]))
-    analysed = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    analysed = ", ".join(f"{package} {version(package)}" for package in ANALYSED_WITH)
     return lines | {
         "analysed with": analysed,
         "this page again": f"python -m analysis report --sweep {sweeps} --tracking-uri {stores}",

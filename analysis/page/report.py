@@ -16,7 +16,7 @@ from analysis.figures.style import to_svg
 from analysis.page.copies import to_latex, write_copies
 from analysis.page.provenance import nothing, provenance, trial_table, unfinished_table, warnings
 from analysis.page.sections.part import Part, find
-from analysis.page.sections.registry import parts
+from analysis.page.sections.registry import sections_of
 from analysis.runs.columns import DEFINITIONS
 from analysis.runs.files import write_bytes
 from analysis.runs.frames import Runs
@@ -40,7 +40,7 @@ class Page:
     answer: str
     runs: Runs
     lines: Sequence[str] = ()
-    parts: Sequence[Part] = ()
+    sections_of: Sequence[Part] = ()
     opening: str = ""
 
 
@@ -61,7 +61,7 @@ def page_of(runs: Runs, x: str | None = None) -> Page:
         answer=answer.answer(runs.trials, findings.found),
         runs=runs,
         lines=answer.trends(runs.trials, findings.plan),
-        parts=parts(findings),
+        parts=sections_of(findings),
     )
 
 

@@ -5,7 +5,7 @@ from textwrap import fill
 import pandas as pd
 
 from analysis.answers import answer, tables
-from analysis.answers.tables import LAYERS, SPREAD
+from analysis.answers.tables import LAYER_CAPTION, OVER_SEEDS
 from analysis.page.provenance import nothing, warnings
 from analysis.page.sections.part import find
 from analysis.runs.columns import heading, label
@@ -35,11 +35,11 @@ def summary_text(runs: Runs, x: str | None = None) -> str:
     blocks = [
         fill(answer.opening(trials, found), tables.TERMINAL),
         fill(answer.answer(trials, found), tables.TERMINAL),
-        _block(f"{heading(BARRIER)}, {SPREAD}", tables.cell_table(trials, BARRIER, plan), keys),
-        _block(f"{heading(LLFC)}, {SPREAD}", tables.cell_table(trials, LLFC, plan), keys),
+        _block(f"{heading(BARRIER)}, {OVER_SEEDS}", tables.cell_table(trials, BARRIER, plan), keys),
+        _block(f"{heading(LLFC)}, {OVER_SEEDS}", tables.cell_table(trials, LLFC, plan), keys),
     ]
     if 0 < len(layers) <= SCREEN:
-        blocks.append(_block(f"{LAYERS}, {name(plan.series)} by column", layers, families))
+        blocks.append(_block(f"{LAYER_CAPTION}, {name(plan.series)} by column", layers, families))
     shown = found[found["method"].isin(ON_SCREEN)]
     blocks.append(
         _block(f"{heading(BARRIER)} with {label(LLFC)}", tables.correlation_table(shown), 2)

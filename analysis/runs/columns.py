@@ -13,12 +13,12 @@ from llfc.results import BARRIERS
 DEPTHS = (0.25, 0.5, 0.75)
 
 # What is nearer to 0 is shown as 0: features are float32 numbers.
-ROUNDING = 1e-7
+FEATURE_ROUNDING = 1e-7
 MOST_DIGITS = 6
 
 # What a profile of layers is summed up to, and over which of them.
 SUMMED = {"error": "LLFC error", "baseline": "baseline", "ratio": "LLFC error / baseline"}
-PLACES = {
+SUMMED_OVER = {
     **{"mean": "mean over layers", "max": "worst layer", "last": "last layer"},
     **{f"depth_{depth}": f"at depth {depth}" for depth in DEPTHS},
 }
@@ -31,7 +31,7 @@ LABELS: Mapping[str, str] = {
     **{
         llfc_summary(what, place): f"{thing} ({where})"
         for what, thing in SUMMED.items()
-        for place, where in PLACES.items()
+        for place, where in SUMMED_OVER.items()
     },
     llfc_summary("ratio", "mean"): f"{SUMMED['ratio']} (sums over layers)",
     WEIGHTS: "1 − cos of the weights",
@@ -107,15 +107,15 @@ def heading(column: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def number(value: float) -> str:
+def three_digits(value: float) -> str:
     """`value` to three digits, or a dash where there is none; rounding errors of float32 are 0.
 
-    >>> number(0.12345), number(float("nan")), number(1234.5), number(-2e-9)
-    ('0.123', '–', '1.23e+03', '0')
+    >>> [three_digits(value) for value in (0.12345, float("nan"), 1234.5, -2e-9)]
+    ['0.123', '–', '1.23e+03', '0']
     """
     if pd.isna(value):
         return "–"
-    return "0" if abs(value) < ROUNDING else f"{value:.3g}"
+    return "0" if abs(value) < FEATURE_ROUNDING else f"{value:.3g}"
 
 
 def decimals(value: float, digits: int = 2) -> str:
@@ -137,10 +137,10 @@ def mean_sd(mean: float, sd: float) -> str:
     ('1.436 ± 0.018', '0.5', '3e-05 ± 1e-06')
     """
     if pd.isna(sd):
-        return number(mean)
+        return three_digits(mean)
     digits = 1 - math.floor(math.log10(sd)) if sd > 0 else 3
     if digits > 5:
-        return f"{number(mean)} ± {number(sd)}"
+        return f"{three_digits(mean)} ± {three_digits(sd)}"
     return f"{mean:.{max(digits, 0)}f} ± {sd:.{max(digits, 0)}f}"
 
 

@@ -11,6 +11,8 @@ from sqlalchemy.exc import ArgumentError
 # All that may follow a file in an address: the seconds to wait for another's lock.
 OPTION = re.compile(r"(timeout=\d+(\.\d+)?)?")
 
+DEFAULT_URI = "sqlite:///runs/mlflow.db"  # of commands, seen from the repository's folder
+
 
 def address_of(path: Path) -> str:
     """MLflow's address of the database in the file `path`, whatever characters the path has.

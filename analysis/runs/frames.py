@@ -17,14 +17,14 @@ from analysis.runs.params import NULLABLE, PARAMS
 from llfc.names import lookup
 from llfc.results import CURVE, PROFILE, TABLES, Array, Connection
 
-Reader = Callable[[Iterable[str]], Mapping[str, Connection]]
+ReadConnections = Callable[[Iterable[str]], Mapping[str, Connection]]
 Columns = Mapping[str, Any]  # columns of one length, by name
 
 ABOUT = ("run_id", "fingerprint", "sweep", "source", "url", "start")
 UNFINISHED = (
     "fingerprint", "status", "reason", "start", "run_id", "attempts", "sweep", "source", *PARAMS
 )  # fmt: skip
-LAYERS = ("layer", "kind", "index", "depth", "alpha", *PROFILE, "baseline", "baseline_std")
+LAYER_COLUMNS = ("layer", "kind", "index", "depth", "alpha", *PROFILE, "baseline", "baseline_std")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +53,7 @@ class Runs:
     unfinished: pd.DataFrame
     superseded: int = 0
     outdated: int = 0
-    read: Reader
+    read: ReadConnections
 
     def only(self, fingerprints: Collection[str]) -> "Runs":
         """These runs without those of other trials, as another grid in the same place has."""
@@ -103,7 +103,7 @@ class Runs:
         pre-activation's as that of its activation.
         Each row has its trial's run_id and fingerprint.
         """
-        return self._stack(LAYERS, map(_layer_columns, self.connections.values()))
+        return self._stack(LAYER_COLUMNS, map(_layer_columns, self.connections.values()))
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -230,7 +230,7 @@ def _depths(kinds: Sequence[str]) -> Array:
 
 
 def _layer_columns(found: Connection) -> Columns:
-    """LAYERS of one trial; layer by layer, each at every alpha."""
+    """LAYER_COLUMNS of one trial; layer by layer, each at every alpha."""
     layers, alpha = found.layers, found.curve["alpha"]
     index = np.repeat(np.arange(len(layers)), len(alpha))
     each = {

@@ -38,7 +38,7 @@ LOGARITHMIC = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class GridLayout:
     """How a sweep's trials are shown.
 
     Attributes:
@@ -57,7 +57,7 @@ class Layout:
         return [*self.panels, self.x, self.series]
 
 
-def layout(trials: pd.DataFrame, sweep: str, x: str | None = None) -> Layout:
+def layout(trials: pd.DataFrame, sweep: str, x: str | None = None) -> GridLayout:
     """The layout of `trials`; `x` is by default the axis that gave the sweep its name.
 
     Raises:
@@ -73,7 +73,7 @@ def layout(trials: pd.DataFrame, sweep: str, x: str | None = None) -> Layout:
     for axis in AXES:
         if axis not in keys and _cells(trials, [*keys, axis]) > _cells(trials, keys):
             keys.append(axis)
-    return Layout(x=x, series=series, panels=tuple(keys[2:]))
+    return GridLayout(x=x, series=series, panels=tuple(keys[2:]))
 
 
 def values(trials: pd.DataFrame, axis: str) -> list[Any]:
@@ -84,7 +84,7 @@ def values(trials: pd.DataFrame, axis: str) -> list[Any]:
     return ordered + [None] * bool(found.isna().any())
 
 
-def select(trials: pd.DataFrame, axis: str, value: Any) -> pd.DataFrame:
+def rows_where(trials: pd.DataFrame, axis: str, value: Any) -> pd.DataFrame:
     """The rows in which `axis` has `value`; None is a value like any other."""
     return trials[[_same(found, value) for found in trials[axis]]]
 
@@ -105,7 +105,7 @@ def name(axis: str) -> str:
     return axis.removeprefix("recipe.").replace("_", " ")
 
 
-def families(trials: pd.DataFrame) -> "pd.Series[str]":
+def family_names(trials: pd.DataFrame) -> "pd.Series[str]":
     """Each trial's family of networks in words: its architecture, and its norm if that varies."""
     named = [axis for axis in FAMILY if axis in trials]
     varying = [axis for axis in named if axis == FAMILY[0] or trials[axis].nunique() > 1]
@@ -120,7 +120,7 @@ def family_axes(trials: pd.DataFrame) -> str | tuple[str, ...]:
     """The axes that tell families apart: the architecture, and the norm where one has several."""
     if "norm" not in trials or "architecture" not in trials:
         return FAMILY[0]
-    several = families(trials).nunique() > trials["architecture"].nunique()
+    several = family_names(trials).nunique() > trials["architecture"].nunique()
     return FAMILY if several else FAMILY[0]
 
 
@@ -132,7 +132,7 @@ def panels(trials: pd.DataFrame, axes: tuple[str, ...]) -> Iterator[tuple[str, p
     first, *rest = axes
     for value in values(trials, first):
         title = f"{name(first)} {show(first, value)}"
-        for more, rows in panels(select(trials, first, value), tuple(rest)):
+        for more, rows in panels(rows_where(trials, first, value), tuple(rest)):
             yield (f"{title}, {more}" if more else title), rows
 
 

@@ -30,14 +30,13 @@ from analysis.runs import schema
 from analysis.runs.database import check_address, fault_of, path_of
 from analysis.runs.frames import UNFINISHED, Runs, frame_of, join_runs
 from analysis.runs.params import PARAMS, params_of, trial_from_params
-from analysis.runs.server import check_server, shown
+from analysis.runs.server import check_server, without_password
 from analysis.runs.stored import read_frames, stored_sweeps
 from llfc.names import lookup
 from llfc.oneline import first_line
 from llfc.results import Connection, connection_from_json
 from llfc.specs import fingerprint
 
-DEFAULT_URI = "sqlite:///runs/mlflow.db"
 # Runs a request; the server's own bound is 50 000, but one reply must fit in memory twice.
 PAGE = 1000
 # Artifacts fetched at a time from a remote server; a reply is waited for, not computed.
@@ -89,7 +88,7 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
     def read(run_ids: Iterable[str]) -> dict[str, Connection]:
         return _read_connections(tracking_uri, {run_id: uris[run_id] for run_id in run_ids})
 
-    places = {"sweep": experiment, "source": shown(tracking_uri)}
+    places = {"sweep": experiment, "source": without_password(tracking_uri)}
     trials, superseded = _finished(runs, places)
     return Runs(
         **places,
@@ -137,7 +136,7 @@ def _named(tracking_uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         raise ValueError(
-            f"tracking store {shown(tracking_uri)} cannot be read: {first_line(error)}"
+            f"tracking store {without_password(tracking_uri)} cannot be read: {first_line(error)}"
         ) from error
 
 
@@ -192,19 +191,19 @@ def _read(run: Run, tracking_uri: str) -> _Read:
         run_id=run.info.run_id,
         status=run.info.status,
         reason=run.data.tags.get(schema.REASON, ""),
-        url=page_of(tracking_uri, run.info.experiment_id, run.info.run_id),
+        url=url_of_run(tracking_uri, run.info.experiment_id, run.info.run_id),
         start=pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         artifact=f"{run.info.artifact_uri}/{schema.CONNECTION}",
         row=_row(run),
     )
 
 
-def page_of(tracking_uri: str, experiment_id: str, run_id: str) -> str:
+def url_of_run(tracking_uri: str, experiment_id: str, run_id: str) -> str:
     """The address of a run's page on the server at `tracking_uri`, without a password in it.
 
-    >>> page_of("https://me:secret@host/mlflow/", "1", "ab")
+    >>> url_of_run("https://me:secret@host/mlflow/", "1", "ab")
     'https://host/mlflow/#/experiments/1/runs/ab'
-    >>> page_of("sqlite:///runs/mlflow.db", "1", "ab")
+    >>> url_of_run("sqlite:///runs/mlflow.db", "1", "ab")
     ''
     """
     at = urlsplit(tracking_uri)

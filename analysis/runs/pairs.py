@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.runs.grid import families
+from analysis.runs.grid import family_names
 from analysis.runs.params import PARAMS, TUPLES
 from llfc.specs import Pair
 
@@ -47,7 +47,7 @@ def measured_once(trials: pd.DataFrame) -> pd.DataFrame:
     )
     order = most.sort_values(list(FINENESS), kind="stable").index
     same = [name for name in PARAMS if name in trials and name not in FINENESS]
-    cells = pd.Series(numbered(trials, same)).loc[order]
+    cells = pd.Series(group_index(trials, same)).loc[order]
     return trials.iloc[sorted(order[~cells.duplicated()])]
 
 
@@ -84,7 +84,7 @@ def _plainest_first(trials: pd.DataFrame) -> NDArray[np.integer]:
 
 def uneven(trials: pd.DataFrame) -> int:
     """The number of trials of cells of the grid that not every seed has."""
-    seeds = trials["seed"].groupby(numbered(trials, cell_columns(trials))).transform("nunique")
+    seeds = trials["seed"].groupby(group_index(trials, cell_columns(trials))).transform("nunique")
     return int((seeds < trials["seed"].nunique()).sum())
 
 
@@ -99,10 +99,10 @@ def of_all_seeds(trials: pd.DataFrame, least: int) -> pd.DataFrame:
     if not uneven(trials):
         return trials
     enough = trials.groupby("seed")["seed"].transform("size").to_numpy() >= least
-    cells = numbered(trials, cell_columns(trials))
+    cells = group_index(trials, cell_columns(trials))
     seeds = trials["seed"].where(enough).groupby(cells).transform("nunique").to_numpy()
     shared = enough & (seeds == trials["seed"][enough].nunique())
-    shares = pd.Series(shared).groupby(families(trials).to_numpy()).mean()
+    shares = pd.Series(shared).groupby(family_names(trials).to_numpy()).mean()
     kept: pd.DataFrame = trials[shared]
     if shares.min() < LEAST_SHARE or kept.groupby("seed").size().min() < least:
         return trials
@@ -120,7 +120,7 @@ def count_networks(trials: pd.DataFrame) -> int:
     return len(_hashable(trials, trunks).drop_duplicates()) + count_pairs(trials)
 
 
-def numbered(trials: pd.DataFrame, columns: list[str]) -> NDArray[np.integer]:
+def group_index(trials: pd.DataFrame, columns: list[str]) -> NDArray[np.integer]:
     """A number for each row, the same where all `columns` are."""
     if not columns:
         return np.zeros(len(trials), dtype=int)

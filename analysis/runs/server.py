@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
-PATIENCE = 10.0  # seconds for one answer
+ANSWER_SECONDS = 10.0  # seconds for one answer
 HTTP = ("http://", "https://")
 
 
@@ -29,7 +29,7 @@ def way_to(tracking_uri: str) -> str:
     >>> way_to("sqlite:////a b/mlflow.db")
     "MLFLOW_TRACKING_URI='sqlite:////a b/mlflow.db' make ui"
     """
-    address = shown(tracking_uri)
+    address = without_password(tracking_uri)
     server = is_server(tracking_uri)
     return address if server else f"MLFLOW_TRACKING_URI={shlex.quote(address)} make ui"
 
@@ -40,14 +40,14 @@ def check_server(tracking_uri: str) -> None:
     A server that asks for a password has answered.
 
     Raises:
-        ValueError: if it does not answer within PATIENCE, or says that it is out of order.
+        ValueError: if it does not answer within ANSWER_SECONDS, or says that it is out of order.
     """
     if not tracking_uri.lower().startswith(HTTP):
         return
     at = urlsplit(tracking_uri)  # urllib would take a user and a password for a part of the host
     asked = at._replace(netloc=at.netloc.rpartition("@")[2], path=f"{at.path.rstrip('/')}/health")
     try:
-        with urllib.request.urlopen(asked.geturl(), timeout=PATIENCE):
+        with urllib.request.urlopen(asked.geturl(), timeout=ANSWER_SECONDS):
             return
     except urllib.error.HTTPError as error:
         if error.code < 500:
@@ -55,13 +55,15 @@ def check_server(tracking_uri: str) -> None:
         reason = f"{error.code} {error.reason}"
     except OSError as error:
         reason = str(getattr(error, "reason", error))
-    raise ValueError(f"tracking server must answer, got {reason} from {shown(tracking_uri)}")
+    raise ValueError(
+        f"tracking server must answer, got {reason} from {without_password(tracking_uri)}"
+    )
 
 
-def shown(text: str) -> str:
+def without_password(text: str) -> str:
     """`text`, a URI or a command with one in it, as it may be printed and logged.
 
-    >>> shown("width.py --tracking-uri postgresql://me:secret@host/runs")
+    >>> without_password("width.py --tracking-uri postgresql://me:secret@host/runs")
     'width.py --tracking-uri postgresql://me:***@host/runs'
     """
     for word in text.split():

@@ -23,10 +23,10 @@ from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM
 
 from analysis.runs.grid import FAMILY
-from analysis.runs.pairs import cell_columns, counted_once, numbered, pair_columns
-from analysis.statistics.over_seeds import LEVEL, ROUNDING
+from analysis.runs.pairs import cell_columns, counted_once, group_index, pair_columns
+from analysis.statistics.over_seeds import LEVEL, RELATIVE_ROUNDING
 
-PLACES = ("within a cell", "between cells")
+LEVELS = ("within a cell", "between cells")
 LEAST_CELLS = 3
 # Of one family, as the fit's time grows with the cube of its trials: these take a few seconds.
 MOST_TRIALS = 400
@@ -52,7 +52,7 @@ def within_cells(trials: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
         y: a column, such as "test_loss_chord".
 
     Returns:
-        One row per `place` of PLACES: `slope`, the power of x with which y rises, its 95 % interval
+        One row per `place` of LEVELS: `slope`, the power of x with which y rises, its 95 % interval
         `low` and `high`, `p` that it is 0, `note`, why there is none; `trials`, `cells` and `seeds`
         that the slopes rest on and `left_out`, the other trials; `share`, how much of the
         covariance of the ranks of x and y is there, over the `ranked` trials, of cells with two at
@@ -80,10 +80,10 @@ def _frame(trials: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
         {
             "x": trials[x].to_numpy(dtype=float),
             "y": trials[y].to_numpy(dtype=float),
-            "family": numbered(trials, family),
-            "cell": numbered(trials, cell_columns(trials)),
-            "seed": numbered(trials, ["seed"]),
-            "pair": numbered(trials, pair_columns(trials)),
+            "family": group_index(trials, family),
+            "cell": group_index(trials, cell_columns(trials)),
+            "seed": group_index(trials, ["seed"]),
+            "pair": group_index(trials, pair_columns(trials)),
         }
     )
 
@@ -130,7 +130,7 @@ def _between(frame: pd.DataFrame) -> float:
     ranks -= ranks.mean()
     means = ranks.groupby(frame["cell"]).transform("mean")
     whole = float((ranks["x"] * ranks["y"]).sum())
-    if abs(whole) <= ROUNDING * len(frame) ** 3:
+    if abs(whole) <= RELATIVE_ROUNDING * len(frame) ** 3:
         return math.nan
     return float((means["x"] * means["y"]).sum()) / whole
 
@@ -143,12 +143,12 @@ def _slopes(frame: pd.DataFrame, note: str) -> pd.DataFrame:
         note = "" if found is not None else "no slope: the mixed model has no answer"
     if found is None:
         nothing = dict.fromkeys(("slope", "low", "high", "p"), math.nan)
-        return pd.DataFrame({"place": PLACES, **nothing, "note": note})
+        return pd.DataFrame({"place": LEVELS, **nothing, "note": note})
     slope, error = (np.asarray(each)[1:3] for each in (found.fe_params, found.bse_fe))
     half = stats.norm.ppf((1 + LEVEL) / 2) * error
     p = 2 * stats.norm.sf(np.abs(slope / error))
     ends = {"low": slope - half, "high": slope + half}
-    return pd.DataFrame({"place": PLACES, "slope": slope, **ends, "p": p, "note": ""})
+    return pd.DataFrame({"place": LEVELS, "slope": slope, **ends, "p": p, "note": ""})
 
 
 def _unfit(seeds: int, frame: pd.DataFrame) -> str:
@@ -163,7 +163,7 @@ def _unfit(seeds: int, frame: pd.DataFrame) -> str:
         )
     means = np.log(frame["x"]).groupby(frame["cell"]).transform("mean")
     spreads = [np.ptp(means), np.ptp(np.log(frame["x"]) - means), np.ptp(np.log(frame["y"]))]
-    return "no slope: a column does not vary" if min(spreads) <= ROUNDING else ""
+    return "no slope: a column does not vary" if min(spreads) <= RELATIVE_ROUNDING else ""
 
 
 def _fit(frame: pd.DataFrame) -> Any:
@@ -189,7 +189,7 @@ def _fit(frame: pd.DataFrame) -> Any:
 
 def _components(frame: pd.DataFrame) -> list[str]:
     """Those of SHARED that can be told from the residual, and from one another."""
-    groups = {name: numbered(frame, ["family", name]) for name in SHARED}
+    groups = {name: group_index(frame, ["family", name]) for name in SHARED}
     several = [name for name in SHARED if len(set(groups[name])) < len(frame)]
     return [
         name

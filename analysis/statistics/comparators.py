@@ -20,9 +20,9 @@ from analysis.runs.schema import BASELINE, DIST_COM, DIST_H, WEIGHTS
 from analysis.statistics.correlations import (
     LEAST_TRIALS,
     USUAL,
-    averaged,
+    averaged_over_seeds,
     correlation,
-    grouped,
+    groups_by,
     own_correlations,
     unlike,
     usable,
@@ -81,7 +81,7 @@ def comparisons(
     trials = with_weight_distance(trials)
     names = (x, *(name for name in comparators(trials, x) if name != x))
     rows = []
-    for group, part in grouped(trials, by):
+    for group, part in groups_by(trials, by):
         for method in methods:
             fine = usable(part, x, y, method)
             whole = _beside(fine, x, y)
@@ -136,7 +136,7 @@ def _row(
     """One row of `comparisons`, over trials that have all three: x, y, the predictor `name`."""
     other = own_correlations(alike, name, y, method)
     own = other if x == name else own_correlations(alike, x, y, method)
-    within = averaged(other, alike, name, y, method).columns("within")
+    within = averaged_over_seeds(other, alike, name, y, method).columns("within")
     return {
         "value": correlation(used[[name, y]].to_numpy(dtype=float), method),
         **within,

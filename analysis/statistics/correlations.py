@@ -16,8 +16,14 @@ from scipy import stats
 
 from analysis.runs.grid import name, panels
 from analysis.runs.pairs import count_pairs, counted_once, of_all_seeds, uneven
-from analysis.statistics.over_seeds import ROUNDING, Estimate, Floats, constant, over_seeds
-from analysis.statistics.permutations import Permuted, permutation_test
+from analysis.statistics.over_seeds import (
+    RELATIVE_ROUNDING,
+    Estimate,
+    Floats,
+    is_constant,
+    over_seeds,
+)
+from analysis.statistics.permutations import PermutationTest, permutation_test
 
 # Of three points, ranks have four correlations in all, and Fisher's z no finite variance.
 LEAST_TRIALS = 4
@@ -73,6 +79,8 @@ METHODS: Mapping[str, Method] = {
         signed=False,
     ),
 }
+# The method of answers in words, and of tables of one method.
+RANKS = "Spearman"
 USUAL = tuple(method for method in METHODS if method != "distance")
 
 
@@ -120,13 +128,13 @@ def correlations(
     return pd.DataFrame(
         [
             {"group": group, "method": method, **_correlate(part, x, y, method, permutations, seed)}
-            for group, part in grouped(trials, by)
+            for group, part in groups_by(trials, by)
             for method in methods
         ]
     )
 
 
-def grouped(
+def groups_by(
     trials: pd.DataFrame, by: Sequence[str | tuple[str, ...]]
 ) -> list[tuple[str, pd.DataFrame]]:
     """All trials under the name `all`, and then those of each value of each of the axes `by`.
@@ -148,13 +156,15 @@ def within_seeds(trials: pd.DataFrame, x: str, y: str, method: str) -> Estimate:
 
     A seed with fewer than LEAST_TRIALS trials, or a column that does not vary there, says nothing.
     """
-    return averaged(own_correlations(trials, x, y, method), trials, x, y, method)
+    return averaged_over_seeds(own_correlations(trials, x, y, method), trials, x, y, method)
 
 
-def averaged(found: Floats, trials: pd.DataFrame, x: str, y: str, method: str) -> Estimate:
+def averaged_over_seeds(
+    found: Floats, trials: pd.DataFrame, x: str, y: str, method: str
+) -> Estimate:
     """`found`, the `own_correlations` of the trials' seeds, as seeds say it together."""
     known = found[~np.isnan(found)]
-    if known.max(initial=-1) - known.min(initial=1) <= ROUNDING:
+    if known.max(initial=-1) - known.min(initial=1) <= RELATIVE_ROUNDING:
         return over_seeds(found, "fisher")  # there is no interval, and 1 may be 1
     groups = _by_seed(trials, x, y)
     tied = any(len(np.unique(column)) < len(column) for values in groups for column in values.T)
@@ -188,13 +198,13 @@ def clip(found: Floats, steps: Floats | float) -> Floats:
     A perfect one stands for all that the ranks of so few trials would round to it. The others are
     left as they are: none is nearer to 1 than a step.
     """
-    perfect = np.abs(found) > 1 - ROUNDING
+    perfect = np.abs(found) > 1 - RELATIVE_ROUNDING
     return np.where(perfect, np.sign(found) * (1 - np.asarray(steps) / 2), found)
 
 
 def correlation(values: Floats, method: str) -> float:
     """The correlation of the two columns of `values`; NaN where none is defined."""
-    if len(values) < LEAST_TRIALS or constant(values):
+    if len(values) < LEAST_TRIALS or is_constant(values):
         return math.nan
     return METHODS[method].statistic(values[:, 0], values[:, 1])
 
@@ -232,7 +242,7 @@ def _correlate(
         columns["note"] = f"no interval: no seed has {LEAST_TRIALS} trials that differ"
     elif common is fine:
         columns["note"] = "; ".join(filter(None, (str(columns["note"]), unlike(fine))))
-    permuted = Permuted(math.nan, 0)
+    permuted = PermutationTest(math.nan, 0)
     if permutations and not math.isnan(within.value):
         # Exchanging whole pairs needs the whole grid; a repeat moves with its pair.
         statistic = METHODS[method].statistic

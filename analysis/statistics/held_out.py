@@ -21,7 +21,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 from sklearn.model_selection import LeaveOneGroupOut
 
-from analysis.statistics.over_seeds import Estimate, Floats, constant, over_seeds
+from analysis.statistics.over_seeds import Estimate, Floats, is_constant, over_seeds
 
 
 def places(column: "pd.Series[Any]", fitted: NDArray[np.bool_]) -> Floats:
@@ -117,7 +117,7 @@ def shares(
     return np.array(
         [
             np.nan
-            if len(rows) < 2 or constant(rows["target"].to_numpy(dtype=float))
+            if len(rows) < 2 or is_constant(rows["target"].to_numpy(dtype=float))
             else r2_score(rows["target"], rows["predicted"])
             for _, rows in frame.groupby("seed")
         ]

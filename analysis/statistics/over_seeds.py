@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 # Two estimates have a t interval too, 12.7 standard errors wide either way: no answer.
 LEAST_SEEDS = 3
-ROUNDING = 1e-12  # seeds that differ by less do not differ
+RELATIVE_ROUNDING = 1e-12  # seeds that differ by less do not differ
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ def over_seeds(
     count = len(given)
     if count == 0:
         return _without_interval(math.nan, 0, "no seed has an estimate")
-    if np.ptp(given) <= ROUNDING * np.abs(given).max():
+    if np.ptp(given) <= RELATIVE_ROUNDING * np.abs(given).max():
         note = _too_few(count) or "no interval: the seeds do not differ"
         return _without_interval(float(given[0]), count, note)
     with np.errstate(divide="ignore"):
@@ -130,10 +130,10 @@ def over_seeds(
     return Estimate(value=value, **ends, p=float(test.pvalue), seeds=count, note="")
 
 
-def constant(values: Floats) -> bool:
+def is_constant(values: Floats) -> bool:
     """Whether one of the columns of `values`, or they themselves, vary by rounding at most."""
     spread, size = np.ptp(values, axis=0), np.abs(values).max(axis=0, initial=0)
-    return bool(np.any(spread <= ROUNDING * size))
+    return bool(np.any(spread <= RELATIVE_ROUNDING * size))
 
 
 def _without_interval(value: float, seeds: int, note: str) -> Estimate:

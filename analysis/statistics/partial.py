@@ -16,14 +16,14 @@ from analysis.runs.pairs import counted_once, of_all_seeds
 from analysis.runs.params import PARAMS
 from analysis.runs.schema import WEIGHTS
 from analysis.statistics.correlations import LEAST_TRIALS, correlations, usable
-from analysis.statistics.over_seeds import Floats, constant, over_seeds
+from analysis.statistics.over_seeds import Floats, is_constant, over_seeds
 from analysis.statistics.summaries import with_weight_distance
 
 # What a pair's barrier and LLFC error may both owe to. Weights by their angle, as their distance
 # grows with the size of the networks.
 GIVEN = ("architecture", "norm", "width", "endpoint_error", WEIGHTS)
 # Of ranks, so that any monotone dependence on a covariate is taken off, or of the values.
-METHODS = ("Spearman", "Pearson")
+PARTIAL_METHODS = ("Spearman", "Pearson")
 # Trials that a seed must have beyond what the covariates use up.
 SPARE = 3
 
@@ -34,7 +34,7 @@ def partial_correlations(
     y: str,
     *,
     given: Sequence[str] | None = None,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = PARTIAL_METHODS,
 ) -> pd.DataFrame:
     """The correlation of `x` with `y` given covariates, within a seed, beside that without them.
 
@@ -48,7 +48,7 @@ def partial_correlations(
         y: another.
         given: the covariates, by default those of GIVEN that were measured. One that does not vary
             in a seed changes nothing there. Trials in which one was not measured are left out.
-        methods: names in METHODS.
+        methods: names in PARTIAL_METHODS.
 
     Returns:
         One row per method: `given`; `raw`, the correlation within a seed without covariates;
@@ -92,7 +92,7 @@ def _partial(rows: pd.DataFrame, x: str, y: str, given: Sequence[str], method: s
     columns = [_design(rows[name], place) for name in given]
     design = np.column_stack([np.ones(len(rows)), *columns])
     both = np.column_stack([place(rows[name]) for name in (x, y)]).astype(float)
-    if constant(rows[[x, y]].to_numpy(dtype=float)):  # as ranks, rounding would look like more
+    if is_constant(rows[[x, y]].to_numpy(dtype=float)):  # as ranks, rounding would look like more
         return float("nan")
     fit, _, rank, _ = np.linalg.lstsq(design, both)
     if len(rows) - rank < SPARE:
@@ -106,7 +106,7 @@ def _partial(rows: pd.DataFrame, x: str, y: str, given: Sequence[str], method: s
 def _design(column: "pd.Series[Any]", place: Any) -> Floats:
     """A covariate as columns of a design: numbers as they are placed, others one level each."""
     if pd.api.types.is_numeric_dtype(column) and column.notna().all():
-        if constant(column.to_numpy(dtype=float)):
+        if is_constant(column.to_numpy(dtype=float)):
             return np.zeros((len(column), 0))
         return np.asarray(place(column), dtype=float)[:, None]
     return pd.get_dummies(column.astype(str), drop_first=True, dtype=float).to_numpy()

@@ -26,15 +26,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.runs.pairs import FINENESS, measured_once, numbered, pair_columns, trial_columns
-from analysis.statistics.over_seeds import ROUNDING, Floats
+from analysis.runs.pairs import FINENESS, group_index, measured_once, pair_columns, trial_columns
+from analysis.statistics.over_seeds import RELATIVE_ROUNDING, Floats
 
 # Of fewer orders, as of three pairs, no p is below 1/24.
 LEAST_ORDERS = 24
 
 
 @dataclass(frozen=True)
-class Permuted:
+class PermutationTest:
     """What a permutation test found.
 
     Attributes:
@@ -54,7 +54,7 @@ def permutation_test(
     statistic: Callable[[Floats, Floats], float],
     permutations: int = 999,
     seed: int = 0,
-) -> Permuted:
+) -> PermutationTest:
     """How often exchanged pairs go together, in mean over seeds, at least as closely as these.
 
     The two-sided p value of `statistic` within seeds; the smallest there is, is one over the number
@@ -77,7 +77,7 @@ def permutation_test(
     sizes = [block.shape[1] for block, _ in blocks]
     orders = math.prod(math.factorial(size) for size in sizes)
     if orders < LEAST_ORDERS:
-        return Permuted(math.nan, used)
+        return PermutationTest(math.nan, used)
 
     def closeness(moved: Sequence[NDArray[np.integer]]) -> float:
         x_SN = np.hstack([_flat(b[:, m]) for (b, _), m in zip(blocks, moved, strict=True)])
@@ -85,15 +85,15 @@ def permutation_test(
         found = [statistic(*pair) for pair in zip(x_SN, y_SN, strict=True)]
         return abs(float(np.mean(found)))
 
-    reached = closeness([np.arange(size) for size in sizes]) * (1 - ROUNDING)
+    reached = closeness([np.arange(size) for size in sizes]) * (1 - RELATIVE_ROUNDING)
     if orders <= permutations:
         every = itertools.product(*(itertools.permutations(range(size)) for size in sizes))
         found = [closeness([np.array(part) for part in order]) for order in every]
-        return Permuted(float(np.mean(np.array(found) >= reached)), used)
+        return PermutationTest(float(np.mean(np.array(found) >= reached)), used)
     rng = np.random.default_rng(seed)
     drawn = [closeness([rng.permutation(size) for size in sizes]) for _ in range(permutations)]
     count = int((np.array(drawn) >= reached).sum())
-    return Permuted((count + 1) / (permutations + 1), used)
+    return PermutationTest((count + 1) / (permutations + 1), used)
 
 
 def _blocks(trials: pd.DataFrame, x: str, y: str) -> list[tuple[Floats, Floats]]:
@@ -104,8 +104,8 @@ def _blocks(trials: pd.DataFrame, x: str, y: str) -> list[tuple[Floats, Floats]]
     rows = pd.DataFrame(
         {
             "seed": once["seed"],
-            "pair": numbered(once, cells),
-            "trial": numbered(once, kinds),
+            "pair": group_index(once, cells),
+            "trial": group_index(once, kinds),
             "x": once[x],
             "y": once[y],
         }

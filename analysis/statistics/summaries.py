@@ -14,14 +14,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.runs.columns import DEPTHS, ROUNDING
+from analysis.runs.columns import DEPTHS, FEATURE_ROUNDING
 from analysis.runs.frames import Runs
 from analysis.runs.schema import ENDS_ERROR, WEIGHT_COS, WEIGHTS, llfc_summary
 from analysis.statistics.over_seeds import Floats
 from llfc.results import averaged
 
 # Where a whole profile is read.
-PLACES = tuple(i / 10 for i in range(1, 11))
+PROFILE_DEPTHS = tuple(i / 10 for i in range(1, 11))
 # Of which layers a summary is, beside the whole profile.
 READ = ("mean", "max", "last", *(f"depth_{depth}" for depth in DEPTHS))
 ERRORS: Sequence[str] = tuple(llfc_summary("error", place) for place in READ)
@@ -68,7 +68,7 @@ def with_weight_distance(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_depths(runs: Runs, *, over: bool = False, column: str = "cos_error") -> pd.DataFrame:
-    """The LLFC error of each trial at each relative depth of PLACES, and `mean`, over layers.
+    """The LLFC error of each trial at each of PROFILE_DEPTHS, and `mean`, over layers.
 
     Args:
         runs: what was found.
@@ -79,11 +79,11 @@ def at_depths(runs: Runs, *, over: bool = False, column: str = "cos_error") -> p
         One row per run, by run id; layers and places between them as in `with_summaries`.
     """
     rows = middle(runs.layers)
-    error = ratio(rows["cos_error"], rows["baseline"]) if over else rows[column]
+    error = over_baseline(rows["cos_error"], rows["baseline"]) if over else rows[column]
     found = {}
     for run_id, part in rows.assign(error=error).groupby("run_id", observed=True):
         values = part["error"].to_numpy(dtype=float)
-        at = dict(zip(map(str, PLACES), _at(PLACES, part, values), strict=True))
+        at = dict(zip(map(str, PROFILE_DEPTHS), _at(PROFILE_DEPTHS, part, values), strict=True))
         found[run_id] = {**at, "mean": values[averaged(part["kind"].tolist())].mean()}
     return pd.DataFrame.from_dict(found, orient="index")
 
@@ -93,9 +93,9 @@ def middle(layers: pd.DataFrame) -> pd.DataFrame:
     return layers[np.isclose(layers["alpha"].astype(float), 0.5)]
 
 
-def ratio(error: "pd.Series[float]", baseline: "pd.Series[float]") -> "pd.Series[float]":
+def over_baseline(error: "pd.Series[float]", baseline: "pd.Series[float]") -> "pd.Series[float]":
     """Error over baseline; 0 where both are rounding, as A, B and the blend agree."""
-    differ = (error.abs() > ROUNDING) | (baseline.abs() > ROUNDING)
+    differ = (error.abs() > FEATURE_ROUNDING) | (baseline.abs() > FEATURE_ROUNDING)
     found: pd.Series[float] = (error / baseline).where(differ, 0.0)
     return found
 
@@ -104,7 +104,7 @@ def _summarise(rows: pd.DataFrame) -> dict[str, float]:
     """SUMMARIES and BASELINES of one trial, but for the means, from its layers in forward order."""
     columns = {
         "error": rows["cos_error"],
-        "ratio": ratio(rows["cos_error"], rows["baseline"]),
+        "ratio": over_baseline(rows["cos_error"], rows["baseline"]),
         "baseline": rows["baseline"],
     }
     found: dict[str, float] = {}

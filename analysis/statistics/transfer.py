@@ -8,7 +8,7 @@ others alone - in ranks, which asks for the order only, and in the barrier's own
 import numpy as np
 import pandas as pd
 
-from analysis.runs.grid import families
+from analysis.runs.grid import family_names
 from analysis.runs.pairs import counted_once
 from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.comparators import comparators
@@ -53,7 +53,7 @@ def transfers(trials: pd.DataFrame, x: str = LLFC, y: str = BARRIER) -> pd.DataF
     if not rows:
         raise ValueError(
             f"families of networks to hold out must be at least {LEAST_FAMILIES}, got"
-            f" {families(used).nunique()}"
+            f" {family_names(used).nunique()}"
         )
     return pd.DataFrame(rows)
 
@@ -61,7 +61,7 @@ def transfers(trials: pd.DataFrame, x: str = LLFC, y: str = BARRIER) -> pd.DataF
 def _families(trials: pd.DataFrame) -> dict[str, "pd.Series[bool]"]:
     """What is held out in turn: the trials of each architecture, and of each of its norms."""
     found: dict[str, pd.Series[bool]] = {}
-    for names in (trials.get("architecture", families(trials)), families(trials)):
+    for names in (trials.get("architecture", family_names(trials)), family_names(trials)):
         for name in sorted(set(names)):
             out = names == name
             if not out.all() and not any(out.equals(other) for other in found.values()):

@@ -28,7 +28,7 @@ from mlflow.exceptions import MlflowException
 from analysis.runs import schema
 from analysis.runs.mlflow import search
 from analysis.runs.params import params_of
-from analysis.runs.server import check_server, is_server, shown
+from analysis.runs.server import check_server, is_server, without_password
 from llfc.results import Connection
 from llfc.specs import Trial, fingerprint
 from sweeps.record.commit import commit, sources
@@ -78,7 +78,7 @@ class Tracker:
             schema.COMMIT: commit(),
             schema.SOURCES: sources(),
             schema.VERSIONS: json.dumps({name: version(name) for name in PACKAGES}),
-            schema.COMMAND: shown(" ".join(sys.argv)),
+            schema.COMMAND: without_password(" ".join(sys.argv)),
             schema.DRIVER: f"{socket.gethostname()}:{os.getpid()}",
         }
         self._uri = uri

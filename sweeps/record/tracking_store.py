@@ -11,7 +11,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.runs.database import address_of, check_address, fault_of, path_of
-from analysis.runs.server import shown
+from analysis.runs.server import without_password
 from llfc.atomic import made_whole
 from llfc.oneline import first_line
 
@@ -25,7 +25,7 @@ def named(uri: str) -> Iterator[None]:
         path = path_of(uri)
         fault = fault_of(path) if path is not None and path.is_file() else ""
         line = fault or f"tracking address {uri} cannot be used: {first_line(error)}"
-        raise ValueError(shown(line)) from error
+        raise ValueError(without_password(line)) from error
 
 
 @contextmanager

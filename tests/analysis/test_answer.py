@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.answers.answer import (
-    MOST,
+    MOST_SENTENCES,
     QUESTION,
     SCOPE,
     answer,
@@ -55,8 +55,11 @@ def test_another_reason_is_said():
 
 
 def test_of_many_groups_the_lowest_and_the_highest_are_told():
-    many = [(f"g{i}", i / 100, FEW) for i in range(MOST + 1)]
-    assert within(found(*many)) == f" Within {MOST + 1} groups it is 0.00 (g0) to 0.08 (g{MOST})."
+    many = [(f"g{i}", i / 100, FEW) for i in range(MOST_SENTENCES + 1)]
+    assert (
+        within(found(*many))
+        == f" Within {MOST_SENTENCES + 1} groups it is 0.00 (g0) to 0.08 (g{MOST_SENTENCES})."
+    )
 
 
 def drawn(error=0.1, baseline=0.5, sign=1, seeds=4):

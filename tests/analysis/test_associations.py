@@ -19,7 +19,7 @@ from analysis.statistics.summaries import (
     SUMMARIES,
     at_depths,
     middle,
-    ratio,
+    over_baseline,
     with_summaries,
 )
 from llfc.results import BARRIERS
@@ -78,7 +78,7 @@ def test_pre_activations_are_at_no_depth_and_in_no_mean():
 
 def test_rounding_over_rounding_is_agreement():
     error, baseline = pd.Series([2e-9, 0.0, 2e-3, 0.1]), pd.Series([0.0, 0.0, 0.0, 0.2])
-    assert ratio(error, baseline).tolist() == [0, 0, np.inf, 0.5]
+    assert over_baseline(error, baseline).tolist() == [0, 0, np.inf, 0.5]
 
 
 def test_a_sweep_without_trials_has_no_summaries():

@@ -10,7 +10,7 @@ import pytest
 import statsmodels.formula.api as smf
 
 from analysis.runs.schema import BARRIER, LLFC
-from analysis.statistics.cells import MOST_TRIALS, PLACES, within_cells
+from analysis.statistics.cells import LEVELS, MOST_TRIALS, within_cells
 from tests.helpers.fabricated_runs import runs_of, width_grid
 
 WITHIN, BETWEEN = 1.24, 1.38
@@ -63,7 +63,7 @@ def test_the_slopes_are_those_of_one_mixed_model_over_all_families():
         whole = smf.mixedlm(
             "ly ~ own + mean", data, groups="one", re_formula="0", vc_formula=parts
         ).fit()
-    for place, name in zip(PLACES, ("own", "mean"), strict=True):
+    for place, name in zip(LEVELS, ("own", "mean"), strict=True):
         row = found.loc[place]
         assert row["slope"] == pytest.approx(whole.fe_params[name], abs=2e-3)
         low, high = whole.conf_int().loc[name]
@@ -75,9 +75,9 @@ def test_the_slopes_are_those_of_one_mixed_model_over_all_families():
 def test_the_slope_within_is_that_of_the_law_and_not_that_between():
     rng = np.random.default_rng(1)
     found = by_place(drawn(rng, families=2, pairs=10, seeds=5, noise=0.05, within=-0.5))
-    assert found.loc[PLACES[0], "slope"] == pytest.approx(-0.5, abs=0.2)
-    assert found.loc[PLACES[1], "slope"] == pytest.approx(BETWEEN, abs=0.2)
-    assert found.loc[PLACES[0], "high"] < 0 < found.loc[PLACES[1], "low"]
+    assert found.loc[LEVELS[0], "slope"] == pytest.approx(-0.5, abs=0.2)
+    assert found.loc[LEVELS[1], "slope"] == pytest.approx(BETWEEN, abs=0.2)
+    assert found.loc[LEVELS[0], "high"] < 0 < found.loc[LEVELS[1], "low"]
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ def test_intervals_hold_the_slopes_of_the_law(seeds):
     held = []
     for number in range(60):
         found = by_place(drawn(np.random.default_rng(number), families=2, pairs=5, seeds=seeds))
-        truth = pd.Series([WITHIN, BETWEEN], PLACES)
+        truth = pd.Series([WITHIN, BETWEEN], LEVELS)
         held.append((found["low"] <= truth) & (truth <= found["high"]))
     assert 0.87 <= np.mean(held) <= 1
     assert np.mean(held, axis=0).min() >= 0.85
@@ -126,7 +126,7 @@ def test_the_share_is_that_of_the_means_of_cells():
     )
     expected = np.cov(means.T)[0, 1] / np.cov(ranks.T)[0, 1]
     share = by_place(trials)["share"]
-    assert share[PLACES[1]] == pytest.approx(expected)
+    assert share[LEVELS[1]] == pytest.approx(expected)
     assert share.sum() == pytest.approx(1)
 
 
@@ -135,7 +135,7 @@ def test_what_is_within_cells_alone_has_no_share_between():
     trials = drawn(rng, seeds=8)
     z = rng.standard_normal(len(trials))
     share = by_place(trials.assign(x=np.exp(z), y=np.exp(z)))["share"]
-    assert share[PLACES[1]] < 0.3
+    assert share[LEVELS[1]] < 0.3
 
 
 @pytest.mark.parametrize(

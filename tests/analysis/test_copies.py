@@ -12,7 +12,7 @@ from analysis.figures.marks import marks_of
 from analysis.figures.style import NARROW, WIDE
 from analysis.page.copies import picture, tex, to_latex, write_copies
 from analysis.page.sections import sweep
-from analysis.page.sections.part import Table, find
+from analysis.page.sections.part import PageTable, find
 from tests.helpers.fabricated_runs import runs_of, width_grid
 
 HOSTILE = "a_b & 50% of $x$ #1 {c} ~ ^ \\ < >"
@@ -26,7 +26,7 @@ def runs():
 
 @pytest.fixture(scope="module")
 def parts(runs):
-    return [section(find(runs)) for section in (sweep.barriers, sweep.scatter)]
+    return [section(find(runs)) for section in (sweep.barrier_section, sweep.scatter_section)]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_picture_is_as_wide_as_a_page_on_white_ground_and_always_the_same(runs
 
 def table(*texts):
     frame = pd.DataFrame({f"column {HOSTILE}": texts, "second": ["-0.5 ± 0.1"] * len(texts)})
-    return Table(key="hostile", frame=frame, caption=f"{HOSTILE} {LETTERS}")
+    return PageTable(key="hostile", frame=frame, caption=f"{HOSTILE} {LETTERS}")
 
 
 def test_latex_has_a_cell_for_a_cell_and_letters_that_its_fonts_have():

@@ -10,10 +10,10 @@ from sklearn.metrics import r2_score
 
 from analysis.answers.explanation import QUESTIONS, explanations
 from analysis.answers.layer_prediction import layer_predictions
-from analysis.runs.grid import families
+from analysis.runs.grid import family_names
 from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.held_out import design, places, predict, shares
-from analysis.statistics.summaries import PLACES, with_summaries
+from analysis.statistics.summaries import PROFILE_DEPTHS, with_summaries
 from tests.helpers.fabricated_runs import grid, runs_of, trial
 
 FAMILIES = ["mlp", "vgg11", "resnet20"]
@@ -150,10 +150,10 @@ def test_in_one_family_a_question_is_about_that_family():
 
 def test_families_are_architectures_with_their_norms():
     two = pd.DataFrame({"architecture": ["mlp", "vgg11"], "norm": ["none", "none"]})
-    assert families(two).tolist() == ["mlp", "vgg11"]
+    assert family_names(two).tolist() == ["mlp", "vgg11"]
     norms = pd.DataFrame({"architecture": ["mlp", "resnet20"], "norm": ["none", "layer"]})
-    assert families(norms).tolist() == ["mlp, none norm", "resnet20, layer norm"]
-    assert families(pd.DataFrame({"x": [1, 2]})).nunique() == 1
+    assert family_names(norms).tolist() == ["mlp, none norm", "resnet20, layer norm"]
+    assert family_names(pd.DataFrame({"x": [1, 2]})).nunique() == 1
 
 
 def planted(depth_index):
@@ -185,7 +185,7 @@ def test_the_layer_that_decides_the_barrier_predicts_it_best(index, depth):
     found = layer_predictions(planted(index))
     assert found["depth"].iloc[0] == depth
     assert found["share"].iloc[0] == pytest.approx(1, abs=0.05)
-    assert len(found) == len(PLACES) + 1
+    assert len(found) == len(PROFILE_DEPTHS) + 1
     assert set(found["held_out"]) == {3}
 
 

@@ -60,7 +60,7 @@ def test_a_point_leads_to_its_run_where_there_is_a_server(trials):
 
 
 def test_too_many_points_say_nothing_and_the_caption_says_so(trials, monkeypatch):
-    monkeypatch.setattr(marks, "MOST", len(trials) - 1)
+    monkeypatch.setattr(marks, "MOST_POINTS", len(trials) - 1)
     svg = drawn(scatter_figure(trials, LLFC, BARRIER, "matching"), trials)
     assert "<title>" not in svg
     assert "trial:" not in svg

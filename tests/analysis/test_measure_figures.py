@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.figures.measures import LLFC_LIMITS, PAIRS, trial_figures
+from analysis.figures.measures import LLFC_LIMITS, PAIR_LABELS, trial_figures
 from tests.helpers.fabricated_runs import MLP_LAYERS, connection, trial
 
 KINDS = ("matched", "shuffled", "unmatched")
@@ -57,7 +57,7 @@ def test_lines_are_the_tables_rows(found):
             (right, "commutativity", "dist_com"),
         ):
             np.testing.assert_array_equal(
-                lines_of(axes)[PAIRS[kind]], found.tables[table][column][index::3]
+                lines_of(axes)[PAIR_LABELS[kind]], found.tables[table][column][index::3]
             )
     for label, column in {"Dist W": "dist_w", "Dist H": "dist_h"}.items():
         np.testing.assert_array_equal(

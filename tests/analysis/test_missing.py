@@ -83,8 +83,8 @@ def test_a_page_of_barriers_that_were_not_measured_is_drawn():
     runs = runs_of(width_grid())
     runs.trials[BARRIER] = math.nan
     findings = find(runs)
-    assert together.prediction(findings) is None
-    assert explained.transfer(findings) is None
+    assert together.prediction_section(findings) is None
+    assert explained.transfer_section(findings) is None
 
 
 @pytest.mark.parametrize("column", ["weight_cos", "commutativity_dist_h_mean", LLFC])
@@ -92,7 +92,7 @@ def test_families_are_held_out_where_they_were_measured(column):
     runs = runs_of(grid(architecture=["mlp", "vgg11"], width=[0.25, 0.5, 1.0, 2.0], seed=[0, 1]))
     runs.trials.loc[runs.trials["architecture"] == "vgg11", column] = math.nan
     if column == LLFC:
-        assert explained.transfer(find(runs)) is None
+        assert explained.transfer_section(find(runs)) is None
         return
     found = transfers(with_summaries(runs))
     assert set(found["held_out"]) == {"mlp", "vgg11"}

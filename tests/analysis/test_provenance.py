@@ -61,5 +61,5 @@ def test_every_number_leads_to_the_runs_that_it_is_from(monkeypatch):
     assert said["this page again"] == (
         "python -m analysis report --sweep width --tracking-uri memory"
     )
-    monkeypatch.setattr("analysis.page.provenance.MOST", len(runs.trials) - 1)
+    monkeypatch.setattr("analysis.page.provenance.MOST_POINTS", len(runs.trials) - 1)
     assert trial_table(runs) is None

@@ -10,11 +10,11 @@ from analysis.answers.layer_correlations import layer_correlations
 from analysis.figures.statistics import forest_figure
 from analysis.page.sections import compared, connected, explained, measured, sweep, together
 from analysis.page.sections.part import find
-from analysis.page.sections.registry import SECTIONS, parts
+from analysis.page.sections.registry import SECTIONS, sections_of
 from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.comparators import comparisons
 from analysis.statistics.correlations import correlations
-from analysis.statistics.summaries import PLACES, at_depths, with_summaries
+from analysis.statistics.summaries import PROFILE_DEPTHS, at_depths, with_summaries
 from llfc.results import TABLES
 from tests.helpers.fabricated_runs import grid, runs_of, width_grid
 
@@ -56,7 +56,7 @@ def found(runs):
 
 
 def test_sections_have_names_of_their_own_and_say_what_they_rest_on(found):
-    every = parts(found)
+    every = sections_of(found)
     assert len(every) > 8
     assert len({part.key for part in every}) == len(every)
     tables = [table for part in every for table in part.tables]
@@ -71,20 +71,20 @@ def test_sections_have_names_of_their_own_and_say_what_they_rest_on(found):
 
 def test_without_what_it_needs_a_section_is_left_out_or_says_why():
     one_seed = find(runs_of(grid(width=[0.5, 1.0], matching=["none", "weights"])))
-    assert together.prediction(one_seed) is None
-    assert measured.conditions(one_seed) is None
-    assert measured.stitching(one_seed) is None
+    assert together.prediction_section(one_seed) is None
+    assert measured.conditions_section(one_seed) is None
+    assert measured.stitching_section(one_seed) is None
     alone = find(runs_of(grid(width=[1.0])))
-    assert connected.onset(alone) is None
-    assert explained.explanation(alone) is None
-    assert together.depths(alone) is None
-    assert together.association(alone).note.startswith("Left out: ")
-    assert together.association(alone).figure is None
+    assert connected.onset_section(alone) is None
+    assert explained.explanation_section(alone) is None
+    assert together.depths_section(alone) is None
+    assert together.association_section(alone).note.startswith("Left out: ")
+    assert together.association_section(alone).figure is None
 
 
 def test_every_interval_says_for_what_it_is(found):
     """For new seeds of this grid; of further families they say nothing."""
-    for part in parts(found):
+    for part in sections_of(found):
         for text in (part.caption, *(table.caption for table in part.tables)):
             if "95 %" in text and "standard deviation" not in text:
                 told = part.caption + text
@@ -122,8 +122,8 @@ def test_a_profile_that_is_its_depth_is_read_as_its_depth(runs):
     straight = runs_of(width_grid()[:2])
     straight.__dict__["layers"] = straight.layers.assign(cos_error=straight.layers["depth"])
     profile = at_depths(straight)
-    assert profile[[str(place) for place in PLACES]].to_numpy() == pytest.approx(
-        np.tile(PLACES, (2, 1))
+    assert profile[[str(place) for place in PROFILE_DEPTHS]].to_numpy() == pytest.approx(
+        np.tile(PROFILE_DEPTHS, (2, 1))
     )
 
 
@@ -140,7 +140,7 @@ def test_layers_are_averaged_over_the_trials_of_a_series_and_kind(runs, found):
 
 def test_the_two_by_two_table_counts_every_trial():
     axes = {"spawn_epoch": [0, 4, 16], "seed": [0, 1, 2], "matching": ["none", "weights"]}
-    part = connected.agreement(find(runs_of(grid(**axes), "spawn_epoch")))
+    part = connected.agreement_section(find(runs_of(grid(**axes), "spawn_epoch")))
     counts = part.tables[0].numbers[["both", "lmc_only", "llfc_only", "neither"]]
     assert set(counts.sum(axis=1)) == {18}
     drawn = [text.get_text() for text in part.figure.axes[0].texts]
@@ -148,7 +148,7 @@ def test_the_two_by_two_table_counts_every_trial():
 
 
 def test_an_interval_is_drawn_from_its_low_to_its_high_end(found):
-    numbers = together.association(found).tables[0].numbers
+    numbers = together.association_section(found).tables[0].numbers
     rows = numbers.assign(panel="", series="", label=numbers["error"], value=numbers["within"])
     rows = rows[rows["barrier"] == BARRIER]
     (axes,) = forest_figure(rows, "x").axes

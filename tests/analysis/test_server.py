@@ -59,7 +59,7 @@ def test_no_server_is_named():
 
 
 def test_a_silent_server_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr("analysis.runs.server.PATIENCE", 0.1)
+    monkeypatch.setattr("analysis.runs.server.ANSWER_SECONDS", 0.1)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -393,7 +393,7 @@ def test_sources_that_are_unpacked_apart_are_the_same(tmp_path):
         apart.append(tmp_path / f"only {package.name}")
         ignored = shutil.ignore_patterns("__pycache__", "*.ipynb")
         shutil.copytree(package, apart[-1] / package.name, ignore=ignored)
-    script = "from sweeps import commit; print(commit.__file__, commit.sources(), sep='\\n')"
+    script = "from sweeps.record import commit; print(commit.__file__, commit.sources(), sep='\\n')"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, apart))}
     command = [sys.executable, "-c", script]
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -6,25 +6,25 @@ from analysis.answers.agreement import roc_area
 from analysis.answers.answer import SCOPE
 from analysis.answers.tables import differences, estimate, estimates, told
 from analysis.figures.statistics import forest_figure
-from analysis.page.sections.part import SEEDS, Findings, Part, Table, basis, groups
+from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis, groups
 from analysis.runs.columns import label, phrase
 from analysis.runs.schema import BARRIER, INSTABILITY, LLFC
-from analysis.statistics.cells import PLACES, within_cells
+from analysis.statistics.cells import LEVELS, within_cells
 from analysis.statistics.comparators import comparisons, given_each_other
+from analysis.statistics.correlations import RANKS
 
-METHOD = "Spearman"
-COMPARATORS = (
+COMPARATORS_TOLD = (
     "The baseline is 1 − cos between the features of A and of B, averaged as the LLFC error is;"
     " it, the angle of the weights and the two distances of commutativity (Dist_H: of the inputs of"
     " a layer; Dist_com: of what the layer makes of them, crossed) need no network between A and B."
 )
 
 
-def comparison(findings: Findings) -> Part | None:
+def comparison_section(findings: Findings) -> Part | None:
     """The barrier with the LLFC error and with each comparator, and the paired differences."""
     trials = findings.trials
     by = groups(findings.runs.trials, findings.plan)
-    found = comparisons(trials, LLFC, BARRIER, by=by, methods=[METHOD])
+    found = comparisons(trials, LLFC, BARRIER, by=by, methods=[RANKS])
     of_all = found[found["group"] == "all"]
     if of_all["within"].notna().sum() < 2:
         return None
@@ -38,17 +38,17 @@ def comparison(findings: Findings) -> Part | None:
     return Part(
         key="comparison",
         title="What the LLFC error adds to what needs no blend",
-        figure=forest_figure(rows, f"{METHOD}'s ρ, and differences of it"),
+        figure=forest_figure(rows, f"{RANKS}'s ρ, and differences of it"),
         caption=(
-            f"{METHOD}'s ρ within a seed of {phrase(BARRIER)} with {phrase(LLFC)} and with what is"
+            f"{RANKS}'s ρ within a seed of {phrase(BARRIER)} with {phrase(LLFC)} and with what is"
             " known of the two ends alone; below, the differences, taken seed by seed."
-            f" {COMPARATORS} {SEEDS} {basis(trials)}"
+            f" {COMPARATORS_TOLD} {SEEDS} {basis(trials)}"
         ),
         tables=[_comparison_table(found), *_both_ways(trials), *_areas(trials)],
     )
 
 
-def _comparison_table(found: pd.DataFrame) -> Table:
+def _comparison_table(found: pd.DataFrame) -> PageTable:
     shown = {
         "group": found["group"],
         "the barrier with": [label(name) for name in found["predictor"]],
@@ -59,13 +59,13 @@ def _comparison_table(found: pd.DataFrame) -> Table:
         "note": found["note"],
     }
     caption = (
-        f"{METHOD}'s ρ within a seed with its 95 % interval, and by how much that of the LLFC error"
+        f"{RANKS}'s ρ within a seed with its 95 % interval, and by how much that of the LLFC error"
         f" is larger on the same trials, with the interval of this difference over seeds. {SCOPE}"
     )
-    return Table(key="comparison", frame=told(shown), caption=caption, numbers=found)
+    return PageTable(key="comparison", frame=told(shown), caption=caption, numbers=found)
 
 
-def _both_ways(trials: pd.DataFrame) -> list[Table]:
+def _both_ways(trials: pd.DataFrame) -> list[PageTable]:
     found = given_each_other(trials, LLFC, BARRIER)
     if not found["within"].notna().any():
         return []
@@ -78,13 +78,13 @@ def _both_ways(trials: pd.DataFrame) -> list[Table]:
         "note": found["note"],
     }
     caption = (
-        f"What is left of {METHOD}'s ρ within a seed once the other's ranks are held fixed, both"
+        f"What is left of {RANKS}'s ρ within a seed once the other's ranks are held fixed, both"
         f" ways, with 95 % intervals over seeds. {SCOPE}"
     )
-    return [Table(key="given-each-other", frame=told(shown), caption=caption, numbers=found)]
+    return [PageTable(key="given-each-other", frame=told(shown), caption=caption, numbers=found)]
 
 
-def _areas(trials: pd.DataFrame) -> list[Table]:
+def _areas(trials: pd.DataFrame) -> list[PageTable]:
     if INSTABILITY not in trials:
         return []
     found = roc_area(trials)
@@ -101,10 +101,10 @@ def _areas(trials: pd.DataFrame) -> list[Table]:
         "How often, of two trials of a seed of which one is connected, that one has the smaller"
         f" number; 0.5 is chance. With 95 % intervals over seeds. {SCOPE}"
     )
-    return [Table(key="roc-area", frame=told(shown), caption=caption, numbers=found)]
+    return [PageTable(key="roc-area", frame=told(shown), caption=caption, numbers=found)]
 
 
-def cells(findings: Findings) -> Part | None:
+def cells_section(findings: Findings) -> Part | None:
     """How the barrier goes with the LLFC error within the cells of the grid, and between them."""
     trials = findings.trials
     found = within_cells(trials, LLFC, BARRIER)
@@ -119,8 +119,8 @@ def cells(findings: Findings) -> Part | None:
     }
     rows = found.assign(panel="", series="", label=found["place"], value=found["slope"])
     caption = (
-        f"The power of {phrase(LLFC)} with which {phrase(BARRIER)} rises: {PLACES[0]}, where"
-        f" nothing differs but the seed, and {PLACES[1]}. One mixed model of the logarithms, with"
+        f"The power of {phrase(LLFC)} with which {phrase(BARRIER)} rises: {LEVELS[0]}, where"
+        f" nothing differs but the seed, and {LEVELS[1]}. One mixed model of the logarithms, with"
         " effects of the cell, of the seed in its family of networks and of the pair; Wald's 95 %"
         f" intervals, for these families. Over {row['trials']} trials of {row['cells']} cells, all"
         f" of them with positive numbers in every trial, and {row['seeds']} seeds; the other"
@@ -133,7 +133,7 @@ def cells(findings: Findings) -> Part | None:
         figure=forest_figure(rows, "log-log slope"),
         caption=f"{caption} {basis(trials)}",
         tables=[
-            Table(
+            PageTable(
                 key="cells",
                 frame=told(shown),
                 caption="Slopes and shares of the covariance, within cells and between them.",

@@ -7,22 +7,22 @@ import pandas as pd
 from analysis.answers.agreement import LLFC_THRESHOLDS, agreements, roc, roc_area
 from analysis.answers.answer import SCOPE
 from analysis.answers.onset import STABLE, lines_along, onsets, with_unfinished
-from analysis.answers.tables import estimate, estimates, plain, told
+from analysis.answers.tables import estimate, estimates, told, two_decimals
 from analysis.figures.statistics import agreement_figure, forest_figure
-from analysis.page.sections.part import Findings, Part, Table, basis
+from analysis.page.sections.part import Findings, PageTable, Part, basis
 from analysis.runs.columns import label, phrase
 from analysis.runs.grid import name
 from analysis.runs.schema import INSTABILITY, INSTABILITY_SE, LLFC
 
-AXES = ("width", "spawn_epoch")
+ONSET_AXES = ("width", "spawn_epoch")
 HOLDS = f"LMC holds where {phrase(INSTABILITY)} is below {100 * STABLE:g} % (Frankle et al. 2020)"
 
 
-def onset(findings: Findings) -> Part | None:
+def onset_section(findings: Findings) -> Part | None:
     """From which width, or spawn epoch, on pairs are connected."""
     trials, unfinished = findings.runs.trials, findings.runs.unfinished
     known = with_unfinished(trials, unfinished)
-    axes = [axis for axis in AXES if lines_along(known, axis)]
+    axes = [axis for axis in ONSET_AXES if lines_along(known, axis)]
     if not axes or INSTABILITY not in trials:
         return None
     found = pd.concat(
@@ -62,7 +62,7 @@ def onset(findings: Findings) -> Part | None:
             f" {INTERVAL} {noise} {basis(trials)}"
         ),
         tables=[
-            Table(
+            PageTable(
                 key="onset",
                 frame=shown,
                 caption=(
@@ -75,7 +75,7 @@ def onset(findings: Findings) -> Part | None:
     )
 
 
-def agreement(findings: Findings) -> Part | None:
+def agreement_section(findings: Findings) -> Part | None:
     """The 2×2 table of LMC and LLFC at several thresholds, and the ROC over all of them."""
     trials = findings.runs.trials
     if INSTABILITY not in trials:
@@ -119,7 +119,7 @@ def agreement(findings: Findings) -> Part | None:
             f" (Student's t). {SCOPE} {basis(trials)}"
         ),
         tables=[
-            Table(
+            PageTable(
                 key="agreement",
                 frame=shown,
                 caption=(
@@ -139,10 +139,10 @@ def _onset(value: float, low: float, high: float) -> str:
     ('1.50 (1.00 to 2.00)', 'above 2.00', 'below 0.50')
     """
     if math.isnan(low) != math.isnan(high):
-        side = f"above {plain(low)}" if math.isnan(high) else f"below {plain(high)}"
-        return side if math.isnan(value) else f"{plain(value)} ({side})"
+        side = f"above {two_decimals(low)}" if math.isnan(high) else f"below {two_decimals(high)}"
+        return side if math.isnan(value) else f"{two_decimals(value)} ({side})"
     if math.isnan(value) and not math.isnan(low):
-        return f"{plain(low)} to {plain(high)}"
+        return f"{two_decimals(low)} to {two_decimals(high)}"
     return estimate(value, low, high)
 
 

@@ -9,23 +9,21 @@ from analysis.answers.answer import SCOPE
 from analysis.answers.explanation import explanations
 from analysis.answers.tables import estimate, estimates, told
 from analysis.figures.statistics import forest_figure
-from analysis.page.sections.part import SEEDS, Findings, Part, Table, basis
+from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis
 from analysis.runs.columns import heading, label, phrase
-from analysis.runs.grid import FAMILY, families
+from analysis.runs.grid import FAMILY, family_names
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
-from analysis.statistics.correlations import usable
+from analysis.statistics.correlations import RANKS, usable
 from analysis.statistics.partial import measured_covariates, partial_correlations
 from analysis.statistics.transfer import LEAST_FAMILIES, transfers
 
-METHOD = "Spearman"
 
-
-def explanation(findings: Findings) -> Part | None:
+def explanation_section(findings: Findings) -> Part | None:
     """Partial correlation, and what unseen seeds tell, over all trials and in each family."""
     trials = findings.trials
     given = measured_covariates(trials)
     partial = partial_correlations(trials, LLFC, BARRIER, given=given)
-    by = [tuple(a for a in FAMILY if a in trials)] if families(trials).nunique() > 1 else []
+    by = [tuple(a for a in FAMILY if a in trials)] if family_names(trials).nunique() > 1 else []
     more = explanations(trials, by=by)
     whole = more[more["group"] == "all"] if len(more) else more
     rows = pd.concat([_partial_rows(partial), _gain_rows(whole)])
@@ -50,10 +48,10 @@ def explanation(findings: Findings) -> Part | None:
     )
 
 
-def transfer(findings: Findings) -> Part | None:
+def transfer_section(findings: Findings) -> Part | None:
     """How well each family's barriers are predicted by a line that the other families gave."""
     trials = findings.trials
-    if families(usable(trials, LLFC, BARRIER, METHOD)).nunique() < LEAST_FAMILIES:
+    if family_names(usable(trials, LLFC, BARRIER, RANKS)).nunique() < LEAST_FAMILIES:
         return None
     found = transfers(trials)
     if found["share"].isna().all():
@@ -89,7 +87,7 @@ def transfer(findings: Findings) -> Part | None:
             f" {basis(trials)}"
         ),
         tables=[
-            Table(
+            PageTable(
                 key="transfer",
                 frame=told(shown),
                 caption=(
@@ -102,7 +100,7 @@ def transfer(findings: Findings) -> Part | None:
     )
 
 
-def _partial_table(partial: pd.DataFrame, given: Sequence[str]) -> Table:
+def _partial_table(partial: pd.DataFrame, given: Sequence[str]) -> PageTable:
     shown = {
         "method": partial["method"],
         "without covariates": [estimate(value) for value in partial["raw"]],
@@ -116,10 +114,10 @@ def _partial_table(partial: pd.DataFrame, given: Sequence[str]) -> Table:
         "Correlation of barrier and LLFC error within a seed, without covariates and with"
         f" {', '.join(_spaced(name) for name in given)} held fixed. {SCOPE}"
     )
-    return Table(key="partial", frame=told(shown), caption=caption, numbers=partial)
+    return PageTable(key="partial", frame=told(shown), caption=caption, numbers=partial)
 
 
-def _gain_table(more: pd.DataFrame) -> Table:
+def _gain_table(more: pd.DataFrame) -> PageTable:
     shown = {
         "group": more["group"] if more["group"].nunique() > 1 else "",
         "question": more["question"],
@@ -136,7 +134,7 @@ def _gain_table(more: pd.DataFrame) -> Table:
         " compared by their angle, with a line of its own for each family, as their distance grows"
         f" with the size of the networks. {SCOPE}"
     )
-    return Table(key="explanations", frame=told(shown), caption=caption, numbers=more)
+    return PageTable(key="explanations", frame=told(shown), caption=caption, numbers=more)
 
 
 def _partial_rows(partial: pd.DataFrame) -> pd.DataFrame:

@@ -6,16 +6,16 @@ import pandas as pd
 
 from analysis.answers.by_layer import measure_means
 from analysis.answers.tables import layer_keys
-from analysis.figures.measures import PAIRS
+from analysis.figures.measures import PAIR_LABELS
 from analysis.figures.sweep import by_layer_figure
-from analysis.page.sections.part import Findings, Part, Table, basis
+from analysis.page.sections.part import Findings, PageTable, Part, basis
 from analysis.runs.columns import mean_sd
-from analysis.runs.grid import name, select, show, values
+from analysis.runs.grid import name, rows_where, show, values
 
-SPREAD = "Lines are means over trials, bands one standard deviation over trials."
+OVER_TRIALS = "Lines are means over trials, bands one standard deviation over trials."
 
 
-def conditions(findings: Findings) -> Part | None:
+def conditions_section(findings: Findings) -> Part | None:
     """Weak additivity of each activation and commutativity of each linear layer."""
     return _by_layer(
         findings,
@@ -26,7 +26,7 @@ def conditions(findings: Findings) -> Part | None:
             "commutativity": ("commutativity", "dist_com", "commutativity: Dist com"),
         },
         kind="pair",
-        kinds=PAIRS,
+        kinds=PAIR_LABELS,
         caption=(
             "Both conditions under which LLFC holds (Zhou et al. 2023), as relative distances; 0"
             " means that it holds. Weak additivity: how far an activation of the sum is from the"
@@ -37,7 +37,7 @@ def conditions(findings: Findings) -> Part | None:
     )
 
 
-def stitching(findings: Findings) -> Part | None:
+def stitching_section(findings: Findings) -> Part | None:
     """The error with one network's features in the other's remaining layers."""
     return _by_layer(
         findings,
@@ -80,9 +80,9 @@ def _by_layer(
         figure=by_layer_figure(
             {measures[each][2]: frame for each, frame in means.items()}, plan, list(kinds)
         ),
-        caption=f"{caption} {SPREAD} {basis(trials)}",
+        caption=f"{caption} {OVER_TRIALS} {basis(trials)}",
         tables=[
-            Table(
+            PageTable(
                 key=each,
                 frame=_shown(frame, layer_keys(plan), kinds),
                 caption=f"{measures[each][2]}: mean ± standard deviation over trials.",
@@ -103,7 +103,7 @@ def _shown(means: pd.DataFrame, keys: Sequence[str], kinds: Mapping[str, str]) -
         row = {name(family): show(family, first[family]) for family in families}
         row |= {"layer": first["layer"], "of": kinds.get(first["kind"], first["kind"])}
         for value in values(means, series):
-            cell = select(part, series, value)
+            cell = rows_where(part, series, value)
             row[show(series, value)] = (
                 mean_sd(cell["mean"].iloc[0], cell["sd"].iloc[0]) if len(cell) else "–"
             )

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.answers.answer import SCOPE, counts
 from analysis.runs.frames import Runs
-from analysis.runs.grid import Layout, family_axes, layout, values
+from analysis.runs.grid import GridLayout, family_axes, layout, values
 from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.correlations import correlations
 from analysis.statistics.summaries import with_summaries
@@ -29,7 +29,7 @@ class Findings:
     """
 
     runs: Runs
-    plan: Layout
+    plan: GridLayout
     found: pd.DataFrame
 
     @cached_property
@@ -39,7 +39,7 @@ class Findings:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Table:
+class PageTable:
     """A table of a section.
 
     Attributes:
@@ -75,7 +75,7 @@ class Part:
     figure: Figure | None = None
     caption: str = ""
     alt: str = ""
-    tables: Sequence[Table] = ()
+    tables: Sequence[PageTable] = ()
     note: str = ""
     narrow: bool = False
 
@@ -100,7 +100,7 @@ def find(runs: Runs, x: str | None = None) -> Findings:
     return Findings(runs=runs, plan=plan, found=found)
 
 
-def groups(trials: pd.DataFrame, plan: Layout) -> list[str | tuple[str, ...]]:
+def groups(trials: pd.DataFrame, plan: GridLayout) -> list[str | tuple[str, ...]]:
     """The axes within whose values correlations are given as well: families are not pooled."""
     axes = dict.fromkeys([plan.series, "matching", family_axes(trials)])
     return [axis for axis in axes if isinstance(axis, tuple) or len(values(trials, axis)) > 1]

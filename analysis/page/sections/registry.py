@@ -6,23 +6,23 @@ from analysis.page.sections import compared, connected, explained, measured, swe
 from analysis.page.sections.part import Findings, Part, Section
 
 SECTIONS: Sequence[Section] = (
-    sweep.barriers,
-    sweep.scatter,
-    sweep.layers,
-    compared.comparison,
-    compared.cells,
-    together.association,
-    together.depths,
-    together.prediction,
-    explained.explanation,
-    explained.transfer,
-    connected.onset,
-    connected.agreement,
-    measured.conditions,
-    measured.stitching,
+    sweep.barrier_section,
+    sweep.scatter_section,
+    sweep.layers_section,
+    compared.comparison_section,
+    compared.cells_section,
+    together.association_section,
+    together.depths_section,
+    together.prediction_section,
+    explained.explanation_section,
+    explained.transfer_section,
+    connected.onset_section,
+    connected.agreement_section,
+    measured.conditions_section,
+    measured.stitching_section,
 )
 
 
-def parts(findings: Findings, sections: Sequence[Section] = SECTIONS) -> list[Part]:
+def sections_of(findings: Findings, sections: Sequence[Section] = SECTIONS) -> list[Part]:
     """What `sections` have to say, in their order."""
     return [part for section in sections if (part := section(findings)) is not None]

@@ -3,13 +3,13 @@
 from analysis.answers import answer, tables
 from analysis.figures import sweep as sweep_figures
 from analysis.figures.marks import hint
-from analysis.page.sections.part import Findings, Part, Table
+from analysis.page.sections.part import Findings, PageTable, Part
 from analysis.runs.columns import decimals, heading, label
 from analysis.runs.grid import name
 from analysis.runs.schema import BARRIER, LLFC
 
 
-def barriers(findings: Findings) -> Part:
+def barrier_section(findings: Findings) -> Part:
     """The barrier against the sweep's own axis."""
     trials, plan = findings.runs.trials, findings.plan
     return Part(
@@ -22,17 +22,17 @@ def barriers(findings: Findings) -> Part:
             f" means over seeds; a faint point is one trial.{hint(trials)}"
         ),
         tables=[
-            Table(
+            PageTable(
                 key="barrier",
                 frame=tables.cell_table(trials, BARRIER, plan),
-                caption=f"{heading(BARRIER)}, {tables.SPREAD}.",
+                caption=f"{heading(BARRIER)}, {tables.OVER_SEEDS}.",
                 numbers=tables.across(trials, BARRIER, plan),
             )
         ],
     )
 
 
-def scatter(findings: Findings) -> Part:
+def scatter_section(findings: Findings) -> Part:
     """Barrier against LLFC error, one point per trial."""
     trials, series = findings.runs.trials, findings.plan.series
     row = answer.headline(findings.found)
@@ -46,7 +46,7 @@ def scatter(findings: Findings) -> Part:
         caption=caption + hint(trials),
         alt=f"{caption} {title}.",
         tables=[
-            Table(
+            PageTable(
                 key="correlations",
                 frame=tables.correlation_table(findings.found),
                 caption=(
@@ -59,7 +59,7 @@ def scatter(findings: Findings) -> Part:
     )
 
 
-def layers(findings: Findings) -> Part:
+def layers_section(findings: Findings) -> Part:
     """LLFC error by layer, beside its baseline."""
     runs, plan = findings.runs, findings.plan
     return Part(
@@ -72,10 +72,10 @@ def layers(findings: Findings) -> Part:
             " standard deviation over trials, beside its baseline (dashed)."
         ),
         tables=[
-            Table(
+            PageTable(
                 key="layers",
                 frame=tables.layer_table(runs.trials, runs.layers, plan),
-                caption=f"{tables.LAYERS}.",
+                caption=f"{tables.LAYER_CAPTION}.",
                 numbers=tables.layer_means(runs.trials, runs.layers, plan),
             )
         ],

@@ -8,22 +8,21 @@ from analysis.answers.layer_correlations import layer_correlations
 from analysis.answers.layer_prediction import layer_predictions
 from analysis.answers.tables import differences, estimates
 from analysis.figures.statistics import forest_figure, heat_figure
-from analysis.page.sections.part import SEEDS, Findings, Part, Table, basis, groups
+from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis, groups
 from analysis.runs.columns import heading, label, phrase
 from analysis.runs.schema import BARRIER, LLFC
-from analysis.statistics.correlations import usable
+from analysis.statistics.correlations import RANKS, usable
 from llfc.results import BARRIERS
 
 # The other definition of each, the height above the mean of the ends, is in the table of numbers.
 CHORDS = tuple(name for name in BARRIERS if name.endswith("_chord"))
-METHOD = "Spearman"
 
 
-def association(findings: Findings) -> Part | None:
+def association_section(findings: Findings) -> Part | None:
     """Every chord barrier with every LLFC summary, their p values corrected for their number."""
     trials = findings.trials
     numbers = associations(
-        trials, barriers=[name for name in CHORDS if name in trials], methods=[METHOD]
+        trials, barriers=[name for name in CHORDS if name in trials], methods=[RANKS]
     )
     found, beside = numbers[numbers["beside"] == ""], numbers[numbers["beside"] != ""]
     title = "Every barrier with every summary of the layers"
@@ -37,7 +36,7 @@ def association(findings: Findings) -> Part | None:
         value=found["within"],
     )
     caption = (
-        f"{METHOD}'s ρ within a seed of each chord barrier (loss in nats, error as a share of"
+        f"{RANKS}'s ρ within a seed of each chord barrier (loss in nats, error as a share of"
         " images; train and test) with each summary of the layers' LLFC errors at α = 1/2; a ratio"
         f" is an error over its baseline. {SEEDS} {basis(trials)}"
     )
@@ -49,10 +48,10 @@ def association(findings: Findings) -> Part | None:
     )
     told = rows.assign(cell=estimates(found, "within", "p_adjusted"), barrier=_short(found))
     tables = [
-        Table(
+        PageTable(
             key="associations",
             frame=_square(told, "label", "barrier", "cell").reset_index(names="LLFC summary"),
-            caption=f"{METHOD}'s ρ within a seed with its 95 % interval, by chord barrier."
+            caption=f"{RANKS}'s ρ within a seed with its 95 % interval, by chord barrier."
             f" {corrected}",
             numbers=found,
         )
@@ -62,13 +61,13 @@ def association(findings: Findings) -> Part | None:
     return Part(
         key="associations",
         title=title,
-        figure=forest_figure(rows, f"{METHOD}'s ρ within a seed", series="split"),
+        figure=forest_figure(rows, f"{RANKS}'s ρ within a seed", series="split"),
         caption=caption,
         tables=tables,
     )
 
 
-def _differences(beside: pd.DataFrame) -> Table:
+def _differences(beside: pd.DataFrame) -> PageTable:
     """How much closer each LLFC summary goes with each barrier than its own baseline does."""
     baselines = beside[beside["error"].str.startswith("llfc_baseline_")]
     told = baselines.assign(
@@ -76,10 +75,10 @@ def _differences(beside: pd.DataFrame) -> Table:
         barrier=_short(baselines),
         cell=differences(baselines),
     )
-    return Table(
+    return PageTable(
         key="associations-beyond-baseline",
         frame=_square(told, "label", "barrier", "cell").reset_index(names="LLFC summary"),
-        caption=f"The same {METHOD}'s ρ less that of the barrier with the baseline, 1 − cos between"
+        caption=f"The same {RANKS}'s ρ less that of the barrier with the baseline, 1 − cos between"
         " the features of A and of B alone, summed up over the same layers: what the blend adds."
         " The difference is taken seed by seed, with its 95 % interval. The table of numbers has"
         f" the other comparators too. {SCOPE}",
@@ -91,10 +90,10 @@ def _short(found: pd.DataFrame) -> list[str]:
     return [f"{split} {metric}" for split, metric, _ in found["barrier"].str.split("_")]
 
 
-def depths(findings: Findings) -> Part | None:
+def depths_section(findings: Findings) -> Part | None:
     """The barrier with the LLFC error at each depth, over all trials and within groups."""
     runs, plan = findings.runs, findings.plan
-    found = layer_correlations(runs, by=groups(runs.trials, plan), method=METHOD)
+    found = layer_correlations(runs, by=groups(runs.trials, plan), method=RANKS)
     if found["within"].isna().all():
         return None
     found = found.assign(depth=[_depth(depth) for depth in found["depth"]])
@@ -109,19 +108,19 @@ def depths(findings: Findings) -> Part | None:
             "ρ within a seed",
         ),
         caption=(
-            f"{METHOD}'s ρ within a seed of {phrase(BARRIER)} with the LLFC error (α = 1/2) of the"
+            f"{RANKS}'s ρ within a seed of {phrase(BARRIER)} with the LLFC error (α = 1/2) of the"
             " layer at each relative depth, between layers on the straight line: the first layer"
             " after an activation is at 0, the last layer at 1, and pre-activations are left out;"
             f" mean is over layers but for the last. {basis(runs.trials)}"
         ),
         tables=[
-            Table(
+            PageTable(
                 key="depths",
                 frame=_square(told, "group", "depth", "cell").reset_index(),
                 caption=f"The same with 95 % intervals. {SEEDS}",
                 numbers=found,
             ),
-            Table(
+            PageTable(
                 key="depths-beyond-baseline",
                 frame=_square(less, "group", "depth", "cell").reset_index(),
                 caption=(
@@ -134,10 +133,10 @@ def depths(findings: Findings) -> Part | None:
     )
 
 
-def prediction(findings: Findings) -> Part | None:
+def prediction_section(findings: Findings) -> Part | None:
     """How well each depth's LLFC error predicts the barrier where no fit has seen it."""
     runs = findings.runs
-    used = usable(runs.trials, LLFC, BARRIER, METHOD)
+    used = usable(runs.trials, LLFC, BARRIER, RANKS)
     held = next((a for a in ("architecture", "seed") if used[a].nunique() > 1), None)
     title = "Which layer predicts the barrier best"
     if held is None:
@@ -168,7 +167,7 @@ def prediction(findings: Findings) -> Part | None:
             f" {best['label']}. {SEEDS} {basis(runs.trials)}"
         ),
         tables=[
-            Table(
+            PageTable(
                 key="prediction",
                 frame=shown,
                 caption="Share of the variance that was predicted, best depth first.",
