@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from nbclient.exceptions import CellExecutionError
 
-from analysis.answers.exports import EXPORTS, Wishes, check_heeded, export
+from analysis.answers.exports import EXPORTS, TableOptions, check_options, export
 from analysis.answers.tables import to_text
 from analysis.execute import NOTEBOOKS, execute
 from analysis.page.across import page_across
@@ -83,12 +83,12 @@ def _report(options: argparse.Namespace) -> None:
 def _table(options: argparse.Namespace) -> None:
     asked: dict[str, Any] = {
         field.name: tuple(value) if isinstance(value, list) else value
-        for field in fields(Wishes)
+        for field in fields(TableOptions)
         if (value := getattr(options, field.name, None)) is not None
     }
-    check_heeded(options.name, asked)
+    check_options(options.name, asked)
     runs = _load(options)
-    frame = export(runs, options.name, Wishes(**asked))
+    frame = export(runs, options.name, TableOptions(**asked))
     if options.out:
         print(f"{len(frame)} rows: {write_frame(frame, options.out)}")
     else:
@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_report)
     what = "print one table of numbers, or write it as CSV or Parquet"
     command = commands.add_parser("table", parents=[sweep], help=what, description=what)
-    _add_wishes(command)
+    _add_table_options(command)
     command.set_defaults(run=_table)
     what = "write the frames of the trials as Parquet into a folder, which can be read again"
     command = commands.add_parser("frames", parents=[sweep], help=what, description=what)
@@ -167,8 +167,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_wishes(command: argparse.ArgumentParser) -> None:
-    usual = Wishes()
+def _add_table_options(command: argparse.ArgumentParser) -> None:
+    usual = TableOptions()
     command.add_argument("name", metavar="TABLE", help=f"one of: {', '.join(EXPORTS)}")
     command.add_argument("--out", type=Path, metavar="FILE", help="ends in .csv or .parquet")
     command.add_argument(

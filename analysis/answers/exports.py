@@ -25,8 +25,8 @@ from llfc.results import TABLES
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
-    """What a frame may be asked for; each frame heeds those that it has a use for.
+class TableOptions:
+    """What a frame may be asked for; each frame takes those that it has a use for.
 
     Attributes:
         x: an axis, of onsets; by default the sweep's own.
@@ -54,100 +54,102 @@ class Export:
     """A frame that can be asked for.
 
     Attributes:
-        make: makes it of runs and wishes.
-        heeds: the fields of Wishes that it has a use for; to give it another is an error.
+        make: makes it of runs and options.
+        takes: the fields of TableOptions that it has a use for; to give it another is an error.
     """
 
-    make: Callable[[Runs, Wishes], pd.DataFrame]
-    heeds: tuple[str, ...] = ()
+    make: Callable[[Runs, TableOptions], pd.DataFrame]
+    takes: tuple[str, ...] = ()
 
 
-def _correlations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
+def _correlations(runs: Runs, options: TableOptions) -> pd.DataFrame:
     return correlations(
         with_summaries(runs),
-        wishes.error,
-        wishes.barrier or BARRIER,
-        by=[_axes(name) for name in wishes.by],
+        options.error,
+        options.barrier or BARRIER,
+        by=[_axes(name) for name in options.by],
         methods=tuple(METHODS),
-        permutations=wishes.permutations,
+        permutations=options.permutations,
     )
 
 
-def _associations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    by = [_axes(name) for name in wishes.by]
-    return associations(with_summaries(runs), by=by, permutations=wishes.permutations)
+def _associations(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    by = [_axes(name) for name in options.by]
+    return associations(with_summaries(runs), by=by, permutations=options.permutations)
 
 
-def _comparisons(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    by, barrier = [_axes(name) for name in wishes.by], wishes.barrier or BARRIER
-    return comparisons(with_summaries(runs), wishes.error, barrier, by=by, methods=USUAL)
+def _comparisons(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    by, barrier = [_axes(name) for name in options.by], options.barrier or BARRIER
+    return comparisons(with_summaries(runs), options.error, barrier, by=by, methods=USUAL)
 
 
-def _given_each_other(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    return given_each_other(with_summaries(runs), wishes.error, wishes.barrier or BARRIER)
+def _given_each_other(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    return given_each_other(with_summaries(runs), options.error, options.barrier or BARRIER)
 
 
-def _cells(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    return within_cells(with_summaries(runs), wishes.error, wishes.barrier or BARRIER)
+def _cells(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    return within_cells(with_summaries(runs), options.error, options.barrier or BARRIER)
 
 
-def _partial(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    trials, barrier = with_summaries(runs), wishes.barrier or BARRIER
-    return partial_correlations(trials, wishes.error, barrier, given=wishes.given)
+def _partial(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    trials, barrier = with_summaries(runs), options.barrier or BARRIER
+    return partial_correlations(trials, options.error, barrier, given=options.given)
 
 
-def _explanations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    return explanations(with_summaries(runs), by=[_axes(name) for name in wishes.by])
+def _explanations(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    return explanations(with_summaries(runs), by=[_axes(name) for name in options.by])
 
 
-def _transfers(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    return transfers(with_summaries(runs), wishes.error, wishes.barrier or BARRIER)
+def _transfers(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    return transfers(with_summaries(runs), options.error, options.barrier or BARRIER)
 
 
-def _layers(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    return layer_predictions(runs, wishes.barrier or BARRIER, hold_out=wishes.hold_out)
+def _layers(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    return layer_predictions(runs, options.barrier or BARRIER, hold_out=options.hold_out)
 
 
-def _layer_correlations(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    by = [_axes(name) for name in wishes.by]
-    return layer_correlations(runs, wishes.barrier or BARRIER, by=by)
+def _layer_correlations(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    by = [_axes(name) for name in options.by]
+    return layer_correlations(runs, options.barrier or BARRIER, by=by)
 
 
-def _onsets(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    barrier = wishes.barrier or INSTABILITY
+def _onsets(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    barrier = options.barrier or INSTABILITY
     return onsets(
         runs.trials,
-        wishes.x or runs.sweep,
+        options.x or runs.sweep,
         barrier=barrier,
-        threshold=wishes.threshold,
+        threshold=options.threshold,
         unfinished=runs.unfinished,
     )
 
 
-def _agreements(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    barrier = wishes.barrier or INSTABILITY
-    return agreements(with_summaries(runs), barrier=barrier, error=wishes.error)
+def _agreements(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    barrier = options.barrier or INSTABILITY
+    return agreements(with_summaries(runs), barrier=barrier, error=options.error)
 
 
-def _roc(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    return _receiver(roc, runs, wishes)
+def _roc(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    return _receiver(roc, runs, options)
 
 
-def _roc_area(runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    return _receiver(roc_area, runs, wishes)
+def _roc_area(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    return _receiver(roc_area, runs, options)
 
 
-def _receiver(measure: Callable[..., pd.DataFrame], runs: Runs, wishes: Wishes) -> pd.DataFrame:
+def _receiver(
+    measure: Callable[..., pd.DataFrame], runs: Runs, options: TableOptions
+) -> pd.DataFrame:
     return measure(
         with_summaries(runs),
-        barrier=wishes.barrier or INSTABILITY,
-        error=wishes.error,
-        lmc=wishes.threshold,
+        barrier=options.barrier or INSTABILITY,
+        error=options.error,
+        lmc=options.threshold,
     )
 
 
-def _table(name: str, runs: Runs, wishes: Wishes) -> pd.DataFrame:
-    del wishes
+def _table(name: str, runs: Runs, options: TableOptions) -> pd.DataFrame:
+    del options
     return runs.table(name)
 
 
@@ -178,40 +180,40 @@ EXPORTS: Mapping[str, Export] = {
 WITHOUT_TRIALS = ("every", "unfinished", "status")
 
 
-def export(runs: Runs, name: str, wishes: Wishes | None = None) -> pd.DataFrame:
+def export(runs: Runs, name: str, options: TableOptions | None = None) -> pd.DataFrame:
     """The frame called `name`, as its function's docstring says.
 
     Raises:
         ValueError: if there is no such frame, no finished trial, or what it is asked for is wrong.
     """
     found = lookup("table", name, EXPORTS)
-    wishes = wishes or Wishes()
+    options = options or TableOptions()
     if runs.trials.empty and name not in WITHOUT_TRIALS:
         raise ValueError(f"table {name} needs a finished trial, {runs.sweep} has none")
-    for column in (wishes.barrier, wishes.error):
+    for column in (options.barrier, options.error):
         if column is not None and runs.trials.size:
             _check_column(runs, column)
-    return found.make(runs, wishes)
+    return found.make(runs, options)
 
 
-def check_heeded(name: str, given: Iterable[str]) -> None:
-    """Refuse what the frame called `name` would not heed.
+def check_options(name: str, given: Iterable[str]) -> None:
+    """Refuse what the frame called `name` has no use for.
 
     Args:
         name: of a frame.
-        given: fields of Wishes.
+        given: fields of TableOptions.
 
     Raises:
         ValueError: if there is no such frame, or it has no use for one of them.
     """
-    heeds = lookup("table", name, EXPORTS).heeds
+    takes = lookup("table", name, EXPORTS).takes
     for field in given:
-        if field not in heeds:
-            known = ", ".join(map(_option, heeds)) or "none of these options"
-            raise ValueError(f"table {name} does not heed {_option(field)}: it heeds {known}")
+        if field not in takes:
+            known = ", ".join(map(_flag, takes)) or "none of these options"
+            raise ValueError(f"table {name} takes no {_flag(field)}: it takes {known}")
 
 
-def _option(field: str) -> str:
+def _flag(field: str) -> str:
     return f"--{field.replace('_', '-')}"
 
 

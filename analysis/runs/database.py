@@ -46,7 +46,7 @@ def check_address(address: str) -> None:
     """See that the address of a sqlite database names a file; any other kind is left alone.
 
     Raises:
-        ValueError: if it names none, or has after it what sqlite would not heed.
+        ValueError: if it names none, or has after it what sqlite would ignore.
     """
     if not address.startswith("sqlite"):
         return

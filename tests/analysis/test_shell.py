@@ -8,7 +8,7 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 
 from analysis.__main__ import main
-from analysis.answers.exports import EXPORTS, Wishes, export
+from analysis.answers.exports import EXPORTS, TableOptions, export
 from analysis.runs.files import write_frame
 from analysis.runs.frames import Runs
 from analysis.runs.mlflow import load_runs, load_sweeps
@@ -61,7 +61,7 @@ def test_a_sweep_is_looked_for_in_every_store(uri, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(EXPORTS))
 def test_every_table_is_written_and_read_back(both: Runs, name, tmp_path):
-    frame = export(both, name, Wishes(x="width", threshold=0.45))
+    frame = export(both, name, TableOptions(x="width", threshold=0.45))
     if name not in TABLES:
         assert len(frame)
     by_csv = pd.read_csv(write_frame(frame, tmp_path / "new" / "table.csv"), keep_default_na=False)
@@ -73,21 +73,21 @@ def test_every_table_is_written_and_read_back(both: Runs, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTS))
-def test_a_table_heeds_what_it_says_and_nothing_else(both: Runs, name):
+def test_a_table_reads_the_options_that_it_takes_and_no_others(both: Runs, name):
     read = set()
 
-    class Watched(Wishes):
+    class Watched(TableOptions):
         def __getattribute__(self, field):
             read.add(field)
             return super().__getattribute__(field)
 
-    wishes = Watched(x="width", threshold=0.45)
+    options = Watched(x="width", threshold=0.45)
     read.clear()
-    export(both, name, wishes)
-    fields = {field.name for field in dataclasses.fields(Wishes)}
+    export(both, name, options)
+    fields = {field.name for field in dataclasses.fields(TableOptions)}
     # What is asked for is checked whatever the table.
-    assert read & fields - {"barrier", "error"} == set(EXPORTS[name].heeds) - {"barrier", "error"}
-    assert set(EXPORTS[name].heeds) <= read
+    assert read & fields - {"barrier", "error"} == set(EXPORTS[name].takes) - {"barrier", "error"}
+    assert set(EXPORTS[name].takes) <= read
 
 
 def test_a_table_on_screen_and_what_it_leaves_out(uri, capsys):
@@ -97,7 +97,7 @@ def test_a_table_on_screen_and_what_it_leaves_out(uri, capsys):
     assert said.err.splitlines()[0] == "1 trial FAILED, not in these numbers."
 
 
-def test_a_table_heeds_what_it_is_asked_for(uri, capsys, tmp_path):
+def test_a_table_is_as_its_options_say(uri, capsys, tmp_path):
     path = tmp_path / "cells.csv"
     asked = ["--by", "width", "architecture,width", "--barrier", "train_loss_mean"]
     asked += ["--error", "llfc_ratio_max", "--permutations", "99", "--out", str(path)]
@@ -121,11 +121,11 @@ def test_a_table_heeds_what_it_is_asked_for(uri, capsys, tmp_path):
         (["table", "layer-predictions", "--sweep", "width"], "architecture must have at least 2"),
         (
             ["table", "roc", "--by", "architecture", "--sweep", "width"],
-            "table roc does not heed --by: it heeds --barrier, --error, --threshold",
+            "table roc takes no --by: it takes --barrier, --error, --threshold",
         ),
         (
             ["table", "trials", "--permutations", "0", "--sweep", "width"],
-            "table trials does not heed --permutations: it heeds none of these options",
+            "table trials takes no --permutations: it takes none of these options",
         ),
         (["table", "partial", "--sweep", "width", "--given", "w"], "covariate must be a column"),
         (["table", "correlations", "--sweep", "width", "--by", "colour"], "by must be axes.*"),
