@@ -33,8 +33,8 @@ def layer_correlations(
     Returns:
         One row per (group, depth), the depths those of `at_depths` and `mean` for the mean over
         layers: the columns of `correlations`; `baseline`, the coefficient within a seed of the
-        baseline at this depth, and `difference`, `difference_low`, ... of the LLFC error's less it,
-        as in `analysis.statistics.comparators`.
+        baseline at this depth, and `difference`, `difference_low`, ... of the LLFC error's minus
+        it, as in `analysis.statistics.comparators`.
 
     Raises:
         ValueError: if there is no such barrier, or one of `by` is no column.

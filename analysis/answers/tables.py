@@ -103,7 +103,7 @@ def comparison_table(found: pd.DataFrame) -> pd.DataFrame:
         {
             "the barrier with": [label(name) for name in found["predictor"]],
             "ρ (95 % interval)": estimates(found, "within"),
-            "LLFC less it": differences(found),
+            "LLFC minus it": differences(found),
             "trials": found["trials"],
             "seeds": found["seeds"],
         }

@@ -94,7 +94,7 @@ def by_sweep(sweeps: Sequence[Runs], findings: Findings) -> Part:
                         "which": found["group"],
                         "within a seed": estimates(found, "within"),
                         "baseline's": [estimate(value) for value in found["baseline"]],
-                        "LLFC less it": differences(found),
+                        "LLFC minus it": differences(found),
                         "trials": found["trials"],
                         "pairs": found["pairs"],
                         "seeds": found["seeds"],

@@ -22,7 +22,7 @@ ANALYSED_WITH = ("llfc", "numpy", "pandas", "scipy", "scikit-learn", "statsmodel
 LEFT_OUT_WORDS = {
     "probe": "pass over modules whose output is no feature of single images",
     "group": "match groups of units for which no feature was read",
-    "parameter": "hold parameters fixed that a symmetry might move",
+    "parameter": "leave parameters fixed that a symmetry might permute",
     "correction": "leave layers as they were blended that the correction is meant for",
     "definition": "have values that rest on a definition, as where a feature is zero",
 }

@@ -84,10 +84,10 @@ def test_means_and_sds_are_over_seeds():
     cells = across(trials, BARRIER, layout(trials, "spawn_epoch"))
     assert len(cells) == 8
     assert set(cells["trials"]) == {3}
-    strangers = trials[trials["spawn_epoch"].isna() & (trials["matching"] == "weights")][BARRIER]
+    independent = trials[trials["spawn_epoch"].isna() & (trials["matching"] == "weights")][BARRIER]
     cell = cells[cells["spawn_epoch"].isna() & (cells["matching"] == "weights")]
-    assert cell["mean"].item() == pytest.approx(strangers.mean())
-    assert cell["sd"].item() == pytest.approx(strangers.std())
+    assert cell["mean"].item() == pytest.approx(independent.mean())
+    assert cell["sd"].item() == pytest.approx(independent.std())
 
 
 def test_the_table_has_a_row_an_x_and_none_last():
@@ -268,7 +268,7 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys):
     assert "tracking store must exist" in said.err
 
 
-def test_trends_tell_the_ends_and_the_strangers():
+def test_trends_tell_the_ends_and_the_independent_pairs():
     trials = sweep("spawn_epoch").trials
     (line, _) = trends(trials, layout(trials, "spawn_epoch"))
     told = re.findall(r"at spawn epoch (\w+)", line)

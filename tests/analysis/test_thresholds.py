@@ -117,7 +117,7 @@ def test_onsets_are_averaged_on_a_logarithmic_axis():
     assert (row["seeds"], row["never"], row["from_start"]) == (3, 0, 0)
 
 
-def test_an_epoch_of_zero_has_a_place_and_strangers_have_none():
+def test_an_epoch_of_zero_has_a_place_and_independent_pairs_have_none():
     trials = sweep("spawn_epoch", [0, 1, 3, None], [[0.03, 0.01, 0.0, 0.9]] * 3)
     row = onsets(trials, "spawn_epoch").iloc[0]
     assert row["onset"] == pytest.approx(math.sqrt(2) - 1)  # half-way from 1 + 0 to 1 + 1

@@ -32,7 +32,7 @@ def comparison_section(findings: Findings) -> Part | None:
     less = of_all[of_all["predictor"] != LLFC].rename(
         columns={"low": "l", "high": "h", "difference_low": "low", "difference_high": "high"}
     )
-    less = less.assign(panel="LLFC error's ρ less it", value=less["difference"])
+    less = less.assign(panel="LLFC error's ρ minus its", value=less["difference"])
     rows = pd.concat([own, less])
     rows = rows.assign(series="", label=[label(name) for name in rows["predictor"]])
     return Part(
@@ -53,7 +53,7 @@ def _comparison_table(found: pd.DataFrame) -> PageTable:
         "group": found["group"],
         "the barrier with": [label(name) for name in found["predictor"]],
         "ρ within a seed": estimates(found, "within"),
-        "LLFC less it": differences(found),
+        "LLFC minus it": differences(found),
         "trials": found["trials"],
         "seeds": found["seeds"],
         "note": found["note"],
@@ -78,7 +78,7 @@ def _both_ways(trials: pd.DataFrame) -> list[PageTable]:
         "note": found["note"],
     }
     caption = (
-        f"What is left of {RANKS}'s ρ within a seed once the other's ranks are held fixed, both"
+        f"What is left of {RANKS}'s ρ within a seed controlling for the other's ranks, both"
         f" ways, with 95 % intervals over seeds. {SCOPE}"
     )
     return [PageTable(key="given-each-other", frame=told(shown), caption=caption, numbers=found)]
@@ -93,7 +93,7 @@ def _areas(trials: pd.DataFrame) -> list[PageTable]:
     shown = {
         "connected trials by": [label(name) for name in found["predictor"]],
         "area under the ROC": estimates(found, "area"),
-        "LLFC less it": differences(found),
+        "LLFC minus it": differences(found),
         "seeds": found["seeds"],
         "note": found["note"],
     }

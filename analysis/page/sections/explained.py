@@ -38,7 +38,7 @@ def explanation_section(findings: Findings) -> Part | None:
         figure=forest_figure(rows, "no unit; what each is, is in the tables"),
         caption=(
             f"First, Spearman's ρ of {phrase(BARRIER)} with {phrase(LLFC)} within a seed, without"
-            " and with covariates held fixed; then the gain in the share of variance predicted, in"
+            " and controlling for covariates; then the gain in the share of variance predicted, in"
             " seeds that the fit has not seen: 'A, beyond B' is what A adds to B, 'A, from B' what"
             " B tells of A. Rows that name a condition, or say 'from', predict the LLFC error, the"
             " others the barrier."
@@ -104,15 +104,15 @@ def _partial_table(partial: pd.DataFrame, given: Sequence[str]) -> PageTable:
     shown = {
         "method": partial["method"],
         "without covariates": [estimate(value) for value in partial["raw"]],
-        "with them": estimates(partial, "within"),
+        "controlling for them": estimates(partial, "within"),
         "p": [estimate(p) for p in partial["p"]],
         "trials": partial["trials"],
         "seeds": partial["seeds"],
         "note": partial["note"],
     }
     caption = (
-        "Correlation of barrier and LLFC error within a seed, without covariates and with"
-        f" {', '.join(_spaced(name) for name in given)} held fixed. {SCOPE}"
+        "Correlation of barrier and LLFC error within a seed, without covariates and"
+        f" controlling for {', '.join(_spaced(name) for name in given)}. {SCOPE}"
     )
     return PageTable(key="partial", frame=told(shown), caption=caption, numbers=partial)
 
@@ -144,7 +144,7 @@ def _partial_rows(partial: pd.DataFrame) -> pd.DataFrame:
         "correlation",
         [
             {"label": "no covariates", "value": row["raw"], **nothing},
-            {"label": "covariates fixed", **_ends(row, "within")},
+            {"label": "controlling for covariates", **_ends(row, "within")},
         ],
     )
 
