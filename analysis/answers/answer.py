@@ -90,8 +90,8 @@ def beyond_baseline(trials: pd.DataFrame) -> str:
     if row is None:
         return ""
     text = (
-        " How far apart the features of the two networks are to begin with (the baseline), for"
-        f" which nothing is blended, orders the barriers with {_coefficient(row)}"
+        " How far apart the features of the two networks are to begin with (the baseline, which"
+        f" needs no blend) has a ρ of {_coefficient(row)} with the barrier"
     )
     change, low, high = (row[f"difference{end}"] for end in ("", "_low", "_high"))
     if math.isnan(change):
@@ -102,7 +102,7 @@ def beyond_baseline(trials: pd.DataFrame) -> str:
     if low > 0:
         return f"{text}; LLFC adds {interval}."
     if high < 0:
-        return f"{text}; LLFC orders them less closely, by {interval}."
+        return f"{text}; that of LLFC is smaller, the difference is {interval}."
     return f"{text}; whether LLFC adds to it is open, the difference is {interval}."
 
 

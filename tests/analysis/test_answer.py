@@ -97,7 +97,7 @@ def test_the_answer_says_what_it_means_before_it_says_how_much():
     ("error", "baseline", "words"),
     [
         (0.1, 0.8, "LLFC adds 0."),
-        (0.8, 0.1, "LLFC orders them less closely, by -0."),
+        (0.8, 0.1, "that of LLFC is smaller, the difference is -0."),
         (0.3, 0.3, "whether LLFC adds to it is open"),
     ],
 )
