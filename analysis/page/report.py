@@ -40,7 +40,7 @@ class Page:
     answer: str
     runs: Runs
     lines: Sequence[str] = ()
-    sections_of: Sequence[Part] = ()
+    parts: Sequence[Part] = ()
     opening: str = ""
 
 
