@@ -21,8 +21,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
+from analysis.statistics.coefficients import METHODS, USUAL
 from analysis.statistics.comparators import comparisons
-from analysis.statistics.correlations import METHODS, USUAL, correlations
+from analysis.statistics.correlations import correlations
 from analysis.statistics.over_seeds import LEAST_SEEDS, LEVEL, Floats
 from analysis.statistics.summaries import SUMMARIES
 from llfc.results import BARRIERS
@@ -47,7 +48,7 @@ def associations(
         errors: columns; those that `trials` lacks, as an old store may, are left out.
         barriers: columns, likewise.
         by: axes, as for `correlations`.
-        methods: names in METHODS of `analysis.statistics.correlations`.
+        methods: names in METHODS of `analysis.statistics.coefficients`.
         permutations: how many to draw for `p_permuted`; 0 for none.
         seed: of the permutations.
 

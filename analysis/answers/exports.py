@@ -15,8 +15,9 @@ from analysis.answers.onset import STABLE, onsets
 from analysis.runs.frames import Runs
 from analysis.runs.schema import BARRIER, INSTABILITY, LLFC
 from analysis.statistics.cells import within_cells
+from analysis.statistics.coefficients import METHODS, USUAL
 from analysis.statistics.comparators import comparisons, given_each_other
-from analysis.statistics.correlations import METHODS, USUAL, correlations
+from analysis.statistics.correlations import correlations
 from analysis.statistics.partial import partial_correlations
 from analysis.statistics.summaries import with_summaries
 from analysis.statistics.transfer import transfers

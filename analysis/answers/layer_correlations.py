@@ -28,7 +28,7 @@ def layer_correlations(
         runs: what was found.
         barrier: a column of its trials.
         by: axes, as for `correlations`.
-        method: a name in METHODS of `analysis.statistics.correlations`.
+        method: a name in METHODS of `analysis.statistics.coefficients`.
 
     Returns:
         One row per (group, depth), the depths those of `at_depths` and `mean` for the mean over

@@ -16,8 +16,9 @@ from analysis.runs.columns import phrase
 from analysis.runs.frames import Runs, join_runs
 from analysis.runs.grid import FAMILY, GridLayout, family_axes, name, values
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
+from analysis.statistics.coefficients import RANKS
 from analysis.statistics.comparators import comparisons
-from analysis.statistics.correlations import RANKS, correlations
+from analysis.statistics.correlations import correlations
 
 # What does not need a grid of its own; the rest is on the sweeps' own pages.
 SECTIONS_ACROSS: Sequence[Section] = (

@@ -17,11 +17,9 @@ import pandas as pd
 
 from analysis.runs.pairs import count_pairs, counted_once, of_all_seeds, uneven
 from analysis.runs.schema import BASELINE, DIST_COM, DIST_H, WEIGHTS
+from analysis.statistics.coefficients import LEAST_TRIALS, USUAL, correlation
 from analysis.statistics.correlations import (
-    LEAST_TRIALS,
-    USUAL,
     averaged_over_seeds,
-    correlation,
     groups_by,
     own_correlations,
     unlike,
@@ -65,7 +63,7 @@ def comparisons(
         x: an LLFC summary.
         y: a barrier.
         by: axes, as for `correlations`.
-        methods: names in METHODS of `analysis.statistics.correlations`.
+        methods: names in METHODS of `analysis.statistics.coefficients`.
 
     Returns:
         One row per (group, method, predictor), `x` first: `value`, over all trials; `within`,

@@ -15,7 +15,8 @@ from scipy import stats
 from analysis.runs.pairs import counted_once, of_all_seeds
 from analysis.runs.params import PARAMS
 from analysis.runs.schema import WEIGHTS
-from analysis.statistics.correlations import LEAST_TRIALS, correlations, usable
+from analysis.statistics.coefficients import LEAST_TRIALS
+from analysis.statistics.correlations import correlations, usable
 from analysis.statistics.over_seeds import Floats, is_constant, over_seeds
 from analysis.statistics.summaries import with_weight_distance
 

@@ -9,7 +9,8 @@ from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
 from analysis.runs.pairs import count_networks, count_pairs
-from analysis.statistics.correlations import METHODS, clip, correlations, step
+from analysis.statistics.coefficients import METHODS, clip, step
+from analysis.statistics.correlations import correlations
 from analysis.statistics.over_seeds import over_seeds
 from tests.helpers.fabricated_runs import grid, runs_of, width_grid
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.statistics.correlations import clip, correlations, step
+from analysis.statistics.coefficients import clip, step
+from analysis.statistics.correlations import correlations
 from analysis.statistics.over_seeds import over_seeds
 from tests.helpers.simulated_sweeps import (
     LAWS,

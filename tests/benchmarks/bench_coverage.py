@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from analysis.statistics.correlations import clip, step
+from analysis.statistics.coefficients import clip, step
 from analysis.statistics.over_seeds import over_seeds
 from tests.helpers.simulated_sweeps import LAWS, OTHERS, coefficients, tied, truth
 

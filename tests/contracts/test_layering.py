@@ -118,6 +118,7 @@ LAYERS = [
     ["analysis.statistics.over_seeds"],
     [
         "analysis.statistics.cells",
+        "analysis.statistics.coefficients",
         "analysis.statistics.held_out",
         "analysis.statistics.permutations",
         "analysis.statistics.summaries",

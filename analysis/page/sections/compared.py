@@ -10,8 +10,8 @@ from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis,
 from analysis.runs.columns import label, phrase
 from analysis.runs.schema import BARRIER, INSTABILITY, LLFC
 from analysis.statistics.cells import LEVELS, within_cells
+from analysis.statistics.coefficients import RANKS
 from analysis.statistics.comparators import comparisons, given_each_other
-from analysis.statistics.correlations import RANKS
 
 COMPARATORS_TOLD = (
     "The baseline is 1 − cos between the features of A and of B, averaged as the LLFC error is;"
