@@ -77,7 +77,12 @@ def layout(trials: pd.DataFrame, sweep: str, x: str | None = None) -> GridLayout
 
 
 def values(trials: pd.DataFrame, axis: str) -> list[Any]:
-    """The values that `axis` has, in their order; None, if it is one, last."""
+    """The values that `axis` has, in their order; None, if it is one, last.
+
+    None at all where trials lack it, as older frames do a parameter that came later.
+    """
+    if axis not in trials:
+        return []
     found = trials[axis].drop_duplicates()
     some = found[found.notna()].tolist()
     ordered = sorted(some, key=_rank) if axis == "matching" else sorted(some)
