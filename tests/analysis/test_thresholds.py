@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from analysis.answers.agreement import agreements, roc, roc_area
-from analysis.answers.onset import onset_of, onsets
+from analysis.answers.onset import onsets
+from analysis.statistics.crossing import onset_of
 from tests.helpers.fabricated_runs import grid, runs_of, trial, width_grid
 
 WIDTHS = [0.25, 0.5, 1.0, 2.0]

@@ -114,6 +114,7 @@ LAYERS = [
     [
         "analysis.statistics.cells",
         "analysis.statistics.coefficients",
+        "analysis.statistics.crossing",
         "analysis.statistics.held_out",
         "analysis.statistics.permutations",
         "analysis.statistics.summaries",

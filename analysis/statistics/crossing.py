@@ -1,0 +1,80 @@
+"""Where one seed's barrier falls below a threshold for good: a bracket, and a crossing in it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from analysis.statistics.over_seeds import LEVEL, SCALES, Floats
+
+
+@dataclass(frozen=True)
+class Onset:
+    """The onset of one seed, in the unit of the axis.
+
+    Attributes:
+        at: where the barrier crosses the threshold for the last time, on the straight line between
+            two values of the grid; infinite if it is not below at the largest value that was
+            measured, minus infinite if it is below everywhere, NaN if it is below wherever it was
+            measured and that is not from the grid's start on.
+        low: the lower end of the bracket: minus infinite if no value is known not to be connected.
+        high: the upper end; infinite if it is not known to be connected at the grid's end.
+        complete: whether the largest value of the grid was measured, and the smallest unless the
+            onset is known to be above it.
+        monotone: whether the barrier never rises above the threshold again once it was below.
+    """
+
+    at: float
+    low: float
+    high: float
+    complete: bool
+    monotone: bool
+
+
+def onset_of(
+    places: Floats, barriers: Floats, noise: Floats, threshold: float, scale: str = "plain"
+) -> Onset:
+    """The onset of one seed.
+
+    Args:
+        places: the values of the grid, ascending, shape [P].
+        barriers: at each of them; NaN where nothing was measured, shape [P].
+        noise: the standard error of each barrier, shape [P]; connected, or not, is a pair whose
+            barrier is below, or above, the threshold by 1.96 of it.
+        threshold: below which a pair is connected.
+        scale: a name in SCALES: on which the crossing lies on a straight line.
+
+    >>> onset_of(np.array([0.0, 1.0, 2.0]), np.array([0.5, 0.1, 0.0]), np.zeros(3), 0.3)
+    Onset(at=0.5, low=0.0, high=1.0, complete=True, monotone=True)
+    """
+    margin = stats.norm.ppf((1 + LEVEL) / 2) * noise
+    known = ~np.isnan(barriers)
+    below = barriers < threshold
+    certain_not = np.flatnonzero(known & (barriers - margin >= threshold))
+    uncertain = np.flatnonzero(~(known & (barriers + margin < threshold)))
+    low = float(places[certain_not[-1]]) if len(certain_not) else -math.inf
+    if not len(uncertain):
+        high = float(places[0])
+    else:
+        after = int(uncertain[-1]) + 1
+        high = float(places[after]) if after < len(places) else math.inf
+    there = SCALES[scale].there(places[known])
+    at = _crossing(there, barriers[known], threshold)
+    at = math.nan if at == -math.inf and not known[0] else at
+    at = float(SCALES[scale].back(np.array(at))) if math.isfinite(at) else at
+    order = below[known]
+    return Onset(
+        at, low, high, bool(known[-1]) and not math.isnan(at), not (order[:-1] & ~order[1:]).any()
+    )
+
+
+def _crossing(places: Floats, barriers: Floats, threshold: float) -> float:
+    above = np.flatnonzero(barriers >= threshold)
+    if not len(above):
+        return -math.inf
+    last = int(above[-1])
+    if last == len(barriers) - 1:
+        return math.inf
+    share = (barriers[last] - threshold) / (barriers[last] - barriers[last + 1])
+    return float(places[last] + share * (places[last + 1] - places[last]))
