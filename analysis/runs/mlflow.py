@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -28,8 +27,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.runs import schema
 from analysis.runs.database import check_address, fault_of, path_of
-from analysis.runs.frames import UNFINISHED, Runs, frame_of, join_runs
-from analysis.runs.params import PARAMS, params_of, trial_from_params
+from analysis.runs.frames import Runs, frame_of, join_runs
+from analysis.runs.newest import LoggedRun, finished_rows, unfinished_frame
+from analysis.runs.params import params_of, trial_from_params
 from analysis.runs.server import check_server, without_password
 from analysis.runs.stored import read_frames, stored_sweeps
 from llfc.names import lookup
@@ -41,25 +41,6 @@ from llfc.specs import fingerprint
 PAGE = 1000
 # Artifacts fetched at a time from a remote server; a reply is waited for, not computed.
 FETCHERS = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Read:
-    """What one run says, as plain values: MLflow's own are many times as large.
-
-    Attributes:
-        url: of its page; empty if the store has no pages.
-        row: its row of `Runs.trials`; None if it is of another version, or was begun only.
-    """
-
-    name: str
-    run_id: str
-    status: str
-    reason: str
-    url: str
-    start: pd.Timestamp
-    artifact: str
-    row: Mapping[str, Any] | None
 
 
 def load_runs(tracking_uri: str, experiment: str) -> Runs:
@@ -89,11 +70,11 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
         return _read_connections(tracking_uri, {run_id: uris[run_id] for run_id in run_ids})
 
     places = {"sweep": experiment, "source": without_password(tracking_uri)}
-    trials, superseded = _finished(runs, places)
+    trials, superseded = finished_rows(runs, places)
     return Runs(
         **places,
         trials=frame_of(trials.values()),
-        unfinished=_unfinished(runs, trials, places),
+        unfinished=unfinished_frame(runs, trials, places),
         superseded=superseded,
         outdated=sum(run.status == schema.FINISHED and run.row is None for run in runs),
         read=read,
@@ -185,8 +166,8 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def _read(run: Run, tracking_uri: str) -> _Read:
-    return _Read(
+def _read(run: Run, tracking_uri: str) -> LoggedRun:
+    return LoggedRun(
         name=str(run.data.tags.get(schema.FINGERPRINT, run.info.run_name)),
         run_id=run.info.run_id,
         status=run.info.status,
@@ -224,39 +205,6 @@ def _row(run: Run) -> dict[str, Any] | None:
     tags = {name: run.data.tags.get(tag, "") for name, tag in schema.PROVENANCE.items()}
     scalars = {name: value for name, value in run.data.metrics.items() if schema.is_scalar(name)}
     return {**tags, **params_of(trial), **scalars}
-
-
-def _finished(
-    runs: Sequence[_Read], places: Mapping[str, str]
-) -> tuple[dict[str, dict[str, Any]], int]:
-    """The rows of `Runs.trials` by fingerprint, and how many older runs they leave out.
-
-    Args:
-        runs: newest first.
-        places: the columns that say where they were read.
-    """
-    complete = [run for run in runs if run.status == schema.FINISHED and run.row is not None]
-    rows: dict[str, dict[str, Any]] = {}
-    for run in complete:
-        about: dict[str, Any] = {"run_id": run.run_id, "fingerprint": run.name, **places}
-        about |= {"url": run.url, "start": run.start}
-        rows.setdefault(run.name, {**about, **(run.row or {})})
-    return rows, len(complete) - len(rows)
-
-
-def _unfinished(
-    runs: Sequence[_Read], finished: Mapping[str, Any], places: Mapping[str, str]
-) -> pd.DataFrame:
-    """The frame `Runs.unfinished`: the newest run of each trial that has no finished one."""
-    rows: dict[str, dict[str, Any]] = {}
-    for run in runs:
-        if run.status == schema.FINISHED or run.name in finished:
-            continue
-        names = ("status", "reason", "start", "run_id")
-        about = {"fingerprint": run.name, **{name: getattr(run, name) for name in names}}
-        params = {name: (run.row or {}).get(name) for name in PARAMS}
-        rows.setdefault(run.name, {**about, "attempts": 0, **places, **params})["attempts"] += 1
-    return frame_of(rows.values()) if rows else pd.DataFrame(columns=list(UNFINISHED))
 
 
 def _read_connections(tracking_uri: str, uris: Mapping[str, str]) -> dict[str, Connection]:

@@ -107,7 +107,7 @@ LAYERS = [
         "analysis.runs.server",
     ],
     ["analysis.runs.columns", "analysis.runs.frames", "analysis.runs.grid"],
-    ["analysis.runs.pairs", "analysis.runs.stored"],
+    ["analysis.runs.newest", "analysis.runs.pairs", "analysis.runs.stored"],
     ["analysis.runs.mlflow"],
     ["analysis.runs"],
     ["analysis.statistics.over_seeds"],
