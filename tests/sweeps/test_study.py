@@ -157,7 +157,7 @@ def test_a_damaged_network_is_quarantined_and_retrained(storage):
 
 
 def test_jobs_that_tune_is_given_a_few_at_a_time_are_all_done_once(tmp_path):
-    code = "import runpy; from sweeps import launch; launch.AT_ONCE = 2"
+    code = "import runpy; from sweeps.run import launch; launch.AT_ONCE = 2"
     code += "; runpy.run_path('sweeps/smoke.py', run_name='__main__')"
     command = [sys.executable, "-c", code, "--storage", str(tmp_path), *OPTIONS]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
