@@ -1,159 +1,73 @@
-"""Imports point one way: a module may import modules of earlier layers, or of its own folder."""
+"""Imports point one way, between folders and between files, at the top of a file or within it."""
 
 import ast
+import functools
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# A package stands for all its modules. Modules in one layer do not import one another.
-LAYERS = [
-    [
-        "llfc.devices",
-        "llfc.modules.imageaxis",
-        "llfc.names",
-        "llfc.oneline",
-        "llfc.reals",
-        "llfc.seeds",
-        "llfc.atomic",
-        "llfc.codec",
-    ],
-    [
-        "llfc.modules.copies",
-        "llfc.modules.differences",
-        "llfc.modules.hooks",
-        "llfc.modules.inputs",
-    ],
-    ["llfc.modules.alike", "llfc.modules.checks", "llfc.modules.sites"],
-    ["llfc.modules"],
-    ["llfc.symmetry"],
-    ["llfc.specs", "llfc.results"],
-    ["llfc.data.imagelayout"],
-    ["llfc.data.imagefolder", "llfc.data.batches", "llfc.data.downloads"],
-    ["llfc.data.datasets"],
-    ["llfc.data"],
-    ["llfc.networks.families.layers", "llfc.networks.files", "llfc.networks.steps"],
-    ["llfc.networks.families", "llfc.networks.store", "llfc.networks.training"],
-    ["llfc.networks.architectures"],
-    ["llfc.networks.recipes", "llfc.networks.spawning"],
-    ["llfc.networks.several"],
-    ["llfc.networks"],
-    [
-        "llfc.matching.identity",
-        "llfc.matching.overlap.assignment",
-        "llfc.matching.overlap.parameters",
-        "llfc.matching.overlap.terms",
-        "llfc.matching.taps",
-    ],
-    ["llfc.matching.overlap.basis", "llfc.matching.overlap.nested"],
-    ["llfc.matching.overlap.bounds"],
-    ["llfc.matching.overlap"],
-    ["llfc.matching.ascent.swaps", "llfc.matching.record"],
-    ["llfc.matching.ascent.ascent", "llfc.matching.ascent.relaxation"],
-    ["llfc.matching.ascent"],
-    [
-        "llfc.matching.activations",
-        "llfc.matching.frank_wolfe",
-        "llfc.matching.many",
-        "llfc.matching.sinkhorn",
-        "llfc.matching.straight_through",
-        "llfc.matching.weights",
-    ],
-    ["llfc.matching.matchers"],
-    ["llfc.matching"],
-    [
-        "llfc.connectivity.barrier",
-        "llfc.connectivity.distances",
-        "llfc.connectivity.moments",
-        "llfc.connectivity.probes",
-        "llfc.connectivity.samples",
-        "llfc.connectivity.shuffled",
-    ],
-    [
-        "llfc.connectivity.blend",
-        "llfc.connectivity.evaluation",
-        "llfc.connectivity.layerwise",
-        "llfc.connectivity.logits",
-    ],
-    [
-        "llfc.connectivity.corrections",
-        "llfc.connectivity.derived",
-        "llfc.connectivity.path",
-        "llfc.connectivity.subject",
-    ],
-    [
-        "llfc.connectivity.measures.cka",
-        "llfc.connectivity.measures.conditions",
-        "llfc.connectivity.measures.layer_barriers",
-        "llfc.connectivity.measures.per_image",
-        "llfc.connectivity.measures.random_direction",
-        "llfc.connectivity.measures.replay",
-    ],
-    ["llfc.connectivity.measures.similarity", "llfc.connectivity.measures.stitching"],
-    ["llfc.connectivity.measures"],
-    ["llfc.connectivity"],
-    ["llfc.matched"],
-    ["llfc.basis"],
-    ["llfc.connection"],
-    ["llfc.trial"],
-    ["llfc"],
-    [
-        "analysis.runs.database",
-        "analysis.runs.files",
-        "analysis.runs.params",
-        "analysis.runs.schema",
-        "analysis.runs.server",
-    ],
-    ["analysis.runs.columns", "analysis.runs.frames", "analysis.runs.grid"],
-    ["analysis.runs.newest", "analysis.runs.pairs", "analysis.runs.stored"],
-    ["analysis.runs.mlflow"],
-    ["analysis.runs"],
-    ["analysis.statistics.over_seeds"],
-    [
-        "analysis.statistics.cells",
-        "analysis.statistics.coefficients",
-        "analysis.statistics.crossing",
-        "analysis.statistics.held_out",
-        "analysis.statistics.permutations",
-        "analysis.statistics.summaries",
-    ],
-    ["analysis.statistics.correlations"],
-    ["analysis.statistics.partial"],
-    ["analysis.statistics.comparators"],
-    ["analysis.statistics"],
-    ["analysis.answers.onset", "analysis.answers.tables"],
-    [
-        "analysis.answers.agreement",
-        "analysis.answers.answer",
-        "analysis.answers.associations",
-        "analysis.answers.by_layer",
-        "analysis.answers.explanation",
-        "analysis.answers.layer_correlations",
-        "analysis.answers.layer_prediction",
-    ],
-    ["analysis.answers"],
-    ["analysis.figures.style"],
-    ["analysis.figures.marks", "analysis.figures.statistics", "analysis.figures.trial"],
-    ["analysis.figures"],
-    ["analysis.page.provenance", "analysis.page.sections.part"],
-    [
-        "analysis.page.copies",
-        "analysis.page.sections.compared",
-        "analysis.page.sections.connected",
-        "analysis.page.sections.explained",
-        "analysis.page.sections.measured",
-        "analysis.page.sections.sweep",
-        "analysis.page.sections.together",
-        "analysis.page.summary",
-    ],
-    ["analysis.page.sections"],
-    ["analysis.page.report"],
-    ["analysis.page"],
-    ["analysis"],
-    ["sweeps"],
-]
+# Places, from the ground up: a folder, which stands for all in it that has no place of its own, or
+# a file. A place may import those of earlier lines; within a place, files may have no circle.
+LAYERS = """
+llfc.names llfc.oneline llfc.seeds llfc.reals llfc.atomic llfc.codec llfc.devices
+llfc.specs llfc.results
+llfc.modules.copies llfc.modules.inputs llfc.modules.hooks llfc.modules.modes
+llfc.modules
+llfc.data.batches llfc.data.downloads llfc.data.imagelayout llfc.data.assets
+llfc.data.imagefolder
+llfc.data
+llfc.networks.families llfc.networks.files
+llfc.networks.architectures llfc.networks.store
+llfc.networks
+llfc.symmetry.spec
+llfc.symmetry.layouts
+llfc.symmetry.rules
+llfc.symmetry.graph
+llfc.symmetry.groups
+llfc.symmetry
+llfc.matching.taps
+llfc.matching.overlap
+llfc.matching.record llfc.matching.ascent
+llfc.matching
+llfc.connectivity.probes
+llfc.connectivity
+llfc.connectivity.corrections
+llfc.connectivity.measures.conditions llfc.connectivity.measures.replay
+llfc.connectivity.measures
+llfc.basis llfc.matched
+llfc.connection
+llfc.trial
+llfc
+analysis.runs.schema analysis.runs.params analysis.runs.files analysis.runs.database
+analysis.runs.columns analysis.runs.frames analysis.runs.grid analysis.runs.server
+analysis.runs
+analysis.statistics
+analysis.answers
+analysis.figures.style
+analysis.figures
+analysis.page.provenance
+analysis.page.sections
+analysis.page
+analysis
+sweeps.grid.sweep
+sweeps.grid
+sweeps.record
+sweeps.run.plan sweeps.run.roll
+sweeps.run
+sweeps.cli
+sweeps
+"""
+# Of the science, the answers know what was run and what was found, and nothing of how.
+KNOWN_TO_ANALYSIS = {
+    f"llfc.{name}" for name in "specs results names oneline seeds atomic codec".split()
+}
+# Imports within a function are for what takes long to import and is not always wanted.
+HEAVY = {"ray", "mlflow", "pandas", "matplotlib", "torchvision", "torch", "sqlalchemy"}
 # A heavy or stateful dependency is imported in one place.
 DOORS = {
     "ray": {"sweeps.run.engine", "sweeps.run.launch"},
@@ -168,78 +82,143 @@ RUNNING = {"eval", "exec", "torch.load", "os.system", "os.popen", "yaml.load"}
 SWITCHES = {("shell", True), ("allow_pickle", True), ("weights_only", False)}
 
 
-def modules():
+@functools.cache
+def modules() -> dict[str, Path]:
+    """Every module of ours by its name."""
+    found = {}
     for package in ("llfc", "sweeps", "analysis"):
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
-            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
 
 
-def imports(path):
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
     """Names that a file imports, with whether at the top of the file."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node in tree.body) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            assert node.level == 0 and node.module, f"{path}: relative import"
             for alias in node.names:
-                inner = ROOT / node.module.replace(".", "/") / f"{alias.name}.py"
-                name = f"{node.module}.{alias.name}" if inner.is_file() else node.module
-                yield name, node in tree.body
+                full = f"{node.module}.{alias.name}"
+                yield (full if full in modules() else node.module), node in tree.body
 
 
-def is_in(module, name):
+def ours(path: Path) -> list[tuple[str, bool]]:
+    """The modules of ours that a file imports."""
+    return [(name, at_top) for name, at_top in imports(path) if name in modules()]
+
+
+def is_in(module: str, name: str) -> bool:
     return module == name or module.startswith(name + ".")
 
 
-def layer(module):
-    """The index of the most specific entry that holds `module`, and the entry."""
-    found = [
-        (len(name), i, name)
-        for i, names in enumerate(LAYERS)
-        for name in names
-        if is_in(module, name)
-    ]
-    assert found, f"{module} has no place in LAYERS"
-    _, index, name = max(found)
-    return index, name
+def ranks() -> dict[str, int]:
+    """The line of LAYERS that each place is in."""
+    lines = enumerate(LAYERS.strip().splitlines())
+    return {place: rank for rank, line in lines for place in line.split()}
 
 
-every_module = pytest.mark.parametrize(
-    ("module", "path"), list(modules()), ids=[module for module, _ in modules()]
+def place_of(module: str) -> str:
+    """The place that holds `module`: the closest that has a line in LAYERS."""
+    place = module
+    while place and place not in ranks():
+        place = place.rpartition(".")[0]
+    assert place, f"{module} has no place in LAYERS"
+    return place
+
+
+def wrong_ways(edges: dict[str, list[str]]) -> list[str]:
+    """Imports that do not point to an earlier line, and circles within a place."""
+    rank = ranks()
+    found, within = [], TopologicalSorter[str]()
+    for module, names in edges.items():
+        for name in names:
+            here, there = place_of(module), place_of(name)
+            if here == there:
+                within.add(module, name)
+            elif rank[there] >= rank[here]:
+                found.append(f"{module} imports {name}")
+    try:
+        within.prepare()
+    except CycleError as error:
+        found.append("circle: " + " imports ".join(reversed(error.args[1])))
+    return found
+
+
+@functools.cache
+def edges() -> dict[str, list[str]]:
+    return {m: [name for name, _ in ours(path) if name != m] for m, path in modules().items()}
+
+
+def test_imports_point_to_earlier_layers():
+    assert wrong_ways(edges()) == []
+
+
+def test_every_place_is_there():
+    assert [place for place in ranks() if place not in modules()] == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"llfc.names": ["llfc.trial"]},  # from the ground up
+        {"llfc.specs": ["llfc.results"]},  # within a line
+        {"llfc.modules.copies": ["llfc.modules.alike"]},  # a circle of two, within a folder
+        {"llfc.matching.overlap.assignment": ["llfc.matching"]},  # out of a folder that it is in
+        {"analysis.runs.stored": ["analysis.answers.exports"]},  # between folders
+        {"sweeps.grid.settings": ["sweeps.run.study"]},
+    ],
 )
+def test_an_import_the_wrong_way_is_seen(more):
+    with_more = {m: [*names, *more.get(m, [])] for m, names in edges().items()}
+    assert wrong_ways(with_more)
 
 
-@every_module
-def test_imports_point_to_earlier_layers(module, path):
-    index, place = layer(module)
-    for name, _ in imports(path):
-        if name.split(".")[0] in ("llfc", "sweeps", "analysis"):
-            other_index, other_place = layer(name)
-            assert other_index < index or other_place == place, f"{module} imports {name}"
-    if is_in(place, "analysis"):
-        ours = [name for name, _ in imports(path) if is_in(name, "llfc")]
-        assert set(ours) <= {
-            "llfc.specs",
-            "llfc.results",
-            "llfc.names",
-            "llfc.atomic",
-            "llfc.codec",
-            "llfc.oneline",
-            "llfc.seeds",
-        }, ours
+def test_at_least_two_thirds_of_all_imports_have_an_order():
+    ordered = [place_of(m) != place_of(name) for m, names in edges().items() for name in names]
+    assert sum(ordered) >= 2 / 3 * len(ordered), f"{sum(ordered)} of {len(ordered)}"
 
 
-@every_module
-def test_heavy_dependencies_have_one_door(module, path):
-    for name, at_top in imports(path):
-        top = name.split(".")[0]
-        assert top not in FORBIDDEN, f"{module} imports {name}"
-        if top in DOORS:
-            assert any(is_in(module, door) for door in DOORS[top]), f"{module} imports {name}"
-        if top == "torchvision":
-            assert not at_top, f"{module} imports torchvision when it is itself imported"
+def test_rooms_have_at_most_a_dozen_files():
+    counts: dict[str, int] = {}
+    for path in modules().values():
+        if not path.name.startswith("__"):
+            counts[str(path.parent)] = counts.get(str(path.parent), 0) + 1
+    assert {folder: count for folder, count in counts.items() if count > 12} == {}
+
+
+@functools.cache
+def needs(module: str) -> frozenset[str]:
+    """Names of all that is imported when `module` is."""
+    names = {name for name, at_top in imports(modules()[module]) if at_top}
+    return frozenset(names).union(*(needs(name) for name in names if name in modules()))
+
+
+def test_what_is_imported_within_a_function_is_heavy():
+    for module, path in modules().items():
+        for name, at_top in ours(path):
+            tops = {needed.split(".")[0] for needed in needs(name)}
+            assert at_top or tops & HEAVY, f"{module} imports {name} within a function"
+
+
+def test_analysis_knows_records_alone():
+    for module in filter(lambda module: is_in(module, "analysis"), modules()):
+        science = {name for name in edges()[module] if is_in(name, "llfc")}
+        assert science <= KNOWN_TO_ANALYSIS, module
+
+
+def test_heavy_dependencies_have_one_door():
+    for module, path in modules().items():
+        for name, at_top in imports(path):
+            top = name.split(".")[0]
+            assert top not in FORBIDDEN, f"{module} imports {name}"
+            if top in DOORS:
+                assert any(is_in(module, door) for door in DOORS[top]), f"{module} imports {name}"
+            if top == "torchvision":
+                assert not at_top, f"{module} imports torchvision when it is itself imported"
 
 
 def risks(path):
@@ -255,9 +234,8 @@ def risks(path):
                 yield f"{name}({word.arg}={word.value.value})"
 
 
-@every_module
-def test_nothing_that_is_read_is_run(module, path):
-    assert list(risks(path)) == [], module
+def test_nothing_that_is_read_is_run():
+    assert {module: risk for module, path in modules().items() if (risk := list(risks(path)))} == {}
 
 
 def test_what_runs_what_it_reads_is_seen(tmp_path):
