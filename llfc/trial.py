@@ -8,7 +8,7 @@ from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Samples
 from llfc.data.batches import CropFlip
 from llfc.data.datasets import Dataset, limited
-from llfc.matched import kept_permutation
+from llfc.matching.cached import cached_permutation
 from llfc.modules import copy_of
 from llfc.networks.spawning import load_network, untrained
 from llfc.networks.store import Store
@@ -55,7 +55,7 @@ def run_trial(
             test=dataset.batches("test", BATCH_SIZE),
             train=train,
             statistics=_statistics(trial, dataset),
-            matching=kept_permutation(trial, a, b, spec, images, store),
+            matching=cached_permutation(trial, a, b, spec, images, store),
             correction=trial.correction,
             alphas=trial.alphas,
             probes=trial.probes,

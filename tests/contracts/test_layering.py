@@ -39,7 +39,7 @@ llfc.connectivity
 llfc.connectivity.corrections
 llfc.connectivity.measures.conditions llfc.connectivity.measures.replay
 llfc.connectivity.measures
-llfc.basis llfc.matched
+llfc.basis
 llfc.connection
 llfc.trial
 llfc
@@ -100,7 +100,7 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
         if isinstance(node, ast.Import):
             yield from ((alias.name, node in tree.body) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 and node.module, f"{path}: relative import"
+            assert not node.level, f"{path}: relative import"
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 yield (full if full in modules() else node.module), node in tree.body

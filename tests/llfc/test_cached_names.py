@@ -14,12 +14,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from llfc import matched, specs
+from llfc import specs
 from llfc.codec import to_plain
 from llfc.data import imagefolder
 from llfc.data.datasets import resolve_dataset
-from llfc.matched import PERMUTATIONS, kept_permutation
-from llfc.matching import PermutationSpec, permutation_spec
+from llfc.matching import PermutationSpec, cached, permutation_spec
+from llfc.matching.cached import PERMUTATIONS, cached_permutation
 from llfc.networks import spawning
 from llfc.networks.store import NETWORKS, STATES, Store
 from llfc.specs import fingerprint
@@ -29,7 +29,7 @@ from sweeps.run import worker
 from sweeps.run.storage import MARKS
 from tests.helpers.small_networks import convnet
 from tests.llfc.data.test_imagefolder import picture_folder
-from tests.llfc.test_matched import PAIR, TRIAL
+from tests.llfc.matching.test_cached import PAIR, TRIAL
 
 ROOT = Path(__file__).parents[2]
 FAILURES, FOLDERS = "failures", "decoded folders"
@@ -49,7 +49,7 @@ def state_names(store, folder):
 def permutation_names(store, folder):
     a, b = convnet(0), convnet(1)
     x = torch.zeros(2, 2, 7, 7, dtype=torch.float64)
-    kept_permutation(TRIAL, a, b, permutation_spec(a, x), [x], store)
+    cached_permutation(TRIAL, a, b, permutation_spec(a, x), [x], store)
     return store.names(PERMUTATIONS)
 
 
@@ -150,7 +150,7 @@ def test_a_permutation_follows_its_spec(tmp_path):
     x = torch.zeros(2, 2, 7, 7, dtype=torch.float64)
     spec = permutation_spec(a, x)
     bare = PermutationSpec(spec.groups, spec.axes)
-    one, two, three = (matched._digest(each, a, b) for each in (spec, bare, spec))
+    one, two, three = (cached._digest(each, a, b) for each in (spec, bare, spec))
     assert one == three != two
 
 
@@ -158,7 +158,7 @@ def test_equal_numbers_in_tensors_of_other_names_are_another_network():
     a, b = torch.nn.Module(), torch.nn.Module()
     a.one, b.two = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
     bare = PermutationSpec({}, {})
-    assert matched._digest(bare, a) != matched._digest(bare, b)
+    assert cached._digest(bare, a) != cached._digest(bare, b)
 
 
 def test_names_follow_every_field_too():

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from llfc import connect
 from llfc.connectivity.distances import weight_distance
-from llfc.matched import _digest
 from llfc.matching import MATCHERS, match, match_many, permutation_spec
+from llfc.matching.cached import _digest
 from llfc.symmetry.spec.selfcheck import relative_gap
 from tests.helpers.matchable_pairs import permuted
 

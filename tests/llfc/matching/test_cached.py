@@ -6,9 +6,8 @@ import dataclasses
 import pytest
 import torch
 
-from llfc import matched
-from llfc.matched import PERMUTATIONS, kept_permutation
-from llfc.matching import Permutation, permutation_spec
+from llfc.matching import Permutation, cached, permutation_spec
+from llfc.matching.cached import PERMUTATIONS, cached_permutation
 from llfc.matching.record import FIELDS
 from llfc.networks.store import Store, StoreWarning
 from llfc.specs import Pair, Recipe, Trial
@@ -39,11 +38,11 @@ def found(tmp_path, monkeypatch):
         anew.append(name)
         return matching(name, *rest)
 
-    matching = matched.match
-    monkeypatch.setattr(matched, "match", counted)
+    matching = cached.match
+    monkeypatch.setattr(cached, "match", counted)
 
     def find(trial, b=b):
-        return kept_permutation(trial, a, b, spec, [images], store)
+        return cached_permutation(trial, a, b, spec, [images], store)
 
     find.b, find.anew, find.store = b, anew, store
     return find
@@ -64,7 +63,7 @@ def test_trials_that_differ_after_the_matching_share_it_with_its_record(found):
 def test_what_could_not_be_matched_is_said_again(found, monkeypatch):
     left_out = {"a group": "no value carries it, not even \N{GREEK SMALL LETTER ALPHA}"}
     made = Permutation({"a group": torch.arange(3)}, {"seconds": 1.0}, left_out)
-    monkeypatch.setattr(matched, "match", lambda *given: made)
+    monkeypatch.setattr(cached, "match", lambda *given: made)
     assert found(TRIAL).left_out == left_out
     monkeypatch.undo()
     assert found(TRIAL).left_out == left_out

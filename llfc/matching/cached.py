@@ -15,7 +15,7 @@ from llfc.symmetry.spec import Permutation, PermutationSpec
 PERMUTATIONS = "permutations"
 
 
-def kept_permutation(
+def cached_permutation(
     trial: Trial,
     a: nn.Module,
     b: nn.Module,
