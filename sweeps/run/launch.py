@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,27 +21,24 @@ from ray.tune.search import Searcher
 from analysis.runs import schema
 from sweeps.grid.settings import Settings
 from sweeps.record.commit import other_code
-from sweeps.record.titles import kind_of
+from sweeps.run.dispatcher import Dispatcher
 from sweeps.run.engine import RayCrew, await_others, enrol, nodes, watched
-from sweeps.run.plan import Job, Outcome, Queue
+from sweeps.run.plan import Job, Outcome
 from sweeps.run.progress import Progress
 from sweeps.run.resources import share_of
-from sweeps.run.roll import Crew
 from sweeps.run.storage import marked, unseen
 from sweeps.run.worker import work
 
 # Jobs that are handed to Tune ahead of a free worker; with none ahead, a worker that becomes free
 # is ended, and its successor spends seconds on imports.
 AHEAD = 2
-# Jobs of one run of Tune, which keeps all that it was given, some 60 kB each, and goes through them
-# again and again: with 17 000 it gave out half as many a second as with 3000, and its workers were
-# ended for want of a next job.
+# Jobs of one run of Tune, which holds all that it was given, some 60 kB each, and goes through them
+# again and again: with 17 000 it dispatched half as many per second as with 3000, and its workers
+# were ended for want of a next job.
 AT_ONCE = 2000
 # Tries more of a job whose worker or node was lost; a job's own error is not tried again. Not left
-# to Tune: of a worker that dies as a job is handed to it, it hears twice, and gives the job up.
+# to Tune: of a worker that dies as a job is handed to it, it is told twice, and gives the job up.
 RETRIES = 3
-# Seconds without any worker after which the user is told, and why.
-SILENCE = 60.0
 
 
 def run_jobs(
@@ -56,7 +52,7 @@ def run_jobs(
     """Have every job done by a worker; Ctrl-C ends it early and keeps what is done.
 
     Args:
-        jobs: in order of preference; a job is given out when what it needs is done.
+        jobs: in order of preference; a job is dispatched when what it needs is done.
         settings: where workers find and leave things, and how large they are.
         workers: how many can run at once.
         provenance: what is kept beside each result of where it is from.
@@ -86,9 +82,9 @@ def run_jobs(
         Progress(jobs, workers) as progress,
         watched(),
     ):
-        dispatcher = _Dispatcher(jobs, progress, on_done, retries, crew)
+        dispatcher = Dispatcher(jobs, progress, on_done, retries, crew)
         try:
-            _give_out(dispatcher, share, place, folder / name)
+            _dispatch(dispatcher, share, place, folder / name)
         except KeyboardInterrupt:
             dispatcher.outcome.interrupted = True
     shutil.rmtree(folder / name, ignore_errors=True)  # Tune's own notes; nothing of ours is there
@@ -97,13 +93,13 @@ def run_jobs(
     return outcome
 
 
-def _give_out(
-    dispatcher: "_Dispatcher",
+def _dispatch(
+    dispatcher: Dispatcher,
     share: Mapping[str, float],
     place: Mapping[str, Any],
     folder: Path,
 ) -> None:
-    """Have Tune run the jobs of `dispatcher`, AT_ONCE of them in a run; Ctrl-C is raised.
+    """Have Tune run the jobs of `dispatcher`, AT_ONCE of them per run; Ctrl-C is raised.
 
     After a run only those are left that were too many for it, or whose workers were lost at its
     end; what needs a network that failed is not.
@@ -113,7 +109,7 @@ def _give_out(
         tune.run(
             _Worker,
             config={"place": place},
-            search_alg=dispatcher,
+            search_alg=_Searcher(dispatcher),
             num_samples=min(AT_ONCE, left),
             resources_per_trial=share,
             callbacks=[_Listener(dispatcher)],
@@ -172,114 +168,23 @@ class _Worker(tune.Trainable):
             self._roll.gone.remote(ray.get_runtime_context().get_actor_id())
 
 
-class _Dispatcher(Searcher):
-    """Gives Tune the next job that can be done, and takes note of what became of it."""
+class _Searcher(Searcher):
+    """Asks the dispatcher where Tune asks for the next point of a search."""
 
-    def __init__(
-        self,
-        jobs: Sequence[Job],
-        progress: Progress,
-        on_done: Callable[[Job], None],
-        retries: int,
-        crew: Crew | None = None,
-    ) -> None:
+    def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
-        self._retries = retries
-        self._crew = crew or Crew()
-        self.outcome = Outcome()
-        self._silent: float | None = time.monotonic()  # since when no worker has begun a job
-        self._begun: float | None = None  # up to when the room for workers is counted
-        self._workers: dict[str, str] = {}  # ids of the workers that have a job in hand
-        self._refused = ""
-        self._warned: set[str] = set()
-        self._lost: Counter[Job] = Counter()
-        self._queue = Queue(jobs)
-        self._given: dict[str, Job] = {}
-        self._progress = progress
-        self._on_done = on_done
-
-    @property
-    def left(self) -> int:
-        """The number of jobs that are still to be given out."""
-        return len(self._queue)
+        self._dispatcher = dispatcher
 
     def suggest(self, trial_id: str) -> Any:
-        job = self._queue.next_job()
+        job = self._dispatcher.dispatch(trial_id)
         if job is None:
-            return None if self._queue else Searcher.FINISHED
-        self._given[trial_id] = job
-        self._crew.want(len(self._given))
+            return None if self._dispatcher.left else Searcher.FINISHED
         return {"job": job.to_plain()}
-
-    def tick(self) -> None:
-        """Say that time has passed.
-
-        Raises:
-            ValueError: if a worker refuses to work where it is.
-        """
-        if self._refused:
-            raise ValueError(self._refused)
-        now = time.monotonic()
-        if self._begun is not None:
-            self.outcome.there += self._crew.capacity * (now - self._begun)
-            self._begun = now
-        if self._crew.look():
-            self._progress.say(f"now there are {self._crew.text}")
-            self._crew.want(len(self._given))
-        if self._silent is not None and now - self._silent > SILENCE:
-            self._silent = None
-            reason = self._crew.why_none_starts()
-            self._progress.say(f"no worker has started within {SILENCE:g} s: {reason}")
-        self._progress.tick()
-
-    def started(self, trial_id: str, worker: str) -> None:
-        """Say that `worker` has begun the job that was suggested as `trial_id`."""
-        self._silent = None
-        self._begun = self._begun or time.monotonic()
-        self._workers[trial_id] = worker
-        self._progress.started(self._given[trial_id])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        self._refused = self._refused or (result or {}).get("refused", "")
-        if self._refused:
-            return
-        job = self._given.pop(trial_id)
-        worker = self._workers.pop(trial_id, None)
-        self._crew.want(len(self._given))
-        if error:
-            self._lost[job] += 1
-            who = self._crew.lost(worker)
-            if self._lost[job] <= self._retries:
-                self._progress.lost(job)
-                again = f"its job is tried again: {kind_of(job.record)} {job.name}"
-                self._progress.say(f"{who} lost, {again}")
-                self._queue.lost(job)
-                return
-        self.outcome.worked += (result or {}).get("seconds", 0.0)
-        for warning in (result or {}).get("warnings", ()):
-            if warning not in self._warned:  # each network and trial may say the same
-                self._progress.say(f"warning: {warning}")
-            self._warned.add(warning)
-        lost = f"its worker was lost {self._lost[job]} times"
-        reason = lost if error or result is None else result["failed"]
-        if reason:
-            self._fail(job, reason)
-        else:
-            self.outcome.done.append(job)
-            self._queue.done(job)
-            self._progress.finished(job, failed=False, barrier=(result or {}).get("barrier"))
-            self._on_done(job)
-
-    def _fail(self, job: Job, reason: str) -> None:
-        self.outcome.failed[job] = reason
-        self._progress.finished(job, failed=True)
-        self._queue.failed(job)
-        for other in self._queue.blocked:
-            if other not in self.outcome.failed:
-                self.outcome.failed[other] = f"network {job.name} that it needs failed: {reason}"
-                self._progress.finished(other, failed=True)
+        self._dispatcher.ended(trial_id, None if error else result, lost=error)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: what there is to do is found anew from the store, not from Tune's notes."""
@@ -289,9 +194,9 @@ class _Dispatcher(Searcher):
 
 
 class _Listener(tune.Callback):
-    """Hears from Tune what its searcher does not: that a worker has begun, that time has passed."""
+    """Is told by Tune what its searcher is not: that a worker has begun, that time has passed."""
 
-    def __init__(self, dispatcher: _Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -127,9 +127,9 @@ class Outcome:
 
 
 class Queue:
-    """The jobs still to be given out, each when what it needs is done.
+    """The jobs still to be dispatched, each when what it needs is done.
 
-    A job whose need failed is never given out: it is in `blocked`, with the need that failed.
+    A job whose need failed is never dispatched: it is in `blocked`, with the need that failed.
     """
 
     def __init__(self, jobs: Iterable[Job]) -> None:
@@ -151,8 +151,8 @@ class Queue:
         """Say that `job` has made what it makes."""
         self._done.add(job.name)
 
-    def lost(self, job: Job) -> None:
-        """Say that `job` was given out in vain: it is the first to be given out again."""
+    def requeue(self, job: Job) -> None:
+        """Put back `job`, whose worker was lost: it is dispatched before all others."""
         self._waiting = {job.name: job, **self._waiting}
 
     def failed(self, job: Job) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from llfc.specs import Network, Pair, Recipe, Trial, fingerprint
 from sweeps.record.titles import title_of
-from sweeps.run.launch import _Dispatcher
+from sweeps.run.dispatcher import Dispatcher
 from sweeps.run.plan import Queue, plan
 from sweeps.run.progress import Progress
 from sweeps.run.roll import Crew
@@ -97,7 +97,7 @@ def test_whatever_order_workers_finish_in_needs_come_first(seed):
             assert job.needs <= {other.name for other in done}
             running.append(job)
         else:
-            assert running, "nothing runs, and yet nothing can be given out"
+            assert running, "nothing runs, and yet nothing can be dispatched"
             done.append(running.pop(rng.randrange(len(running))))
             queue.done(done[-1])
     assert {job.name for job in done} == {job.name for job in jobs}
@@ -170,19 +170,19 @@ def _clock(seconds):
     return "{}:{:02}".format(*divmod(round(seconds), 60))
 
 
-def test_a_job_whose_worker_is_lost_is_given_out_again_first_and_in_the_end_fails():
+def test_a_job_whose_worker_is_lost_is_requeued_first_and_in_the_end_fails():
     jobs = plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
-    dispatcher = _Dispatcher(jobs, Progress(jobs, 2), lambda job: None, retries=2)
-    first = dispatcher.suggest("0")["job"]
+    dispatcher = Dispatcher(jobs, Progress(jobs, 2), lambda job: None, retries=2)
+    first = dispatcher.dispatch("0")
     assert dispatcher.left == len(jobs) - 1
     for attempt in range(1, 3):
-        dispatcher.on_trial_complete(str(attempt - 1), error=True)
+        dispatcher.ended(str(attempt - 1), None, lost=True)
         assert dispatcher.left == len(jobs)
-        assert dispatcher.suggest(str(attempt))["job"] == first
+        assert dispatcher.dispatch(str(attempt)) is first
         assert not dispatcher.outcome.failed
-    dispatcher.on_trial_complete("2", error=True)
+    dispatcher.ended("2", None, lost=True)
     assert dispatcher.outcome.failed[jobs[0]] == "its worker was lost 3 times"
-    assert dispatcher.suggest("3")["job"] != first
+    assert dispatcher.dispatch("3") is not first
 
 
 class Silent(Crew):
@@ -193,10 +193,10 @@ class Silent(Crew):
 def test_workers_that_do_not_start_are_said_once_with_the_reason(monkeypatch, capsys):
     jobs = plan(TRIALS[:2], trained=lambda network: True, kept=no_state, cost=by_width)
     progress = Progress(jobs, 2)
-    monkeypatch.setattr("sweeps.run.launch.SILENCE", 0.0)
+    monkeypatch.setattr("sweeps.run.dispatcher.SILENCE", 0.0)
     for begun in (False, True):
-        dispatcher = _Dispatcher(jobs, progress, lambda job: None, retries=2, crew=Silent())
-        dispatcher.suggest("0")
+        dispatcher = Dispatcher(jobs, progress, lambda job: None, retries=2, crew=Silent())
+        dispatcher.dispatch("0")
         if begun:
             dispatcher.started("0", "worker")
         for _ in range(3):
@@ -208,12 +208,12 @@ def test_workers_that_do_not_start_are_said_once_with_the_reason(monkeypatch, ca
 
 def test_a_worker_that_refuses_where_it_is_ends_the_sweep(capsys):
     jobs = plan(TRIALS[:2], trained=lambda network: True, kept=no_state, cost=by_width)
-    dispatcher = _Dispatcher(jobs, Progress(jobs, 2), lambda job: None, retries=2)
+    dispatcher = Dispatcher(jobs, Progress(jobs, 2), lambda job: None, retries=2)
     for trial_id in "01":
-        dispatcher.suggest(trial_id)
+        dispatcher.dispatch(trial_id)
         dispatcher.started(trial_id, "worker")
-    dispatcher.on_trial_complete("0", {"refused": "node w2 does not see it", "done": True})
-    dispatcher.on_trial_complete("1", error=True)
+    dispatcher.ended("0", {"refused": "node w2 does not see it", "done": True})
+    dispatcher.ended("1", None, lost=True)
     with pytest.raises(ValueError, match="node w2 does not see it"):
         dispatcher.tick()
     assert not dispatcher.outcome.failed

@@ -1,0 +1,148 @@
+"""Which job is next, and what became of each: the driver's side of a sweep. No Ray here."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sweeps.record.titles import kind_of
+from sweeps.run.plan import Job, Outcome, Queue
+from sweeps.run.progress import Progress
+from sweeps.run.roll import Crew
+
+# Seconds without any worker after which the user is told, and why.
+SILENCE = 60.0
+
+
+class Dispatcher:
+    """Dispatches the next job that can be done, and takes note of what became of it.
+
+    A job goes by the id of the try that it is dispatched for, as it may be tried again.
+
+    Args:
+        jobs: in order of preference.
+        progress: where the user sees it.
+        on_done: called with each job that was done.
+        retries: how often a job is tried again whose worker was lost.
+        crew: the workers.
+
+    Attributes:
+        outcome: what became of the jobs so far.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        progress: Progress,
+        on_done: Callable[[Job], None],
+        retries: int,
+        crew: Crew | None = None,
+    ) -> None:
+        self.outcome = Outcome()
+        self._queue = Queue(jobs)
+        self._progress = progress
+        self._on_done = on_done
+        self._retries = retries
+        self._crew = crew or Crew()
+        self._running: dict[str, Job] = {}
+        self._workers: dict[str, str] = {}  # ids of the workers that have a job in hand
+        self._lost: Counter[Job] = Counter()
+        self._refused = ""
+        self._warned: set[str] = set()
+        self._silent: float | None = time.monotonic()  # since when no worker has begun a job
+        self._begun: float | None = None  # up to when the room for workers is counted
+
+    @property
+    def left(self) -> int:
+        """The number of jobs that are still to be dispatched."""
+        return len(self._queue)
+
+    def dispatch(self, attempt: str) -> Job | None:
+        """The next job that can be done now, from now on known as `attempt`; None if none can."""
+        job = self._queue.next_job()
+        if job is not None:
+            self._running[attempt] = job
+            self._crew.want(len(self._running))
+        return job
+
+    def tick(self) -> None:
+        """Say that time has passed.
+
+        Raises:
+            ValueError: if a worker refuses to work where it is.
+        """
+        if self._refused:
+            raise ValueError(self._refused)
+        now = time.monotonic()
+        if self._begun is not None:
+            self.outcome.there += self._crew.capacity * (now - self._begun)
+            self._begun = now
+        if self._crew.look():
+            self._progress.say(f"now there are {self._crew.text}")
+            self._crew.want(len(self._running))
+        if self._silent is not None and now - self._silent > SILENCE:
+            self._silent = None
+            reason = self._crew.why_none_starts()
+            self._progress.say(f"no worker has started within {SILENCE:g} s: {reason}")
+        self._progress.tick()
+
+    def started(self, attempt: str, worker: str) -> None:
+        """Say that `worker` has begun the job dispatched as `attempt`."""
+        self._silent = None
+        self._begun = self._begun or time.monotonic()
+        self._workers[attempt] = worker
+        self._progress.started(self._running[attempt])
+
+    def ended(self, attempt: str, result: Mapping[str, Any] | None, *, lost: bool = False) -> None:
+        """Say that the job dispatched as `attempt` has ended.
+
+        Args:
+            attempt: as it was dispatched.
+            result: what the worker returned; None if nothing came back.
+            lost: whether its worker was lost before it had ended.
+        """
+        result = result or {}
+        self._refused = self._refused or result.get("refused", "")
+        if self._refused:
+            return
+        job = self._running.pop(attempt)
+        worker = self._workers.pop(attempt, None)
+        self._crew.want(len(self._running))
+        if lost and self._is_requeued(job, self._crew.lost(worker)):
+            return
+        self.outcome.worked += result.get("seconds", 0.0)
+        self._warn(result.get("warnings", ()))
+        reason = result.get("failed", f"its worker was lost {self._lost[job]} times")
+        if reason:
+            self._fail(job, reason)
+        else:
+            self.outcome.done.append(job)
+            self._queue.done(job)
+            self._progress.finished(job, failed=False, barrier=result.get("barrier"))
+            self._on_done(job)
+
+    def _is_requeued(self, job: Job, who: str) -> bool:
+        """Whether `job`, which `who` took along, is tried again."""
+        self._lost[job] += 1
+        if self._lost[job] > self._retries:
+            return False
+        self._progress.lost(job)
+        again = f"its job is tried again: {kind_of(job.record)} {job.name}"
+        self._progress.say(f"{who} lost, {again}")
+        self._queue.requeue(job)
+        return True
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        for warning in warnings:
+            if warning not in self._warned:  # each network and trial may say the same
+                self._progress.say(f"warning: {warning}")
+            self._warned.add(warning)
+
+    def _fail(self, job: Job, reason: str) -> None:
+        self.outcome.failed[job] = reason
+        self._progress.finished(job, failed=True)
+        self._queue.failed(job)
+        for other in self._queue.blocked:
+            if other not in self.outcome.failed:
+                self.outcome.failed[other] = f"network {job.name} that it needs failed: {reason}"
+                self._progress.finished(other, failed=True)
