@@ -257,3 +257,22 @@ def test_a_notebook_that_imports_llfc_waits_for_nothing_it_does_not_use():
         [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True
     )
     assert said.stdout.strip() == ""
+
+
+def test_the_architecture_page_has_every_room():
+    """Folders of the tree in `docs/architecture.md`, by their indentation, and those there are."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    open_folders, found = [], set()
+    for line in text.split("```")[1].splitlines():
+        name = line.strip().partition(" ")[0]
+        depth = (len(line) - len(line.lstrip())) // 2
+        if name.endswith("/"):
+            open_folders[depth:] = [name.rstrip("/")]
+            found.add(".".join(open_folders))
+    rooms = {module for module, path in modules().items() if path.name == "__init__.py"}
+    assert {name for name in found if name.split(".")[0] in ("llfc", "analysis", "sweeps")} == {
+        *rooms,
+        "analysis.notebooks",
+        "sweeps.cluster",
+    }
+    assert all((ROOT / name.replace(".", "/")).is_dir() for name in found)
