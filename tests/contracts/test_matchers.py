@@ -24,7 +24,7 @@ from tests.helpers.broken_matchers import (
     differentiates,
     falls,
     forgets,
-    listens,
+    leaves_a_hook,
     nudges,
     stays,
     tampers,
@@ -256,7 +256,7 @@ def test_the_same_seed_gives_the_same_answers_in_another_process(tmp_path):
         (check_leaves_alone, nudges),
         (check_leaves_alone, trains),
         (check_leaves_alone, differentiates),
-        (check_cleans_up, listens),
+        (check_cleans_up, leaves_a_hook),
     ],
     ids=lambda value: value.__name__,
 )

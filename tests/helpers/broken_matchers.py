@@ -66,9 +66,9 @@ def differentiates(a, b, spec, batches, *, seed):
     return stays(a, b, spec, batches, seed=seed)
 
 
-def listens(a, b, spec, batches, *, seed):
+def leaves_a_hook(a, b, spec, batches, *, seed):
     """Its hook comes off only if all goes well."""
-    handle = a.register_forward_hook(lambda *heard: None)
+    handle = a.register_forward_hook(lambda *captured: None)
     for batch in batches:
         a(batch)
     handle.remove()

@@ -155,7 +155,7 @@ def test_a_fingerprint_sees_what_a_visitor_may_do():
         lambda model: model[0].weight.data.add_(1e-12),
         lambda model: model[0].weight.requires_grad_(False),
         lambda model: model.zero_grad(),
-        lambda model: model[2].register_forward_hook(lambda *heard: None),
+        lambda model: model[2].register_forward_hook(lambda *captured: None),
         lambda model: setattr(model[2], "note", 1),
         lambda model: model[0].weight.detach().mul_(1.0),
     ]

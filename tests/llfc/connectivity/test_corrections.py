@@ -158,12 +158,14 @@ def test_blend_normalises_as_it_should_after_a_reset():
     """On the very batch, running statistics then do what batch statistics do."""
     images, _ = samples(20, (2, 7, 7))
     found = corrected().at(2)
-    heard = {}
-    handle = found.norm.register_forward_hook(lambda m, i, o: heard.update(out=o.clone()))
+    captured = {}
+    handle = found.norm.register_forward_hook(lambda m, i, o: captured.update(out=o.clone()))
     with torch.no_grad():
         found(images)
     handle.remove()
-    channels = ((heard["out"].transpose(0, 1).flatten(1)).T - found.norm.bias) / found.norm.weight
+    channels = (
+        (captured["out"].transpose(0, 1).flatten(1)).T - found.norm.bias
+    ) / found.norm.weight
     assert channels.mean(0).abs().max() < 1e-12
     count = len(channels)
     var = channels.var(0) * (1 + found.norm.eps / found.norm.running_var)

@@ -205,19 +205,21 @@ def test_each_call_is_read_before_it_is_overwritten():
     model = Odd()
     inputs = torch.randn(3, 6, dtype=torch.float64)
     probes = choose_probes(model, inputs)
-    heard = {}
-    with tapped(model, probes, lambda i, feature: heard.update({probes[i].name: feature.clone()})):
+    captured = {}
+    with tapped(
+        model, probes, lambda i, feature: captured.update({probes[i].name: feature.clone()})
+    ):
         for _ in range(2):  # the count of calls begins anew
-            heard.clear()
+            captured.clear()
             model(inputs)
     x = model.first(inputs)
-    assert torch.equal(heard["first"], x)
+    assert torch.equal(captured["first"], x)
     x = model.shared(F.relu(x))
-    assert torch.equal(heard["shared"], x)
-    assert torch.equal(heard["relu"], F.relu(x))
+    assert torch.equal(captured["shared"], x)
+    assert torch.equal(captured["relu"], F.relu(x))
     x = model.shared(F.relu(x))
-    assert torch.equal(heard["shared#2"], x)
-    assert torch.equal(heard["relu#2"], F.relu(x))
+    assert torch.equal(captured["shared#2"], x)
+    assert torch.equal(captured["relu#2"], F.relu(x))
 
 
 def test_patterns():

@@ -80,10 +80,10 @@ def found_in(model, images):
 
 def outputs(model, images, names):
     """Channels of each module's output, [C, all else], after whatever corrects it."""
-    heard = {}
+    captured = {}
     handles = [
         model.get_submodule(name).register_forward_hook(
-            lambda m, i, out, name=name: heard.update({name: out.clone()})
+            lambda m, i, out, name=name: captured.update({name: out.clone()})
         )
         for name in names
     ]
@@ -91,7 +91,7 @@ def outputs(model, images, names):
         logits = model(images)
     for handle in handles:
         handle.remove()
-    return {name: out.transpose(0, 1).flatten(1) for name, out in heard.items()}, logits
+    return {name: out.transpose(0, 1).flatten(1) for name, out in captured.items()}, logits
 
 
 @every_net

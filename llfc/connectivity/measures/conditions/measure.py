@@ -13,7 +13,7 @@ from llfc.connectivity.measures.conditions.operation import (
     Norm,
     Operation,
 )
-from llfc.connectivity.measures.conditions.operations import hear_operations, operations
+from llfc.connectivity.measures.conditions.operations import operations, stream_operations
 from llfc.connectivity.measures.conditions.totals import Totals
 from llfc.connectivity.shuffled import Shuffled
 from llfc.connectivity.subject import Measured, Subject
@@ -128,7 +128,7 @@ def _add_batch(
     found.check_repeats(of_a, axes)
     for pair, other in others.items():
         step = _InStep(found, pair, of_a, axes, len(images))
-        hear_operations(other, images if different is None else different, step.receive)
+        stream_operations(other, images if different is None else different, step.receive)
         step.check_ended()
 
 

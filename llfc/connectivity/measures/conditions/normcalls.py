@@ -64,7 +64,7 @@ class NormCall:
         return scale if given["weight"] is None else scale * given["weight"]
 
 
-class HearNorms(TorchFunctionMode):
+class CaptureNorms(TorchFunctionMode):
     """Within the context, every norm is handed to `receive`: its name, what it gave, and its call.
 
     At PyTorch's functions, since below them it may run a norm as several operations.

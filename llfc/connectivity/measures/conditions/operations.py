@@ -1,6 +1,6 @@
 """The linear maps, activations and norms of a forward pass, wherever in the code they are called.
 
-They are heard where PyTorch runs them, below modules and functions, so `nn.ReLU()`, `F.relu(x)` and
+They are captured where PyTorch runs them, below modules and functions, so `nn.ReLU()`, `F.relu(x)` and
 `x.relu_()` are one and the same. An operation bears the name of the module whose forward code calls
 it; a linear map whose weight is another module's, as inside nn.MultiheadAttention, bears that
 module's. From the second one of a kind on, `#2` and so on follow the name.
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from llfc.connectivity.measures.conditions.normcalls import HearNorms, NormCall
+from llfc.connectivity.measures.conditions.normcalls import CaptureNorms, NormCall
 from llfc.connectivity.measures.conditions.operation import (
     Activation,
     LinearMap,
@@ -34,7 +34,7 @@ MATRIX_PRODUCTS: Mapping[str, tuple[int, int, int | None]] = {
     "addmm": (1, 2, 0),
     "baddbmm": (1, 2, 0),
 }
-HEARD = ACTIVATIONS | MATRIX_PRODUCTS.keys() | {"convolution"}
+CAPTURED = ACTIVATIONS | MATRIX_PRODUCTS.keys() | {"convolution"}
 
 
 def operations(model: nn.Module, images: Tensor) -> list[Operation]:
@@ -44,7 +44,7 @@ def operations(model: nn.Module, images: Tensor) -> list[Operation]:
 
     A linear map is a convolution, or a product of a feature with a matrix, whose weight is a
     parameter or buffer of `model`, or is computed for a module that is an nn.Linear or a
-    convolution, as of a parametrised one. Not heard are activations with a weight of their own
+    convolution, as of a parametrised one. Not captured are activations with a weight of their own
     (PReLU) or made of several operations (softsign), products of two features, nn.Bilinear, and
     what PyTorch runs as one, such as nn.LSTM; nn.MultiheadAttention is kept from being so. A norm
     is what `torch.nn.functional` calls one, so not what is written out as several operations.
@@ -54,7 +54,9 @@ def operations(model: nn.Module, images: Tensor) -> list[Operation]:
     return kept
 
 
-def hear_operations(model: nn.Module, images: Tensor, receive: Callable[[Operation], None]) -> None:
+def stream_operations(
+    model: nn.Module, images: Tensor, receive: Callable[[Operation], None]
+) -> None:
     """Hand each of the `operations` of one forward pass to `receive`, as soon as it ran.
 
     Its tensors are as they were only until `receive` returns. Nothing is kept, so memory is that of
@@ -72,7 +74,7 @@ def _run(
 ) -> None:
     watch = _Watch(model, receive, kept)
     told = calls_followed(model, watch.enter, watch.leave, around_hooks=True)
-    with told, fused_attention_disabled(), watch, HearNorms(watch.norm):
+    with told, fused_attention_disabled(), watch, CaptureNorms(watch.norm):
         model(images)
 
 
@@ -114,7 +116,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         function, writes = _facts(func)
         copies = self._keep(_overwritten(func, args, kwargs)) if writes else []
-        if function not in HEARD or self._computes_weight():
+        if function not in CAPTURED or self._computes_weight():
             return func(*args, **kwargs)
         if _is_activation(function, args, kwargs) and not self._is_own(args[0]):
             before = args[0]

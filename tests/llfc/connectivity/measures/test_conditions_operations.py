@@ -1,4 +1,4 @@
-"""What is heard of a network: every way to write an activation or a linear layer."""
+"""What is captured of a network: every way to write an activation or a linear layer."""
 
 import copy
 import subprocess
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from llfc.connectivity.measures.conditions.imageaxis import image_axes
-from llfc.connectivity.measures.conditions.operations import hear_operations, operations
+from llfc.connectivity.measures.conditions.operations import operations, stream_operations
 from tests.helpers.conditions_measured import measured, rows, same
 from tests.helpers.in_memory_reference import distance
 from tests.helpers.small_networks import CLASSES, random_, samples
@@ -197,9 +197,11 @@ def test_what_is_overwritten_is_kept(inplace):
     assert torch.equal(relu.input, first.output)
     assert torch.equal(relu.output, first.output.relu())
     assert torch.equal(second.input, relu.output)
-    heard = []
-    hear_operations(model, images, lambda each: heard.append((each.input + 0, each.output + 0)))
-    for one, (was_input, was_output) in zip(kept, heard, strict=True):
+    captured = []
+    stream_operations(
+        model, images, lambda each: captured.append((each.input + 0, each.output + 0))
+    )
+    for one, (was_input, was_output) in zip(kept, captured, strict=True):
         assert torch.equal(one.input, was_input)
         assert torch.equal(one.output, was_output)
 
