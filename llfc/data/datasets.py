@@ -18,11 +18,10 @@ from torch import Tensor
 
 from llfc.data.batches import CropFlip, Loader, Scaling
 from llfc.data.downloads import published
-from llfc.data.imagefolder import PREFIX, load_folder, resolve_folder
+from llfc.data.imagefolder import PREFIX, Arrays, load_folder, resolve_folder
 from llfc.names import lookup
+from llfc.results import SPLITS
 from llfc.seeds import stream
-
-SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,7 +134,7 @@ def load_dataset(
     """
     name = resolve_dataset(name, cache, progress=progress)
     if name.startswith(PREFIX):
-        arrays: Arrays = load_folder(name, cache)
+        arrays = load_folder(name, cache)
     else:
         arrays = DATASETS[name](_data_root(data_root))
     full = _dataset(name, arrays)
@@ -164,11 +163,6 @@ def resolve_dataset(
         return resolve_folder(name, cache, progress=progress, say=say)
     lookup("dataset", name, DATASETS)
     return name
-
-
-Arrays = Mapping[
-    str, Any
-]  # train_images uint8 [N, C, H, W], train_labels [N], test_..., num_classes
 
 
 def _dataset(name: str, arrays: Arrays) -> Dataset:

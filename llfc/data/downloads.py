@@ -14,8 +14,8 @@ from filelock import FileLock
 
 from llfc.atomic import made_whole
 from llfc.oneline import in_one_line
+from llfc.results import SPLITS
 
-SPLITS = ("train", "test")
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer; offline must not look like a hang
 
 

@@ -38,6 +38,7 @@ RESOLVED = re.compile(r"[\w.-]+@[0-9a-f]{8}")
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 DECODING = 3  # counts the changes of method, so that what an older one cached is decoded anew
 
+# train_images uint8 [N, C, H, W], train_labels [N], the same of test, and num_classes.
 Arrays = dict[str, Any]
 
 

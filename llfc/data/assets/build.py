@@ -19,7 +19,7 @@ from llfc.seeds import stream
 
 # Images of each class; ten classes, so 5000 and 1000 images in all.
 PER_CLASS = {"train": 500, "test": 100}
-PREFIX = {"train": "train", "test": "t10k"}
+_PREFIX = {"train": "train", "test": "t10k"}
 TARGET = Path(__file__).parent / "fashion_mnist_small.npz"
 
 
@@ -27,8 +27,8 @@ def build(folder: Path, target: Path = TARGET) -> None:
     """Write the balanced subset of the set in `folder` to `target`; images [N, 28, 28], uint8."""
     arrays: dict[str, NDArray[np.uint8]] = {}
     for split, count in PER_CLASS.items():
-        images = _read(folder / f"{PREFIX[split]}-images-idx3-ubyte.gz")
-        labels = _read(folder / f"{PREFIX[split]}-labels-idx1-ubyte.gz")
+        images = _read(folder / f"{_PREFIX[split]}-images-idx3-ubyte.gz")
+        labels = _read(folder / f"{_PREFIX[split]}-labels-idx1-ubyte.gz")
         chosen = _chosen(labels, count, f"fashion-mnist-small/{split}")
         arrays[f"{split}_images"] = images[chosen]
         arrays[f"{split}_labels"] = labels[chosen]
