@@ -21,6 +21,7 @@ WAY_OUT = (
     "where experts get the images that a router sends them, run each on all images and choose from"
     " what they give, with torch.where or by a factor of 0 or 1"
 )
+NORM_FUNCTIONS = frozenset("batch_norm layer_norm group_norm instance_norm rms_norm".split())
 # Within it, no function that is called is seen by what watches a forward pass.
 uncounted = torch._C.DisableTorchFunction
 

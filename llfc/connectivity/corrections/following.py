@@ -19,7 +19,6 @@ from llfc.modules.sites import function_name
 Function = Callable[..., Any]
 Given = tuple[Sequence[Any], Mapping[str, Any]]  # arguments, and those by name
 
-NORMS = frozenset({"batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm"})
 # What moves numbers and may copy them; what gives a view of its input does so anyway.
 COPIES = frozenset("clone contiguous flatten reshape to type_as float double half bfloat16".split())
 # A number a channel, or a statistic, changes what is followed channel by channel.

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from llfc.connectivity.corrections.following import NORMS, Channels, Following, last_of
+from llfc.connectivity.corrections.following import Channels, Following, last_of
 from llfc.modules.hooks import calls_followed
-from llfc.modules.sites import (
+from llfc.modules.sites import NORM_FUNCTIONS, (
     Site,
     Sites,
     check_some,
@@ -137,7 +137,7 @@ class _Trace(TorchFunctionMode):
                 self._pass_over("what it gives is complex, which has no one variance")
             else:
                 self._following.begin(output, Channels.along(dim, output), number)
-        elif function in NORMS:
+        elif function in NORM_FUNCTIONS:
             self._following.norm(function, known, output, number)
         else:
             self._following.go_on(func, (args, kwargs), known, output, number)

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-NORMS = frozenset("batch_norm layer_norm group_norm instance_norm rms_norm".split())
+from llfc.modules.sites import NORM_FUNCTIONS
+
 # Of torch.batch_norm, which has no signature of its own; torch.nn.functional's is another.
 BATCH_NORM = (
     *("input", "weight", "bias", "running_mean", "running_var"),
@@ -77,6 +78,6 @@ class CaptureNorms(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         output, name = func(*args, **kwargs or {}), getattr(func, "__name__", "")
-        if name in NORMS and isinstance(output, Tensor):
+        if name in NORM_FUNCTIONS and isinstance(output, Tensor):
             self._receive(name, output, NormCall.of(func, args, kwargs or {}))
         return output
