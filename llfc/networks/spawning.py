@@ -1,4 +1,6 @@
-"""Trunk, fork, branch; or two strangers. Every distinct network is trained exactly once.
+"""Trunk, fork, branch; or two independently trained networks.
+
+Every distinct network is trained exactly once.
 
 The trunk that simply continues is a network too (its root, see llfc.specs.Network), so a branch
 only has to be trained from its spawn epoch on, where the root's training state was kept.

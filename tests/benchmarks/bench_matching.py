@@ -7,7 +7,7 @@ of its axes all of B's tensor is gathered anew, and scipy solves the scores as t
 restarts. Ours visits the groups in the same order. Seconds are of one thread's own work, so that
 other programs do not count. `time` and `objective` are over the reference's own.
 
-Pairs: `strangers` have independent weights. `kin` are as correlated as trained networks are once
+Pairs: `independent` have independent weights. `kin` are as correlated as trained networks are once
 matched: B is a tenth a permuted A. `trained` had thirty steps each on the embedded images.
 """
 
@@ -37,11 +37,11 @@ from llfc.seeds import stream
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 CASES = (
-    ("mlp", 1.0, "none", ("strangers", "kin", "trained")),
-    ("vgg16", 1.0, "batch", ("strangers", "kin")),
-    ("resnet20", 1.0, "batch", ("strangers", "kin", "trained")),
-    ("resnet20", 4.0, "batch", ("strangers", "kin")),
-    ("resnet20", 8.0, "batch", ("strangers", "kin")),
+    ("mlp", 1.0, "none", ("independent", "kin", "trained")),
+    ("vgg16", 1.0, "batch", ("independent", "kin")),
+    ("resnet20", 1.0, "batch", ("independent", "kin", "trained")),
+    ("resnet20", 4.0, "batch", ("independent", "kin")),
+    ("resnet20", 8.0, "batch", ("independent", "kin")),
 )
 KIN = 0.1
 STEPS = 30
@@ -194,7 +194,7 @@ def bench_weights(case: tuple[str, float, str], kind: str) -> str:
 
 def bench_activations(batches: int) -> str:
     """All groups in one pass, against a pass for each group; both as far as the permutation."""
-    a, b, spec, shape = pair("vgg16", 1.0, "batch", "strangers")
+    a, b, spec, shape = pair("vgg16", 1.0, "batch", "independent")
     generator = stream(0, "bench/data")
     data = [torch.randn(64, *shape, generator=generator) for _ in range(batches)]
     at_once, found = timed(lambda: dict(match("activations", a, b, spec, data)))
@@ -221,9 +221,9 @@ def one_group(
 
 def memory(name: str, architecture: str, width: float, norm: str) -> str:
     """In a process of its own: the most memory in use while matching, over that before (Linux)."""
-    small = pair("mlp", 1 / 16, "none", "strangers")
+    small = pair("mlp", 1 / 16, "none", "independent")
     match(name, *small[:3], [torch.zeros(8, *small[3])])  # libraries take what they need
-    a, b, spec, shape = pair(architecture, width, norm, "strangers")
+    a, b, spec, shape = pair(architecture, width, norm, "independent")
     data = [torch.randn(16, *shape)]
     both = 2 * sum(t.numel() * t.element_size() for t in a.state_dict().values())
     gc.collect()

@@ -59,7 +59,7 @@ def check_itself(name, kind):
 
 
 def check_never_lower(name, kind):
-    """Nor the overlap lower, where that is what is climbed; strangers always leave room above."""
+    """Nor the overlap lower, where that is what is climbed; independently trained networks always leave room above."""
     record = match(name, *pair(kind), inputs(1)).record
     assert record["objective"] >= record["objective_before"]
     assert (record["objective"] == record["objective_before"]) == (name == "none")
@@ -139,9 +139,9 @@ def check_refuses(name, kind):
         parameter.data[2] = torch.nan
         with pytest.raises(ValueError, match=rf"^{last} of model {side} must be finite, got nan"):
             match(name, *models.values(), spec, inputs(1))
-    stranger = network("residual" if kind == "attention" else "attention", 1)
+    other = network("residual" if kind == "attention" else "attention", 1)
     with pytest.raises(ValueError, match=r"^the models must have one architecture: \S+ is "):
-        match(name, a, stranger, spec, inputs(1))
+        match(name, a, other, spec, inputs(1))
 
 
 def inner_product(model, state):

@@ -52,7 +52,7 @@ def by_width(network):
 def test_every_distinct_network_is_one_job():
     jobs = plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
     networks = [job.record for job in jobs if isinstance(job.record, Network)]
-    # For each of two seeds and two widths: the trunk, three branches, one stranger.
+    # For each of two seeds and two widths: the trunk, three branches, one trained independently.
     assert len(networks) == len(set(networks)) == 2 * 2 * 5
     assert sorted(job.name for job in jobs if job.stage == "trials") == sorted(
         map(fingerprint, TRIALS)

@@ -12,14 +12,14 @@ from tests.helpers.trainable_networks import ADAM, DATA, SGD, network, same
 
 ROOT = network(recipe=SGD)
 BRANCHES = [dataclasses.replace(ROOT, spawn_epoch=epoch) for epoch in (1, 3)]
-STRANGER = dataclasses.replace(ROOT, member=1)
+INDEPENDENT = dataclasses.replace(ROOT, member=1)
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_each_is_what_it_is_alone(tmp_path, at_once):
     together, alone = Store(tmp_path / "together"), Store(tmp_path / "alone")
-    train_networks([*BRANCHES, STRANGER], together, DATA, at_once=at_once)
-    for net in (ROOT, *BRANCHES, STRANGER):
+    train_networks([*BRANCHES, INDEPENDENT], together, DATA, at_once=at_once)
+    for net in (ROOT, *BRANCHES, INDEPENDENT):
         train_network(net, alone, DATA, keep_epochs=(1, 3))
         assert same(together.load_weights(net), alone.load_weights(net))
 

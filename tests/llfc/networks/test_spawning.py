@@ -72,9 +72,9 @@ def test_a_branch_at_the_end_needs_no_training_and_no_kept_state(tmp_path):
 def test_branches_of_one_trunk_part_and_strangers_share_nothing(tmp_path):
     store = Store(tmp_path)
     fields = {k: v for k, v in vars(network()).items() if k not in ("member", "spawn_epoch")}
-    spawned, strangers = Pair(**fields, spawn_epoch=0), Pair(**fields, spawn_epoch=None)
-    ends = {net: trained(net, store)[1] for net in (spawned.a, spawned.b, strangers.b)}
-    assert strangers.a == spawned.a
+    spawned, independent = Pair(**fields, spawn_epoch=0), Pair(**fields, spawn_epoch=None)
+    ends = {net: trained(net, store)[1] for net in (spawned.a, spawned.b, independent.b)}
+    assert independent.a == spawned.a
     weights = [end["hidden2.weight"].double() for end in ends.values()]
     assert not torch.equal(weights[0], weights[1])
 
