@@ -59,7 +59,7 @@ def check_itself(name, kind):
 
 
 def check_never_lower(name, kind):
-    """Nor the overlap lower, where that is what is climbed; independently trained networks always leave room above."""
+    """Nor the overlap lower, where that is what is climbed; other networks leave room above."""
     record = match(name, *pair(kind), inputs(1)).record
     assert record["objective"] >= record["objective_before"]
     assert (record["objective"] == record["objective_before"]) == (name == "none")

@@ -17,7 +17,8 @@ from llfc.specs import Pair, Recipe, Trial, fingerprint
 
 MLP_LAYERS = ("hidden.0", "hidden.0.relu", "hidden.1", "hidden.1.relu", "hidden.2", "head")
 MATCHINGS = ("none", "weights", "activations")
-# How much of the barrier of independently trained networks is left at width 1, and how it falls with each doubling.
+# How much of the barrier of networks trained independently is left at width 1, and how it falls
+# with each doubling.
 LEFT = {"none": (1.0, 0.97), "weights": (0.35, 0.55), "activations": (0.45, 0.6)}
 
 

@@ -29,7 +29,8 @@ from torch.utils._pytree import tree_leaves
 
 from llfc.connectivity.corrections.following import Channels, Following, last_of
 from llfc.modules.hooks import calls_followed
-from llfc.modules.sites import NORM_FUNCTIONS, (
+from llfc.modules.sites import (
+    NORM_FUNCTIONS,
     Site,
     Sites,
     check_some,

@@ -1,8 +1,8 @@
 """The linear maps, activations and norms of a forward pass, wherever in the code they are called.
 
-They are captured where PyTorch runs them, below modules and functions, so `nn.ReLU()`, `F.relu(x)` and
-`x.relu_()` are one and the same. An operation bears the name of the module whose forward code calls
-it; a linear map whose weight is another module's, as inside nn.MultiheadAttention, bears that
+They are captured where PyTorch runs them, below modules and functions, so `nn.ReLU()`, `F.relu(x)`
+and `x.relu_()` are one and the same. An operation bears the name of the module whose forward code
+calls it; a linear map whose weight is another module's, as inside nn.MultiheadAttention, bears that
 module's. From the second one of a kind on, `#2` and so on follow the name.
 """
 
