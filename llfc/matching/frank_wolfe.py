@@ -25,7 +25,7 @@ def match_frank_wolfe(
     The ascent starts at the even mixture of all permutations. Each step solves the linearised
     problem, one assignment a group, for all groups at once, and goes towards its solution as far as
     the overlap rises. The mixture at the end is rounded to its nearest permutation, from which
-    coordinate ascent climbs to the top of the hill; the better of that and of coordinate ascent
+    coordinate ascent climbs to a local optimum; the better of that and of coordinate ascent
     from the identity is returned. `iterations` in the record counts steps and visits.
 
     Raises:

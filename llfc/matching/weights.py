@@ -38,7 +38,7 @@ def match_weights(
         b: the network whose units are permuted; neither model is modified.
         spec: the symmetry of both.
         batches: not used.
-        seed: of the order of the groups and of the kicks.
+        seed: of the order of the groups and of the perturbations.
         effort: the budget, in multiples of the first ascent's work; 1 for that ascent alone, which
             is Git Re-Basin's.
 
