@@ -81,7 +81,7 @@ def connect(
         train: the same for training data; without, the train columns are NaN.
         statistics: training data whose statistics corrections take: cropped and flipped as the
             networks saw them, and every batch of all classes, as batch norms see a batch at a time;
-            `train` if None. Images in memory are mixed here.
+            `train` if None. Images in memory are shuffled here.
         matching: a name in MATCHERS; or a permutation of B's units, as `llfc.match` finds it; or
             None to leave B as it is.
         correction: a name in CORRECTIONS. Curves and barriers are of A and B as trained; barriers
@@ -111,7 +111,7 @@ def connect(
     if statistics is not None:
         source = Batches("statistics", statistics, batch_size, seen.device)
     if source is not None:
-        source = source.mixed(stream(seed, "order/statistics"))
+        source = source.shuffled(stream(seed, "order/statistics"))
     basis = into_one_basis(a, b, matching, spec, seen, trained_on, seed)
     unmatched = None if basis.b is b else b
     line = Line(a, basis.b, alpha)

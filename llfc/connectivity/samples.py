@@ -75,7 +75,7 @@ class Batches:
         """The first two images, or one if the first batch has no more; shape [2, ...]."""
         return self.first()[:2]
 
-    def mixed(self, generator: torch.Generator) -> "Batches":
+    def shuffled(self, generator: torch.Generator) -> "Batches":
         """The same, images in memory in a random order; other batches come as they come."""
         pair = _in_memory(self.source)
         if pair is None:

@@ -4,7 +4,7 @@ Its layout is that of `llfc.data.imagelayout`. It is named `imagefolder:PATH`, o
 `imagefolder:PATH#N` to have every image N pixels high and wide rather than as large as the first; a
 folder whose own name ends in `#N` is that folder. Images stand as their EXIF orientation says. Once
 decoded its name follows its content, `imagefolder:FOLDER@DIGITS`, and the cache alone is enough to
-load it, on another machine too. Decoded images are mixed, as those of published data sets are: a
+load it, on another machine too. Decoded images are shuffled, as those of published data sets are: a
 batch of one class would give norms, and controls that pair the images of a batch, what no random
 batch has.
 """
@@ -177,8 +177,8 @@ def _decode(
     arrays: Arrays = {}
     for split in SPLIT_FOLDERS:
         members = [i for i, picture in enumerate(pictures) if picture.split == split]
-        mixed = torch.randperm(len(members), generator=stream(0, f"folder/{split}"))
-        chosen = [members[i] for i in mixed]
+        shuffled = torch.randperm(len(members), generator=stream(0, f"folder/{split}"))
+        chosen = [members[i] for i in shuffled]
         arrays[f"{split}_images"] = np.ascontiguousarray(images[chosen].transpose(0, 3, 1, 2))
         arrays[f"{split}_labels"] = np.array([pictures[i].label for i in chosen], np.int64)
     return arrays, seen

@@ -68,7 +68,7 @@ def test_a_trial_may_measure_on_fewer_training_images(tmp_path):
 
 @pytest.mark.parametrize("augment", [False, True])
 def test_statistics_are_of_batches_as_in_training(augment, tmp_path):
-    """Mixed, and each image cropped once, as it was in no epoch of training."""
+    """Shuffled, and each image cropped once, as it was in no epoch of training."""
     dataset = load_dataset("fashion-mnist-small", cache=tmp_path, limit_train=500, limit_test=100)
     recipe = dataclasses.replace(TRIAL.pair.recipe, augment=augment)
     pair = dataclasses.replace(TRIAL.pair, architecture="resnet20", norm="batch", recipe=recipe)

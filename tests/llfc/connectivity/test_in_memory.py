@@ -93,8 +93,8 @@ def test_every_number_of_a_trained_pair(architecture, tmp_path, monkeypatch):
     monkeypatch.setattr(llfc.trial, "BATCH_SIZE", BATCH)
     found, (a, b, unmatched), data = both(architecture, tmp_path)
     alpha, images = found.curve["alpha"], data["test"][0]
-    mixed = torch.randperm(COUNT, generator=stream(0, "order/statistics"))
-    train = data["train"][0][mixed]
+    shuffled = torch.randperm(COUNT, generator=stream(0, "order/statistics"))
+    train = data["train"][0][shuffled]
     models = in_memory.networks(a, b, alpha, train, BATCH)
     with_trained_ends = [a, *models[1:-1], b]
     names = [layer.name for layer in found.layers]
