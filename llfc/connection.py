@@ -67,7 +67,7 @@ def connect(
 
     B's units are brought into A's basis, the line is walked once on each split, and every position
     gives loss and error, on the test split each probed layer's LLFC numbers too. Copies of the
-    models run, in eval mode, where these are. The line blends parameters and buffers; all else must
+    models run, in eval mode, where these are. The line blends parameters and buffers; the rest must
     be the same in both, which is seen on the first test batch before anything is measured. A weight
     that is derived from others (weight norm, a pruning mask) is derived anew from the blended ones;
     `left_out` says where that is not the line between the derived ones, and where an image's logits

@@ -70,7 +70,7 @@ def run_trial(
 def _statistics(trial: Trial, dataset: Dataset) -> Samples:
     """The training images as a batch of training sees them: of all classes, cropped and flipped.
 
-    Else even a network blended with itself would be worse, as its own statistics are of such
+    Otherwise even a network blended with itself would be worse, as its own statistics are of such
     batches. A folder's images come class by class. Jordan et al. (REPAIR, ICLR 2023) reset on
     augmented images too.
     """

@@ -46,7 +46,7 @@ def load_folder(name: str, cache: Path) -> Arrays:
     """The arrays that `resolve_folder` left in `cache` under `name`.
 
     Returns:
-        `train_images` (uint8, [N, C, H, W]; C is 1 if all images are grey, else 3),
+        `train_images` (uint8, [N, C, H, W]; C is 1 if all images are grey, otherwise 3),
         `train_labels` (int64, [N]), the same for test, and `num_classes`.
 
     Raises:

@@ -23,7 +23,7 @@ def bound(
     columns, so the overlap is at most the sum of the products of the sorted singular values.
 
     Args:
-        blocks: of the parameter: clusters, and A's and B's numbers, [units of each..., all else].
+        blocks: of the parameter: clusters, and A's and B's numbers, [units of each..., rest].
         a: the parameter of A, a dimension for each axis.
         b: of B.
 

@@ -83,12 +83,12 @@ class Overlap:
         return cls(a_state, {name: b_state[name] for name in a_state}, spec)
 
     def _blocks(self, name: str) -> Iterator[tuple[tuple[Cluster, ...], Tensor, Tensor]]:
-        """A parameter's blocks in both networks, [units of each cluster..., everything else]."""
+        """A parameter's blocks in both networks, [units of each cluster..., rest]."""
         sides = [
             as_reals(self.spec.fold(name, state[name])).to(self.device, self.dtype)
             for state in self._parameters
         ]
-        halves = sides[0].shape[len(self.spec.axes[name]) :]  # [2] of complex numbers, else []
+        halves = sides[0].shape[len(self.spec.axes[name]) :]  # [2] of complex numbers, otherwise []
         for parts in itertools.product(*map(blocks, self.spec.axes[name])):
             clusters = tuple(cluster for part in parts for cluster in part.clusters)
             sizes = [size for part in parts for size in part.positions.shape]
@@ -134,7 +134,7 @@ class Overlap:
         """For each cluster of the root `group`, the score of each pair of units.
 
         The overlap of all that moves with `group` is the sum of the scores at its places and of
-        the `pairs`, if `group` has at most one dimension in each term; else it is not linear.
+        the `pairs`, if `group` has at most one dimension in each term; otherwise it is not linear.
         """
         total: dict[Cluster, Tensor] = {}
         for term, dim in self._at[group]:

@@ -21,7 +21,7 @@ def inner_product(a: Tensor, b: Tensor) -> float:
 
 
 class Term:
-    """A block of a parameter of both networks, [units of each cluster..., everything else].
+    """A block of a parameter of both networks, [units of each cluster..., rest].
 
     Only the scores are kept beside the networks' own numbers.
 
@@ -92,7 +92,7 @@ class Term:
         return max(1, PIECE * self.a.shape[dim] // max(1, self.a.numel()))
 
     def sides(self, dim: int, places: Mapping[Cluster, Tensor]) -> tuple[Tensor, Tensor]:
-        """What the units of dimension `dim` are in A and in B, [H, all else]; all else in place."""
+        """What the units of dimension `dim` are in A and in B, [H, rest]; the other dimensions in place."""
         b = self.b
         for other, cluster in enumerate(self.clusters):
             if other != dim:
@@ -140,5 +140,5 @@ class Term:
 
 
 def _units_first(block: Tensor, dim: int) -> Tensor:
-    """The block as a matrix, [units of dimension `dim`, all else]."""
+    """The block as a matrix, [units of dimension `dim`, rest]."""
     return block.movedim(dim, 0).flatten(1)

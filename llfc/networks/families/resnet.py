@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
     def start_as_shortcut(self) -> None:
         """Set the branch's last convolution to zero.
 
-        Without norms the features of a deep network else grow with every block.
+        Without norms the features of a deep network would otherwise grow with every block.
 
         Reference:
             Zhang, Dauphin & Ma, Fixup Initialization, ICLR 2019. https://arxiv.org/abs/1901.09321
