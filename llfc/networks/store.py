@@ -67,7 +67,7 @@ class Store:
         return self.has_tensors(NETWORKS, fingerprint(network))
 
     def save_network(self, network: Network, weights: Mapping[str, Tensor]) -> None:
-        """Keep the final state dict of `network`."""
+        """Store the final state dict of `network`."""
         self.put_tensors(NETWORKS, fingerprint(network), weights, to_plain(network))
 
     def load_weights(self, network: Network) -> dict[str, Tensor] | None:
@@ -85,7 +85,7 @@ class Store:
     def put_tensors(
         self, kind: str, name: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
     ) -> None:
-        """Keep named tensors, and what made them.
+        """Store named tensors, and what made them.
 
         Raises:
             ValueError: if the folder cannot be written, or its disk is full.
@@ -97,7 +97,7 @@ class Store:
         self._write(_path(kind, name, "safetensors"), tensors_to_bytes(whole, metadata))
 
     def get_tensors(self, kind: str, name: str) -> dict[str, Tensor] | None:
-        """The tensors kept as `kind/name`; None if they are not here, or damaged."""
+        """The tensors stored as `kind/name`; None if they are not here, or damaged."""
         path = _path(kind, name, "safetensors")
         mark = self._files.mark(path)
         raw = self._read(path)
@@ -118,7 +118,7 @@ class Store:
         return tensors
 
     def put_text(self, kind: str, name: str, text: str) -> None:
-        """Keep `text`.
+        """Store `text`.
 
         Raises:
             ValueError: if the folder cannot be written, or its disk is full.
@@ -127,7 +127,7 @@ class Store:
         self._write(_path(kind, name, "txt"), _digest(content).encode() + b"\n" + content)
 
     def get_text(self, kind: str, name: str) -> str | None:
-        """The text kept as `kind/name`; None if it is not here, or damaged."""
+        """The text stored as `kind/name`; None if it is not here, or damaged."""
         path = _path(kind, name, "txt")
         raw = self._read(path)
         if raw is None:
@@ -153,7 +153,7 @@ class Store:
             ) from None
 
     def put_files(self, kind: str, name: str, files: Mapping[str, bytes]) -> None:
-        """Keep the contents of small files, by their names, as one.
+        """Store the contents of small files, by their names, as one.
 
         Raises:
             ValueError: if the folder cannot be written, or its disk is full.
@@ -163,7 +163,7 @@ class Store:
         self.put_tensors(kind, name, tensors, {})
 
     def get_files(self, kind: str, name: str) -> dict[str, bytes] | None:
-        """The files kept as `kind/name`; None if they are not here, or damaged."""
+        """The files stored as `kind/name`; None if they are not here, or damaged."""
         tensors = self.get_tensors(kind, name)
         if tensors is None or any(tensor.dtype != torch.uint8 for tensor in tensors.values()):
             return None
@@ -184,9 +184,9 @@ class Store:
                 self._files.remove(_path(kind, name, suffix))
 
     def names(self, kind: str) -> list[str]:
-        """What is kept under `kind`, sorted; not checked."""
-        kept = (name.rpartition(".") for name in self._files.names(kind))
-        return sorted(stem for stem, _, suffix in kept if suffix in SUFFIXES)
+        """What is stored under `kind`, sorted; not checked."""
+        stored = (name.rpartition(".") for name in self._files.names(kind))
+        return sorted(stem for stem, _, suffix in stored if suffix in SUFFIXES)
 
     def quarantine(self, path: str, reason: str) -> None:
         """Rename a damaged file to `*.damaged-N`, and warn.

@@ -34,7 +34,7 @@ DEFAULTS: Mapping[str, Sequence[Any]] = {
 }
 
 
-AXES = (*DEFAULTS, *RECIPE_AXES)
+EVERY_AXIS = (*DEFAULTS, *RECIPE_AXES)
 # How each trial measures: fields of Trial that are no axes.
 MEASURING = tuple(f.name for f in dataclasses.fields(Trial) if f.name not in {*DEFAULTS, "pair"})
 
@@ -68,7 +68,7 @@ def trials_of(sweep: Sweep, **measuring: Any) -> list[Trial]:
 
 def _points(sweep: Sweep) -> Iterator[dict[str, Any]]:
     for name, values in sweep.axes.items():
-        lookup("axis", name, dict.fromkeys(AXES))
+        lookup("axis", name, dict.fromkeys(EVERY_AXIS))
         if not values:
             raise ValueError(f"axis {name} must have at least one value, got none")
     axes = {**DEFAULTS, **sweep.axes}

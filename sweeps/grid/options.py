@@ -26,7 +26,7 @@ from llfc.specs import (
     Recipe,
     Trial,
 )
-from sweeps.grid.grid import AXES, DEFAULTS, MEASURING, RECIPE_AXES, trials_of
+from sweeps.grid.grid import DEFAULTS, EVERY_AXIS, MEASURING, RECIPE_AXES, trials_of
 from sweeps.grid.settings import ENVIRONMENT, GPU_SHARE, Settings
 from sweeps.grid.sweep import Sweep
 
@@ -74,7 +74,7 @@ def parse(
     for word in unknown:
         lookup("option", word.partition("=")[0], options)
     values = {name: value for name, value in vars(given).items() if value is not None}
-    changed = sweep.replace({name: values.pop(name) for name in AXES if name in values})
+    changed = sweep.replace({name: values.pop(name) for name in EVERY_AXIS if name in values})
     measuring = {name: values.pop(name) for name in MEASURING if name in values}
     # A wrong setting, name or value is said before anything is loaded.
     return Settings(**values), changed, trials_of(changed, **measuring)
@@ -86,7 +86,7 @@ def _parser(sweep: Sweep) -> argparse.ArgumentParser:
     described = {**_described(Recipe), **_described(Trial), **_described(Pair)}
     hints = {**_hints(Recipe), **_hints(Trial), **_hints(Pair)}
     group = parser.add_argument_group("axes: one value or several, every combination is a trial")
-    for name in AXES:
+    for name in EVERY_AXIS:
         text = f"{described[name]} [{_usual(sweep, name, usual)}]"
         _add(group, name, hints[name], text, several=True)
     group = parser.add_argument_group("measuring")

@@ -114,7 +114,7 @@ class Settings:
 
     @property
     def store(self) -> str:
-        """Where trained networks and results are kept: a folder or a URI."""
+        """Where trained networks and results are stored: a folder or a URI."""
         if self.storage.startswith("file://"):
             return f"file://{_direct(Path(self.storage.removeprefix('file://')))}/store"
         remote = "://" in self.storage
@@ -122,5 +122,5 @@ class Settings:
 
     @property
     def cache(self) -> Path:
-        """Where image folders are kept once decoded."""
+        """Where image folders are cached once decoded."""
         return self.folder / "data"

@@ -1,4 +1,4 @@
-"""What a trial found as flat things that MLflow can keep: metrics with steps, tables as text."""
+"""What a trial found as flat things that MLflow can hold: metrics with steps, tables as text."""
 
 import csv
 import io
@@ -10,16 +10,16 @@ from typing import Any
 from analysis.runs import schema
 from llfc.results import CURVE, PROFILE, Connection, Table, midpoint
 
-Row = tuple[str, float, int]  # a metric's name, value and step
+MetricRow = tuple[str, float, int]  # a metric's name, value and step
 
 
-def metrics_of(found: Connection) -> list[Row]:
+def metrics_of(found: Connection) -> list[MetricRow]:
     """Every finite number of `found` that is worth a chart, as (name, value, step).
 
     Scalars have step 0; `curve/*` has the position's index as step, `layer/*` (at the middle
     position) and the tables with one row per layer have the layer's.
     """
-    rows: list[Row] = [(key, value, 0) for key, value in found.scalars().items()]
+    rows: list[MetricRow] = [(key, value, 0) for key, value in found.scalars().items()]
     for column in CURVE[1:]:
         rows += [
             (schema.series(schema.CURVE_SERIES, column), v, i)
@@ -57,7 +57,7 @@ def tables_of(found: Connection) -> dict[str, str]:
     }
 
 
-def _by_layer(name: str, table: Table) -> Iterator[Row]:
+def _by_layer(name: str, table: Table) -> Iterator[MetricRow]:
     """A table with one row per layer: one series per column, its step the layer's place.
 
     Where further words tell rows apart, a series for each. Tables of other kinds, and those with

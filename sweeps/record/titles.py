@@ -3,7 +3,7 @@
 from llfc.specs import Network, Pair, Trial
 
 
-def kind_of(record: Network | Trial) -> str:
+def noun_of(record: Network | Trial) -> str:
     """`network` or `trial`."""
     return "network" if isinstance(record, Network) else "trial"
 

@@ -42,7 +42,7 @@ from sweeps.record.tracking_store import check_writable, database, named
 for _name in ("alembic", "mlflow"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
-PACKAGES = ("llfc", "mlflow", "numpy", "ray", "scipy", "torch", "torchvision")
+VERSIONED = ("llfc", "mlflow", "numpy", "ray", "scipy", "torch", "torchvision")
 BATCH = 1000  # metrics in one call, MLflow's own limit
 ABANDONED_SECONDS = 600.0  # a run still RUNNING after this was left by a driver elsewhere
 
@@ -77,7 +77,7 @@ class Tracker:
             schema.SWEEP_NAME: experiment,
             schema.COMMIT: commit(),
             schema.SOURCES: sources(),
-            schema.VERSIONS: json.dumps({name: version(name) for name in PACKAGES}),
+            schema.VERSIONS: json.dumps({name: version(name) for name in VERSIONED}),
             schema.COMMAND: without_password(" ".join(sys.argv)),
             schema.DRIVER: f"{socket.gethostname()}:{os.getpid()}",
         }
@@ -143,7 +143,7 @@ class Tracker:
                 pass
 
     def reported(self) -> str:
-        """What the report that is attached to the sweep's own run was made from; else empty."""
+        """What the report that is attached to the sweep's own run was made from; may be empty."""
         with named(self._uri):
             own = self._runs("", kind=schema.SWEEP)
         return str(own[0].data.tags.get(schema.MADE_FROM, "")) if own else ""

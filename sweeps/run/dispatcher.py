@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sweeps.record.titles import kind_of
+from sweeps.record.titles import noun_of
 from sweeps.run.plan import Job, Outcome, Queue
 from sweeps.run.progress import Progress
 from sweeps.run.roll import Crew
@@ -127,7 +127,7 @@ class Dispatcher:
         if self._lost[job] > self._retries:
             return False
         self._progress.lost(job)
-        again = f"its job is tried again: {kind_of(job.record)} {job.name}"
+        again = f"its job is tried again: {noun_of(job.record)} {job.name}"
         self._progress.say(f"{who} lost, {again}")
         self._queue.requeue(job)
         return True

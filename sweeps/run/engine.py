@@ -20,12 +20,12 @@ from tenacity import RetryCallState, Retrying, stop_after_attempt
 from llfc.atomic import made_whole
 from sweeps.grid.settings import Settings
 from sweeps.record.commit import PACKAGES
-from sweeps.run.resources import Resources, described, lacking, refusal, share_of, workers_on
+from sweeps.run.resources import Resources, lacking, node_counts, refusal, share_of, workers_on
 from sweeps.run.roll import Crew, Roll
 
-PATIENCE = 10.0  # seconds for a cluster to answer at all
-ANSWER = 2.0  # seconds for a node that was up a moment ago
-HEAD = "node:__internal_head__"  # what Ray's head alone has 1 of
+CLUSTER_PATIENCE = 10.0  # seconds for a cluster to answer at all
+NODE_PATIENCE = 2.0  # seconds for a node that was up a moment ago
+HEAD_RESOURCE = "node:__internal_head__"  # what Ray's head alone has 1 of
 # Seconds for which a head may be away; after 60 Ray ends this process itself, without our line.
 AWAY = 40.0
 # Tries to start Ray here: it gives its own processes 15 to 30 seconds to come up, which a busy
@@ -101,10 +101,10 @@ def _check_answer(address: str) -> None:
     """Ask once for an answer at `address`: Ray itself would try for minutes, with many warnings."""
     if address == "auto":  # Ray looks for it among its own processes, and says at once
         return
-    if not _answers(address, PATIENCE):
+    if not _answers(address, CLUSTER_PATIENCE):
         raise ValueError(
             f"address must be that of a running Ray cluster, got {address}, where none"
-            f" answers within {PATIENCE:g} s"
+            f" answers within {CLUSTER_PATIENCE:g} s"
         )
 
 
@@ -128,11 +128,11 @@ def watched() -> Iterator[None]:
     ended = threading.Event()
 
     def watch() -> None:
-        heard = time.monotonic()
-        while not ended.wait(PATIENCE / 2):
-            if _answers(address, PATIENCE):
-                heard = time.monotonic()
-            elif time.monotonic() - heard > AWAY and not ended.is_set():
+        answered = time.monotonic()
+        while not ended.wait(CLUSTER_PATIENCE / 2):
+            if _answers(address, CLUSTER_PATIENCE):
+                answered = time.monotonic()
+            elif time.monotonic() - answered > AWAY and not ended.is_set():
                 print(
                     f"\nerror: the head of Ray at {address} has not answered for {AWAY:g} s;"
                     " run the same command again to finish the rest",
@@ -188,7 +188,7 @@ def _is_up(node_id: str) -> bool:
     """Whether the node answers: Ray itself calls it alive for some seconds after it is lost."""
     found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return any(
-        _answers(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}", ANSWER)
+        _answers(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}", NODE_PATIENCE)
         for node in found
         if node["NodeID"] == node_id and node["Alive"]
     )
@@ -205,7 +205,7 @@ class RayCrew(Crew):
         self._share = share
         self.name = f"roll-{os.getpid()}-{time.time_ns()}"
         # On the head, the one node without which there is no sweep: the driver's may leave.
-        actor: Any = ray.remote(num_cpus=0, resources={HEAD: 0.001})(Roll)
+        actor: Any = ray.remote(num_cpus=0, resources={HEAD_RESOURCE: 0.001})(Roll)
         self._roll = actor.options(name=self.name).remote(STARTING)
         self._wanted = 0
         self._looked = float("-inf")
@@ -218,7 +218,7 @@ class RayCrew(Crew):
             return False
         self._looked, before, here = now, self.text, nodes()
         self.capacity = sum(workers_on(node, self._share) for node in here)
-        self.text = described(here, self.capacity)
+        self.text = node_counts(here, self.capacity)
         return before not in ("", self.text)
 
     def want(self, jobs: int) -> None:
@@ -229,7 +229,7 @@ class RayCrew(Crew):
     def lost(self, worker: str | None) -> str:
         node, node_id = "", ""
         with suppress(Exception):  # the roll is lost too, and nobody knows
-            node, node_id = ray.get(self._roll.gone.remote(worker), timeout=PATIENCE)
+            node, node_id = ray.get(self._roll.gone.remote(worker), timeout=CLUSTER_PATIENCE)
         if not node:
             return super().lost(worker)
         return f"a worker on node {node}" if _is_up(node_id) else f"node {node}"
@@ -279,5 +279,5 @@ def enrol(name: str, node: str) -> Any:
 def await_others(roll: Any) -> None:
     """Wait in a worker until all are up that there is work for."""
     with suppress(ray.exceptions.RayError):
-        while roll is not None and not ray.get(roll.complete.remote(), timeout=PATIENCE):
+        while roll is not None and not ray.get(roll.complete.remote(), timeout=CLUSTER_PATIENCE):
             time.sleep(0.1)

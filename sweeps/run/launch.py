@@ -55,7 +55,7 @@ def run_jobs(
         jobs: in order of preference; a job is dispatched when what it needs is done.
         settings: where workers find and leave things, and how large they are.
         workers: how many can run at once.
-        provenance: what is kept beside each result of where it is from.
+        provenance: what is stored beside each result: where it is from.
         on_done: called in this process with each job that was done.
     """
     share = share_of(settings, nodes())

@@ -58,7 +58,7 @@ def plan(
     trials: Iterable[Trial],
     *,
     trained: Callable[[Network], bool],
-    kept: Callable[[Network, int], bool],
+    has_state: Callable[[Network, int], bool],
     cost: Callable[[Network], float],
 ) -> list[Job]:
     """The jobs that `trials` ask for: each network once, roots before branches, longest first.
@@ -66,14 +66,14 @@ def plan(
     Args:
         trials: what is to be measured.
         trained: whether a network is in the store already; it then is nobody's job.
-        kept: whether a root's training state after an epoch is in the store; a trained root whose
-            state a branch lacks is a job again, which trains it that far and no further.
+        has_state: whether a root's training state after an epoch is in the store; a trained root
+            whose state a branch lacks is a job again, which trains it that far and no further.
         cost: how long a network takes to train, in any unit.
     """
     trials = list(dict.fromkeys(trials))
     networks = list(dict.fromkeys(n for t in trials for n in (t.pair.a, t.pair.b)))
     missing = {network for network in networks if not trained(network)}
-    missing |= {n.root for n in missing if n.spawn_epoch and not kept(n.root, n.spawn_epoch)}
+    missing |= {n.root for n in missing if n.spawn_epoch and not has_state(n.root, n.spawn_epoch)}
     leaves: defaultdict[Network, set[int]] = defaultdict(set)  # of each root, where branches leave
     for network in networks:
         if network.spawn_epoch is not None:

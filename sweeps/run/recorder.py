@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sweeps.record.tracking import Tracker
 
 # Seconds for which the tracking store may refuse before a result is given up until the next run.
-PATIENCE = 120.0
+TRACKING_PATIENCE = 120.0
 
 
 class Recorder:
@@ -41,7 +41,7 @@ class Recorder:
         self._tracker = tracker
         self._store = store
         self._queue: queue.SimpleQueue[Trial | None] = queue.SimpleQueue()
-        self._patience = PATIENCE
+        self._patience = TRACKING_PATIENCE
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
 
     def __enter__(self) -> "Recorder":
@@ -84,12 +84,12 @@ class Recorder:
             self._patience = 0.0  # a store that stays away must not hold up every trial in turn
         else:
             self.failed.pop(trial, None)
-            self._patience = PATIENCE
+            self._patience = TRACKING_PATIENCE
 
     def _say_once(self, state: RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome is not None:
             reason = state.outcome.exception()
-            print(f"warning: {reason}; trying for {PATIENCE:g} seconds", file=sys.stderr)
+            print(f"warning: {reason}; trying for {TRACKING_PATIENCE:g} seconds", file=sys.stderr)
 
     def _log(self, trial: Trial) -> None:
         measurement = load(self._store, trial)

@@ -43,10 +43,10 @@ def refusal(share: Resources, nodes: Sequence[Resources]) -> str:
     return f"a worker must fit one node: it asks for {asked}, the nodes are {listed or 'none'}"
 
 
-def described(nodes: Sequence[Resources], workers: int) -> str:
+def node_counts(nodes: Sequence[Resources], workers: int) -> str:
     """How many there are of what.
 
-    >>> described([{"CPU": 4, "GPU": 1}, {"CPU": 4}], 8)
+    >>> node_counts([{"CPU": 4, "GPU": 1}, {"CPU": 4}], 8)
     '2 nodes, 8 workers, 1 GPU'
     """
     gpus = sum(node.get("GPU", 0) for node in nodes)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from llfc.networks.store import Store
 
 MARKS = "drivers"  # the store's room for the files by which workers know the storage
-PATIENCE = 10.0  # seconds for a file of the driver's to appear on another machine
+STORAGE_PATIENCE = 10.0  # seconds for a file of the driver's to appear on another machine
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def marked(store: str) -> Iterator[str]:
 
 def unseen(store: str, mark: str, node: str) -> str:
     """Why nothing may be done on this `node`, in a line; empty if it sees `mark` in `store`."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + STORAGE_PATIENCE
     while True:
         try:
             if Store(store).has_text(MARKS, mark):

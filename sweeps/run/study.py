@@ -17,7 +17,7 @@ from llfc.trial import check_trial
 from sweeps.grid.settings import Settings
 from sweeps.grid.sweep import Sweep
 from sweeps.record.measurement import is_whole, saved
-from sweeps.record.titles import kind_of, title_of
+from sweeps.record.titles import noun_of, title_of
 from sweeps.run.engine import start
 from sweeps.run.launch import run_jobs
 from sweeps.run.plan import Job, Outcome, Stage, plan
@@ -64,7 +64,7 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
     jobs = plan(
         set(missing).difference(measured),
         trained=store.has,
-        kept=lambda root, epoch: has_state(root, epoch, store),
+        has_state=lambda root, epoch: has_state(root, epoch, store),
         cost=lambda network: training_cost(network, datasets[_data_key(network)]),
     )
     if jobs and not workers:
@@ -206,7 +206,7 @@ def _close(
         return 130
     for record, reason in failures.items():
         print(
-            f"failed: {kind_of(record)} {fingerprint(record)} ({title_of(record)}): {reason}",
+            f"failed: {noun_of(record)} {fingerprint(record)} ({title_of(record)}): {reason}",
             file=sys.stderr,
         )
     if failures:

@@ -30,7 +30,7 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         job: what `Job.to_plain` wrote.
         place: `store`, `data_root` and `cache` (folders), `device`, `threads` and `provenance`
-            (what is kept beside a result of where it is from).
+            (what is stored beside a result: where it is from).
 
     Returns:
         `failed` (the reason, or an empty string), `warnings`, `seconds` that it took, and of a
@@ -40,7 +40,7 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(place["threads"])
     keep_freed_memory()
     failed, barrier = "", None
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", StoreWarning)
         try:
@@ -51,7 +51,7 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
             _keep_trace(job["name"], place["store"])
     return {
         "failed": failed,
-        "warnings": [str(warning.message) for warning in heard],
+        "warnings": [str(warning.message) for warning in caught],
         "seconds": time.monotonic() - begun,
         "barrier": barrier,
     }

@@ -43,7 +43,9 @@ def main(folder: str, count: int) -> None:
     settings.cache.mkdir(parents=True)
     workers = start(settings)
     seeds = SMOKE.replace({"seed": list(range(count)), "matching": ["none"]})
-    jobs = plan(trials_of(seeds), trained=lambda _: True, kept=lambda *_: True, cost=lambda _: 1.0)
+    jobs = plan(
+        trials_of(seeds), trained=lambda _: True, has_state=lambda *_: True, cost=lambda _: 1.0
+    )
     outcome = launch.run_jobs(
         jobs, settings, workers=workers, provenance={}, on_done=lambda _: None
     )

@@ -64,7 +64,7 @@ def test_a_cluster_is_asked_once(monkeypatch):
 def test_a_head_that_is_gone_ends_the_process_in_one_line(monkeypatch, capsys):
     ended = threading.Event()
     monkeypatch.setattr(engine, "ray", types.SimpleNamespace(get_runtime_context=context))
-    monkeypatch.setattr(engine, "PATIENCE", 0.02)
+    monkeypatch.setattr(engine, "CLUSTER_PATIENCE", 0.02)
     monkeypatch.setattr(engine, "AWAY", 0.1)
     monkeypatch.setattr(engine, "_answers", lambda address, seconds: False)
     monkeypatch.setattr(os, "_exit", lambda status: (ended.set(), time.sleep(0.5)))
@@ -79,7 +79,7 @@ def test_a_head_that_answers_now_and_then_ends_nothing(monkeypatch):
     answers = itertools.cycle([True, False, False])
     asked = []
     monkeypatch.setattr(engine, "ray", types.SimpleNamespace(get_runtime_context=context))
-    monkeypatch.setattr(engine, "PATIENCE", 0.002)
+    monkeypatch.setattr(engine, "CLUSTER_PATIENCE", 0.002)
     monkeypatch.setattr(engine, "AWAY", 30)
     monkeypatch.setattr(
         engine, "_answers", lambda address, seconds: (asked.append(address), next(answers))[1]

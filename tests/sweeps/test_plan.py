@@ -50,7 +50,7 @@ def by_width(network):
 
 
 def test_every_distinct_network_is_one_job():
-    jobs = plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
+    jobs = plan(TRIALS, trained=nothing, has_state=no_state, cost=by_width)
     networks = [job.record for job in jobs if isinstance(job.record, Network)]
     # For each of two seeds and two widths: the trunk, three branches, one trained independently.
     assert len(networks) == len(set(networks)) == 2 * 2 * 5
@@ -60,7 +60,7 @@ def test_every_distinct_network_is_one_job():
 
 
 def test_trunks_keep_their_state_where_branches_fork():
-    jobs = plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
+    jobs = plan(TRIALS, trained=nothing, has_state=no_state, cost=by_width)
     for job in jobs:
         is_trunk = isinstance(job.record, Network) and (
             job.record.member == 0 and job.record.spawn_epoch is None
@@ -71,7 +71,7 @@ def test_trunks_keep_their_state_where_branches_fork():
 def test_roots_come_first_and_the_longest_first_of_all():
     networks = [
         job.record
-        for job in plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
+        for job in plan(TRIALS, trained=nothing, has_state=no_state, cost=by_width)
         if isinstance(job.record, Network)
     ]
     ranks = [(n.spawn_epoch is not None, -n.width) for n in networks]
@@ -80,15 +80,17 @@ def test_roots_come_first_and_the_longest_first_of_all():
 
 def test_what_is_trained_is_nobodys_job_and_nobodys_need():
     roots = {t.pair.a for t in TRIALS}
-    jobs = plan(TRIALS, trained=roots.__contains__, kept=lambda root, epoch: True, cost=by_width)
+    jobs = plan(
+        TRIALS, trained=roots.__contains__, has_state=lambda root, epoch: True, cost=by_width
+    )
     assert not roots & {job.record for job in jobs}
     assert not {need for job in jobs for need in job.needs} & set(map(fingerprint, roots))
-    assert plan([], trained=nothing, kept=no_state, cost=by_width) == []
+    assert plan([], trained=nothing, has_state=no_state, cost=by_width) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_order_workers_finish_in_needs_come_first(seed):
-    jobs = plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
+    jobs = plan(TRIALS, trained=nothing, has_state=no_state, cost=by_width)
     queue, running, done = Queue(jobs), [], []
     rng = random.Random(seed)
     while queue or running:
@@ -105,7 +107,7 @@ def test_whatever_order_workers_finish_in_needs_come_first(seed):
 
 
 def test_a_failed_network_blocks_what_needs_it_and_nothing_else():
-    jobs = plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
+    jobs = plan(TRIALS, trained=nothing, has_state=no_state, cost=by_width)
     trunk = next(job for job in jobs if job.record == TRIALS[0].pair.a)
     queue, done = Queue(jobs), []
     while (job := queue.next_job()) is not None:
@@ -123,7 +125,7 @@ def test_a_failed_network_blocks_what_needs_it_and_nothing_else():
 
 def test_a_trained_root_that_kept_no_state_keeps_it_before_its_branches_start():
     roots = {t.pair.a for t in TRIALS}
-    jobs = plan(TRIALS, trained=roots.__contains__, kept=no_state, cost=by_width)
+    jobs = plan(TRIALS, trained=roots.__contains__, has_state=no_state, cost=by_width)
     assert roots <= {job.record for job in jobs}
     for job in jobs:
         if isinstance(job.record, Network) and job.record.spawn_epoch:
@@ -134,7 +136,7 @@ def test_time_left_is_bounded_by_the_networks_until_a_trial_is_done(monkeypatch)
     """Each job takes ten seconds a unit of cost, on one worker, so what is left is known."""
     now = 0.0
     monkeypatch.setattr("sweeps.run.progress.time.monotonic", lambda: now)
-    jobs = plan(TRIALS[:8], trained=nothing, kept=no_state, cost=lambda network: 1.0)
+    jobs = plan(TRIALS[:8], trained=nothing, has_state=no_state, cost=lambda network: 1.0)
     progress = Progress(jobs, 1)
     assert "time left unknown yet" in progress.line()
     left = {
@@ -155,7 +157,7 @@ def test_time_left_is_bounded_by_the_networks_until_a_trial_is_done(monkeypatch)
 
 
 def test_the_lowest_and_the_highest_barrier_so_far_are_shown_with_their_trials():
-    jobs = plan(TRIALS[:8], trained=lambda network: True, kept=no_state, cost=by_width)
+    jobs = plan(TRIALS[:8], trained=lambda network: True, has_state=no_state, cost=by_width)
     progress = Progress(jobs, 1)
     assert progress.extremes() == ""
     for job, barrier in zip(jobs, (0.5, 0.25, 2.0, 1.0), strict=False):
@@ -171,7 +173,7 @@ def _clock(seconds):
 
 
 def test_a_job_whose_worker_is_lost_is_requeued_first_and_in_the_end_fails():
-    jobs = plan(TRIALS, trained=nothing, kept=no_state, cost=by_width)
+    jobs = plan(TRIALS, trained=nothing, has_state=no_state, cost=by_width)
     dispatcher = Dispatcher(jobs, Progress(jobs, 2), lambda job: None, retries=2)
     first = dispatcher.dispatch("0")
     assert dispatcher.left == len(jobs) - 1
@@ -191,7 +193,7 @@ class Silent(Crew):
 
 
 def test_workers_that_do_not_start_are_said_once_with_the_reason(monkeypatch, capsys):
-    jobs = plan(TRIALS[:2], trained=lambda network: True, kept=no_state, cost=by_width)
+    jobs = plan(TRIALS[:2], trained=lambda network: True, has_state=no_state, cost=by_width)
     progress = Progress(jobs, 2)
     monkeypatch.setattr("sweeps.run.dispatcher.SILENCE", 0.0)
     for begun in (False, True):
@@ -207,7 +209,7 @@ def test_workers_that_do_not_start_are_said_once_with_the_reason(monkeypatch, ca
 
 
 def test_a_worker_that_refuses_where_it_is_ends_the_sweep(capsys):
-    jobs = plan(TRIALS[:2], trained=lambda network: True, kept=no_state, cost=by_width)
+    jobs = plan(TRIALS[:2], trained=lambda network: True, has_state=no_state, cost=by_width)
     dispatcher = Dispatcher(jobs, Progress(jobs, 2), lambda job: None, retries=2)
     for trial_id in "01":
         dispatcher.dispatch(trial_id)

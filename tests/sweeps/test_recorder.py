@@ -68,7 +68,7 @@ def test_a_store_that_comes_back_gets_everything_and_the_user_is_told_once(store
 
 
 def test_a_store_that_stays_away_holds_up_one_trial_and_not_each(store, monkeypatch):
-    monkeypatch.setattr(recorder, "PATIENCE", 0.1)
+    monkeypatch.setattr(recorder, "TRACKING_PATIENCE", 0.1)
     tracker = Away(1000)
     found = recorded(tracker, store)
     assert found.logged == 0
@@ -80,7 +80,7 @@ def test_a_store_that_stays_away_holds_up_one_trial_and_not_each(store, monkeypa
 
 
 def test_what_was_given_up_is_tried_again_in_the_end(store, monkeypatch):
-    monkeypatch.setattr(recorder, "PATIENCE", 0.1)
+    monkeypatch.setattr(recorder, "TRACKING_PATIENCE", 0.1)
     tracker = Away(2)
     found = recorded(tracker, store)
     assert sorted(tracker.logged, key=TRIALS.index) == TRIALS

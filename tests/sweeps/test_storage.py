@@ -23,7 +23,7 @@ def place(request, tmp_path):
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch):
-    monkeypatch.setattr(storage, "PATIENCE", 0.0)
+    monkeypatch.setattr(storage, "STORAGE_PATIENCE", 0.0)
 
 
 def test_a_storage_is_seen_while_its_driver_is_there(place):
@@ -66,7 +66,7 @@ def test_a_node_that_cannot_read_a_file_leaves_it_to_the_others(monkeypatch, tmp
 
 
 def test_a_storage_that_appears_late_is_waited_for(monkeypatch, tmp_path):
-    monkeypatch.setattr(storage, "PATIENCE", 60.0)
+    monkeypatch.setattr(storage, "STORAGE_PATIENCE", 60.0)
     late = str(tmp_path / "late")
     monkeypatch.setattr(
         storage.time, "sleep", lambda _: Store(late).put_text(MARKS, "mark", "here")
