@@ -16,14 +16,14 @@ from llfc.symmetry.derive import derive
 from llfc.symmetry.graph.export import exported
 from llfc.symmetry.spec.table import family
 
-HEAD = (
+HEADER = (
     f"{'model':<22} {'groups':>7} {'families':>8} {'units':>8} {'nodes':>6} "
     f"{'export s':>8} {'derive s':>8} {'check s':>8} {'gap':>8}"
 )
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelRow:
     """What was found for one model.
 
     Attributes:
@@ -65,7 +65,7 @@ def model_names() -> list[str]:
     return list(models.list_models(module=models))
 
 
-def build(name: str) -> tuple[nn.Module, int]:
+def built_model(name: str) -> tuple[nn.Module, int]:
     """A model with random weights, and the side of its images."""
     from torchvision import models
 
@@ -73,9 +73,9 @@ def build(name: str) -> tuple[nn.Module, int]:
     return models.get_model(name, weights=None, **extra), 299 if name == "inception_v3" else 224
 
 
-def cover(name: str) -> Row:
+def cover(name: str) -> ModelRow:
     """Derive and check one model's spec."""
-    model, side = build(name)
+    model, side = built_model(name)
     images = torch.randn(2, 3, side, side, generator=stream(0, "coverage"))
     times = [time.perf_counter()]
     try:
@@ -86,8 +86,8 @@ def cover(name: str) -> Row:
         gap = spec.check(model, images)
         times.append(time.perf_counter())
     except ValueError as error:
-        return Row(name, reason=str(error))
-    return Row(
+        return ModelRow(name, reason=str(error))
+    return ModelRow(
         name,
         groups=len(spec.groups),
         families=len({family(group) for group in spec.groups}),
@@ -100,7 +100,7 @@ def cover(name: str) -> Row:
     )
 
 
-def coverage(names: Sequence[str]) -> Iterator[Row]:
+def coverage(names: Sequence[str]) -> Iterator[ModelRow]:
     """A row for each model."""
     for name in names:
         yield cover(name)
@@ -108,7 +108,7 @@ def coverage(names: Sequence[str]) -> Iterator[Row]:
 
 def main(names: Sequence[str]) -> int:
     """Print the table; 1 if a model has no spec."""
-    print(HEAD)
+    print(HEADER)
     rows = []
     for row in coverage(names or model_names()):
         print(row, flush=True)

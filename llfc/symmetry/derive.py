@@ -16,16 +16,16 @@ from llfc.symmetry.graph.export import (
 )
 from llfc.symmetry.graph.kernels import shape_kernels
 from llfc.symmetry.graph.outside import outside
-from llfc.symmetry.graph.walk import Walk
+from llfc.symmetry.graph.walk import GraphWalk
 from llfc.symmetry.groups.families import Families
 from llfc.symmetry.groups.largest import Grouping, held_back
 from llfc.symmetry.groups.naming import forward_order
 from llfc.symmetry.groups.placing import Placing
 from llfc.symmetry.groups.readings import features
-from llfc.symmetry.layouts.constants import constant
-from llfc.symmetry.layouts.layout import Layout, pin, plain
+from llfc.symmetry.layouts.constants import constant_layout
+from llfc.symmetry.layouts.layout import Layout, new_layout, pin
 from llfc.symmetry.layouts.units import SHOWN, Units
-from llfc.symmetry.layouts.unread import unread
+from llfc.symmetry.layouts.unread import unread_rows
 from llfc.symmetry.rules.draws import chooses
 from llfc.symmetry.rules.operators import where
 from llfc.symmetry.spec import PermutationSpec
@@ -47,29 +47,29 @@ class Derivation:
         self.state: dict[str, Tensor] = self.model.state_dict()
         self.first = shared_names(self.state)
         self.layouts: dict[str, Layout] = {
-            name: plain(self.units, tuple(tensor.shape), "free", owner_of(name))
+            name: new_layout(self.units, tuple(tensor.shape), "free", owner_of(name))
             for name, tensor in self.state.items()
             if self.first[name] == name
         }
         for name in overlapping(self.state):
             self.freeze(name, "it shares a part of its memory with another tensor")
 
-    def walk(self, graph: Graph, training: bool = False) -> Walk:
+    def walk(self, graph: Graph, training: bool = False) -> GraphWalk:
         """Gather the facts of one graph.
 
         Raises:
             ValueError: an operator that no rule covers, unless strict is False.
         """
-        walk = Walk(self.units, self.strict, training)
+        walk = GraphWalk(self.units, self.strict, training)
         for node in graph.graph.nodes:
             if node.op != "placeholder":
                 continue
             if node.name in graph.held:
                 walk.values[node] = self.layouts[self.first[graph.held[node.name]]]
             elif node.name in graph.constants:
-                walk.values[node] = constant(self.units, graph.constants[node.name].clone())
+                walk.values[node] = constant_layout(self.units, graph.constants[node.name].clone())
             elif isinstance(value := node.meta.get("val"), Tensor):
-                walk.values[node] = plain(self.units, tuple(value.shape), "fixed")
+                walk.values[node] = new_layout(self.units, tuple(value.shape), "fixed")
             else:
                 walk.values[node] = value
         held = {n: v for n, v in walk.values.items() if n.name in graph.held}
@@ -88,10 +88,10 @@ class Derivation:
             or (name not in self.used and is_weight(self.state[name]))
         ]
 
-    def hold_unread(self, walks: Sequence[Walk]) -> None:
+    def hold_unread(self, walks: Sequence[GraphWalk]) -> None:
         """Rows of tensors that no graph reads, beside others that are read, stay."""
         values = [value for walk in walks for value in walk.values.values()]
-        for name, nodes, size in unread(self.units, self.layouts, values):
+        for name, nodes, size in unread_rows(self.units, self.layouts, values):
             self.units.freeze(nodes, SHOWN)
             self.frozen.append(
                 f"{name}: {nodes.size} of {size} rows are not read on the example, and may be on"
@@ -104,7 +104,7 @@ class Derivation:
         pin(self.layouts[name], self.layouts[name].slots(), line)
         self.frozen.append(line)
 
-    def settled(self, walk: Walk) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
+    def settled(self, walk: GraphWalk) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
         """Groups, names and axes, once no unit moves that the network draws for in eval mode.
 
         Raises:

@@ -112,8 +112,9 @@ def program_of(
                     raise
                 return torch.export.export(model, tuple(more), strict=False)
     except Exception as error:  # whatever the exporter raises, the user should read one line
+        called, reason = type(model).__name__, reason_of(error)
         raise ValueError(
-            f"permutation spec: torch.export cannot follow {type(model).__name__}: {why(error)}"
+            f"permutation spec: torch.export cannot follow {called}: {reason}"
         ) from error
     finally:
         for name, tensor in model.named_buffers():
@@ -121,7 +122,7 @@ def program_of(
                 tensor.detach().copy_(buffers[name])
 
 
-def why(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What stopped the exporter, where in the network's code, and the way out if there is one."""
     text = str(error).strip()
     sentence = text.partition("\n")[0].partition(" (unhinted: ")[0].partition(". ")[0]

@@ -10,14 +10,15 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from llfc.symmetry.rules.operators import arguments, operator_name
 
-LARGEST = 4096  # nodes of such a graph
-RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
-STEPS = 2  # of a recurrent layer; what ties units in the second does so in all that follow
+LARGEST_INSIDE = 4096  # nodes of such a graph
+RECURRENT_OPERATORS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+RECURRENT_STEPS = 2  # what ties units in the second step of a layer does so in all that follow
 
 
 def time_of(node: fx.Node) -> int | None:
     """The dimension along which a recurrent layer runs; None for other operators."""
-    if operator_name(node) not in RECURRENT or "batch_first" not in (given := arguments(node)):
+    given = arguments(node)
+    if operator_name(node) not in RECURRENT_OPERATORS or "batch_first" not in given:
         return None
     return int(bool(given["batch_first"]))
 
@@ -66,14 +67,14 @@ def traced(node: fx.Node) -> fx.GraphModule | None:
 
     examples = [stand_in(source.meta["val"]) for source in inputs]
     if (time := time_of(node)) is not None:
-        examples[0] = examples[0].narrow(time, 0, min(STEPS, examples[0].shape[time]))
+        examples[0] = examples[0].narrow(time, 0, min(RECURRENT_STEPS, examples[0].shape[time]))
     try:
         with torch.no_grad():
             module: fx.GraphModule = make_fx(run, tracing_mode="fake")(*examples)
     except Exception:  # it cannot be traced, so it stays without a rule
         return None
     same = any(inner.target == node.target for inner in module.graph.nodes)
-    return None if same or len(module.graph.nodes) > LARGEST else module
+    return None if same or len(module.graph.nodes) > LARGEST_INSIDE else module
 
 
 @cache

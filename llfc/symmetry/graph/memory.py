@@ -7,7 +7,7 @@ from torch import fx
 
 from llfc.symmetry.graph.writing import put
 from llfc.symmetry.layouts.combine import tied
-from llfc.symmetry.layouts.constants import constants, value_of
+from llfc.symmetry.layouts.constants import constant_layouts, value_of
 from llfc.symmetry.layouts.layout import Layout, Value, is_still, layouts_in, pin, settle
 from llfc.symmetry.layouts.units import SHOWN, Units
 from llfc.symmetry.rules.calls import Call, stilled
@@ -128,5 +128,5 @@ class Memory:
             shared = {root, *(view for view, of in self.roots.items() if of is root)}
             held = {view: value_of(self.values[view]) for view in shared}
             shown = {view: value for view, value in held.items() if value is not None}
-            self.values |= {n: constants(self.units, value) for n, value in shown.items()}
+            self.values |= {n: constant_layouts(self.units, value) for n, value in shown.items()}
             self.refresh(root, {*shown})

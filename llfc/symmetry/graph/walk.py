@@ -10,13 +10,19 @@ from torch import Tensor, fx
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from llfc.oneline import with_its_type
-from llfc.symmetry.graph.inside import STEPS, inside, time_of
+from llfc.symmetry.graph.inside import RECURRENT_STEPS, inside, time_of
 from llfc.symmetry.graph.memory import Memory, without_picks
 from llfc.symmetry.layouts.combine import tied
-from llfc.symmetry.layouts.constants import blank, constant, constants, is_knowable, value_of
+from llfc.symmetry.layouts.constants import (
+    blank,
+    constant_layout,
+    constant_layouts,
+    is_knowable,
+    value_of,
+)
 from llfc.symmetry.layouts.layout import Layout, Refusal, Value, is_still, layouts_in, pin, settle
 from llfc.symmetry.layouts.units import SHOWN, Units
-from llfc.symmetry.layouts.views import resized, take
+from llfc.symmetry.layouts.views import resized, taken
 from llfc.symmetry.rules.calls import UNKNOWN_SIZE, Call, is_number, stilled
 from llfc.symmetry.rules.draws import draws
 from llfc.symmetry.rules.elementwise import uniform
@@ -35,7 +41,7 @@ class RuleError(RuntimeError):
 
 
 @dataclass
-class Walk:
+class GraphWalk:
     """The layouts of a graph's values, and what had to be frozen on the way.
 
     Attributes:
@@ -84,7 +90,7 @@ class Walk:
             elif node.op == "get_attr":
                 held = getattr(graph.owning_module, str(node.target))
                 is_tensor = isinstance(held, Tensor)
-                self.values[node] = constant(self.units, held.clone()) if is_tensor else held
+                self.values[node] = constant_layout(self.units, held.clone()) if is_tensor else held
             elif node.op == "output":
                 return self.memory.lookup(node.args)
             elif node.op != "placeholder":
@@ -144,7 +150,7 @@ class Walk:
             return None
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), given.__getitem__)
         try:
-            result = constants(self.units, target(*args, **kwargs))
+            result = constant_layouts(self.units, target(*args, **kwargs))
         except Exception:  # of PyTorch's own: on these numbers, or on this device, it does not run
             return None
         self.memory.hold_constant(node, result)
@@ -195,7 +201,7 @@ class Walk:
         if time is not None:
             x = settle(inputs[0])
             pin(x, x.dims[time], f"{where(node)}: it runs along them, one after another")
-            inputs[0] = take(x, time, range(min(STEPS, x.shape[time])))
+            inputs[0] = taken(x, time, range(min(RECURRENT_STEPS, x.shape[time])))
         self.depth += 1
         try:
             result = self.inline(module, inputs)

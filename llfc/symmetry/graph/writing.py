@@ -4,11 +4,11 @@ import numpy as np
 
 from llfc.symmetry.layouts.joining import join
 from llfc.symmetry.layouts.layout import Layout, Refusal, settle
-from llfc.symmetry.layouts.views import insert, reshape, take
+from llfc.symmetry.layouts.views import insert, reshape, taken
 from llfc.symmetry.rules.calls import Call
-from llfc.symmetry.rules.operators import SPLITS, operator_name
+from llfc.symmetry.rules.operators import SPLITTING, operator_name
 
-SAME = ("alias", "detach", "to", "contiguous", "dropout", "lift_fresh")
+UNCHANGED = ("alias", "detach", "to", "contiguous", "dropout", "lift_fresh")
 RESHAPED = ("view", "reshape", "flatten", "unflatten", "view_as", "squeeze", "unsqueeze")
 
 
@@ -24,7 +24,7 @@ def put(view: Call, part: int, new: Layout) -> Layout:
         Refusal: a view that is neither a range nor another shape of the tensor.
     """
     name, whole = operator_name(view.node), view.first
-    if name in SAME:
+    if name in UNCHANGED:
         return new
     if name in RESHAPED:
         return reshape(settle(new), whole.shape)
@@ -43,7 +43,7 @@ def put(view: Call, part: int, new: Layout) -> Layout:
         dim = view.dim(view["dim"])
         where = range(whole.shape[dim])[view["start"] : view["end"] : view["step"]]
         return put_range(whole, new, dim, where)
-    if name in SPLITS:
+    if name in SPLITTING:
         dim = view.dim(view["dim"])
         ends = np.cumsum([0, *(int(piece.shape[dim]) for piece in view.result)])
         return put_range(whole, new, dim, range(ends[part], ends[part + 1]))
@@ -55,6 +55,6 @@ def put_range(whole: Layout, new: Layout, dim: int, where: range) -> Layout:
     rest = [k for k in range(whole.shape[dim]) if k not in where]
     if not rest:
         return new
-    parts = [take(settle(whole), dim, rest), new]
+    parts = [taken(settle(whole), dim, rest), new]
     both = join(whole.space.units, parts, dim, whole.space.owner)
-    return take(both, dim, np.argsort([*rest, *where]))
+    return taken(both, dim, np.argsort([*rest, *where]))

@@ -52,7 +52,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from llfc.symmetry.groups.quotient import Hashes, Quotient, mixed, names
+from llfc.symmetry.groups.quotient import Hashes, Quotient, hashed, hashed_numbers
 from llfc.symmetry.layouts.units import Nodes
 
 
@@ -228,7 +228,7 @@ def place_family(result: Families, colour: int, members: Nodes, columns: list[No
         rows, row = np.unique(np.stack(columns), axis=1, return_inverse=True)
         row = row.reshape(-1)
         counts = np.bincount(row)
-        target = moved_rows(result, rows)
+        target = moved_parents(result, rows)
     else:
         row, counts = np.zeros(len(members), dtype=np.int64), np.array([len(members)])
         target = np.zeros(1, dtype=np.int64)
@@ -271,15 +271,15 @@ def inherit(result: Families, columns: list[Nodes], count: int) -> Coordinates:
     )
 
 
-def moved_rows(result: Families, rows: Nodes) -> Nodes:
+def moved_parents(result: Families, rows: Nodes) -> Nodes:
     """For each tuple of parents, the tuple that a random permutation takes it to.
 
     Raises:
         Irregular: there is none with children; the parents cannot move freely.
     """
-    keys = hashed(rows)
+    keys = hashed_columns(rows)
     order = np.argsort(keys)
-    wanted = hashed(result.sigma[rows])
+    wanted = hashed_columns(result.sigma[rows])
     at = np.searchsorted(keys[order], wanted).clip(max=len(keys) - 1)
     found: Nodes = order[at]
     if (keys[found] != wanted).any():
@@ -287,9 +287,9 @@ def moved_rows(result: Families, rows: Nodes) -> Nodes:
     return found
 
 
-def hashed(rows: Nodes) -> Hashes:
+def hashed_columns(rows: Nodes) -> Hashes:
     """One hash for each column of an array."""
     total: Hashes = np.zeros(rows.shape[1], dtype=np.uint64)
     for line in rows:
-        total = mixed(total ^ names(line))
+        total = hashed(total ^ hashed_numbers(line))
     return total

@@ -113,8 +113,8 @@ def product_order(families: Families, groups: Nodes, units: Nodes, kinds: Nodes)
     outward = np.lexsort((kin[groups], depth[groups]), axis=0)
     groups, units = (np.take_along_axis(array, outward, axis=0) for array in (groups, units))
     position = np.arange(groups.shape[1])
-    kind = numbered(np.concatenate([kin[groups], kinds]))
-    place = numbered(np.concatenate([kind[None], groups, units]))
+    kind = column_numbers(np.concatenate([kin[groups], kinds]))
+    place = column_numbers(np.concatenate([kind[None], groups, units]))
     by_place = np.lexsort((position, place))
     starts = np.flatnonzero(np.diff(place[by_place], prepend=-1))
     appearance = np.empty_like(position)
@@ -123,6 +123,6 @@ def product_order(families: Families, groups: Nodes, units: Nodes, kinds: Nodes)
     return order
 
 
-def numbered(rows: Nodes) -> Nodes:
+def column_numbers(rows: Nodes) -> Nodes:
     """The number of each column among the distinct ones."""
     return np.unique(rows, axis=1, return_inverse=True)[1].reshape(-1)

@@ -49,7 +49,7 @@ Flags = NDArray[np.bool_]
 ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
-def mixed(values: Hashes) -> Hashes:
+def hashed(values: Hashes) -> Hashes:
     """A hash of each value (the finaliser of SplitMix64, Steele et al., OOPSLA 2014)."""
     z = values + ODD
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -57,9 +57,9 @@ def mixed(values: Hashes) -> Hashes:
     return z ^ (z >> np.uint64(31))
 
 
-def names(nodes: Nodes) -> Hashes:
+def hashed_numbers(nodes: Nodes) -> Hashes:
     """A hash of each number."""
-    return mixed(nodes.astype(np.uint64))
+    return hashed(nodes.astype(np.uint64))
 
 
 @dataclass
@@ -118,7 +118,7 @@ def quotient(units: Units, frozen: list[Nodes]) -> Quotient:
     parent_node = flat([parents for _, parents in units.relations])
     pairs, pair = np.unique(relation * units.count + parent_node, return_inverse=True)
     while True:
-        twin = twins(pairs // units.count, of[pairs % units.count], count)[pair.reshape(-1)]
+        twin = occurrences(pairs // units.count, of[pairs % units.count], count)[pair.reshape(-1)]
         kind = relation + twin * len(sizes)
         rows = distinct(count, kind, of[child_node], of[parent_node])
         one, other = congruent(count, *rows)
@@ -132,7 +132,7 @@ def quotient(units: Units, frozen: list[Nodes]) -> Quotient:
     return Quotient(of, count, relation, child, parent, colour)
 
 
-def twins(relation: Nodes, parent: Nodes, count: int) -> Nodes:
+def occurrences(relation: Nodes, parent: Nodes, count: int) -> Nodes:
     """Of pairs sorted by relation: how many of the same relation and class come before each.
 
     Nodes of one class move together, but what belongs to one does not belong to the other.
@@ -183,7 +183,7 @@ def congruent(count: int, relation: Nodes, child: Nodes, parent: Nodes) -> tuple
     _, row = np.unique(relation * count + parent, return_inverse=True)
     pairs = np.empty(row.max() + 1, dtype=np.int64)
     pairs[row] = parent
-    own = names(np.arange(count))
+    own = hashed_numbers(np.arange(count))
     brood: Hashes = np.zeros(len(pairs), dtype=np.uint64)
     np.add.at(brood, row, own[child])
     keys = np.concatenate([own, brood])
@@ -202,15 +202,15 @@ def coloured(
     """Colours of classes, refined until children and parents agree with them (1-WL)."""
     count = len(still)
     colour: Hashes = np.zeros(count, dtype=np.uint64)
-    marks = names(np.arange(len(units.sets)) + count)
+    marks = hashed_numbers(np.arange(len(units.sets)) + count)
     np.add.at(colour, of[flat(units.sets)], np.repeat(marks, [s.size for s in units.sets]))
-    colour[still] = names(np.flatnonzero(still) + count + len(units.sets))
-    kind = names(relation)
+    colour[still] = hashed_numbers(np.flatnonzero(still) + count + len(units.sets))
+    kind = hashed_numbers(relation)
     seen = len(np.unique(colour))
     while True:
-        new = mixed(colour)
-        np.add.at(new, child, mixed(colour[parent] ^ kind))
-        np.add.at(new, parent, mixed(mixed(colour[child]) ^ kind))
+        new = hashed(colour)
+        np.add.at(new, child, hashed(colour[parent] ^ kind))
+        np.add.at(new, parent, hashed(hashed(colour[child]) ^ kind))
         colour = new
         distinct, index = np.unique(colour, return_inverse=True)
         if len(distinct) == seen:

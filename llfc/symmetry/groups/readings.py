@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from llfc.symmetry.graph.walk import Walk
+from llfc.symmetry.graph.walk import GraphWalk
 from llfc.symmetry.groups.placing import Placing
 from llfc.symmetry.layouts.layout import Layout, settle
 from llfc.symmetry.rules import views
@@ -56,7 +56,7 @@ class Place:
 class Readings:
     """The places of a graph, in the order in which they run."""
 
-    walk: Walk
+    walk: GraphWalk
     placing: Placing
     bit: Mapping[str, int]
     places: dict[fx.Node, Place] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class Readings:
 
 
 def features(
-    walk: Walk, placing: Placing, graph: fx.Graph, names: Sequence[str]
+    walk: GraphWalk, placing: Placing, graph: fx.Graph, names: Sequence[str]
 ) -> dict[str, tuple[Feature, ...]]:
     """For each group, the values of the graph that carry it, in the order in which they are made.
 

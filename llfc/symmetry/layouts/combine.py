@@ -6,14 +6,14 @@ agree; what a label says of letters that the result lacks is projected onto thos
 Example: a network of a linear layer and a grouped one, `y[n,g,o] = sum_i second[g,o,i] h[n,g,i]`,
 where h is the first's output, read as 2 groups of 2. Its weights are free: nothing has used them.
 
->>> from llfc.symmetry.layouts.layout import plain
+>>> from llfc.symmetry.layouts.layout import new_layout
 >>> from llfc.symmetry.layouts.views import reshape
 >>> def labels(tensor):
 ...     return [label.nodes.tolist() for label in tensor.space.labels]
 >>> units = Units()
->>> x = plain(units, [5, 3], "fixed")
->>> first = plain(units, [4, 3], "free", "first")
->>> second = plain(units, [2, 3, 2], "free", "second")
+>>> x = new_layout(units, [5, 3], "fixed")
+>>> first = new_layout(units, [4, 3], "free", "first")
+>>> second = new_layout(units, [2, 3, 2], "free", "second")
 
 The letter "in" meets the fixed features of x, so it is fixed. No label speaks of the letter "out",
 so that the weight gets 4 nodes for it; the result has the same ones.

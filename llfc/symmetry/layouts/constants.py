@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llfc.symmetry.layouts.layout import Label, Layout, Value, plain, spread
+from llfc.symmetry.layouts.layout import Label, Layout, Value, new_layout, spread
 from llfc.symmetry.layouts.units import SHOWN, Units
 
 LARGEST_KNOWN = 1 << 24  # numbers of a constant; a larger one is not computed
@@ -16,9 +16,9 @@ LARGEST_KNOWN = 1 << 24  # numbers of a constant; a larger one is not computed
 LARGEST_CONSTANT = 1 << 20
 
 
-def constant(units: Units, tensor: Tensor) -> Layout:
+def constant_layout(units: Units, tensor: Tensor) -> Layout:
     """A constant is neutral along the dimensions along which it does not change."""
-    layout = plain(units, tensor.shape, "neutral")
+    layout = new_layout(units, tensor.shape, "neutral")
     layout.value = tensor
     for dim, slots in enumerate(layout.raw):
         if slots and not bool((tensor == tensor[(slice(None),) * dim + (slice(1),)]).all()):
@@ -38,7 +38,7 @@ def by_kind(layout: Layout, dims: Sequence[int], owner: str) -> Layout:
     value = torch.view_as_real(value) if value.is_complex() else value
     rows = value.reshape(math.prod(value.shape[:count]), -1)
     entries = torch.unique(rows, dim=0, return_inverse=True)[1].reshape(value.shape[:count]).numpy()
-    found = plain(units, layout.shape, "neutral", owner)
+    found = new_layout(units, layout.shape, "neutral", owner)
     fixed = {d for d, slots in enumerate(layout.dims) if layout.space.fixed.keys() & {*slots}}
     found.space.fixed = {slot: SHOWN for d in fixed - {*dims} for slot in found.raw[d]}
     sides = [
@@ -84,8 +84,8 @@ def value_of(value: Value) -> Any:
     return value.value if isinstance(value, Layout) else None
 
 
-def constants(units: Units, value: Any) -> Value:
+def constant_layouts(units: Units, value: Any) -> Value:
     """The layout of a constant, or those of several."""
     if isinstance(value, list | tuple):
-        return [constants(units, part) for part in value]
-    return constant(units, value)
+        return [constant_layouts(units, part) for part in value]
+    return constant_layout(units, value)

@@ -160,7 +160,7 @@ class Layout:
         return Layout(self.space, tuple(raw), picks=tuple(picks))
 
 
-def plain(
+def new_layout(
     units: Units, shape: Sequence[int], kind: str, owner: str = "", why: str = SHOWN
 ) -> Layout:
     """A tensor all of whose dimensions are "fixed", with a reason, "neutral" or "free"."""

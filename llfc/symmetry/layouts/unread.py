@@ -11,7 +11,7 @@ from llfc.symmetry.layouts.layout import Layout, Value, layouts_in
 from llfc.symmetry.layouts.units import Nodes, Units
 
 
-def unread(
+def unread_rows(
     units: Units, layouts: Mapping[str, Layout], values: Iterable[Value]
 ) -> Iterator[tuple[str, Nodes, int]]:
     """The rows of tensors that are not read, beside others that are.

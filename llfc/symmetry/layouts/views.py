@@ -57,7 +57,7 @@ def reshape(layout: Layout, shape: Sequence[int]) -> Layout:
     return Layout(view.space, tuple(next(left_over) if size != 1 else () for size in shape))
 
 
-def take(
+def taken(
     layout: Layout,
     dim: int,
     picked: Nodes | Sequence[int],
@@ -96,9 +96,9 @@ def take(
     return Layout(space, tuple(() if single and d == dim else own for d, own in enumerate(raw)))
 
 
-def select(layout: Layout, dim: int, index: int, why: str, apart: bool = True) -> Layout:
-    """The tensor at one position of a dimension, without that dimension; others as in `take`."""
-    found = take(layout, dim, [index], why, apart)
+def selected_at(layout: Layout, dim: int, index: int, why: str, apart: bool = True) -> Layout:
+    """The tensor at one position of a dimension, without that dimension; others as in `taken`."""
+    found = taken(layout, dim, [index], why, apart)
     return Layout(found.space, found.raw[:dim] + found.raw[dim + 1 :])
 
 

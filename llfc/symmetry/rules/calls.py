@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves
 
-from llfc.symmetry.layouts.layout import Layout, Refusal, Value, layouts_in, pin, plain
+from llfc.symmetry.layouts.layout import Layout, Refusal, Value, layouts_in, new_layout, pin
 from llfc.symmetry.layouts.units import Units
 from llfc.symmetry.rules.operators import has_unknown_size, operator_name, where
 
@@ -107,7 +107,7 @@ def is_number(call: Call) -> bool:
 def stilled(units: Units, value: Any, why: str) -> Value:
     """Fixed layouts in the place of a result's tensors; `why` as in `layout.pin`."""
     if isinstance(value, Tensor):
-        return plain(units, [int(n) for n in value.shape], "fixed", why=why)
+        return new_layout(units, [int(n) for n in value.shape], "fixed", why=why)
     if isinstance(value, list | tuple):
         return [stilled(units, part, why) for part in value]
     return value

@@ -8,7 +8,7 @@ function that a permutation could keep.
 from torch import fx
 
 from llfc.symmetry.layouts.combine import pointwise
-from llfc.symmetry.layouts.layout import Value, plain, settle
+from llfc.symmetry.layouts.layout import Value, new_layout, settle
 from llfc.symmetry.rules.calls import Call
 from llfc.symmetry.rules.operators import arguments, operator_name
 
@@ -22,7 +22,7 @@ PARAMETRIC = ("normal", "bernoulli", "poisson")  # whose arguments may be tensor
 
 def drawn(call: Call) -> Value:
     """Numbers drawn alike for all entries, or with parameters that other tensors name."""
-    fresh = plain(call.units, call.shape, "neutral" if call.training else "free", call.owner)
+    fresh = new_layout(call.units, call.shape, "neutral" if call.training else "free", call.owner)
     given = call.tensors()[1 if is_inplace(call.node) else 0 :]
     if operator_name(call.node) in PARAMETRIC and given:
         return pointwise(call.units, [*given, fresh], call.shape, call.owner)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from llfc.symmetry.layouts.combine import combine, fibres, pointwise
-from llfc.symmetry.layouts.layout import Layout, Value, copied, plain, settle, with_fixed
+from llfc.symmetry.layouts.layout import Layout, Value, copied, new_layout, settle, with_fixed
 from llfc.symmetry.layouts.units import SHOWN
 from llfc.symmetry.layouts.views import insert, reshape
 from llfc.symmetry.rules.calls import Call, stilled
@@ -49,12 +49,12 @@ def unary(call: Call) -> Value:
 
 def uniform(call: Call) -> Value:
     """A tensor whose entries are all alike."""
-    return plain(call.units, call.shape, "neutral")
+    return new_layout(call.units, call.shape, "neutral")
 
 
 def fill(call: Call) -> Value:
     """Overwritten with one number."""
-    return plain(call.units, call.shape, "neutral")
+    return new_layout(call.units, call.shape, "neutral")
 
 
 def between(call: Call) -> Value:
@@ -74,13 +74,13 @@ def complex_numbers(call: Call) -> Value:
     return elementwise(call)
 
 
-def parts(call: Call) -> Value:
+def real_and_imaginary(call: Call) -> Value:
     """The two parts of each number along a new last dimension."""
     x = settle(call.first)
     return with_fixed(x, len(x.raw), [2], [SHOWN])
 
 
-def whole(call: Call) -> Value:
+def as_complex(call: Call) -> Value:
     """The last dimension is the two parts of each number."""
     x = settle(call.first)
     call.pin(x, [-1], "it is a real and an imaginary part")

@@ -23,16 +23,22 @@ from llfc.symmetry.layouts.layout import (
     Refusal,
     Value,
     copied,
+    new_layout,
     pin,
-    plain,
     settle,
     with_fixed,
 )
 from llfc.symmetry.layouts.units import SHOWN
-from llfc.symmetry.layouts.views import reshape, take
+from llfc.symmetry.layouts.views import reshape, taken
 from llfc.symmetry.rules.calls import ALONE, UNKNOWN_SIZE, Call, stilled
 from llfc.symmetry.rules.elementwise import elementwise
-from llfc.symmetry.rules.indices import counted, index_node, joint_positions, origin, positions
+from llfc.symmetry.rules.indices import (
+    counted,
+    index_node,
+    joint_positions,
+    listed_positions,
+    origin,
+)
 from llfc.symmetry.rules.operators import has_unknown_size
 
 LARGEST_PICKED = 1 << 18  # entries of a table each of whose rows may have units of its own
@@ -40,7 +46,7 @@ LARGEST_PICKED = 1 << 18  # entries of a table each of whose rows may have units
 
 def embedding(call: Call) -> Value:
     """Rows of a table."""
-    return lookup(call, call.tensor("weight"), [call.tensor("indices")], 0)
+    return looked_up(call, call.tensor("weight"), [call.tensor("indices")], 0)
 
 
 def embedding_bag(call: Call) -> Value:
@@ -58,7 +64,7 @@ def embedding_bag(call: Call) -> Value:
 def index_select(call: Call) -> Value:
     """Positions of one dimension."""
     x = call.first
-    return lookup(call, x, [call.tensor("index")], call.dim(call["dim"], x))
+    return looked_up(call, x, [call.tensor("index")], call.dim(call["dim"], x))
 
 
 def indexed(call: Call) -> Value:
@@ -66,23 +72,23 @@ def indexed(call: Call) -> Value:
     x, given = call.first, list(call["indices"])
     places = [d for d, index in enumerate(given) if index is not None]
     if places == list(range(places[0], places[-1] + 1)):
-        return lookup(call, x, [given[d] for d in places], places[0])
+        return looked_up(call, x, [given[d] for d in places], places[0])
     order = [*places, *(d for d in range(len(x.raw)) if d not in places)]
-    return lookup(call, x.permuted(order), [given[d] for d in places], 0)
+    return looked_up(call, x.permuted(order), [given[d] for d in places], 0)
 
 
-def lookup(call: Call, x: Layout, indices: Sequence[Layout], dim: int) -> Layout:
+def looked_up(call: Call, x: Layout, indices: Sequence[Layout], dim: int) -> Layout:
     """Neighbouring dimensions, from `dim` on, replaced by those of the indices."""
     (first, *others) = indices
-    listed = None if others else positions(first.value, x.shape[dim])
+    listed = None if others else listed_positions(first.value, x.shape[dim])
     if listed is not None and settle(x).moves(dim):
-        return take(x, dim, listed, call.why(ALONE))
+        return taken(x, dim, listed, call.why(ALONE))
     there = range(dim, dim + len(indices))
     spread = joint_positions([index.value for index in indices], [x.shape[d] for d in there])
     if spread is not None and any(settle(x).moves(d) for d in there):
         sizes, after = x.shape, x.shape[dim + len(indices) :]
         line = reshape(x, [*sizes[:dim], math.prod(sizes[d] for d in there), *after])
-        found = take(line, dim, spread.flatten(), call.why(ALONE))
+        found = taken(line, dim, spread.flatten(), call.why(ALONE))
         return reshape(found, [*sizes[:dim], *spread.shape, *after])
     if has_unknown_size(call.node):
         raise Refusal(UNKNOWN_SIZE)
@@ -152,7 +158,7 @@ def equal(call: Call) -> Value:
     return elementwise(call)
 
 
-def gather(call: Call) -> Value:
+def gathered(call: Call) -> Value:
     """For each entry, another entry along one dimension."""
     x, index = call.tensors()[:2]
     if call["dim"] is None:
@@ -168,7 +174,7 @@ def gather(call: Call) -> Value:
     still = index.space.fixed.keys() <= {*index.dims[dim]}
     if index.value is not None and still and settle(x).moves(dim):
         places = index.value.movedim(dim, -1).reshape(-1, index.shape[dim])[0].tolist()
-        return take(x, dim, places, call.why(ALONE))
+        return taken(x, dim, places, call.why(ALONE))
     hot = one_hot(call, index, x, dim)
     names = [str(d) for d in range(len(x.raw))]
     asked = row_names(x, dim)
@@ -190,7 +196,7 @@ def index_add(call: Call) -> Value:
     return written_into(call, x, [], rows, dim)
 
 
-def scatter(call: Call) -> Value:
+def scatter_entries(call: Call) -> Value:
     """Entries written, or added, to where an index says along one dimension."""
     x, index = settle(call.tensor("self")), settle(call.tensor("index"))
     dim, entries = call.dim(call["dim"], x), call.values.get("src")
@@ -226,8 +232,8 @@ def row_names(x: Layout, dim: int) -> list[str]:
     return ["asked" if d == dim else str(d) for d in range(len(x.raw))]
 
 
-def scattered(call: Call) -> Value:
+def written_into_part(call: Call) -> Value:
     """Written into."""
     if not any(layout.space.labels for layout in map(settle, call.tensors())):
-        return plain(call.units, call.shape, "fixed")
+        return new_layout(call.units, call.shape, "fixed")
     raise Refusal("units are written into a part of a tensor")

@@ -9,7 +9,7 @@ from torch import Tensor, fx
 
 from llfc.symmetry.layouts.units import Nodes
 from llfc.symmetry.rules.operators import (
-    SPLITS,
+    SPLITTING,
     VIEWS,
     arguments,
     memory_of,
@@ -23,12 +23,12 @@ ORDERLY = (  # views that keep the order of entries
 )
 
 # Operators that return a range of positions of one dimension, or several.
-PARTS = (*SPLITS, "slice", "narrow", "select")
+PARTS = (*SPLITTING, "slice", "narrow", "select")
 # Functions of two entries in either order.
 SYMMETRIC = ("add", "mul", "maximum", "minimum", "fmax", "fmin", "logaddexp", "hypot")
 
 
-def positions(value: Tensor | None, size: int) -> list[int] | None:
+def listed_positions(value: Tensor | None, size: int) -> list[int] | None:
     """The positions that a constant index asks for; None if it is no constant, or no list."""
     if value is None or value.dim() != 1 or value.is_floating_point():
         return None

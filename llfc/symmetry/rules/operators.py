@@ -14,7 +14,7 @@ VIEWS = (
     *("expand", "expand_as", "broadcast_to", "select", "narrow", "repeat", "repeat_interleave"),
     *("clone", "alias", "contiguous", "detach", "to", "_to_copy", "type_as", "flip", "roll"),
 )
-SPLITS = (  # operators that return consecutive runs of one dimension
+SPLITTING = (  # operators that return consecutive runs of one dimension
     *("chunk", "split", "split_with_sizes", "tensor_split"),
     *("unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes"),
 )

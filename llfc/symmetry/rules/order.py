@@ -11,7 +11,7 @@ from llfc.symmetry.layouts.units import Nodes
 from llfc.symmetry.layouts.views import insert
 from llfc.symmetry.rules.calls import Call
 
-PLACES = ("argsort", "argmax", "argmin")  # operators that return positions alone
+POSITIONS_ALONE = ("argsort", "argmax", "argmin")  # operators that return positions alone
 
 
 def ordered(call: Call) -> Value:
@@ -28,7 +28,7 @@ def ordered(call: Call) -> Value:
     results = call.result if many else [call.result]
     why = call.why("ranks are told apart") if x.moves(dim) else x.space.why(x.dims[dim])
     ranked = [with_ranks(call, x, dim, [int(n) for n in r.shape], why) for r in results]
-    if call.name in PLACES or (many and is_used(call.node, 1)):
+    if call.name in POSITIONS_ALONE or (many and is_used(call.node, 1)):
         ranked[-1].into = places_on(call, x, [dim])
     return ranked if many else ranked[0]
 

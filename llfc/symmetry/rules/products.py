@@ -25,10 +25,10 @@ def plus(call: Call, x: Layout, bias: Layout) -> Layout:
 
 def matmul(call: Call) -> Value:
     """A matrix product, batched over what comes before."""
-    return product(call, *call.tensors())
+    return matrix_product(call, *call.tensors())
 
 
-def product(call: Call, x: Layout, y: Layout) -> Layout:
+def matrix_product(call: Call, x: Layout, y: Layout) -> Layout:
     """The layout of `x @ y`."""
     rank = max(len(x.raw), len(y.raw)) - 2
     batch = [f"b{d}" for d in range(max(rank, 0))]
@@ -41,7 +41,7 @@ def product(call: Call, x: Layout, y: Layout) -> Layout:
 def addmm(call: Call) -> Value:
     """A bias and a matrix product."""
     bias, x, y = call.tensors()
-    result = product(call, x, y)
+    result = matrix_product(call, x, y)
     names = [str(d) for d in range(len(result.raw))]
     bias_names = names[len(names) - len(bias.raw) :]
     return combine(call.units, [(result, names), (bias, bias_names)], names, call.owner)
@@ -99,7 +99,7 @@ def attention(call: Call) -> Value:
     q, k, v = (settle(call.tensor(name)) for name in ("query", "key", "value"))
     if call["enable_gqa"] and q.shape[-3] != k.shape[-3]:
         count = q.shape[-3] // k.shape[-3]
-        k, v = (grouped(y, count) for y in (k, v))
+        k, v = (heads_repeated(y, count) for y in (k, v))
     lead = [f"b{d}" for d in range(len(q.raw) - 2)]
     owner = call.part("heads")
     scores = combine(
@@ -117,7 +117,7 @@ def attention(call: Call) -> Value:
     return combine(call.units, inputs, [*lead, "q", "e"], owner)
 
 
-def grouped(x: Layout, count: int) -> Layout:
+def heads_repeated(x: Layout, count: int) -> Layout:
     """Each head `count` times over."""
     dim = len(x.raw) - 3
     shape = list(x.shape)

@@ -23,7 +23,7 @@ from llfc.symmetry.rules import (
 )
 from llfc.symmetry.rules.calls import UNKNOWN_SIZE, Call, Rule, stilled
 from llfc.symmetry.rules.indices import SYMMETRIC
-from llfc.symmetry.rules.operators import SPLITS, has_unknown_size, is_pointwise, operator_name
+from llfc.symmetry.rules.operators import SPLITTING, has_unknown_size, is_pointwise, operator_name
 
 OPERATORS: dict[Rule, str] = {
     # Entry by entry, norms, reductions, softmax.
@@ -46,8 +46,8 @@ OPERATORS: dict[Rule, str] = {
     elementwise.between: "bucketize",
     elementwise.copy: "copy",
     elementwise.complex_numbers: "complex polar",
-    elementwise.parts: "view_as_real",
-    elementwise.whole: "view_as_complex",
+    elementwise.real_and_imaginary: "view_as_real",
+    elementwise.as_complex: "view_as_complex",
     elementwise.prelu: "_prelu_kernel prelu",
     elementwise.batch_norm: (
         "batch_norm native_batch_norm _native_batch_norm_legit_no_training instance_norm"
@@ -83,7 +83,7 @@ OPERATORS: dict[Rule, str] = {
         "_upsample_bilinear2d_aa"
     ),
     spatial.sampled: "grid_sampler grid_sampler_2d grid_sampler_3d",
-    spatial.folded: "col2im",
+    spatial.patches_folded: "col2im",
     spatial.windows: "unfold",
     # Which entry is the largest; what runs along an axis.
     order.ordered: "sort topk argsort kthvalue msort mode",
@@ -104,7 +104,7 @@ OPERATORS: dict[Rule, str] = {
     views.sliced: "slice narrow",
     views.selected: "select",
     views.unbind: "unbind",
-    views.chunk: " ".join(SPLITS),
+    views.chunk: " ".join(SPLITTING),
     views.getitem: "getitem",
     views.cat: "cat concat concatenate",
     views.stack: "stack",
@@ -122,11 +122,11 @@ OPERATORS: dict[Rule, str] = {
     indexing.indexed: "index _unsafe_index",
     indexing.as_one_hot: "one_hot",
     indexing.equal: "eq",
-    indexing.gather: "gather take_along_dim",
+    indexing.gathered: "gather take_along_dim",
     indexing.triangle: "tril triu",
     indexing.index_add: "index_add index_copy index_reduce",
-    indexing.scatter: "scatter scatter_add scatter_reduce",
-    indexing.scattered: (
+    indexing.scatter_entries: "scatter scatter_add scatter_reduce",
+    indexing.written_into_part: (
         "index_fill masked_scatter index_put _unsafe_index_put slice_scatter select_scatter"
     ),
 }

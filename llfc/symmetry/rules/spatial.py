@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from llfc.symmetry.layouts.combine import combine
 from llfc.symmetry.layouts.layout import Layout, Value, settle, with_fixed
-from llfc.symmetry.layouts.views import insert, reshape, take
+from llfc.symmetry.layouts.views import insert, reshape, taken
 from llfc.symmetry.rules.calls import Call
 from llfc.symmetry.rules.order import is_used
 
@@ -32,7 +32,7 @@ def convolution(call: Call) -> Value:
     call.pin(weight, [d + 2 for d in range(rank) if ways[d] != WHOLE], "offsets of a kernel")
     for d, step in enumerate(each(call, "stride", rank)):
         if ways[d] == THROUGH and step > 1:
-            x = take(settle(x), d + 2, range(0, x.shape[d + 2], step))
+            x = taken(settle(x), d + 2, range(0, x.shape[d + 2], step))
     result, whys = contracted(call, x, weight, ways)
     if bias:
         names = [str(d) for d in range(len(result.raw))]
@@ -159,7 +159,7 @@ def sampled(call: Call) -> Value:
     return with_fixed(result, 2, call.shape[2:], whys)
 
 
-def folded(call: Call) -> Value:
+def patches_folded(call: Call) -> Value:
     """Patches laid over one another: the places in them come after the channels."""
     x, shape = settle(call.first), call.shape
     x = x if len(shape) == 4 else insert(x, 0)

@@ -6,7 +6,7 @@ import numpy as np
 
 from llfc.symmetry.layouts.combine import pointwise, tied
 from llfc.symmetry.layouts.joining import join, stacked
-from llfc.symmetry.layouts.layout import Label, Layout, Refusal, Value, plain, settle
+from llfc.symmetry.layouts.layout import Label, Layout, Refusal, Value, new_layout, settle
 from llfc.symmetry.layouts.units import Nodes
 from llfc.symmetry.layouts.views import (
     drop,
@@ -14,8 +14,8 @@ from llfc.symmetry.layouts.views import (
     insert,
     reshape,
     resized,
-    select,
-    take,
+    selected_at,
+    taken,
 )
 from llfc.symmetry.rules.calls import ALONE, Call
 from llfc.symmetry.rules.indices import is_twin
@@ -125,7 +125,7 @@ def sliced(call: Call) -> Value:
         picked = range(size)[call["start"] : call["end"] : call["step"]]
     if len(picked) == size:
         return x
-    return take(x, dim, picked, call.why(ALONE), apart=not is_twin(call.node))
+    return taken(x, dim, picked, call.why(ALONE), apart=not is_twin(call.node))
 
 
 def selected(call: Call) -> Value:
@@ -135,13 +135,13 @@ def selected(call: Call) -> Value:
         return drop(x, [dim])
     x = tied(x)
     index = call["index"] % x.shape[dim]
-    return select(x, dim, index, call.why(ALONE), apart=not is_twin(call.node))
+    return selected_at(x, dim, index, call.why(ALONE), apart=not is_twin(call.node))
 
 
 def unbind(call: Call) -> Value:
     """Every position of a dimension, one by one."""
     x, dim = settle(call.first), call.dim(call["dim"])
-    return [select(x, dim, i, call.why(ALONE)) for i in range(x.shape[dim])]
+    return [selected_at(x, dim, i, call.why(ALONE)) for i in range(x.shape[dim])]
 
 
 def chunk(call: Call) -> Value:
@@ -152,7 +152,7 @@ def chunk(call: Call) -> Value:
     for at, part in enumerate(call.result):
         size = int(part.shape[dim])
         places = range(start, start + size)
-        parts.append(take(x, dim, places, call.why(ALONE), apart=at not in twins))
+        parts.append(taken(x, dim, places, call.why(ALONE), apart=at not in twins))
         start += size
     return parts
 
@@ -211,7 +211,7 @@ def filler(call: Call, x: Layout, dim: int, nodes: Nodes) -> Layout:
     """Constant positions, each a unit."""
     shape = list(x.shape)
     shape[dim] = 1
-    layout = plain(call.units, shape, "neutral", call.owner)
+    layout = new_layout(call.units, shape, "neutral", call.owner)
     slot = layout.space.slot(len(nodes))
     layout.space.labels.append(Label((slot,), nodes))
     raw = tuple((slot,) if d == dim else own for d, own in enumerate(layout.raw))
@@ -231,14 +231,14 @@ def roll(call: Call) -> Value:
 
 def turned_round(x: Layout, dim: int, shift: int) -> Layout:
     """The positions of one dimension turned round."""
-    return take(x, dim, np.roll(np.arange(x.shape[dim]), shift))
+    return taken(x, dim, np.roll(np.arange(x.shape[dim]), shift))
 
 
 def flip(call: Call) -> Value:
     """Positions in reverse."""
     x = settle(call.first)
     for dim in call.dims(call["dims"], x):
-        x = take(x, dim, range(x.shape[dim])[::-1])
+        x = taken(x, dim, range(x.shape[dim])[::-1])
     return x
 
 
@@ -270,5 +270,5 @@ def glu(call: Call) -> Value:
     """The first half of a dimension, gated by the second."""
     x, dim = settle(call.first), call.dim(call["dim"])
     half = math.floor(x.shape[dim] // 2)
-    parts = [take(x, dim, range(half)), take(x, dim, range(half, 2 * half))]
+    parts = [taken(x, dim, range(half)), taken(x, dim, range(half, 2 * half))]
     return pointwise(call.units, parts, call.shape, call.owner)

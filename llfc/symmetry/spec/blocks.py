@@ -20,7 +20,7 @@ from torch import Tensor
 from llfc.symmetry.spec.axes import Axis, Factor, Segment, arrangement, axis_groups, segment_size
 
 Cluster = tuple[Factor, ...]
-Names = NDArray[np.object_]  # of groups, "" for none; broadcasts over all dimensions of a block
+GroupNames = NDArray[np.object_]  # "" for none; broadcasts over all dimensions of a block
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class _Part:
     """Positions of a segment, and for each of their dimensions the group that moves it."""
 
     positions: NDArray[np.int64]
-    names: tuple[Names, ...]
+    names: tuple[GroupNames, ...]
 
     def at(self, dim: int, position: int) -> "_Part":
         """The part at one place of a dimension, which keeps the size 1."""
@@ -108,10 +108,10 @@ def _parts(segment: Segment) -> Iterator[_Part]:
     yield from _unmixed(_Part(positions, names))
 
 
-def _names(segment: Segment, depth: int) -> Names:
+def _names(segment: Segment, depth: int) -> GroupNames:
     """The group that moves a factor, by position."""
     factor, sizes = segment[depth], [factor.size for factor in segment]
-    groups: Names = np.array(factor.groups or ("",), dtype=object)
+    groups: GroupNames = np.array(factor.groups or ("",), dtype=object)
     if len(groups) > 1:
         shape = [size if other < depth else 1 for other, size in enumerate(sizes)]
     else:

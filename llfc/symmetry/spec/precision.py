@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-def wide(dtype: torch.dtype) -> torch.dtype:
+def double_type(dtype: torch.dtype) -> torch.dtype:
     """The double of a floating or complex type; others as they are.
 
     >>> wide(torch.bfloat16), wide(torch.complex64), wide(torch.int8)
@@ -24,11 +24,11 @@ def wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype.is_floating_point else dtype
 
 
-def widened(value: Any) -> Any:
+def in_double(value: Any) -> Any:
     """Tensors and types in double, whatever else as it is."""
     if isinstance(value, Tensor):
-        return value if value.dtype == wide(value.dtype) else value.to(wide(value.dtype))
-    return wide(value) if isinstance(value, torch.dtype) else value
+        return value.to(double_type(value.dtype))
+    return double_type(value) if isinstance(value, torch.dtype) else value
 
 
 class InDouble(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -43,15 +43,15 @@ class InDouble(TorchDispatchMode):  # type: ignore[no-untyped-call]
         written = {a.name for a in func._schema.arguments if a.alias_info is not None}
         names = [a.name for a in func._schema.arguments]
         given = [
-            value if name in written else pytree.tree_map(widened, value)
+            value if name in written else pytree.tree_map(in_double, value)
             for name, value in zip(names, args, strict=False)
         ]
         rest = {
-            name: value if name in written else pytree.tree_map(widened, value)
+            name: value if name in written else pytree.tree_map(in_double, value)
             for name, value in (kwargs or {}).items()
         }
         result = func(*given, **rest)
-        return result if written else pytree.tree_map(widened, result)
+        return result if written else pytree.tree_map(in_double, result)
 
 
 class Lowest(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -41,7 +41,7 @@ def read_parts(data: Mapping[str, Any]) -> Parts:
         if name not in data:
             raise Broken(f"{name!r} is missing")
     groups = {
-        group: number(units, f"units of group {group!r}")
+        group: count_of(units, f"units of group {group!r}")
         for group, units in entries(data["groups"], "groups").items()
     }
     axes = {
@@ -54,17 +54,17 @@ def read_parts(data: Mapping[str, Any]) -> Parts:
     }
     for group in features.keys() - groups.keys():
         raise Broken(f"features of an unknown group {group!r}")
-    frozen = tuple(text(line, "frozen") for line in items(data["frozen"], "frozen"))
+    frozen = tuple(text_of(line, "frozen") for line in items(data["frozen"], "frozen"))
     return groups, axes, features, frozen
 
 
 def read_feature(data: Any, groups: Mapping[str, int]) -> Feature:
     """A feature from its JSON."""
     found = entries(data, "a feature")
-    value = text(found.get("value"), "value of a feature")
-    module = text(found.get("module"), f"module of {value!r}")
+    value = text_of(found.get("value"), "value of a feature")
+    module = text_of(found.get("module"), f"module of {value!r}")
     dims, others = (
-        tuple(number(dim, f"{key} of {value!r}") for dim in items(found.get(key), value))
+        tuple(count_of(dim, f"{key} of {value!r}") for dim in items(found.get(key), value))
         for key in ("dims", "others")
     )
     if not dims:
@@ -88,8 +88,8 @@ def read_arranged(found: Mapping[str, Any], groups: Mapping[str, int], name: str
     segments = items(found["inside"], f"inside of {name!r}")
     inside = tuple(read_segment(segment, groups, name) for segment in segments)
     given = items(found.get("order"), f"order of {name!r}")
-    order = tuple(number(place, f"order of {name!r}") for place in given)
-    size = number(found.get("size"), f"size in {name!r}")
+    order = tuple(count_of(place, f"order of {name!r}") for place in given)
+    size = count_of(found.get("size"), f"size in {name!r}")
     if size != len(order) or axis_size(inside) != size:
         raise Broken(f"{name!r} has {len(order)} places for {axis_size(inside)} positions")
     if {*order} != {*range(size)}:
@@ -105,8 +105,8 @@ def read_segment(data: Any, groups: Mapping[str, int], name: str) -> Segment:
         found = entries(each, f"factor of {name!r}")
         if found.get("inside") or found.get("order"):
             raise Broken(f"{name!r} has an arranged factor that is not alone on its axis")
-        size = number(found.get("size"), f"size in {name!r}")
-        names = tuple(text(group, name) for group in items(found.get("groups"), name))
+        size = count_of(found.get("size"), f"size in {name!r}")
+        names = tuple(text_of(group, name) for group in items(found.get("groups"), name))
         check_factor(size, names, groups, name, places)
         segment.append(Factor(size, names))
         places *= size
@@ -131,31 +131,31 @@ def check_factor(
 def entries(data: Any, what: str) -> dict[str, Any]:
     """A JSON object."""
     if not isinstance(data, dict):
-        raise Broken(f"{what} must be an object, got {shown(data)}")
+        raise Broken(f"{what} must be an object, got {beginning(data)}")
     return data
 
 
 def items(data: Any, what: str) -> list[Any]:
     """A JSON list."""
     if not isinstance(data, list):
-        raise Broken(f"{what} must be a list, got {shown(data)}")
+        raise Broken(f"{what} must be a list, got {beginning(data)}")
     return data
 
 
-def text(data: Any, what: str) -> str:
+def text_of(data: Any, what: str) -> str:
     """A JSON string."""
     if not isinstance(data, str):
-        raise Broken(f"{what} must be a text, got {shown(data)}")
+        raise Broken(f"{what} must be a text, got {beginning(data)}")
     return data
 
 
-def number(data: Any, what: str) -> int:
+def count_of(data: Any, what: str) -> int:
     """A JSON number that counts something."""
     if isinstance(data, bool) or not isinstance(data, int) or not 0 <= data <= LARGEST_COUNT:
-        raise Broken(f"{what} must be a whole number, got {shown(data)}")
+        raise Broken(f"{what} must be a whole number, got {beginning(data)}")
     return data
 
 
-def shown(data: Any) -> str:
+def beginning(data: Any) -> str:
     """The beginning of a value."""
     return repr(data)[:40]

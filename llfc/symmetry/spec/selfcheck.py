@@ -13,11 +13,11 @@ from llfc.modules import check_network, check_state, copy_of, in_mode, twice
 from llfc.reals import as_reals
 from llfc.seeds import drawn_alike, stream
 from llfc.symmetry.spec.onedraw import OneDraw
-from llfc.symmetry.spec.precision import InDouble, Lowest, widened
+from llfc.symmetry.spec.precision import InDouble, Lowest, in_double
 from llfc.symmetry.spec.sharing import shared_names
 
-Permuted = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]  # a state in another basis
-TOLERANCE = 1e-4  # of the outputs' scale, in float32
+StateMap = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]  # a state in another basis
+GAP_TOLERANCE = 1e-4  # of the outputs' scale, in float32
 # Norms over two numbers magnify rounding beyond that. What exceeds it is asked again in float64,
 # where a true symmetry is far below this and a false one is as far off as before.
 DOUBLE_TOLERANCE = 1e-8
@@ -27,7 +27,7 @@ ROUNDED = 1e-6
 # A false symmetry of small weights may stay below the tolerance; float64 does not shrink it.
 SUSPICIOUS = 1e-5
 ROUNDINGS = 32  # of the model's own precision, where it does not run in float64
-LARGE = 1 << 27  # entries of a state from which float64 is asked only when float32 fails: memory
+LARGE_STATE = 1 << 27  # entries from which float64 is asked only when float32 fails: memory
 
 
 def is_plain(tensor: Tensor) -> bool:
@@ -84,7 +84,7 @@ def relative_gap(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
 
 
 def gap_in_mode(
-    permuted: Permuted,
+    permuted: StateMap,
     model: nn.Module,
     state: Mapping[str, Tensor],
     inputs: Sequence[Any],
@@ -114,7 +114,7 @@ def trainable(
 
 
 def function_gap(
-    permuted: Permuted, model: nn.Module, inputs: Sequence[Any], seed: int = 0
+    permuted: StateMap, model: nn.Module, inputs: Sequence[Any], seed: int = 0
 ) -> float:
     """The worse of the function gaps of a copy of `model` in eval and in train mode.
 
@@ -145,7 +145,7 @@ def function_gap(
         gap, allowed = judged(permuted, model, state, given, seed, training)
         if not gap <= allowed:
             where = "train" if training else "eval"
-            hint = "" if allowed <= TOLERANCE else "; upcast it to float32 first to be sure"
+            hint = "" if allowed <= GAP_TOLERANCE else "; upcast it to float32 first to be sure"
             raise ValueError(
                 f"permutation spec: outputs in {where} mode change by {gap:.2g} of their scale, "
                 f"more than {allowed:.2g}{hint}"
@@ -155,7 +155,7 @@ def function_gap(
 
 
 def judged(
-    permuted: Permuted,
+    permuted: StateMap,
     model: nn.Module,
     state: Mapping[str, Tensor],
     inputs: Sequence[Any],
@@ -165,20 +165,20 @@ def judged(
     """The function gap in one mode, and how much of it may be rounding."""
     gap = gap_in_mode(permuted, model, state, inputs, seed, training)
     entries = sum(tensor.numel() for tensor in state.values())
-    if gap <= (SUSPICIOUS if entries < LARGE else TOLERANCE):
-        return gap, TOLERANCE
+    if gap <= (SUSPICIOUS if entries < LARGE_STATE else GAP_TOLERANCE):
+        return gap, GAP_TOLERANCE
     exact = gap_in_double(permuted, model, state, inputs, seed, training)
     if exact <= max(DOUBLE_TOLERANCE, ROUNDED * min(gap, 1.0)):
-        return min(gap, exact), TOLERANCE
+        return min(gap, exact), GAP_TOLERANCE
     if math.isfinite(exact) and exact > gap / 10:
         return gap, SUSPICIOUS
     if math.isfinite(exact):
-        return gap, TOLERANCE
-    return gap, max(TOLERANCE, ROUNDINGS * coarsest(model, state, inputs, seed, training))
+        return gap, GAP_TOLERANCE
+    return gap, max(GAP_TOLERANCE, ROUNDINGS * coarsest(model, state, inputs, seed, training))
 
 
 def gap_in_double(
-    permuted: Permuted,
+    permuted: StateMap,
     model: nn.Module,
     state: Mapping[str, Tensor],
     inputs: Sequence[Any],
@@ -186,8 +186,8 @@ def gap_in_double(
     training: bool,
 ) -> float:
     """The function gap in float64; infinite if the model insists on another type."""
-    state64 = {name: widened(tensor) for name, tensor in state.items()}
-    inputs64 = pytree.tree_map_only(Tensor, widened, inputs)
+    state64 = {name: in_double(tensor) for name, tensor in state.items()}
+    inputs64 = pytree.tree_map_only(Tensor, in_double, inputs)
     try:
         with InDouble():  # type: ignore[no-untyped-call]
             return gap_in_mode(permuted, model, state64, inputs64, seed, training)
