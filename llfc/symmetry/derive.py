@@ -18,12 +18,12 @@ from llfc.symmetry.graph.kernels import shape_kernels
 from llfc.symmetry.graph.outside import outside
 from llfc.symmetry.graph.walk import GraphWalk
 from llfc.symmetry.groups.families import Families
-from llfc.symmetry.groups.largest import Grouping, held_back
+from llfc.symmetry.groups.largest import Grouping, fixed_by_rules
 from llfc.symmetry.groups.naming import forward_order
 from llfc.symmetry.groups.placing import Placing
 from llfc.symmetry.groups.readings import features
 from llfc.symmetry.layouts.constants import constant_layout
-from llfc.symmetry.layouts.layout import Layout, new_layout, pin
+from llfc.symmetry.layouts.layout import Layout, fix, new_layout
 from llfc.symmetry.layouts.units import SHOWN, Units
 from llfc.symmetry.layouts.unread import unread_rows
 from llfc.symmetry.rules.draws import chooses
@@ -52,7 +52,7 @@ class Derivation:
             if self.first[name] == name
         }
         for name in overlapping(self.state):
-            self.freeze(name, "it shares a part of its memory with another tensor")
+            self.fix(name, "it shares a part of its memory with another tensor")
 
     def walk(self, graph: Graph, training: bool = False) -> GraphWalk:
         """Gather the facts of one graph.
@@ -64,19 +64,21 @@ class Derivation:
         for node in graph.graph.nodes:
             if node.op != "placeholder":
                 continue
-            if node.name in graph.held:
-                walk.values[node] = self.layouts[self.first[graph.held[node.name]]]
+            if node.name in graph.state_names:
+                walk.values[node] = self.layouts[self.first[graph.state_names[node.name]]]
             elif node.name in graph.constants:
                 walk.values[node] = constant_layout(self.units, graph.constants[node.name].clone())
             elif isinstance(value := node.meta.get("val"), Tensor):
                 walk.values[node] = new_layout(self.units, tuple(value.shape), "fixed")
             else:
                 walk.values[node] = value
-        held = {n: v for n, v in walk.values.items() if n.name in graph.held}
-        shape_kernels(graph.graph, held)
+        tensors = {n: v for n, v in walk.values.items() if n.name in graph.state_names}
+        shape_kernels(graph.graph, tensors)
         walk.run(graph.graph)
         self.frozen += walk.frozen
-        self.used |= {self.first[graph.held[name]] for name in graph.used & graph.held.keys()}
+        self.used |= {
+            self.first[graph.state_names[name]] for name in graph.used & graph.state_names.keys()
+        }
         return walk
 
     def unused(self) -> list[str]:
@@ -88,20 +90,20 @@ class Derivation:
             or (name not in self.used and is_weight(self.state[name]))
         ]
 
-    def hold_unread(self, walks: Sequence[GraphWalk]) -> None:
-        """Rows of tensors that no graph reads, beside others that are read, stay."""
+    def fix_unread(self, walks: Sequence[GraphWalk]) -> None:
+        """Rows of tensors that no graph reads, beside others that are read, are fixed."""
         values = [value for walk in walks for value in walk.values.values()]
         for name, nodes, size in unread_rows(self.units, self.layouts, values):
-            self.units.freeze(nodes, SHOWN)
+            self.units.fix(nodes, SHOWN)
             self.frozen.append(
                 f"{name}: {nodes.size} of {size} rows are not read on the example, and may be on"
                 " others"
             )
 
-    def freeze(self, name: str, reason: str) -> None:
-        """A tensor stays as it is."""
+    def fix(self, name: str, reason: str) -> None:
+        """A tensor is fixed."""
         line = f"{name}: {reason}"
-        pin(self.layouts[name], self.layouts[name].slots(), line)
+        fix(self.layouts[name], self.layouts[name].slots(), line)
         self.frozen.append(line)
 
     def settled(self, walk: GraphWalk) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
@@ -114,8 +116,8 @@ class Derivation:
             grouping = Grouping(self.units, self.layouts)
             found, placing, axes = grouping.largest()
             self.frozen += grouping.lines
-            held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
-            drawn = {line: placing.groups_of(layout) & held for line, layout in walk.drawn}
+            moving = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
+            drawn = {line: placing.groups_of(layout) & moving for line, layout in walk.drawn}
             lines = [
                 f"{line}: it draws at random for each unit of {min(groups)}, in eval mode too"
                 for line, groups in drawn.items()
@@ -128,7 +130,7 @@ class Derivation:
             self.frozen += lines
             for line, layout in walk.drawn:
                 if drawn[line]:
-                    pin(layout, layout.slots(), line)
+                    fix(layout, layout.slots(), line)
 
 
 def is_weight(tensor: Tensor) -> bool:
@@ -149,7 +151,7 @@ def permutation_spec(
         model: any module that torch.export can follow.
         example_inputs: inputs as the model takes them: tensors, numbers, None, and lists, tuples
             and dicts of them; the values of tensors do not matter.
-        strict: refuse what cannot be derived; False freezes it, and says so in `frozen`.
+        strict: refuse what cannot be derived; False fixes it, and says so in `frozen`.
 
     Returns:
         The spec, checked: permuting every group at random keeps the outputs in eval and in train
@@ -198,18 +200,18 @@ def derive(
             line = str(error).removeprefix("permutation spec: ")
             reason = f"no graph in eval mode uses it, and there is none in train mode: {line}"
     for name in derivation.unused():
-        derivation.freeze(name, reason)
-    derivation.hold_unread(walks)
+        derivation.fix(name, reason)
+    derivation.fix_unread(walks)
     derivation.frozen += [
         f"{name}: the graph uses it as a constant, as it is not in the state dict"
         for name in outside(model, graph.constants)
     ]
     found, placing, axes = derivation.settled(walk)
-    held = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
+    moving = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
     told = {*derivation.frozen}
-    lines = held_back(derivation.units, found.quotient)
+    lines = fixed_by_rules(derivation.units, found.quotient)
     derivation.frozen += [f"{units}: {why}" for units, why in lines if why not in told]
-    order = [g for g in forward_order(found) if placing.names[g] in held]
+    order = [g for g in forward_order(found) if placing.names[g] in moving]
     return PermutationSpec(
         groups={placing.names[g]: found.sizes[g] for g in order},
         axes={name: axes[first] for name, first in derivation.first.items()},

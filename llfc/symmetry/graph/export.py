@@ -25,12 +25,12 @@ class Graph:
 
     Attributes:
         graph: the nodes.
-        held: placeholder name -> name of its tensor in the state dict.
+        state_names: placeholder name -> name of its tensor in the state dict.
         constants: placeholder or attribute name -> a tensor that is in no state dict.
     """
 
     graph: fx.Graph
-    held: dict[str, str]
+    state_names: dict[str, str]
     constants: dict[str, Tensor]
 
     @property
@@ -86,7 +86,7 @@ def exported(model: nn.Module, inputs: Sequence[Any], training: bool) -> Graph:
         if spec.kind == InputKind.USER_INPUT or not hasattr(spec.arg, "name"):
             continue
         if spec.target in state:
-            graph.held[spec.arg.name] = str(spec.target)
+            graph.state_names[spec.arg.name] = str(spec.target)
         elif isinstance(found := program.constants.get(str(spec.target)), Tensor):
             graph.constants[spec.arg.name] = found.to_dense() if found.is_sparse else found
     return graph

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import fx
 
-from llfc.symmetry.layouts.layout import Label, Layout, pin
+from llfc.symmetry.layouts.layout import Label, Layout, fix
 from llfc.symmetry.layouts.units import SHOWN
 from llfc.symmetry.layouts.views import reshape
 from llfc.symmetry.rules.operators import arguments, operator_name
@@ -50,7 +50,7 @@ def shape_kernel(layout: Layout, groups: int) -> None:
     first, second, *taps = layout.shape
     split = reshape(layout, [groups, first // groups, second, *taps])
     group, one, other, *rest = split.dims
-    pin(layout, [slot for own in rest for slot in own], SHOWN)  # offsets, which are no units
+    fix(layout, [slot for own in rest for slot in own], SHOWN)  # offsets, which are no units
     for end in (one, other):
         if slots := (*group, *end):
             shape = tuple(space.sizes[slot] for slot in slots)

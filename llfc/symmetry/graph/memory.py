@@ -8,9 +8,9 @@ from torch import fx
 from llfc.symmetry.graph.writing import put
 from llfc.symmetry.layouts.combine import tied
 from llfc.symmetry.layouts.constants import constant_layouts, value_of
-from llfc.symmetry.layouts.layout import Layout, Value, is_still, layouts_in, pin, settle
+from llfc.symmetry.layouts.layout import Layout, Value, fix, is_fixed, layouts_in, settle
 from llfc.symmetry.layouts.units import SHOWN, Units
-from llfc.symmetry.rules.calls import Call, stilled
+from llfc.symmetry.rules.calls import Call, fixed_layouts
 from llfc.symmetry.rules.operators import (
     arguments,
     is_pointwise,
@@ -82,8 +82,8 @@ class Memory:
         self.values[target] = result
         if target is root:
             return self.refresh(root, {target})
-        if all(is_still(layout) for layout in [*whole, *layouts_in(result)]):
-            return self.freeze_root(root, SHOWN)
+        if all(is_fixed(layout) for layout in [*whole, *layouts_in(result)]):
+            return self.fix_root(root, SHOWN)
         chain, result = {target}, without_picks(result)
         while target is not root:
             changed = next(written(target), None)
@@ -102,11 +102,11 @@ class Memory:
             chain.add(target)
         self.refresh(root, chain)
 
-    def freeze_root(self, root: fx.Node, why: str) -> None:
+    def fix_root(self, root: fx.Node, why: str) -> None:
         """A tensor was overwritten in a way that leaves no unit free."""
         for layout in layouts_in(self.values[root]):
-            pin(settle(layout), layout.slots(), why)
-        self.values[root] = stilled(self.units, root.meta.get("val"), why)
+            fix(settle(layout), layout.slots(), why)
+        self.values[root] = fixed_layouts(self.units, root.meta.get("val"), why)
         self.refresh(root, {root})
 
     def refresh(self, root: fx.Node, known: set[fx.Node]) -> None:

@@ -20,10 +20,10 @@ from llfc.symmetry.layouts.constants import (
     is_knowable,
     value_of,
 )
-from llfc.symmetry.layouts.layout import Layout, Refusal, Value, is_still, layouts_in, pin, settle
+from llfc.symmetry.layouts.layout import Layout, Refusal, Value, fix, is_fixed, layouts_in, settle
 from llfc.symmetry.layouts.units import SHOWN, Units
 from llfc.symmetry.layouts.views import resized, taken
-from llfc.symmetry.rules.calls import UNKNOWN_SIZE, Call, is_number, stilled
+from llfc.symmetry.rules.calls import UNKNOWN_SIZE, Call, fixed_layouts, is_number
 from llfc.symmetry.rules.draws import draws
 from llfc.symmetry.rules.elementwise import uniform
 from llfc.symmetry.rules.operators import (
@@ -42,14 +42,14 @@ class RuleError(RuntimeError):
 
 @dataclass
 class GraphWalk:
-    """The layouts of a graph's values, and what had to be frozen on the way.
+    """The layouts of a graph's values, and what had to be fixed on the way.
 
     Attributes:
         units: where the facts are gathered.
-        strict: refuse what no rule covers; else freeze it.
+        strict: refuse what no rule covers; otherwise fix it.
         training: whether the graph is that of train mode.
         drawn: what was drawn at random, and by which call.
-        frozen: a line for each call that was frozen.
+        frozen: a line for each call whose tensors were fixed.
         memory: the layout of each value, and which are views of which.
         depth: how many operators' insides the walk is in.
         insides: those looked into so far, by the signature of the call.
@@ -78,9 +78,9 @@ class GraphWalk:
             ValueError: an operator that no rule covers; one line with the node and the module.
         """
         for layout in layouts_in(self.through(graph)):
-            pin(settle(layout), layout.slots(), SHOWN)
+            fix(settle(layout), layout.slots(), SHOWN)
             if isinstance(layout.into, np.ndarray):
-                self.units.freeze(layout.into, SHOWN)
+                self.units.fix(layout.into, SHOWN)
 
     def through(self, graph: fx.Graph) -> Value:
         """Derive the layout of every node, and return those of the outputs."""
@@ -98,7 +98,7 @@ class GraphWalk:
         return []
 
     def derive(self, node: fx.Node) -> Value:
-        """The layout of one node, by its rule; refused or frozen if there is none."""
+        """The layout of one node, by its rule; refused or fixed if there is none."""
         if isinstance(node.target, torch._ops.HigherOrderOperator):
             held = [k for k, arg in enumerate(node.args) if self.is_graph(arg)]
             if len(held) == 1:
@@ -116,7 +116,7 @@ class GraphWalk:
                 raise Refusal("no rule says how this operator treats hidden units")
             if name not in VIEWS and name not in LOOKUPS:
                 call.used_as_numbers()
-            result = stilled(self.units, fake, SHOWN) if is_number(call) else found(call)
+            result = fixed_layouts(self.units, fake, SHOWN) if is_number(call) else found(call)
             if name in VIEWS and (into := call.first.into) is not None:
                 result = Layout(result.space, result.raw, into=into)
             if draws(node):
@@ -157,7 +157,7 @@ class GraphWalk:
         return self.values[node]
 
     def refused(self, node: fx.Node, call: Call, reason: str) -> Value:
-        """Refuse a call, or freeze what it touches; if no unit could move it, it is fixed anyway.
+        """Refuse a call, or fix what it touches; if no unit could move it, it is fixed anyway.
 
         Raises:
             ValueError: the walk is strict.
@@ -166,7 +166,7 @@ class GraphWalk:
             if self.depth:
                 raise Refusal(UNKNOWN_SIZE)
             raise ValueError(f"permutation spec: {where(node)}: {UNKNOWN_SIZE}") from None
-        if not all(is_still(layout) for layout in call.tensors()):
+        if not all(is_fixed(layout) for layout in call.tensors()):
             if self.depth:
                 raise Refusal(f"inside it, {node.target}: {reason}")
             if self.strict:
@@ -177,10 +177,10 @@ class GraphWalk:
         line = f"{where(node)}: {reason}"
         call.used_as_numbers()
         for layout in call.tensors():
-            pin(settle(layout), layout.slots(), line)
+            fix(settle(layout), layout.slots(), line)
         for target in written(node):
-            self.memory.freeze_root(self.memory.root(target), line)
-        return stilled(self.units, node.meta.get("val"), line)
+            self.memory.fix_root(self.memory.root(target), line)
+        return fixed_layouts(self.units, node.meta.get("val"), line)
 
     def is_graph(self, value: Any) -> bool:
         """Whether an argument is a graph of its own."""
@@ -200,7 +200,7 @@ class GraphWalk:
         time = time_of(node)
         if time is not None:
             x = settle(inputs[0])
-            pin(x, x.dims[time], f"{where(node)}: it runs along them, one after another")
+            fix(x, x.dims[time], f"{where(node)}: it runs along them, one after another")
             inputs[0] = taken(x, time, range(min(RECURRENT_STEPS, x.shape[time])))
         self.depth += 1
         try:

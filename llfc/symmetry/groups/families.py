@@ -57,7 +57,7 @@ from llfc.symmetry.layouts.units import Nodes
 
 
 class Irregular(Exception):
-    """Classes that no product of symmetric groups can move; they are frozen instead."""
+    """Classes that no product of symmetric groups can move; they are fixed instead."""
 
     def __init__(self, classes: Nodes) -> None:
         super().__init__(f"{len(classes)} classes")

@@ -13,7 +13,7 @@ from llfc.symmetry.layouts.layout import Layout
 from llfc.symmetry.layouts.units import Nodes, Units
 from llfc.symmetry.spec.axes import Axis
 
-MAX_FREEZES = 1000
+MAX_ROUNDS = 1000
 
 
 @dataclass
@@ -32,36 +32,36 @@ class Grouping:
 
     def largest(self) -> tuple[Families, Placing, dict[str, tuple[Axis, ...]]]:
         """Groups, names and axes."""
-        frozen: list[Nodes] = []
-        for _ in range(MAX_FREEZES):
-            whole = quotient(self.units, frozen)
+        fixed: list[Nodes] = []
+        for _ in range(MAX_ROUNDS):
+            whole = quotient(self.units, fixed)
             first = np.unique(whole.of, return_index=True)[1]
             try:
                 found = families(whole)
                 placing = Placing(found, group_names(self.units, found))
-                axes, stuck = placing.all_axes(self.layouts)
+                axes, without = placing.all_axes(self.layouts)
             except Implied as implied:
                 for children, parents in implied.pairs:
                     self.units.relate(first[children], first[parents])
                 continue
             except Irregular as irregular:
-                frozen.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
-                self.tell(first[irregular.classes], "no product of groups says how they move")
+                fixed.append(np.flatnonzero(np.isin(whole.of, irregular.classes)))
+                self.note(first[irregular.classes], "no product of groups says how they move")
                 continue
-            if not stuck:
+            if not without:
                 return found, placing, axes
-            for name, classes in stuck.items():
-                self.tell(first[classes], f"no axis says how they lie on {name}")
-                if not self.hold_inner(found, classes):
-                    frozen.append(np.flatnonzero(np.isin(whole.of, classes)))
-        raise AssertionError("freezing does not end")
+            for name, classes in without.items():
+                self.note(first[classes], f"no axis says how they lie on {name}")
+                if not self.fix_inner(found, classes):
+                    fixed.append(np.flatnonzero(np.isin(whole.of, classes)))
+        raise AssertionError("fixing does not end")
 
-    def tell(self, nodes: Nodes, reason: str) -> None:
-        """Say of some units that they were frozen, or the innermost of them, and why."""
+    def note(self, nodes: Nodes, reason: str) -> None:
+        """Say of some units that they were fixed, or the innermost of them, and why."""
         owners = dict.fromkeys(owner_at(self.units, node) for node in nodes.tolist())
         self.lines.append(f"units of {', '.join(owners)}: {reason}")
 
-    def hold_inner(self, found: Families, classes: Nodes) -> bool:
+    def fix_inner(self, found: Families, classes: Nodes) -> bool:
         """Let units inside others only follow them: heads still move, what is in them does not.
 
         Returns:
@@ -75,24 +75,24 @@ class Grouping:
         if not inner.any():
             return False
         first = np.unique(found.quotient.of, return_index=True)[1]
-        places = self.units.still(int(rank.max()) + 1)
+        places = self.units.fixed_axis(int(rank.max()) + 1)
         self.units.relate(first[classes[inner]], places[rank[inner]])
         return True
 
 
-def held_back(units: Units, found: Quotient) -> list[tuple[str, str]]:
-    """What would have moved without a rule's reason, and the reason."""
-    if not units.held:
+def fixed_by_rules(units: Units, found: Quotient) -> list[tuple[str, str]]:
+    """What would move without a rule's reason, and the reason."""
+    if not units.reasons:
         return []
     shown = quotient(units.shown(), [])
     counts = [np.bincount(which.colour) for which in (shown, found)]
     lines: dict[tuple[str, str], None] = {}
-    for held in units.held:
-        nodes = held.nodes.reshape(-1)
+    for reason in units.reasons:
+        nodes = reason.nodes.reshape(-1)
         before, after = (which.colour[which.of[nodes]] for which in (shown, found))
         moved, moves = counts[0][before] > 1, counts[1][after] > 1
         finer = len(np.unique(np.stack([before, after]), axis=1).T) > len(np.unique(before))
         if finer or (moved & ~moves).any():
             owners = dict.fromkeys(owner_at(units, node) for node in nodes.tolist())
-            lines[f"units of {', '.join(owners)}", held.why] = None
+            lines[f"units of {', '.join(owners)}", reason.why] = None
     return [*lines]

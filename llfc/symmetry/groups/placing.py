@@ -56,12 +56,12 @@ class Placing:
     def all_axes(
         self, layouts: Mapping[str, Layout]
     ) -> tuple[dict[str, tuple[Axis, ...]], dict[str, Nodes]]:
-        """The axes of all tensors; and tensors that have none, with the classes to freeze.
+        """The axes of all tensors; and tensors that have none, with the classes to fix.
 
         Of the latter only some: no two of them with common groups, as one may be why the other is.
         """
         axes: dict[str, tuple[Axis, ...]] = {}
-        stuck: dict[str, Nodes] = {}
+        without: dict[str, Nodes] = {}
         touched: set[int] = set()
         for name, layout in layouts.items():
             try:
@@ -69,15 +69,15 @@ class Placing:
             except Irregular as irregular:
                 roots = set(self.families.coordinates(irregular.classes)[0][0].tolist()) - {-1}
                 if not roots & touched:
-                    stuck[name] = irregular.classes
+                    without[name] = irregular.classes
                 touched |= roots
-        return axes, stuck
+        return axes, without
 
     def axes(self, layout: Layout) -> tuple[Axis, ...]:
         """An axis for each dimension; dimensions that depend on one another share one.
 
         Raises:
-            Irregular: units that no axis can say; carries the classes to freeze.
+            Irregular: units that no axis can say; carries the classes to fix.
         """
         shape, found, dim = layout.shape, [], 0
         while dim < len(shape):

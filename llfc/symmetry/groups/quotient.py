@@ -22,7 +22,7 @@ pairs, and what the network returns is fixed.
 >>> units = derivation.units
 >>> [(one.tolist(), other.tolist()) for one, other in units.unions]
 [([0, 1, 2, 3], [4, 5, 6, 7])]
->>> [nodes.tolist() for nodes in units.frozen]
+>>> [nodes.tolist() for nodes in units.fixed]
 [[8, 9]]
 
 So there are 6 classes. The first 4 have one colour, which means that nothing tells them apart: they
@@ -96,22 +96,22 @@ def flat(arrays: list[Nodes]) -> Nodes:
     return np.concatenate([np.empty(0, dtype=np.int64), *(a.reshape(-1) for a in arrays)])
 
 
-def quotient(units: Units, frozen: list[Nodes]) -> Quotient:
+def quotient(units: Units, fixed: list[Nodes]) -> Quotient:
     """Unite what must be one unit and colour what is left.
 
-    What is one with a frozen node is frozen as well, but stays a class of its own: two pixels that
-    are added to one another do not move, and are still two.
+    What is one with a fixed node is fixed as well, but stays a class of its own: two pixels that
+    are added to one another do not move, and are nevertheless two.
 
     Args:
         units: the facts.
-        frozen: nodes that stay, beside those of `units`.
+        fixed: nodes that are, beside those of `units`.
     """
-    held = np.zeros(units.count, dtype=bool)
-    held[flat(units.frozen + frozen)] = True
+    fixed_nodes = np.zeros(units.count, dtype=bool)
+    fixed_nodes[flat(units.fixed + fixed)] = True
     count, of = components(
         units.count, flat([a for a, _ in units.unions]), flat([b for _, b in units.unions])
     )
-    count, of, still = dissolved(count, of, held)
+    count, of, fixed_classes = dissolved(count, of, fixed_nodes)
     sizes = [children.size for children, _ in units.relations]
     relation = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
     child_node = flat([children for children, _ in units.relations])
@@ -122,13 +122,13 @@ def quotient(units: Units, frozen: list[Nodes]) -> Quotient:
         kind = relation + twin * len(sizes)
         rows = distinct(count, kind, of[child_node], of[parent_node])
         one, other = congruent(count, *rows)
-        apart = ~(still[one] & still[other])
+        apart = ~(fixed_classes[one] & fixed_classes[other])
         if not apart.any():
             break
         count, step = components(count, one[apart], other[apart])
-        count, of, still = dissolved(count, step[of], held | still[of])
+        count, of, fixed_classes = dissolved(count, step[of], fixed_nodes | fixed_classes[of])
     relation, child, parent = rows
-    colour = coloured(units, of, still, relation, child, parent)
+    colour = coloured(units, of, fixed_classes, relation, child, parent)
     return Quotient(of, count, relation, child, parent, colour)
 
 
@@ -146,20 +146,20 @@ def occurrences(relation: Nodes, parent: Nodes, count: int) -> Nodes:
 
 
 def dissolved(
-    count: int, of: Nodes, held: NDArray[np.bool_]
+    count: int, of: Nodes, fixed_nodes: NDArray[np.bool_]
 ) -> tuple[int, Nodes, NDArray[np.bool_]]:
-    """Classes with each member of a held one alone, and which of them are held."""
-    still = np.zeros(count, dtype=bool)
-    still[of[held]] = True
-    alone = still[of]
+    """Classes with each member of a fixed one alone, and which of them are fixed."""
+    fixed_classes = np.zeros(count, dtype=bool)
+    fixed_classes[of[fixed_nodes]] = True
+    alone = fixed_classes[of]
     marks = np.where(alone, count + np.arange(len(of)), of)
     _, first, inverse = np.unique(marks, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     new: Nodes = rank[inverse.reshape(-1)]
-    still = np.zeros(len(first), dtype=bool)
-    still[new[alone]] = True
-    return len(first), new, still
+    fixed_classes = np.zeros(len(first), dtype=bool)
+    fixed_classes[new[alone]] = True
+    return len(first), new, fixed_classes
 
 
 def distinct(
@@ -197,14 +197,14 @@ def congruent(count: int, relation: Nodes, child: Nodes, parent: Nodes) -> tuple
 
 
 def coloured(
-    units: Units, of: Nodes, still: Flags, relation: Nodes, child: Nodes, parent: Nodes
+    units: Units, of: Nodes, fixed_classes: Flags, relation: Nodes, child: Nodes, parent: Nodes
 ) -> Nodes:
     """Colours of classes, refined until children and parents agree with them (1-WL)."""
-    count = len(still)
+    count = len(fixed_classes)
     colour: Hashes = np.zeros(count, dtype=np.uint64)
     marks = hashed_numbers(np.arange(len(units.sets)) + count)
     np.add.at(colour, of[flat(units.sets)], np.repeat(marks, [s.size for s in units.sets]))
-    colour[still] = hashed_numbers(np.flatnonzero(still) + count + len(units.sets))
+    colour[fixed_classes] = hashed_numbers(np.flatnonzero(fixed_classes) + count + len(units.sets))
     kind = hashed_numbers(relation)
     seen = len(np.unique(colour))
     while True:

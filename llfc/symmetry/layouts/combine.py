@@ -69,7 +69,7 @@ def combine(
     letters = [(*names, *pick_letters(layout, names)) for layout, names in inputs]
     picks = picks_of(inputs, result)
     spaces = [layout.space for layout in layouts]
-    layouts = constants_told(layouts, letters, owner)
+    layouts = constants_by_kind(layouts, letters, owner)
     for layout in layouts:  # a parameter that meets itself: the same nodes in both
         if layout.space.free and spaces.count(layout.space) > 1:
             settle(layout)
@@ -82,9 +82,11 @@ def combine(
         align(layouts, meeting_places)
     found = meet(units, layouts, letters, places, [*result, *picks], owner, apart)
     count = len(result)
-    held = zip(picks.values(), found.dims[count:], strict=True)
+    slots_of = zip(picks.values(), found.dims[count:], strict=True)
     told = [
-        Pick(p.index, p.dims, slots) for p, slots in held if any(map(found.space.covering, slots))
+        Pick(p.index, p.dims, slots)
+        for p, slots in slots_of
+        if any(map(found.space.covering, slots))
     ]
     return Layout(found.space, found.raw[:count], picks=tuple(told))
 
@@ -99,22 +101,22 @@ def tied(layout: Layout) -> Layout:
     return combine(layout.space.units, [(whole, letters)], names, layout.space.owner)
 
 
-def constants_told(
+def constants_by_kind(
     layouts: list[Layout], letters: Sequence[Sequence[str]], owner: str
 ) -> list[Layout]:
     """The tensors, with constants that units meet saying which of them may change places."""
-    moving, held = set[str](), set[str]()
+    moving, fixed = set[str](), set[str]()
     for layout, names in zip(layouts, letters, strict=True):
         for dim, letter in enumerate(names):
             own = {*layout.dims[dim]}
             if layout.moves(dim) or own & layout.space.free:
                 moving.add(letter)
             elif layout.value is None and own & layout.space.fixed.keys():
-                held.add(letter)
+                fixed.add(letter)
     found: list[Layout] = []
     for layout, names in zip(layouts, letters, strict=True):
         dims = [d for d, own in enumerate(layout.dims) if layout.space.fixed.keys() & {*own}]
-        dims = [d for d in dims if names[d] not in held]
+        dims = [d for d in dims if names[d] not in fixed]
         if layout.value is not None and dims and moving & {*names}:
             layout = by_kind(layout, dims, owner)
         found.append(layout)
@@ -165,7 +167,7 @@ def meet(
     target.labels = [
         Label(label.slots, label.nodes)
         for label in meeting.over(kept)
-        if not target.fixed.keys() >= {*label.slots}  # held already: it has no more to say
+        if not target.fixed.keys() >= {*label.slots}  # fixed already: it has no more to say
     ]
     return Layout(target, tuple(slots.get(letter, ()) for letter in result))
 

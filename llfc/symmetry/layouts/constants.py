@@ -52,10 +52,10 @@ def by_kind(layout: Layout, dims: Sequence[int], owner: str) -> Layout:
     ]
     met = entries[np.ix_(*(first for first, _ in sides))]
     joint = count > 1 and met.size <= LARGEST_CONSTANT
-    kinds = [units.fresh((n,), owner) if joint else units.still(n) for n in met.shape]
+    kinds = [units.fresh((n,), owner) if joint else units.fixed_axis(n) for n in met.shape]
     if joint:
         nodes = units.fresh(met.shape, owner)
-        units.relate(nodes, units.still(int(met.max()) + 1)[met])
+        units.relate(nodes, units.fixed_axis(int(met.max()) + 1)[met])
         for k, kind in enumerate(kinds):
             units.relate(nodes, spread(kind, (k,), range(count)))
     for dim, kind, (_, of) in zip(dims, kinds, sides, strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 
 from llfc.symmetry.layouts.combine import combine
 from llfc.symmetry.layouts.cuts import align
-from llfc.symmetry.layouts.layout import Label, Layout, Space, hold, project, settle, spread
+from llfc.symmetry.layouts.layout import Label, Layout, Space, fix_slot, project, settle, spread
 from llfc.symmetry.layouts.merging import merged
 from llfc.symmetry.layouts.units import SHOWN, Nodes, Units
 
@@ -36,7 +36,7 @@ def stacked(units: Units, parts: Sequence[Layout], dim: int) -> Layout | None:
         if (nodes == nodes[:1]).all():
             label = Label(label.slots[1:], nodes[0])
         else:
-            hold(units, label, part, SHOWN)
+            fix_slot(units, label, part, SHOWN)
         space.labels.append(label)
     left = iter(new)
     raw = [tuple(next(left) for _ in own) for own in first.dims]
@@ -109,7 +109,7 @@ def told_apart(units: Units, blocks: list[Nodes]) -> Nodes:
     nodes = np.concatenate(blocks)
     if len(np.unique(nodes)) == sum(len(np.unique(part)) for part in blocks):
         return nodes
-    part = np.repeat(units.still(len(blocks)), [len(own) for own in blocks])
+    part = np.repeat(units.fixed_axis(len(blocks)), [len(own) for own in blocks])
     twins = units.fresh(nodes.shape, "")
     units.relate(twins, nodes)
     units.relate(twins, part.reshape(-1, *[1] * (nodes.ndim - 1)))
@@ -128,8 +128,8 @@ def block(space: Space, end: Sequence[int], size: int, aside: tuple[int, ...]) -
     shape = (size, *(space.sizes[s] for s in aside))
     nodes = space.units.fresh(shape, space.owner)
     if any(slot in space.fixed for slot in end) or not end:
-        still = space.units.still(size).reshape(size, *[1] * len(aside))
-        space.units.keep(nodes, still, space.why(end))
+        places = space.units.fixed_axis(size).reshape(size, *[1] * len(aside))
+        space.units.fix_places(nodes, places, space.why(end))
     for label in space.labels:
         if set(label.slots) <= set(over):
             at = over if end else (-1, *aside)  # a part of size one has no slot

@@ -42,7 +42,7 @@ class Space:
         sizes: of each slot.
         parts: the two slots that a slot was split into.
         labels: which node each position is.
-        fixed: slots that do not move, each with the reason of the rule that holds it, or SHOWN.
+        fixed: slots that do not move, each with the reason of the rule that fixed it, or SHOWN.
         free: slots that nothing has used yet.
     """
 
@@ -210,7 +210,7 @@ def spread(nodes: Nodes, slots: Sequence[int], over: Sequence[int]) -> Nodes:
     return nodes.transpose(order).reshape(shape)
 
 
-def pin(layout: Layout, slots: Iterable[int], why: str) -> str:
+def fix(layout: Layout, slots: Iterable[int], why: str) -> str:
     """Make slots fixed: nothing that speaks of them may move them.
 
     Args:
@@ -220,7 +220,7 @@ def pin(layout: Layout, slots: Iterable[int], why: str) -> str:
             without it; or SHOWN, where the function itself tells the positions apart.
 
     Returns:
-        Why the slots do not move: the reason given, or the one that held them already.
+        Why the slots do not move: the reason given, or the one that fixed them before.
     """
     space, slots = layout.space, [*slots]
     before = [slot for slot in slots if slot in space.fixed]
@@ -230,17 +230,17 @@ def pin(layout: Layout, slots: Iterable[int], why: str) -> str:
         space.free.discard(slot)
         space.fixed[slot] = why
         for label in space.covering(slot):
-            hold(space.units, label, slot, why)
+            fix_slot(space.units, label, slot, why)
     return space.why(before) if before else why
 
 
-def hold(units: Units, label: Label, slot: int, why: str) -> None:
-    """The positions of one slot of a label stay; `why` as in `pin`."""
+def fix_slot(units: Units, label: Label, slot: int, why: str) -> None:
+    """The positions of one slot of a label stay; `why` as in `fix`."""
     if len(label.slots) == 1:
-        units.freeze(label.nodes, why)
+        units.fix(label.nodes, why)
     else:
-        positions = units.still(label.nodes.shape[label.slots.index(slot)])
-        units.keep(label.nodes, spread(positions, (slot,), label.slots), why)
+        positions = units.fixed_axis(label.nodes.shape[label.slots.index(slot)])
+        units.fix_places(label.nodes, spread(positions, (slot,), label.slots), why)
 
 
 def settle(layout: Layout) -> Layout:
@@ -264,7 +264,7 @@ def layouts_in(value: Value) -> list[Layout]:
     return []
 
 
-def is_still(layout: Layout) -> bool:
+def is_fixed(layout: Layout) -> bool:
     """Whether no unit can move anything in a tensor."""
     named = isinstance(layout.into, np.ndarray)
     return not layout.space.labels and not layout.space.free and not named

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from llfc.symmetry.layouts.layout import Label, Layout, Space, hold, project, spread
+from llfc.symmetry.layouts.layout import Label, Layout, Space, fix_slot, project, spread
 from llfc.symmetry.layouts.units import SHOWN, Units
 
 LARGEST_JOINT = 1 << 20  # nodes of a parameter's joint label; larger ones are labelled by dimension
@@ -80,12 +80,12 @@ class Meeting:
                 if slot in own and self.fixed.get(own[slot]) != SHOWN:
                     self.fixed[own[slot]] = why
         for layout, own in zip(layouts, maps, strict=True):
-            held = {own[s] for s in layout.space.fixed if s in own}  # its labels know of these
+            own_fixed = {own[s] for s in layout.space.fixed if s in own}  # its labels know of these
             for label in layout.space.labels:
                 common = Label(tuple(own[s] for s in label.slots), label.nodes)
                 for slot in common.slots:
-                    if slot in self.fixed.keys() - held:
-                        hold(self.units, common, slot, self.fixed[slot])
+                    if slot in self.fixed.keys() - own_fixed:
+                        fix_slot(self.units, common, slot, self.fixed[slot])
                 self.add(common)
 
     def name_free(
@@ -134,7 +134,7 @@ class Meeting:
                 shape = tuple(self.sizes[s] for s in slots)
                 label = Label(tuple(slots), self.units.fresh(shape, layout.space.owner))
                 for slot in self.fixed.keys() & {*slots}:
-                    hold(self.units, label, slot, self.fixed[slot])
+                    fix_slot(self.units, label, slot, self.fixed[slot])
                 self.add(label)
 
     def write_into(self, space: Space, own: dict[int, int]) -> None:

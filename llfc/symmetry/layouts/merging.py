@@ -57,6 +57,6 @@ def joint(layout: Layout, labels: list[Label], slots: Sequence[int]) -> tuple[li
     covered = {s for label in labels for s in label.slots}
     for slot in over:
         if slot not in covered:  # fixed or neutral: its positions stay
-            at = space.units.still(space.sizes[slot])
-            space.units.keep(nodes, spread(at, (slot,), over), space.fixed.get(slot, SHOWN))
+            at = space.units.fixed_axis(space.sizes[slot])
+            space.units.fix_places(nodes, spread(at, (slot,), over), space.fixed.get(slot, SHOWN))
     return over, np.asarray(nodes)

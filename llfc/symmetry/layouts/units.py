@@ -6,9 +6,9 @@ nodes that respects three kinds of facts, all gathered while the graph is walked
   - relations: a function from nodes to nodes (unit 5 of a projection belongs to head 0), which a
     symmetry commutes with;
   - sets: the nodes of one axis stay among themselves.
-A frozen node stays where it is. What the function itself shows to be told apart (its inputs and
-outputs, the entries of a constant, the parts of a join) is frozen without a word; what a rule
-freezes because it cannot say more has a reason, and `Units.shown` are the facts without those.
+A fixed node stays where it is. What the function itself shows to be told apart (its inputs and
+outputs, the entries of a constant, the parts of a join) is fixed without a word; what a rule
+fixes because it cannot say more has a reason, and `Units.shown` are the facts without those.
 """
 
 import copy
@@ -25,8 +25,8 @@ SHOWN = ""  # the reason of what the function itself shows to be told apart
 
 
 @dataclass(frozen=True)
-class Held:
-    """Nodes that a rule froze, or keeps at their places, and why."""
+class Fixed:
+    """Nodes that a rule fixed, or their places, and why."""
 
     nodes: Nodes
     why: str
@@ -46,13 +46,13 @@ class Units:
     def __init__(self) -> None:
         self.count = 0
         self.births: list[Birth] = []
-        self.frozen: list[Nodes] = []
+        self.fixed: list[Nodes] = []
         self.unions: list[tuple[Nodes, Nodes]] = []
         self.relations: list[tuple[Nodes, Nodes]] = []
         self.sets: list[Nodes] = []
-        self.held: list[Held] = []
-        self._held_frozen: set[int] = set()
-        self._held_relations: set[int] = set()
+        self.reasons: list[Fixed] = []
+        self._fixed_by_rules: set[int] = set()
+        self._relations_by_rules: set[int] = set()
 
     def fresh(self, shape: tuple[int, ...], owner: str) -> Nodes:
         """New nodes, and the set that they form."""
@@ -63,43 +63,45 @@ class Units:
         self.sets.append(nodes)
         return nodes
 
-    def still(self, size: int) -> Nodes:
-        """New nodes that stay where they are: the positions of a fixed axis."""
+    def fixed_axis(self, size: int) -> Nodes:
+        """New nodes that are fixed: the positions of an axis."""
         nodes = self.fresh((size,), "")
         self.sets.pop()
-        self.frozen.append(nodes)
+        self.fixed.append(nodes)
         return nodes
 
-    def freeze(self, nodes: Nodes, why: str) -> None:
-        """These nodes stay where they are.
+    def fix(self, nodes: Nodes, why: str) -> None:
+        """These nodes are fixed.
 
         Args:
             nodes: any nodes.
             why: the reason in words, or SHOWN.
         """
         if why:
-            self.held.append(Held(nodes, why))
-            self._held_frozen.add(len(self.frozen))
-        self.frozen.append(nodes)
+            self.reasons.append(Fixed(nodes, why))
+            self._fixed_by_rules.add(len(self.fixed))
+        self.fixed.append(nodes)
 
-    def keep(self, nodes: Nodes, places: Nodes, why: str) -> None:
-        """These nodes stay at their places; `places` broadcasts against `nodes`; as `freeze`."""
+    def fix_places(self, nodes: Nodes, places: Nodes, why: str) -> None:
+        """These nodes are fixed at their places; `places` broadcasts against `nodes`; as `fix`."""
         if why:
-            self.held.append(Held(nodes, why))
-            self._held_relations.add(len(self.relations))
+            self.reasons.append(Fixed(nodes, why))
+            self._relations_by_rules.add(len(self.relations))
         self.relate(nodes, places)
 
     def shown(self) -> "Units":
         """The facts without those that a rule has a reason for."""
         found = copy.copy(self)
-        found.frozen = [n for k, n in enumerate(self.frozen) if k not in self._held_frozen]
-        found.relations = [r for k, r in enumerate(self.relations) if k not in self._held_relations]
+        found.fixed = [n for k, n in enumerate(self.fixed) if k not in self._fixed_by_rules]
+        found.relations = [
+            r for k, r in enumerate(self.relations) if k not in self._relations_by_rules
+        ]
         return found
 
     def met(self) -> NDArray[np.bool_]:
         """Of each node, whether any fact but its set is known of it."""
         found = np.zeros(self.count, dtype=bool)
-        for nodes in (*self.frozen, *itertools.chain(*self.unions, *self.relations)):
+        for nodes in (*self.fixed, *itertools.chain(*self.unions, *self.relations)):
             found[nodes] = True
         return found
 

@@ -21,15 +21,15 @@ def unread_rows(
     Args:
         units: the facts.
         layouts: of each tensor of the state dict.
-        values: all that the graphs hold and make.
+        values: all values of the graphs.
 
     Yields:
         A tensor's name, the nodes of its unread rows, and how many rows there are.
     """
     times = np.zeros(units.count, dtype=np.int64)
     for space in {layout.space for value in values for layout in layouts_in(value)}:
-        held = [label.nodes.reshape(-1) for label in space.labels]
-        times[np.unique(np.concatenate([np.empty(0, dtype=np.int64), *held]))] += 1
+        spoken = [label.nodes.reshape(-1) for label in space.labels]
+        times[np.unique(np.concatenate([np.empty(0, dtype=np.int64), *spoken]))] += 1
     read = units.met() | (times > 1)
     for name, layout in layouts.items():
         for label in layout.space.labels:

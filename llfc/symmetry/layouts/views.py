@@ -66,7 +66,7 @@ def taken(
 ) -> Layout:
     """The tensor at the given positions of one dimension, in their order (a slice, a flip).
 
-    A unit that is picked out alone does not move; `why` as in `layout.pin`. Those picked out
+    A unit that is picked out alone does not move; `why` as in `layout.fix`. Those picked out
     together stay among themselves, unless they are not told `apart` from the others.
     """
     if not layout.dims[dim]:
@@ -91,7 +91,7 @@ def taken(
         if slots:
             space.labels.append(Label(tuple(new[s] for s in slots), nodes))
         else:
-            old.units.freeze(nodes, why)
+            old.units.fix(nodes, why)
     raw = tuple(tuple(new[s] for s in own) for own in layout.dims)
     return Layout(space, tuple(() if single and d == dim else own for d, own in enumerate(raw)))
 

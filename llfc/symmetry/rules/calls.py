@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves
 
-from llfc.symmetry.layouts.layout import Layout, Refusal, Value, layouts_in, new_layout, pin
+from llfc.symmetry.layouts.layout import Layout, Refusal, Value, fix, layouts_in, new_layout
 from llfc.symmetry.layouts.units import Units
 from llfc.symmetry.rules.operators import has_unknown_size, operator_name, where
 
@@ -45,16 +45,16 @@ class Call:
             raise Refusal(f"its {name} is no tensor")
         return value
 
-    def pin(self, layout: Layout, dims: Iterable[int], why: str) -> list[str]:
-        """Make dimensions fixed because of this call; the reason of each, as `layout.pin` says."""
-        return [pin(layout, layout.dims[dim], self.why(why)) for dim in dims if layout.raw]
+    def fix(self, layout: Layout, dims: Iterable[int], why: str) -> list[str]:
+        """Make dimensions fixed because of this call; the reason of each, as `layout.fix` says."""
+        return [fix(layout, layout.dims[dim], self.why(why)) for dim in dims if layout.raw]
 
     def used_as_numbers(self) -> None:
         """Positions of units that are used other than to look up what is theirs tell them apart."""
         for layout in self.tensors():
             if isinstance(layout.into, np.ndarray):
                 why = "positions of units are used as numbers, not only to look up"
-                self.units.freeze(layout.into, self.why(why))
+                self.units.fix(layout.into, self.why(why))
 
     def why(self, reason: str) -> str:
         """A reason, as a line of `PermutationSpec.frozen`."""
@@ -104,10 +104,10 @@ def is_number(call: Call) -> bool:
     return bool(call.tensors()) and alone and all(fake.numel() == 1 for fake in fakes)
 
 
-def stilled(units: Units, value: Any, why: str) -> Value:
-    """Fixed layouts in the place of a result's tensors; `why` as in `layout.pin`."""
+def fixed_layouts(units: Units, value: Any, why: str) -> Value:
+    """Fixed layouts in the place of a result's tensors; `why` as in `layout.fix`."""
     if isinstance(value, Tensor):
         return new_layout(units, [int(n) for n in value.shape], "fixed", why=why)
     if isinstance(value, list | tuple):
-        return [stilled(units, part, why) for part in value]
+        return [fixed_layouts(units, part, why) for part in value]
     return value

@@ -6,7 +6,7 @@ from llfc.symmetry.layouts.combine import combine, fibres, pointwise
 from llfc.symmetry.layouts.layout import Layout, Value, copied, new_layout, settle, with_fixed
 from llfc.symmetry.layouts.units import SHOWN
 from llfc.symmetry.layouts.views import insert, reshape
-from llfc.symmetry.rules.calls import Call, stilled
+from llfc.symmetry.rules.calls import Call, fixed_layouts
 from llfc.symmetry.rules.indices import is_twin
 from llfc.symmetry.rules.order import is_used, places_on
 
@@ -60,7 +60,7 @@ def fill(call: Call) -> Value:
 def between(call: Call) -> Value:
     """Between which of some boundaries each entry lies."""
     edges, x = (settle(call.tensor(n)) for n in ("boundaries", "self"))
-    call.pin(edges, range(len(edges.raw)), "boundaries are compared by place")
+    call.fix(edges, range(len(edges.raw)), "boundaries are compared by place")
     return x
 
 
@@ -83,7 +83,7 @@ def real_and_imaginary(call: Call) -> Value:
 def as_complex(call: Call) -> Value:
     """The last dimension is the two parts of each number."""
     x = settle(call.first)
-    call.pin(x, [-1], "it is a real and an imaginary part")
+    call.fix(x, [-1], "it is a real and an imaginary part")
     names = [str(d) for d in range(len(x.raw))]
     return combine(call.units, [(x, names)], names[:-1], call.owner)
 
@@ -107,7 +107,7 @@ def batch_norm(call: Call) -> Value:
     inputs = [(x, names)] + [(other, ["1"]) for other in others]
     result = combine(call.units, inputs, names, call.owner)
     if isinstance(call.result, list | tuple):
-        return [result, *stilled(call.units, list(call.result[1:]), call.why("statistics"))]
+        return [result, *fixed_layouts(call.units, list(call.result[1:]), call.why("statistics"))]
     return result
 
 
@@ -120,7 +120,7 @@ def layer_norm(call: Call) -> Value:
     inputs = [(x, names)] + [(other, names[-last:]) for other in others]
     result = combine(call.units, inputs, names, call.owner, apart=True)
     if isinstance(call.result, list | tuple):
-        return [result, *stilled(call.units, list(call.result[1:]), call.why("statistics"))]
+        return [result, *fixed_layouts(call.units, list(call.result[1:]), call.why("statistics"))]
     return result
 
 

@@ -7,7 +7,7 @@ up is the same.
 
 Example: a router of E experts, `index = router(x).argmax(-1)` and `w[index]`, w [E, out, in]: the
 rows of the router and of w are E units that change places together. Any other use of the numbers
-(`index * 2`, `index == 3`) tells the units apart, and they are frozen: see `walk`.
+(`index * 2`, `index == 3`) tells the units apart, and they are fixed: see `walk`.
 """
 
 import math
@@ -23,14 +23,14 @@ from llfc.symmetry.layouts.layout import (
     Refusal,
     Value,
     copied,
+    fix,
     new_layout,
-    pin,
     settle,
     with_fixed,
 )
 from llfc.symmetry.layouts.units import SHOWN
 from llfc.symmetry.layouts.views import reshape, taken
-from llfc.symmetry.rules.calls import ALONE, UNKNOWN_SIZE, Call, stilled
+from llfc.symmetry.rules.calls import ALONE, UNKNOWN_SIZE, Call, fixed_layouts
 from llfc.symmetry.rules.elementwise import elementwise
 from llfc.symmetry.rules.indices import (
     counted,
@@ -52,12 +52,12 @@ def embedding(call: Call) -> Value:
 def embedding_bag(call: Call) -> Value:
     """Sums of rows of a table."""
     weight, index = call.tensor("weight"), settle(call.tensor("indices"))
-    call.pin(weight, [0], "rows are asked for by number")
-    whys = call.pin(index, range(len(index.raw)), "entries are put into bags by number")
+    call.fix(weight, [0], "rows are asked for by number")
+    whys = call.fix(index, range(len(index.raw)), "entries are put into bags by number")
     size = call.result[0].shape[:1]
     inputs = [(weight, ["row", "unit"]), (index, ["asked"] if len(index.raw) == 1 else ["b", "a"])]
     bags = combine(call.units, inputs, ["unit"], weight.space.owner)
-    others = stilled(call.units, list(call.result[1:]), call.why("sizes of bags"))
+    others = fixed_layouts(call.units, list(call.result[1:]), call.why("sizes of bags"))
     return [with_fixed(bags, 0, size, whys[:1]), *others]
 
 
@@ -122,7 +122,7 @@ def one_hot(call: Call, index: Layout, x: Layout, dim: int) -> Layout:
 def as_ones(call: Call, index: Layout, size: int, asked: str) -> Layout:
     """As `one_hot`, with the reason why positions are fixed that are no units."""
     for slot in index.space.free & {*index.slots()}:  # a buffer of numbers is no hidden unit
-        pin(index, [slot], SHOWN)
+        fix(index, [slot], SHOWN)
     found, into = copied(index), index.into
     if isinstance(into, np.ndarray) and into.size == size:
         slot = found.space.slot(size)
@@ -131,7 +131,7 @@ def as_ones(call: Call, index: Layout, size: int, asked: str) -> Layout:
     why = into if isinstance(into, str) else asked
     if isinstance(into, np.ndarray):
         why = call.why(f"positions of {into.size} units are looked up among {size}")
-        call.units.freeze(into, why)
+        call.units.fix(into, why)
     return with_fixed(found, len(found.raw), [size], [why])
 
 
@@ -184,7 +184,7 @@ def gathered(call: Call) -> Value:
 def triangle(call: Call) -> Value:
     """The last two dimensions are told apart."""
     x = settle(call.first)
-    call.pin(x, [-2, -1], "a triangle is cut out of them")
+    call.fix(x, [-2, -1], "a triangle is cut out of them")
     return x
 
 
@@ -192,7 +192,7 @@ def index_add(call: Call) -> Value:
     """Rows written, or added, to the rows that an index names."""
     x, index, rows = (settle(call.tensor(name)) for name in ("self", "index", "source"))
     dim = call.dim(call["dim"], x)
-    call.pin(index, range(len(index.raw)), "rows are written to by number")
+    call.fix(index, range(len(index.raw)), "rows are written to by number")
     return written_into(call, x, [], rows, dim)
 
 
@@ -211,7 +211,7 @@ def scatter_entries(call: Call) -> Value:
         own = [str(d) for d in range(len(x.raw))]
         inputs = [(x, own), (hot, [*names, own[dim]]), *((y, names) for y in sources[1:])]
         return combine(call.units, inputs, own, call.owner)
-    call.pin(index, [dim], "entries are written to by number")
+    call.fix(index, [dim], "entries are written to by number")
     named = ["named" if name == "asked" else name for name in names]
     return written_into(call, x, [(index, named)], sources[-1], dim)
 
@@ -220,8 +220,8 @@ def written_into(
     call: Call, x: Layout, indices: list[tuple[Layout, list[str]]], rows: Layout, dim: int
 ) -> Layout:
     """Positions of one dimension overwritten: it is fixed, and the others are tied."""
-    call.pin(x, [dim], "it is written to by number")
-    call.pin(rows, [dim], "they are written by number")
+    call.fix(x, [dim], "it is written to by number")
+    call.fix(rows, [dim], "they are written by number")
     names = [str(d) for d in range(len(x.raw))]
     inputs = [(x, names), (rows, row_names(x, dim)), *indices]
     return combine(call.units, inputs, names, call.owner)

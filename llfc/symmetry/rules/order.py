@@ -49,7 +49,7 @@ def places_on(call: Call, x: Layout, dims: list[int]) -> Nodes | str:
         (label, *others) = whole.space.covering(slot)
         if not others and label.slots == (slot,):
             return label.nodes
-    whys = call.pin(x, dims, "their positions are told by number")
+    whys = call.fix(x, dims, "their positions are told by number")
     return next(filter(None, whys), whys[0]) if whys else call.why("positions")
 
 
@@ -78,5 +78,5 @@ def extreme(call: Call) -> Value:
 def cumulative(call: Call) -> Value:
     """What lies before what matters: the dimension is fixed."""
     x = settle(call.first)
-    call.pin(x, [call.dim(call["dim"])], "what comes before what matters")
+    call.fix(x, [call.dim(call["dim"])], "what comes before what matters")
     return [x, x] if isinstance(call.result, list | tuple) else x

@@ -111,7 +111,7 @@ def attention(call: Call) -> Value:
         inputs = [(scores, names), (mask, names[len(names) - len(mask.raw) :])]
         scores = combine(call.units, inputs, names, owner, apart=True)
     if call["is_causal"]:
-        call.pin(scores, [-2, -1], "each looks at those before it")
+        call.fix(scores, [-2, -1], "each looks at those before it")
     fibres(scores, [len(scores.raw) - 1], owner)
     inputs = [(scores, [*lead, "q", "k"]), (v, [*lead, "k", "e"])]
     return combine(call.units, inputs, [*lead, "q", "e"], owner)

@@ -10,7 +10,7 @@ import operator
 import torch
 from torch import fx
 
-from llfc.symmetry.layouts.layout import Refusal, is_still
+from llfc.symmetry.layouts.layout import Refusal, is_fixed
 from llfc.symmetry.layouts.units import SHOWN
 from llfc.symmetry.rules import (
     draws,
@@ -21,7 +21,7 @@ from llfc.symmetry.rules import (
     spatial,
     views,
 )
-from llfc.symmetry.rules.calls import UNKNOWN_SIZE, Call, Rule, stilled
+from llfc.symmetry.rules.calls import UNKNOWN_SIZE, Call, Rule, fixed_layouts
 from llfc.symmetry.rules.indices import SYMMETRIC
 from llfc.symmetry.rules.operators import SPLITTING, has_unknown_size, is_pointwise, operator_name
 
@@ -159,10 +159,10 @@ def fallback(node: fx.Node, call: Call) -> Rule | None:
     """What to do with an operator that has no rule of its own; None: units meet it."""
     if is_pointwise(node):
         return elementwise.elementwise
-    if all(is_still(layout) for layout in call.tensors()):
+    if all(is_fixed(layout) for layout in call.tensors()):
         if node.users and node.meta.get("val") is None:
             raise Refusal("what it returns is not known")
         if has_unknown_size(node):
             raise Refusal(UNKNOWN_SIZE)
-        return lambda call: stilled(call.units, call.node.meta.get("val"), SHOWN)
+        return lambda call: fixed_layouts(call.units, call.node.meta.get("val"), SHOWN)
     return None

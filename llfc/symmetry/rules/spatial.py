@@ -29,7 +29,7 @@ def convolution(call: Call) -> Value:
     batched = len(x.raw) == rank + 2
     x = x if batched else insert(x, 0)
     ways = [way_of_kernel(call, d, x, weight) for d in range(rank)]
-    call.pin(weight, [d + 2 for d in range(rank) if ways[d] != WHOLE], "offsets of a kernel")
+    call.fix(weight, [d + 2 for d in range(rank) if ways[d] != WHOLE], "offsets of a kernel")
     for d, step in enumerate(each(call, "stride", rank)):
         if ways[d] == THROUGH and step > 1:
             x = taken(settle(x), d + 2, range(0, x.shape[d + 2], step))
@@ -76,7 +76,7 @@ def contracted(
     taps = [f"s{d}" if way == WHOLE else f"t{d}" for d, way in enumerate(ways)]
     kept = [s for s, way in zip(space, ways, strict=True) if way == THROUGH]
     fixed = [d + 2 for d, way in enumerate(ways) if way == FIXED]
-    whys = call.pin(x, fixed, "its kernel runs along them")
+    whys = call.fix(x, fixed, "its kernel runs along them")
     groups, transposed = int(call["groups"]), is_transposed(call)
     ends = ["in", "out"] if transposed else ["out", "in"]
     if groups == 1:
@@ -116,7 +116,7 @@ def pooling(call: Call) -> Value:
     ways = [FIXED if indexed else way_of_window(call, d, x, sizes) for d in range(len(sizes))]
     names = [str(d) for d in range(len(x.raw))]
     fixed = [lead + d for d, way in enumerate(ways) if way == FIXED]
-    whys = call.pin(x, fixed, "it runs along them")
+    whys = call.fix(x, fixed, "it runs along them")
     kept = names[:lead] + [n for n, way in zip(names[lead:], ways, strict=True) if way == THROUGH]
     result = combine(call.units, [(x, names)], kept, call.owner)
     pooled = in_place(result, lead, ways, sizes, whys)
@@ -150,8 +150,8 @@ def spatial(call: Call) -> int:
 def sampled(call: Call) -> Value:
     """Read between pixels, at places that another tensor names."""
     x, grid = (settle(layout) for layout in call.tensors())
-    call.pin(grid, range(1, len(grid.raw)), "places to read at")
-    call.pin(x, range(2, len(x.raw)), "it reads between them")
+    call.fix(grid, range(1, len(grid.raw)), "places to read at")
+    call.fix(x, range(2, len(x.raw)), "it reads between them")
     names = [str(d) for d in range(len(x.raw))]
     inputs = [(x, names), (grid, ["0", *(f"grid {d}" for d in range(1, len(grid.raw)))])]
     result = combine(call.units, inputs, names[:2], call.owner)
@@ -165,7 +165,7 @@ def patches_folded(call: Call) -> Value:
     x = x if len(shape) == 4 else insert(x, 0)
     batch, channels, patches = x.shape[0], shape[-3], x.shape[2]
     split = reshape(x, [batch, channels, x.shape[1] // channels, patches])
-    whys = call.pin(split, [2, 3], "places in patches")
+    whys = call.fix(split, [2, 3], "places in patches")
     result = combine(call.units, [(split, ["n", "c", "place", "patch"])], ["n", "c"], call.owner)
     result = result if len(shape) == 4 else Layout(result.space, result.raw[1:])
     return with_fixed(result, len(shape) - 2, shape[-2:], whys)
@@ -174,7 +174,7 @@ def patches_folded(call: Call) -> Value:
 def windows(call: Call) -> Value:
     """Windows that run along one dimension; the places in them are a dimension of their own."""
     x, dim = settle(call.first), call.dim(call["dimension"])
-    (why,) = call.pin(x, [dim], "windows run along them")
+    (why,) = call.fix(x, [dim], "windows run along them")
     names = [str(d) for d in range(len(x.raw))]
     kept = [*names[:dim], *names[dim + 1 :]]
     rest = combine(call.units, [(x, names)], kept, call.owner)

@@ -187,7 +187,7 @@ def pad(call: Call) -> Value:
         if not before and not after:
             continue
         if not constant or min(before, after) < 0 or not x.moves(dim):
-            call.pin(x, [dim], "it is widened with copies or cut")
+            call.fix(x, [dim], "it is widened with copies or cut")
             shape = list(x.shape)
             shape[dim] += before + after
             x = resized(x, dim, shape[dim])

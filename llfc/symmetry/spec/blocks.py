@@ -166,11 +166,11 @@ def _factor(part: _Part, dim: int) -> Factor:
 @lru_cache(maxsize=4096)
 def too_deep(axis: Axis) -> frozenset[str]:
     """The groups on an axis that no cluster holds; they must stay in place."""
-    held = {
+    clustered = {
         name
         for block in blocks(axis)
         for cluster in block.clusters
         for factor in cluster
         for name in factor.groups
     }
-    return frozenset(axis_groups(axis)) - held
+    return frozenset(axis_groups(axis)) - clustered
