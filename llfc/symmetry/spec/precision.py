@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 def double_type(dtype: torch.dtype) -> torch.dtype:
     """The double of a floating or complex type; others as they are.
 
-    >>> wide(torch.bfloat16), wide(torch.complex64), wide(torch.int8)
+    >>> double_type(torch.bfloat16), double_type(torch.complex64), double_type(torch.int8)
     (torch.float64, torch.complex128, torch.int8)
     """
     if dtype.is_complex:
