@@ -1,7 +1,7 @@
 """Parameters that a layer reads as its weight only after some maths (standardised, low rank).
 
 Such maths works on every entry, so that each entry of the parameter would be a unit of its own
-until the layer shows how they move together. It is told beforehand instead.
+until the layer shows how they move together. So its units are given to it beforehand.
 """
 
 from collections.abc import Iterator, Mapping

@@ -91,9 +91,9 @@ class Families:
 
     Attributes:
         sizes: units of each group.
-        births: the first class of each group.
-        kin: the colour of each group's units, which sisters share.
-        places: for a nested group its place among its sisters, else empty.
+        first_classes: the first class of each group.
+        colours: the colour of each group's units, which siblings share.
+        places: for a nested group its place among its siblings, else empty.
         of: colour -> coordinates of its classes; a colour without any does not move.
         rank: the place of each class among those of its colour.
         sigma: where a random permutation takes each class, the test that the groups are free.
@@ -101,9 +101,9 @@ class Families:
 
     quotient: Quotient
     sizes: list[int] = field(default_factory=list)
-    births: list[int] = field(default_factory=list)
+    first_classes: list[int] = field(default_factory=list)
     places: list[tuple[int, ...]] = field(default_factory=list)
-    kin: list[int] = field(default_factory=list)
+    colours: list[int] = field(default_factory=list)
     of: dict[int, Coordinates] = field(default_factory=dict)
     rank: Nodes = field(init=False)
     sigma: Nodes = field(init=False)
@@ -247,8 +247,8 @@ def place_family(result: Families, colour: int, members: Nodes, columns: list[No
     for k in range(len(counts)):
         head = order[k * size]
         result.sizes.append(size)
-        result.kin.append(colour)
-        result.births.append(int(members[head]))
+        result.colours.append(colour)
+        result.first_classes.append(int(members[head]))
         result.places.append(tuple(inherited.units[:, head].tolist()))
     result.of[colour] = Coordinates(
         np.concatenate([inherited.groups, (first + row)[None]]),

@@ -118,8 +118,10 @@ def quotient(units: Units, fixed: list[Nodes]) -> Quotient:
     parent_node = flat([parents for _, parents in units.relations])
     pairs, pair = np.unique(relation * units.count + parent_node, return_inverse=True)
     while True:
-        twin = occurrences(pairs // units.count, of[pairs % units.count], count)[pair.reshape(-1)]
-        kind = relation + twin * len(sizes)
+        occurrence = occurrences(pairs // units.count, of[pairs % units.count], count)[
+            pair.reshape(-1)
+        ]
+        kind = relation + occurrence * len(sizes)
         rows = distinct(count, kind, of[child_node], of[parent_node])
         one, other = congruent(count, *rows)
         apart = ~(fixed_classes[one] & fixed_classes[other])
@@ -184,9 +186,9 @@ def congruent(count: int, relation: Nodes, child: Nodes, parent: Nodes) -> tuple
     pairs = np.empty(row.max() + 1, dtype=np.int64)
     pairs[row] = parent
     own = hashed_numbers(np.arange(count))
-    brood: Hashes = np.zeros(len(pairs), dtype=np.uint64)
-    np.add.at(brood, row, own[child])
-    keys = np.concatenate([own, brood])
+    children_hash: Hashes = np.zeros(len(pairs), dtype=np.uint64)
+    np.add.at(children_hash, row, own[child])
+    keys = np.concatenate([own, children_hash])
     nodes = np.concatenate([np.arange(count), pairs])
     order = np.argsort(keys, kind="stable")
     equal = (keys[order][1:] == keys[order][:-1]) & (nodes[order][1:] != nodes[order][:-1])

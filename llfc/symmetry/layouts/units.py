@@ -33,7 +33,7 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Birth:
+class Origin:
     """Where a run of nodes was made: the module that names it, and the word for its parts."""
 
     start: int
@@ -45,7 +45,7 @@ class Units:
 
     def __init__(self) -> None:
         self.count = 0
-        self.births: list[Birth] = []
+        self.origins: list[Origin] = []
         self.fixed: list[Nodes] = []
         self.unions: list[tuple[Nodes, Nodes]] = []
         self.relations: list[tuple[Nodes, Nodes]] = []
@@ -57,7 +57,7 @@ class Units:
     def fresh(self, shape: tuple[int, ...], owner: str) -> Nodes:
         """New nodes, and the set that they form."""
         size = int(np.prod(shape, dtype=np.int64))
-        self.births.append(Birth(self.count, owner))
+        self.origins.append(Origin(self.count, owner))
         nodes = np.arange(self.count, self.count + size, dtype=np.int64).reshape(shape)
         self.count += size
         self.sets.append(nodes)

@@ -61,14 +61,16 @@ def has_unknown_size(node: fx.Node) -> bool:
 
 
 def is_pointwise(node: fx.Node) -> bool:
-    """Whether PyTorch declares an operator, or its twin that writes elsewhere, elementwise."""
+    """Whether PyTorch declares an operator, or its variant that writes elsewhere, elementwise."""
     target = node.target
     if not isinstance(target, torch._ops.OpOverload):
         return False
     if torch.Tag.pointwise in target.tags:
         return True
-    twin = getattr(torch.ops.aten, operator_name(node), None)
-    overloads = [getattr(twin, name) for name in twin.overloads()] if twin is not None else []
+    variant = getattr(torch.ops.aten, operator_name(node), None)
+    overloads = (
+        [getattr(variant, name) for name in variant.overloads()] if variant is not None else []
+    )
     return any(torch.Tag.pointwise in overload.tags for overload in overloads)
 
 

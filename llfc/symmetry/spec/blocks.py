@@ -105,7 +105,7 @@ def _parts(segment: Segment) -> Iterator[_Part]:
     sizes = [factor.size for factor in segment]
     positions = np.arange(math.prod(sizes)).reshape(sizes)
     names = tuple(_names(segment, depth) for depth in range(len(segment)))
-    yield from _unmixed(_Part(positions, names))
+    yield from _uniform(_Part(positions, names))
 
 
 def _names(segment: Segment, depth: int) -> GroupNames:
@@ -119,16 +119,16 @@ def _names(segment: Segment, depth: int) -> GroupNames:
     return groups.reshape(shape)
 
 
-def _unmixed(part: _Part) -> Iterator[_Part]:
+def _uniform(part: _Part) -> Iterator[_Part]:
     """The part cut along every fixed dimension on which a group depends."""
     fixed = [dim for dim, names in enumerate(part.names) if not names.any()]
-    mixed = {other for dim in range(len(part.names)) for other in part.varies(dim)} & {*fixed}
-    if not mixed:
+    needed = {other for dim in range(len(part.names)) for other in part.varies(dim)} & {*fixed}
+    if not needed:
         yield part
         return
-    dim = min(mixed)
+    dim = min(needed)
     for position in range(part.positions.shape[dim]):
-        yield from _unmixed(part.at(dim, position))
+        yield from _uniform(part.at(dim, position))
 
 
 def _block(part: _Part, start: int, axis: Axis) -> Block:

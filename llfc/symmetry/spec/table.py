@@ -7,7 +7,7 @@ from llfc.symmetry.spec.axes import Axis, axis_groups
 
 
 def family(group: str) -> str:
-    """The name that nested sisters share: their own without the place.
+    """The name that nested siblings share: their own without the place.
 
     >>> family("attention.value[3]")
     'attention.value[*]'
@@ -21,7 +21,7 @@ def table(
     frozen: Sequence[str],
     most: int | None,
 ) -> str:
-    """A line for each group: its units and the axes it moves; nested sisters share a line.
+    """A line for each group: its units and the axes it moves; nested siblings share a line.
 
     Args:
         groups: group name -> number of units.
