@@ -150,10 +150,10 @@ class GraphWalk:
             return None
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), given.__getitem__)
         try:
-            result = constant_layouts(self.units, target(*args, **kwargs))
+            found = target(*args, **kwargs)
         except Exception:  # of PyTorch's own: on these numbers, or on this device, it does not run
             return None
-        self.memory.hold_constant(node, result)
+        self.memory.hold_constant(node, constant_layouts(self.units, found))
         return self.values[node]
 
     def refused(self, node: fx.Node, call: Call, reason: str) -> Value:

@@ -116,6 +116,16 @@ def test_a_rules_own_bug_is_no_unsupported_operator(monkeypatch, bug, strict):
     assert caught.value.__cause__ is bug
 
 
+def test_a_bug_in_what_is_known_of_constants_is_no_operator_that_does_not_run(monkeypatch):
+    def broken(units, value):
+        raise KeyError("dim")
+
+    monkeypatch.setattr("llfc.symmetry.graph.walk.constant_layouts", broken)
+    model, inputs = between(lambda h: h + torch.zeros(5).add(2), x=torch.randn(2, 3))
+    with pytest.raises(RuntimeError, match="bug of llfc"):
+        permutation_spec(model, *inputs)
+
+
 @pytest.mark.parametrize(
     "function",
     [
