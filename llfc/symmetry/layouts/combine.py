@@ -39,7 +39,7 @@ and 11, the groups.
 [[4, 5, 6], [7, 8, 9]] [[10, 10, 10], [11, 11, 11]]
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from llfc.symmetry.layouts.constants import by_kind
 from llfc.symmetry.layouts.cuts import align
@@ -133,22 +133,7 @@ def meet(
     apart: bool,
 ) -> Layout:
     """`combine`, once the slots are aligned."""
-    # Each slot of each letter becomes one common slot, whichever tensors have it.
-    target = Space(units, owner)
-    slots: dict[str, tuple[int, ...]] = {}
-    for letter, ((i, dim), *_) in places.items():
-        sizes = [layouts[i].space.sizes[s] for s in layouts[i].dims[dim]]
-        slots[letter] = tuple(target.slot(size) for size in sizes)
-    maps: list[dict[int, int]] = []
-    for layout, names in zip(layouts, letters, strict=True):
-        maps.append(
-            {
-                s: t
-                for own, letter in zip(layout.dims, names, strict=True)
-                if own
-                for s, t in zip(own, slots[letter], strict=True)
-            }
-        )
+    target, slots, maps = common_slots(Space(units, owner), layouts, letters, places)
     # First what is known meets; then parameters that nothing has used get what is still missing;
     # then labels over some of the same slots are made to agree on them.
     meeting = Meeting(units, owner, dict(enumerate(target.sizes)))
@@ -170,6 +155,35 @@ def meet(
         if not target.fixed.keys() >= {*label.slots}  # fixed already: it has no more to say
     ]
     return Layout(target, tuple(slots.get(letter, ()) for letter in result))
+
+
+def common_slots(
+    target: Space,
+    layouts: Sequence[Layout],
+    letters: Sequence[Sequence[str]],
+    places: Mapping[str, Sequence[tuple[int, int]]],
+) -> tuple[Space, dict[str, tuple[int, ...]], list[dict[int, int]]]:
+    """One slot for each slot of each letter, whichever tensors have it.
+
+    Returns:
+        The space with these slots; those of each letter; for each tensor its own slot -> the common
+        one.
+    """
+    slots: dict[str, tuple[int, ...]] = {}
+    for letter, ((i, dim), *_) in places.items():
+        sizes = [layouts[i].space.sizes[s] for s in layouts[i].dims[dim]]
+        slots[letter] = tuple(target.slot(size) for size in sizes)
+    maps: list[dict[int, int]] = []
+    for layout, names in zip(layouts, letters, strict=True):
+        maps.append(
+            {
+                s: t
+                for own, letter in zip(layout.dims, names, strict=True)
+                if own
+                for s, t in zip(own, slots[letter], strict=True)
+            }
+        )
+    return target, slots, maps
 
 
 def free_dims(layout: Layout, own: dict[int, int]) -> list[list[int]]:

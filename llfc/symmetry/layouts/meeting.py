@@ -131,11 +131,15 @@ class Meeting:
             groups = [dim for dim in groups if not set(dim) <= kept] + [together]
         for slots in groups:
             if set(slots) & free:
-                shape = tuple(self.sizes[s] for s in slots)
-                label = Label(tuple(slots), self.units.fresh(shape, layout.space.owner))
-                for slot in self.fixed.keys() & {*slots}:
-                    fix_slot(self.units, label, slot, self.fixed[slot])
-                self.add(label)
+                self.add(self.new_label(slots, layout.space.owner))
+
+    def new_label(self, slots: Sequence[int], owner: str) -> Label:
+        """A label with new nodes, which move along no slot that is fixed."""
+        shape = tuple(self.sizes[s] for s in slots)
+        label = Label(tuple(slots), self.units.fresh(shape, owner))
+        for slot in self.fixed.keys() & {*slots}:
+            fix_slot(self.units, label, slot, self.fixed[slot])
+        return label
 
     def write_into(self, space: Space, own: dict[int, int]) -> None:
         """Write what the meeting knows into a parameter whose slots were free."""
