@@ -32,7 +32,7 @@ def run_trial(
 
     Args:
         trial: which pair, brought into one basis how, measured how.
-        store: where the pair's two networks are, and permutations are kept.
+        store: where the pair's two networks are, and permutations are cached.
         dataset: the data set that the pair names, limited as pair and trial say.
         device: where to compute.
 

@@ -35,15 +35,15 @@ def cached_permutation(
         b: the pair's second network, whose units are permuted.
         spec: the symmetry of both.
         images: the trial's training images in batches, for matchers that look at features.
-        store: where permutations are kept; one that is damaged is found again.
+        store: where permutations are cached; one that is damaged is found again.
 
     Raises:
         ValueError: as `match` does, or if the store cannot be written.
     """
     name = f"{permutation_name(trial)}-{_digest(spec, a, b)}"
-    kept = store.get_tensors(PERMUTATIONS, name)
-    if kept is not None:
-        return _from_tensors(kept)
+    cached = store.get_tensors(PERMUTATIONS, name)
+    if cached is not None:
+        return _from_tensors(cached)
     found = match(trial.matching, a, b, spec, images, trial.pair.seed)
     record = {"matching": trial.matching, "pair": to_plain(trial.pair)}
     store.put_tensors(PERMUTATIONS, name, _to_tensors(found), record)
