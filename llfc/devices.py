@@ -19,11 +19,11 @@ T = TypeVar("T")
 def fastest_layout(model: nn.Module) -> torch.memory_format:
     """Channels last for two-dimensional convolutions, unless they are wide ones on a CPU.
 
-    In bfloat16 on a GPU a ResNet-20 is then twice as fast, as batch norms of few channels otherwise keep
-    few of its cores busy. On CPUs with AVX-512, steps and passes of ResNet-20 and of narrow VGGs
-    took a tenth to nearly a half less, those of a VGG-11 or VGG-16 of width 1, whose widest layers
-    have 512 channels, a fifth more; with 256 channels it was a draw. Values stay what they are, up
-    to the rounding of sums that are taken in another order.
+    In bfloat16 on a GPU a ResNet-20 is then twice as fast, as batch norms of few channels otherwise
+    keep few of its cores busy. On CPUs with AVX-512, steps and passes of ResNet-20 and of narrow
+    VGGs took a tenth to nearly a half less, those of a VGG-11 or VGG-16 of width 1, whose widest
+    layers have 512 channels, a fifth more; with 256 channels it was a draw. Values stay what they
+    are, up to the rounding of sums that are taken in another order.
     """
     widths = [m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d)]
     on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
@@ -148,10 +148,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees and use it again, as long as it runs.
 
-    Otherwise glibc gives a large tensor's memory back to the system at once, and the next one's comes
-    anew, cleared page by page. Without that, on two CPU cores, forward passes of ResNet-20 and
-    VGG-16 took a third and a fifth less, walks a fifth, training of ResNet-20 a seventh; an MLP's
-    nothing. What the process holds is then its peak. With another C library nothing is done.
+    Otherwise glibc gives a large tensor's memory back to the system at once, and the next one's
+    comes anew, cleared page by page. Without that, on two CPU cores, forward passes of ResNet-20
+    and VGG-16 took a third and a fifth less, walks a fifth, training of ResNet-20 a seventh; an
+    MLP's nothing. What the process holds is then its peak. With another C library nothing is done.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt

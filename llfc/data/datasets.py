@@ -123,7 +123,8 @@ def load_dataset(
     Args:
         name: a name in DATASETS, `imagefolder:PATH`, or what `resolve_dataset` made of it.
         cache: folder of decoded image folders; only `imagefolder:` uses it.
-        data_root: folder of torchvision's data sets; by default LLFC_DATA, or ~/.cache/llfc without it.
+        data_root: folder of torchvision's data sets; by default LLFC_DATA, or ~/.cache/llfc without
+            it.
         limit_train: number of training images, the same number of each class where the set
             allows; a smaller limit's images are among a larger one's. None for all.
         limit_test: the same for test images.

@@ -11,7 +11,8 @@ from llfc.matching.ascent.relaxation import MOST_STEPS, relaxed
 from llfc.matching.overlap.overlap import Index, Overlap
 
 # The work of a dozen ascents is a fraction of a network's training. Measured on networks trained
-# and not: the first ascent gains most, the relaxation next, then the perturbations, without an end in view.
+# and not: the first ascent gains most, the relaxation next, then the perturbations, without an end
+# in view.
 EFFORT = 12.0
 PERTURBED = 0.05, 0.3  # the least and the largest share of a group's units that are moved
 

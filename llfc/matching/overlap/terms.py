@@ -92,7 +92,7 @@ class Term:
         return max(1, PIECE * self.a.shape[dim] // max(1, self.a.numel()))
 
     def sides(self, dim: int, places: Mapping[Cluster, Tensor]) -> tuple[Tensor, Tensor]:
-        """What the units of dimension `dim` are in A and in B, [H, rest]; the other dimensions in place."""
+        """What the units of dimension `dim` are in A and in B, [H, rest]; others in place."""
         b = self.b
         for other, cluster in enumerate(self.clusters):
             if other != dim:
