@@ -13,7 +13,7 @@ from llfc.connectivity.barrier import (
     curve_summaries,
     lemma1_slack,
 )
-from llfc.connectivity.blend import Correction, Line, positions
+from llfc.connectivity.blend import Correction, Line, line_positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.derived import blended_in_parts
 from llfc.connectivity.distances import weight_distance
@@ -101,7 +101,7 @@ def connect(
             there are no images, the models do not take them, a label is out of range, or training
             data are needed and not given; a loss or feature is not finite.
     """
-    alpha = positions(alphas)
+    alpha = line_positions(alphas)
     correct = lookup("correction", correction, CORRECTIONS)
     wanted = [lookup("measure", name, MEASURES) for name in names("measures", measures)]
     layers = None if probes is None else names("probes", probes)

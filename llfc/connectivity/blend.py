@@ -66,7 +66,7 @@ class Corrections:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def positions(alphas: int | Sequence[float] | Array) -> Array:
+def line_positions(alphas: int | Sequence[float] | Array) -> Array:
     """Positions on the line, ascending from 0 (A) to 1 (B).
 
     Args:

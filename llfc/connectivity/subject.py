@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import nn
 
-from llfc.connectivity.blend import Correction, Line, positions
+from llfc.connectivity.blend import Correction, Line, line_positions
 from llfc.connectivity.probes import Probe
 from llfc.connectivity.samples import Batches
 from llfc.results import LeftOut, Table
@@ -40,7 +40,7 @@ class Subject:
 
     def half_way(self, start: nn.Module, end: nn.Module) -> nn.Module:
         """The network half way from `start` to `end`, corrected as those of the line are."""
-        half = Line(start, end, positions(3))
+        half = Line(start, end, line_positions(3))
         half.correct(self.correction(half, self.statistics, self.test.example(), half.inner))
         return half.at(1)
 

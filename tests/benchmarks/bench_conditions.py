@@ -28,7 +28,7 @@ import torch
 from pairs import NETWORKS, least, network, samples
 from torch import nn
 
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.conditions import conditions
 from llfc.connectivity.measures.conditions.additivity import additivity
@@ -81,7 +81,7 @@ def row(name: str, options: argparse.Namespace) -> None:
     a, b, before = (frozen_copy(network(name, seed)) for seed in (0, 1, 2))
     count = options.images or IMAGES[name]
     images, labels = samples(name, count)
-    line = Line(a, b, positions(3))
+    line = Line(a, b, line_positions(3))
 
     def subject(unmatched: nn.Module | None) -> Subject:
         return Subject(

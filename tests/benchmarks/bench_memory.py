@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.corrections import no_correction
 from llfc.connectivity.measures.stitching import stitching
 from llfc.connectivity.path import walk
@@ -63,7 +63,7 @@ def measure(way: str, name: str, count: int) -> float:
         build(name, width=width, input_shape=shape, num_classes=10, generator=stream(s, "init"))
         for s in (0, 1)
     )
-    line = Line(a, b, positions(alphas))
+    line = Line(a, b, line_positions(alphas))
     device = torch.device("cpu")
     probes = choose_probes(line.a, torch.zeros(2, *shape))
     walk(line, Batches("test", Made(BATCH, shape), BATCH, device), probes)

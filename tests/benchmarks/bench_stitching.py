@@ -19,7 +19,7 @@ import torch
 from pairs import NETWORKS, least, network, samples
 from torch import Tensor, nn
 
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.corrections import no_correction
 from llfc.connectivity.measures.stitching import stitching
 from llfc.connectivity.probes import Probe, choose_probes
@@ -38,7 +38,7 @@ def subject(name: str, options: argparse.Namespace, *, in_place: bool) -> Subjec
             module.inplace = in_place
     count = options.images or WORK[name][0]
     images, labels = samples(name, count)
-    line = Line(a, b, positions(3))
+    line = Line(a, b, line_positions(3))
     test = Batches("test", (images, labels), -(-count // options.batches), images.device)
     return Subject(
         line=line,

@@ -22,7 +22,7 @@ import torch
 from pairs import NETWORKS, least, network, samples
 from torch import nn
 
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.path import walk
 from llfc.connectivity.probes import Probe, choose_probes
 from llfc.connectivity.samples import Batches
@@ -100,7 +100,7 @@ def row(name: str, options: argparse.Namespace) -> None:
     """Measure and print one network."""
     a, b = (network(name, seed, options.width) for seed in (0, 1))
     images, labels = samples(name, options.images)
-    line = Line(a, b, positions(P))
+    line = Line(a, b, line_positions(P))
     source = Batches("test", (images, labels), options.batch, images.device)
     probes = choose_probes(line.a, source.example())
     works = [lambda: bare(line.a, images, options.batch), lambda: walk(line, source, probes)]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.conditions import conditions
 from llfc.connectivity.samples import Batches
@@ -15,7 +15,7 @@ def measured(a, b, images, *, size=1000, unmatched=None):
     labels = torch.zeros(len(images), dtype=torch.int64)
     return conditions(
         Subject(
-            line=Line(a, b, positions(3)),
+            line=Line(a, b, line_positions(3)),
             unmatched=None if unmatched is None else frozen_copy(unmatched),
             test=Batches("test", (images, labels), size, images.device),
             statistics=None,

@@ -1,6 +1,6 @@
 """What a measure looks at, for tests."""
 
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Batches
@@ -20,7 +20,7 @@ def subject(
     correction="none",
     alphas=3,
 ):
-    line = Line(a, b, positions(alphas))
+    line = Line(a, b, line_positions(alphas))
     source = Batches("test", test, batch, line.device)
     images = None if train is None else Batches("train", train, batch, line.device)
     example = source.example()

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 import llfc
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.registry import MEASURES
 from llfc.matching import MATCHERS
@@ -121,7 +121,7 @@ PUBLIC = {
     "permutation_spec": lambda a, b, spec: llfc.permutation_spec(a, TEST[0][:2]),
     "spec.check": lambda a, b, spec: spec.check(a, TEST[0][:2]),
     "spec.apply": lambda a, b, spec: spec.apply(spec.random(0), b.state_dict()),
-    "Line": lambda a, b, spec: Line(a, b, positions(3)).at(1)(TEST[0]),
+    "Line": lambda a, b, spec: Line(a, b, line_positions(3)).at(1)(TEST[0]),
     "check_inputs": lambda a, b, spec: check_inputs("x", a, [TEST[0]]),
 }
 INNER = ("matcher ", "Line")  # which run what draws in the caller's own hands

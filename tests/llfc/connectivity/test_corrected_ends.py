@@ -12,7 +12,7 @@ import torch
 
 import llfc
 from llfc.connectivity.barrier import chord_barrier, mean_barrier
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.path import walk
 from llfc.connectivity.samples import Batches
@@ -152,7 +152,7 @@ def test_a_walk_runs_the_ends_once_more_only_where_a_correction_changes_them(
 ):
     shape = (6,) if make is mlp else SHAPE
     train = Batches("train", samples(20, shape), 10, torch.device("cpu"))
-    line = Line(make(0), make(1), positions(5))
+    line = Line(make(0), make(1), line_positions(5))
     line.correct(CORRECTIONS[correction](line, train, train.example(), line.every))
     calls, forward = [], torch.nn.Linear.forward
     monkeypatch.setattr(

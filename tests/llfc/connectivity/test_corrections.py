@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import llfc
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.corrections.reset import batch_norms, reset
 from llfc.connectivity.path import walk
@@ -24,7 +24,7 @@ from tests.helpers.written_out_norms import (
     written,
 )
 
-ALPHA = positions(5)
+ALPHA = line_positions(5)
 NORMS = ("norm", "block1.norm", "block2.norm")
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from llfc import connect
 from llfc.connectivity.barrier import chord_barrier, lemma1_slack
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.layerwise import InnerProducts, cosine, quantities, summarise
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.path import products_between, products_of_ends, walk
@@ -18,7 +18,7 @@ from llfc.connectivity.samples import Batches
 from llfc.results import LayerProfile
 from tests.helpers.small_networks import CLASSES, blended, convnet, mlp, samples, stored_features
 
-ALPHA = positions(7)
+ALPHA = line_positions(7)
 seeds = pytest.mark.parametrize("seed", range(3))
 
 
@@ -118,7 +118,7 @@ def test_opposite_features_are_as_wrong_as_can_be():
             return self.out(x * (1 - 8 * self.w * (1 - self.w)))
 
     images, labels = samples(20, (CLASSES,))
-    line = Line(Turned(0.0), Turned(1.0), positions(3))
+    line = Line(Turned(0.0), Turned(1.0), line_positions(3))
     source = Batches("test", (images, labels), 7, images.device)
     (layer,) = walk(line, source, choose_probes(line.a, images, ["out"])).layers
     assert layer.cos_error == pytest.approx([0, 2, 0], abs=1e-14)
@@ -281,7 +281,7 @@ def profile(name, error, baseline, coef=1.0, residual=0.0, kind="other"):
 
 def test_summaries_are_read_in_the_middle():
     layers = [profile("x", 0.1, 0.5, 0.9, 0.2), profile("y", 0.3, 0.3), profile("z", 0.2, 0.0)]
-    assert summarise(layers, positions(3)) == pytest.approx(
+    assert summarise(layers, line_positions(3)) == pytest.approx(
         {
             "llfc_error_mean": 0.2,
             "llfc_error_max": 0.3,
@@ -292,7 +292,7 @@ def test_summaries_are_read_in_the_middle():
             "llfc_residual_mean": 0.2 / 3,
         }
     )
-    nothing = summarise([profile("x", 0.0, 0.0)], positions(3))
+    nothing = summarise([profile("x", 0.0, 0.0)], line_positions(3))
     assert nothing["llfc_ratio_mean"] == 0
 
 
@@ -316,15 +316,15 @@ def test_means_are_over_post_activations_and_the_logits_apart():
         "llfc_coef_mean": 0.8,
         "llfc_residual_mean": 0.3,
     }
-    assert summarise(plain, positions(3)) == pytest.approx(expected)
-    assert summarise(residual, positions(3)) == pytest.approx(expected)
+    assert summarise(plain, line_positions(3)) == pytest.approx(expected)
+    assert summarise(residual, line_positions(3)) == pytest.approx(expected)
 
 
 def test_means_without_a_post_activation_are_over_what_there_is():
     logits = profile("head", 0.3, 0.4, kind="logits")
     linear = [profile(name, 0.1, 0.2, kind="pre-activation") for name in ("one", "two")]
-    assert summarise([*linear, logits], positions(3))["llfc_error_mean"] == pytest.approx(0.1)
-    assert summarise([logits], positions(3))["llfc_error_mean"] == pytest.approx(0.3)
+    assert summarise([*linear, logits], line_positions(3))["llfc_error_mean"] == pytest.approx(0.1)
+    assert summarise([logits], line_positions(3))["llfc_error_mean"] == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -341,10 +341,10 @@ def test_agreement_but_for_rounding_has_ratio_0(dtype):
         eps,
     )
     error = values["cos_error"].mean().item()
-    assert summarise([profile("x", error, 0.0)], positions(3), eps)["llfc_ratio_mean"] == 0
-    far = summarise([profile("x", 1000 * eps, 0.0)], positions(3), eps)
+    assert summarise([profile("x", error, 0.0)], line_positions(3), eps)["llfc_ratio_mean"] == 0
+    far = summarise([profile("x", 1000 * eps, 0.0)], line_positions(3), eps)
     assert far["llfc_ratio_mean"] == np.inf  # the blend leaves where A and B agree
-    small = summarise([profile("x", eps, 100 * eps)], positions(3), eps)
+    small = summarise([profile("x", eps, 100 * eps)], line_positions(3), eps)
     assert small["llfc_ratio_mean"] == pytest.approx(0.01)
 
 

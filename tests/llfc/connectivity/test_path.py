@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.path import _Walker, walk
 from llfc.connectivity.probes import choose_probes, tapped
 from llfc.connectivity.samples import Batches
 from llfc.results import PROFILE
 from tests.helpers.small_networks import CLASSES, blended, convnet, mlp, reference, samples
 
-ALPHA = positions(7)
+ALPHA = line_positions(7)
 CASES = {
     "mlp": (mlp, (6,), ("linear0", "relu0", "linear1", "relu1", "linear2")),
     "convnet": (convnet, (2, 7, 7), ("relu", "block1", "block2", "head")),
@@ -250,7 +250,7 @@ def test_features_that_are_not_finite_are_named():
 
 def test_networks_on_the_line_lie_in_the_fastest_layout():
     model = convnet(0)
-    line = Line(model, model, positions(3))
+    line = Line(model, model, line_positions(3))
     for position in range(3):
         kernel = line.at(position).conv.weight
         assert kernel.is_contiguous(memory_format=torch.channels_last)

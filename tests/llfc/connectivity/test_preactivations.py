@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import llfc
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.corrections.preactivations import preactivations
 from llfc.connectivity.samples import Batches
@@ -28,7 +28,7 @@ both = pytest.mark.parametrize("name", ["repair", "rescale"])
 
 
 def corrected(make, name, images=IMAGES, size=40):
-    line = Line(written(make, 0), written(make, 1), positions(5))
+    line = Line(written(make, 0), written(make, 1), line_positions(5))
     train = Batches("train", (images, LABELS), size, images.device)
     line.correct(CORRECTIONS[name](line, train, train.example(), line.every))
     return line
@@ -369,7 +369,7 @@ def test_repair_of_batch_norms_is_reset_behind_skips_too():
 
     found = {}
     for name in ("none", "reset", "repair"):
-        line = Line(make(0), make(1), positions(5))
+        line = Line(make(0), make(1), line_positions(5))
         train = Batches("train", (IMAGES, LABELS), 40, IMAGES.device)
         line.correct(CORRECTIONS[name](line, train, train.example(), line.every))
         with torch.no_grad():

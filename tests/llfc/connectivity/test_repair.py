@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from llfc.connectivity.blend import Line, positions
+from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.corrections.preactivations import preactivations
 from llfc.connectivity.samples import Batches
 from llfc.devices import fastest_layout
 from tests.helpers.small_networks import CLASSES, blended, convnet, mlp, random_, samples
 
-ALPHA = positions(5)
+ALPHA = line_positions(5)
 NORMS = ("norm", "block1.norm", "block2.norm")
 
 
