@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from llfc.connectivity.measures.layer_barriers import parts
+from llfc.connectivity.measures.layer_barriers import layer_parts
 from llfc.connectivity.measures.registry import MEASURES
 from llfc.connectivity.probes import features_of
 from llfc.connectivity.subject import Measured
@@ -123,7 +123,7 @@ def check_cost(name, case):
 COSTS = {
     "conditions": lambda looked_at, products: 2 * (3 + 3),  # of so few images, all are shuffled
     "layer-barriers": lambda looked_at, products: (
-        2 + 2 * len(parts(looked_at.line.a, looked_at.probes))
+        2 + 2 * len(layer_parts(looked_at.line.a, looked_at.probes))
     ),
     "random-direction": lambda looked_at, products: 2,
     "samples": lambda looked_at, products: 3,

@@ -16,9 +16,9 @@ def layer_barriers(subject: Subject) -> Measured:
     """Loss and error of A, and of B, with one part replaced by its mean over A and B.
 
     `rest` says whose all other parts are. `loss_excess` and `error_excess` are above the loss and
-    error of that whole network; they may be negative. See `parts` for what a part is. Statistics
-    of the blend and of that whole network are corrected as those of the blends of A and B are, so
-    a part that A and B share leaves no excess.
+    error of that whole network; they may be negative. See `layer_parts` for what a part is.
+    Statistics of the blend and of that whole network are corrected as those of the blends of A and
+    B are, so a part that A and B share leaves no excess.
 
     The scalars are the largest and the mean excess of the loss.
 
@@ -36,7 +36,7 @@ def layer_barriers(subject: Subject) -> Measured:
     ends = ("a", line.a, line.b, line.ends[0]), ("b", line.b, line.a, line.ends[1])
     for rest, network, other, corrected in ends:
         whole = evaluate(corrected, subject.test)
-        for part, names in parts(line.a, subject.probes).items():
+        for part, names in layer_parts(line.a, subject.probes).items():
             score = _half(network, other, names, subject)
             excess = score.loss - whole.loss, score.error - whole.error
             rows.append((part, rest, score.loss, score.error, *excess))
@@ -60,7 +60,7 @@ def layer_barriers(subject: Subject) -> Measured:
     )
 
 
-def parts(model: nn.Module, probes: Sequence[Probe]) -> dict[str, list[str]]:
+def layer_parts(model: nn.Module, probes: Sequence[Probe]) -> dict[str, list[str]]:
     """The float tensors of `model`, each in one part: names of tensors by the part's name.
 
     A probed module that has children, a block, is one part with everything inside it; the outermost

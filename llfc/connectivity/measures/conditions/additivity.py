@@ -11,9 +11,9 @@ from llfc.connectivity.measures.conditions.sums import (
     Four,
     Sums,
     as_they_lie,
+    at_least_float32,
     distance,
-    parts,
-    wide,
+    image_parts,
 )
 from llfc.modules.imageaxis import ImageAxis
 
@@ -73,10 +73,10 @@ def additivity(features: Four, apply: Callable[[Tensor], Tensor]) -> Additivity:
     """
     found: list[Tensor] = []
     differ = 0.0
-    for h_a, h_b, f_a, f_b in parts(features):
-        h_a, h_b = wide(h_a), wide(h_b)
+    for h_a, h_b, f_a, f_b in image_parts(features):
+        h_a, h_b = at_least_float32(h_a), at_least_float32(h_b)
         v = apply(torch.lerp(h_a, h_b, 0.5))
-        both = wide(f_a) + wide(f_b)  # 2 u
+        both = at_least_float32(f_a) + at_least_float32(f_b)  # 2 u
         gap = torch.sub(v, both, alpha=0.5)
         found.append(_norms(both, v, gap))
         # As numbers, since comparisons that give truth values are four times slower.

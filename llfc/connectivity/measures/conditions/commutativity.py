@@ -9,11 +9,11 @@ from llfc.connectivity.measures.conditions.sums import (
     PART,
     Four,
     Sums,
+    at_least_float32,
     distance,
-    parts,
-    product,
+    dot,
+    image_parts,
     square,
-    wide,
 )
 from llfc.reals import as_reals
 
@@ -61,10 +61,14 @@ class Weights:
     @staticmethod
     def of(a: LinearMap, b: LinearMap) -> "Weights":
         """Those of a layer that ran in A and in B."""
-        w_a, w_b = wide(a.weight), wide(b.weight)
+        w_a, w_b = at_least_float32(a.weight), at_least_float32(b.weight)
         gap = w_a - w_b
         norms = (float(as_reals(w).double().square().sum()) for w in (gap, w_a, w_b))
-        bias = None if a.bias is None or b.bias is None else wide(a.bias) + wide(b.bias)
+        bias = (
+            None
+            if a.bias is None or b.bias is None
+            else at_least_float32(a.bias) + at_least_float32(b.bias)
+        )
         return Weights(gap.to(a.weight.dtype), bias, distance(*norms))
 
 
@@ -86,10 +90,10 @@ def commutativity(
     alike = _are_one(*features[:2])  # as of the first layer, whose inputs are the images
     # A convolution packs its weights anew at each call, so these must not outweigh the features.
     most = max(2 * PART, 4 * weights.gap.numel())
-    for h_a, h_b, f_a, f_b in parts(features, dim, most):
-        a_part = square(wide(h_a))
+    for h_a, h_b, f_a, f_b in image_parts(features, dim, most):
+        a_part = square(at_least_float32(h_a))
         a_sum += a_part
-        x = wide(f_a) + wide(f_b)
+        x = at_least_float32(f_a) + at_least_float32(f_b)
         if weights.bias is not None:
             x -= weights.bias
         x_part = square(x)
@@ -97,13 +101,13 @@ def commutativity(
         if alike:
             b_sum, y_sum = b_sum + a_part, y_sum + x_part
             continue
-        step = wide(h_a) - wide(h_b)
-        gap = wide(layer.apply(step.to(h_a.dtype), weights.gap))
-        b_sum += square(wide(h_b))
+        step = at_least_float32(h_a) - at_least_float32(h_b)
+        gap = at_least_float32(layer.apply(step.to(h_a.dtype), weights.gap))
+        b_sum += square(at_least_float32(h_b))
         inputs_sum += square(step)
         gap_part = square(gap)
         gap_sum += gap_part
-        y_sum += x_part - 2 * product(x, gap) + gap_part
+        y_sum += x_part - 2 * dot(x, gap) + gap_part
     return Commutativity(gap_sum, x_sum, y_sum, inputs_sum, a_sum, b_sum)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from llfc.connectivity.measures.conditions.additivity import Linearity, rows_of, sums_of
 from llfc.connectivity.measures.conditions.operation import LinearMap, Norm, Operation
-from llfc.connectivity.measures.conditions.sums import Four, wide
+from llfc.connectivity.measures.conditions.sums import Four, at_least_float32
 from llfc.modules.imageaxis import ImageAxis
 
 
@@ -24,8 +24,8 @@ def blending(
         count: their number.
     """
     h_a, h_b, f_a, f_b = features
-    v, both = between(torch.lerp(h_a, h_b, 0.5)), wide(f_a) + wide(f_b)
-    return sums_of(*(rows_of((wide(v), both), axis, count)))
+    v, both = between(torch.lerp(h_a, h_b, 0.5)), at_least_float32(f_a) + at_least_float32(f_b)
+    return sums_of(*(rows_of((at_least_float32(v), both), axis, count)))
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Folding:
         if index not in self.scales:
             return None
         of_a, of_b = self.scales[index]
-        return folded(a, of_a), folded(b, of_b)
+        return channels_scaled(a, of_a), channels_scaled(b, of_b)
 
 
 def _gives(layer: LinearMap, norm: Norm) -> bool:
@@ -67,7 +67,7 @@ def _gives(layer: LinearMap, norm: Norm) -> bool:
     return one and layer.outputs is not None
 
 
-def folded(layer: LinearMap, scale: Tensor) -> LinearMap:
+def channels_scaled(layer: LinearMap, scale: Tensor) -> LinearMap:
     """The layer whose output channels are multiplied by `scale`."""
     assert layer.outputs is not None
     weight, output, bias = layer.weight, layer.output, layer.bias

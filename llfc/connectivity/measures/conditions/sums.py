@@ -51,7 +51,7 @@ def square(tensor: Tensor) -> float:
     return float(as_reals(tensor).square().sum())
 
 
-def product(tensor: Tensor, other: Tensor) -> float:
+def dot(tensor: Tensor, other: Tensor) -> float:
     """The inner product of two parts."""
     return float(torch.dot(*(x.reshape(-1) for x in map(as_reals, as_they_lie(tensor, other)))))
 
@@ -64,12 +64,12 @@ def as_they_lie(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tensors
 
 
-def wide(tensor: Tensor) -> Tensor:
+def at_least_float32(tensor: Tensor) -> Tensor:
     """`tensor` itself, or in float32 where it has too few digits for a sum of squares."""
     return tensor.float() if tensor.element_size() < 4 else tensor
 
 
-def parts(features: Four, dim: int | None = 0, most: int = PART) -> Iterator[Four]:
+def image_parts(features: Four, dim: int | None = 0, most: int = PART) -> Iterator[Four]:
     """Parts of the features along `dim`, of about `most` numbers each.
 
     On a GPU, and without a dimension to part them along, they are whole.

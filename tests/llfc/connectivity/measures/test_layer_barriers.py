@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import llfc
-from llfc.connectivity.measures.layer_barriers import layer_barriers, parts
+from llfc.connectivity.measures.layer_barriers import layer_barriers, layer_parts
 from llfc.connectivity.probes import choose_probes
 from llfc.results import TABLES
 from tests.helpers.measure_subjects import subject
@@ -136,7 +136,7 @@ class Odd(nn.Module):
 )
 def test_parts_are_all_of_the_network_once(make, probes, expected):
     model, images = make().double().eval(), torch.zeros(2, 2, 7, 7, dtype=torch.float64)
-    found = parts(model, choose_probes(model, images, probes))
+    found = layer_parts(model, choose_probes(model, images, probes))
     assert list(found) == expected
     floats = [
         name
@@ -162,12 +162,14 @@ def test_a_network_that_is_probed_itself_has_its_parts():
     model = OwnHead()
     probes = choose_probes(model, torch.randn(2, 6))
     assert probes[-1].module == ""
-    assert list(parts(model, probes)) == ["model", "body.0", "body.2"]
+    assert list(layer_parts(model, probes)) == ["model", "body.0", "body.2"]
 
 
 def test_a_single_module_is_one_part():
     model = nn.Linear(6, 3)
-    assert parts(model, choose_probes(model, torch.zeros(2, 6))) == {"model": ["weight", "bias"]}
+    assert layer_parts(model, choose_probes(model, torch.zeros(2, 6))) == {
+        "model": ["weight", "bias"]
+    }
 
 
 @pytest.mark.parametrize("batch", [1, 50])
