@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 NARROW = 1024  # numbers of a feature; its products with itself are then 8 MB
-Pair = tuple[str, str]
 
 
-def ratio(xy: float, xx: float, yy: float) -> float:
+def cka_ratio(xy: float, xx: float, yy: float) -> float:
     """CKA from the three HSICs; NaN where one is not positive, as an unbiased estimate can be."""
     found: float = xy / (xx * yy) ** 0.5 if min(xx, yy) > 0 else float("nan")
     return found
@@ -90,7 +89,7 @@ class HsicSums:
         return _estimate(self.count, trace, sums[0] * sums[1], rows)
 
 
-def blocks(images: Tensor, size: int) -> Iterator[tuple[slice, slice]]:
+def block_pairs(images: Tensor, size: int) -> Iterator[tuple[slice, slice]]:
     """Which images meet which: every two parts of at most `size`, each two once."""
     parts = [slice(first, first + size) for first in range(0, len(images), size)]
     for index, part in enumerate(parts):

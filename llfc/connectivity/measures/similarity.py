@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llfc.connectivity.measures.cka import NARROW, HsicSums, blocks, ratio, unbiased_hsic
+from llfc.connectivity.measures.cka import NARROW, HsicSums, block_pairs, cka_ratio, unbiased_hsic
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.probes import features_of
 from llfc.connectivity.shuffled import Shuffled
@@ -83,7 +83,7 @@ def _features(subject: Subject, images: Tensor) -> Iterator[dict[str, Tensor]]:
 
 def _multiply(subject: Subject, layers: Sequence["_Layer"], images: Tensor) -> None:
     """The inner products of all `images` with one another, in the layers that are wide."""
-    for part, other in blocks(images, BLOCK):
+    for part, other in block_pairs(images, BLOCK):
         here = _features(subject, images[part])
         there = _features(subject, images[other])
         for layer, x, y in zip(layers, here, there, strict=True):
@@ -143,7 +143,7 @@ class _Layer:
         x, y = CKA_PAIRS[name]
         if self.moments[x].count < 4 or not all(self._std(end).any() for end in (x, y)):
             return float("nan")
-        return ratio(*(self._hsic(*pair) for pair in ((x, y), (x, x), (y, y))))
+        return cka_ratio(*(self._hsic(*pair) for pair in ((x, y), (x, x), (y, y))))
 
     def _hsic(self, x: str, y: str) -> float:
         return unbiased_hsic(self.grams[x], self.grams[y]) if self.wide else self.sums.hsic(x, y)
