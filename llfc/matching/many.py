@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from llfc.devices import tf32_disabled
 from llfc.matching.ascent.ascent import ascend, better
 from llfc.matching.ascent.relaxation import relaxed
-from llfc.matching.overlap.basis import moved
+from llfc.matching.overlap.basis import permuted_tensor
 from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.matching.overlap.parameters import check_one_function, finite_parameters
 from llfc.modules.inputs import Inputs
@@ -82,4 +82,4 @@ def _sum(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _moved(spec: PermutationSpec, index: Index, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: moved(spec, index, name, tensor) for name, tensor in state.items()}
+    return {name: permuted_tensor(spec, index, name, tensor) for name, tensor in state.items()}

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from llfc.matching.ascent.ascent import ascend
 from llfc.matching.ascent.search import best_within
-from llfc.matching.overlap.basis import moved_rows
+from llfc.matching.overlap.basis import permuted_rows
 from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.modules import device_of, eval_copy
 from llfc.modules.inputs import Inputs, on_device
@@ -138,7 +138,7 @@ class _Midpoint:
         """Stand half-way to the b that `index` gives."""
         for name, weight in self.weights.items():
             a, half = (self.spec.fold(name, tensor) for tensor in (self.a[name], weight))
-            for rows, b in moved_rows(self.spec, index, name, self.b[name]):
+            for rows, b in permuted_rows(self.spec, index, name, self.b[name]):
                 torch.lerp(a[rows], b.to(self.device), 0.5, out=half[rows])
 
     def _batch_loss(self, weights: Mapping[str, Tensor], number: int) -> Tensor:

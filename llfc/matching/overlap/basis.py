@@ -9,7 +9,9 @@ from llfc.matching.overlap.terms import PIECE
 from llfc.symmetry.spec import PermutationSpec
 
 
-def moved(spec: PermutationSpec, index: Mapping[str, Tensor], name: str, tensor: Tensor) -> Tensor:
+def permuted_tensor(
+    spec: PermutationSpec, index: Mapping[str, Tensor], name: str, tensor: Tensor
+) -> Tensor:
     """The tensor `name` of a state dict with its units in the places that `index` gives them.
 
     As `spec.apply` of a whole state dict, which takes the memory of one.
@@ -20,10 +22,10 @@ def moved(spec: PermutationSpec, index: Mapping[str, Tensor], name: str, tensor:
     return folded.reshape(tensor.shape)
 
 
-def moved_rows(
+def permuted_rows(
     spec: PermutationSpec, index: Mapping[str, Tensor], name: str, tensor: Tensor
 ) -> Iterator[tuple[slice | EllipsisType, Tensor]]:
-    """As `moved`, some rows of the folded tensor after others, so that little is copied at a time.
+    """As `permuted_tensor`, some rows of the folded tensor after others, so that little is copied at a time.
 
     Yields:
         which rows, and the rows.

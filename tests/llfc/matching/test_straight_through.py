@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from llfc.matching.overlap import basis
-from llfc.matching.overlap.basis import moved, moved_rows
+from llfc.matching.overlap.basis import permuted_rows, permuted_tensor
 from llfc.matching.straight_through import _Midpoint
 from tests.helpers.handmade_specs import SPECS, states
 from tests.helpers.matchable_pairs import KINDS, inputs, pair
@@ -18,10 +18,10 @@ def test_rows_are_those_of_the_whole_tensor(kind, piece, monkeypatch):
     perm, (state, _) = spec.random(0), states(spec, 0)
     for name, tensor in state.items():
         found = torch.full_like(spec.fold(name, tensor), torch.nan)
-        for rows, part in moved_rows(spec, perm, name, tensor):
+        for rows, part in permuted_rows(spec, perm, name, tensor):
             found[rows] = part
         assert torch.equal(found.reshape(tensor.shape), spec.apply(perm, state)[name])
-        assert torch.equal(found.reshape(tensor.shape), moved(spec, perm, name, tensor))
+        assert torch.equal(found.reshape(tensor.shape), permuted_tensor(spec, perm, name, tensor))
 
 
 @pytest.mark.parametrize("kind", KINDS)
