@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from llfc.matching.overlap.assignment import total_score
 from llfc.matching.overlap.nested import improved_partners
-from llfc.matching.taps import FeatureReader, Tap, Taps, taps, unread
+from llfc.matching.taps import FeatureReader, Tap, Taps, taps, unread_groups
 from llfc.modules.inputs import Inputs
 from llfc.symmetry.spec import Permutation, PermutationSpec
 from llfc.symmetry.spec.blocks import Cluster, place, root
@@ -159,7 +159,7 @@ def _match(
         index |= improved_partners(of_root, index) or {}
         after += sum(total_score(s, place(c, index)) for c, s in of_root.items())
     record = {"objective_before": before, "objective": after, "iterations": count}
-    return Permutation(index, record, unread(spec, where))
+    return Permutation(index, record, unread_groups(spec, where))
 
 
 def _with_ties_broken(score: Tensor, alike: Tensor, earlier: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ def taps(spec: PermutationSpec) -> dict[Cluster, Taps]:
     return {cluster: Taps(tuple(found), first[cluster]) for cluster, found in last.items()}
 
 
-def unread(spec: PermutationSpec, read: Collection[Cluster]) -> dict[str, str]:
+def unread_groups(spec: PermutationSpec, read: Collection[Cluster]) -> dict[str, str]:
     """The groups that are in no cluster that is read, each with the reason."""
     held = {name for cluster in read for factor in cluster for name in factor.groups}
     return {group: _reason(spec, group) for group in spec.groups if group not in held}

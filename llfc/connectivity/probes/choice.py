@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from llfc.connectivity.probes.calls import ModuleCall, calls_of
-from llfc.connectivity.probes.features import unread
+from llfc.connectivity.probes.features import unread_probes
 from llfc.connectivity.probes.kinds import RECURRENT_MODULES, is_layer
 from llfc.connectivity.probes.probe import Probe
 from llfc.names import lookup
@@ -104,7 +104,7 @@ def confirmed(
     """
     reasons: dict[str, str] = {}
     for model in models:
-        reasons |= unread(model, selected.probes, images)
+        reasons |= unread_probes(model, selected.probes, images)
     probes = tuple(probe for probe in selected.probes if probe.name not in reasons)
     for name in [names] if isinstance(names, str) else names or ():
         if name in reasons:

@@ -83,7 +83,7 @@ def features_of(model: nn.Module, probes: Sequence[Probe], images: Tensor) -> li
 
 
 @torch.no_grad()
-def unread(model: nn.Module, probes: Sequence[Probe], images: Tensor) -> dict[str, str]:
+def unread_probes(model: nn.Module, probes: Sequence[Probe], images: Tensor) -> dict[str, str]:
     """The names of probes that are not read on these images, and why.
 
     Such are those of modules that are given a part of the images, as experts are.
