@@ -8,7 +8,7 @@ from llfc.modules.alike import (
     check_same_settings,
 )
 from llfc.modules.checks import check_inputs, check_network, check_state
-from llfc.modules.copies import copy_of, device_of, eval_copy, frozen_copy, take, tensors
+from llfc.modules.copies import copy_into, copy_of, device_of, eval_copy, frozen_copy, tensors
 from llfc.modules.modes import in_mode, twice
 
 __all__ = [

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from llfc.modules.copies import copy_of, take, tensors
+from llfc.modules.copies import copy_into, copy_of, tensors
 from llfc.modules.differences import first_difference, first_setting
 from llfc.seeds import drawn_alike
 
@@ -42,7 +42,7 @@ def check_same_architecture(a: nn.Module, b: nn.Module) -> None:
     """
     if _shapes(a) == _shapes(b):  # then what modules say of the numbers in them is to be alike
         a = copy_of(a)
-        take(a, tensors(b))
+        copy_into(a, tensors(b))
     _same("module", _described(dict(a.named_modules())), _described(dict(b.named_modules())))
     _same("tensor", _shapes(a), _shapes(b))
 
@@ -79,7 +79,7 @@ def check_same_function(a: nn.Module, b: nn.Module, inputs: Sequence[Tensor]) ->
     _check_repeats("B", b, inputs)
     skeleton = copy_of(a)
     _outputs(skeleton, inputs)  # what it keeps of a pass is now of A
-    take(skeleton, tensors(b))
+    copy_into(skeleton, tensors(b))
     gap = _gap(skeleton, b, inputs, SAME_OUTPUTS)
     if not gap <= SAME_OUTPUTS:
         found = first_difference(skeleton, b)

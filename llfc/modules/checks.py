@@ -57,7 +57,7 @@ def check_network(role: str, model: Any) -> None:
             )
 
 
-def described(value: Any) -> str:
+def described_input(value: Any) -> str:
     """An input in a few words: its shape and type, or those of what is in it.
 
     >>> described({"x": torch.zeros(2, 3), "scale": 0.5})
@@ -66,9 +66,11 @@ def described(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"{tuple(value.shape)} {value.dtype}"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key!r}: {described(part)}' for key, part in value.items())}}}"
+        return (
+            f"{{{', '.join(f'{key!r}: {described_input(part)}' for key, part in value.items())}}}"
+        )
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(described, value))}]"
+        return f"[{', '.join(map(described_input, value))}]"
     return repr(value) if isinstance(value, int | float | str | None) else type(value).__name__
 
 
@@ -88,7 +90,7 @@ def check_inputs(role: str, model: nn.Module, inputs: Sequence[Any]) -> None:
         with torch.no_grad(), drawn_alike(0):
             copied(*inputs)
     except Exception as error:  # whatever a model's own code raises
-        shown = ", ".join(map(described, inputs)) or "none"
+        shown = ", ".join(map(described_input, inputs)) or "none"
         reason = first_line(error)
         half = any(tensor.dtype in HALVES for tensor in tensors(model).values())
         hint = "; or give the model in float32: model.float()" if half else ""

@@ -110,7 +110,7 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def take(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+def copy_into(model: nn.Module, values: Mapping[str, Tensor]) -> None:
     """Put `values` into the parameters and buffers of `model`, whole numbers aside.
 
     Whole numbers, such as a norm's count of batches, stay as they are: there is nothing between

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import llfc
-from llfc.modules import check_same_function, copy_of, eval_copy, take, tensors
+from llfc.modules import check_same_function, copy_into, copy_of, eval_copy, tensors
 from llfc.modules.differences import first_difference
 
 CLASSES = 3
@@ -465,5 +465,5 @@ def test_nothing_differs_between_a_network_and_one_that_holds_its_numbers():
         a, b = drawn(make, 0), drawn(make, 1)
         assert first_difference(a, copy_of(a)) == ""
         if make is not quantised:
-            take(a, tensors(b))
+            copy_into(a, tensors(b))
             assert first_difference(a, b) == ""
