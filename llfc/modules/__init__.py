@@ -20,12 +20,12 @@ __all__ = [
     "check_same_outputs",
     "check_same_settings",
     "check_state",
+    "copy_into",
     "copy_of",
     "device_of",
     "eval_copy",
     "frozen_copy",
     "in_mode",
-    "take",
     "tensors",
     "twice",
 ]

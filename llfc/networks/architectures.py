@@ -56,7 +56,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
-def build(
+def build_network(
     architecture: str,
     *,
     width: float = 1.0,
@@ -99,7 +99,7 @@ def skeleton(
     input_shape: tuple[int, int, int],
     num_classes: int,
 ) -> nn.Module:
-    """What `build` builds, without memory for its weights (on the meta device)."""
+    """What `build_network` builds, without memory for its weights (on the meta device)."""
     entry = lookup("architecture", architecture, ARCHITECTURES)
     norm = norm or entry.norm
     lookup("norm", norm, dict.fromkeys(NORMS))

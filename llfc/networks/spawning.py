@@ -15,7 +15,7 @@ from torch import nn
 from llfc.codec import to_plain
 from llfc.data.datasets import Dataset
 from llfc.modules.hooks import hooked
-from llfc.networks.architectures import build, skeleton
+from llfc.networks.architectures import build_network, skeleton
 from llfc.networks.store import STATES, Store
 from llfc.networks.training import OnEpoch, TrainState, initial_state, train
 from llfc.oneline import in_one_line
@@ -65,7 +65,7 @@ def train_network(
 
 def untrained(network: Network, dataset: Dataset) -> nn.Module:
     """`network` with its first weights, which are its root's, on the CPU and in training mode."""
-    return build(
+    return build_network(
         network.architecture,
         width=network.width,
         norm=network.norm,

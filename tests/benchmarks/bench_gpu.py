@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from llfc.data.datasets import Dataset
-from llfc.networks.architectures import build
+from llfc.networks.architectures import build_network
 from llfc.networks.training import initial_state, train
 from llfc.seeds import stream
 from llfc.specs import Recipe
@@ -87,7 +87,7 @@ def _noise(count: int) -> Dataset:
 
 
 def _model(architecture: str, width: float, dataset: Dataset) -> torch.nn.Module:
-    return build(
+    return build_network(
         architecture,
         width=width,
         input_shape=dataset.input_shape,

@@ -32,7 +32,7 @@ from llfc.matching.activations import cross_moments
 from llfc.matching.ascent.search import best_within
 from llfc.matching.matchers import MATCHERS
 from llfc.matching.overlap.overlap import Overlap
-from llfc.networks.architectures import build
+from llfc.networks.architectures import build_network
 from llfc.seeds import stream
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
@@ -129,7 +129,7 @@ def fresh(
     architecture: str, width: float, norm: str, shape: tuple[int, int, int], seed: int
 ) -> nn.Module:
     generator = stream(seed, "bench/init")
-    model = build(
+    model = build_network(
         architecture,
         width=width,
         norm=norm,

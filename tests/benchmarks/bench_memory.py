@@ -30,7 +30,7 @@ from llfc.connectivity.path import walk
 from llfc.connectivity.probes import Probe, choose_probes, tapped
 from llfc.connectivity.samples import Batches
 from llfc.connectivity.subject import Subject
-from llfc.networks.architectures import build
+from llfc.networks.architectures import build_network
 from llfc.seeds import stream
 
 BATCH = 125
@@ -60,7 +60,9 @@ def measure(way: str, name: str, count: int) -> float:
     """Megabytes that `way` takes at its peak for `count` images."""
     width, shape, alphas = CASES[name]
     a, b = (
-        build(name, width=width, input_shape=shape, num_classes=10, generator=stream(s, "init"))
+        build_network(
+            name, width=width, input_shape=shape, num_classes=10, generator=stream(s, "init")
+        )
         for s in (0, 1)
     )
     line = Line(a, b, line_positions(alphas))

@@ -27,7 +27,7 @@ from torchvision import transforms
 
 from llfc.data.datasets import Dataset, load_dataset
 from llfc.devices import fastest_layout, keep_freed_memory
-from llfc.networks.architectures import build
+from llfc.networks.architectures import build_network
 from llfc.networks.training import initial_state, train
 from llfc.seeds import stream
 from llfc.specs import Recipe
@@ -100,7 +100,7 @@ def _rates(
     recipe = Recipe(
         epochs=epochs, batch_size=BATCH, optimizer="sgd", lr=1e-3, augment=convolutional
     )
-    model = build(
+    model = build_network(
         architecture,
         width=width,
         input_shape=dataset.input_shape,

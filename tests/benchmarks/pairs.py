@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from llfc.devices import keep_freed_memory
-from llfc.networks.architectures import build
+from llfc.networks.architectures import build_network
 from llfc.seeds import stream
 
 # Networks and the shape of their images.
@@ -16,7 +16,7 @@ NETWORKS = {"mlp": (1, 28, 28), "resnet20": (3, 32, 32), "vgg16": (3, 32, 32)}
 
 def network(name: str, seed: int, width: float = 1.0) -> nn.Module:
     """A network as it begins."""
-    return build(
+    return build_network(
         name,
         width=width,
         input_shape=NETWORKS[name],

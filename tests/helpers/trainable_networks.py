@@ -5,7 +5,7 @@ import dataclasses
 import torch
 
 from llfc.data.datasets import Dataset
-from llfc.networks.architectures import build
+from llfc.networks.architectures import build_network
 from llfc.networks.training import train
 from llfc.seeds import stream
 from llfc.specs import Network, Recipe
@@ -60,7 +60,7 @@ def network(architecture="mlp", recipe=ADAM, **fields):
 
 
 def model_of(architecture="mlp", norm=None, width=1 / 32, seed=0):
-    return build(
+    return build_network(
         architecture,
         width=width,
         norm=norm,

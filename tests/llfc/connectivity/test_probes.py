@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from llfc.connectivity.probes import choose_probes, tapped
-from llfc.networks.architectures import ARCHITECTURES, build
+from llfc.networks.architectures import ARCHITECTURES, build_network
 from llfc.networks.families.resnet import ResidualBlock
 from llfc.seeds import stream
 from tests.helpers.small_networks import convnet, mlp
@@ -31,7 +31,7 @@ def test_residual_networks_are_probed_at_stem_blocks_and_head():
 @pytest.mark.parametrize("norm", ["none", "batch", "group", "layer"])
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 def test_our_own_architectures(architecture, norm):
-    model = build(
+    model = build_network(
         architecture,
         width=1 / 8,
         norm=norm,
@@ -60,7 +60,7 @@ PRE, POST, LOGITS = "pre-activation", "post-activation", "logits"
 @pytest.mark.parametrize("architecture", ["mlp", "vgg11", "resnet20"])
 def test_kinds_of_our_own_architectures(architecture, norm):
     plan = {"input_shape": (3, 32, 32), "num_classes": 10, "generator": stream(0, "init")}
-    model = build(architecture, width=1 / 8, norm=norm, **plan)
+    model = build_network(architecture, width=1 / 8, norm=norm, **plan)
     images = torch.randn(2, 3, 32, 32, generator=stream(0, "images"))
     found = kinds(model, images)
     for name, kind in found.items():

@@ -9,7 +9,7 @@ from torchvision.models.convnext import LayerNorm2d
 
 import llfc
 from llfc.data.datasets import Dataset
-from llfc.networks.architectures import ARCHITECTURES, build, skeleton
+from llfc.networks.architectures import ARCHITECTURES, build_network, skeleton
 from llfc.networks.families.layers import image_norm, vector_norm
 from llfc.networks.families.resnet import ResidualBlock
 from llfc.networks.recipes import default_recipe
@@ -22,7 +22,7 @@ SHAPES = [(1, 28, 28), (3, 32, 32)]
 
 
 def made(name, norm=None, *, width=1 / 8, shape=(1, 28, 28), seed=0, num_classes=7):
-    return build(
+    return build_network(
         name,
         width=width,
         norm=norm,
