@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from llfc.basis import Basis, into_one_basis
 from llfc.connectivity.barrier import (
-    barriers,
+    all_barriers,
     corrected_summaries,
     curve_summaries,
     lemma1_slack,
@@ -35,8 +35,8 @@ from llfc.modules import (
     device_of,
     eval_copy,
 )
-from llfc.names import lookup, names
-from llfc.results import METRICS, Array, Connection, LeftOut, averaged, midpoint
+from llfc.names import as_names, lookup
+from llfc.results import METRICS, Array, Connection, LeftOut, averaged_layers, midpoint
 from llfc.seeds import generators_left, stream
 from llfc.specs import DEFAULT_MEASURES
 from llfc.symmetry.spec import Permutation, PermutationSpec
@@ -103,8 +103,8 @@ def connect(
     """
     alpha = line_positions(alphas)
     correct = lookup("correction", correction, CORRECTIONS)
-    wanted = [lookup("measure", name, MEASURES) for name in names("measures", measures)]
-    layers = None if probes is None else names("probes", probes)
+    wanted = [lookup("measure", name, MEASURES) for name in as_names("measures", measures)]
+    layers = None if probes is None else as_names("probes", probes)
     a, b = _copies(model_a, model_b)
     seen, trained_on = _checked(a, b, test, train, batch_size)
     source = trained_on
@@ -207,7 +207,7 @@ def _connection(
         summaries |= measured.scalars
     return Connection(
         curve=curve,
-        barriers=barriers(curve),
+        barriers=all_barriers(curve),
         layers=on_test.layers,
         summaries=summaries,
         matching=dict(basis.record),
@@ -230,7 +230,7 @@ def _stood_in(walked: LineProfile) -> list[LeftOut]:
         reason = f"features that are zero have no direction: defined {walked.zeros} times"
         found.append(LeftOut("definition", "cosine", reason))
     layers = walked.layers
-    stand_in = layers[averaged([layer.kind for layer in layers])[0]].kind
+    stand_in = layers[averaged_layers([layer.kind for layer in layers])[0]].kind
     if stand_in in ("pre-activation", "logits"):
         reason = f"no post-activation is probed: means over layers are over {stand_in} instead"
         found.append(LeftOut("definition", "llfc_error_mean", reason))

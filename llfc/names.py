@@ -22,7 +22,7 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     raise ValueError(f"unknown {kind} {name!r}: choose from {', '.join(sorted(table))}{hint}")
 
 
-def names(what: str, given: Any) -> Sequence[str]:
+def as_names(what: str, given: Any) -> Sequence[str]:
     """`given` as names, each once, in their order; a single one need be in no list.
 
     Raises:

@@ -175,7 +175,7 @@ def midpoint(alpha: Sequence[float] | Array) -> int:
     return int(np.abs(np.asarray(alpha) - 0.5).argmin())
 
 
-def averaged(kinds: Sequence[str]) -> list[int]:
+def averaged_layers(kinds: Sequence[str]) -> list[int]:
     """Which of a network's layers, by their kinds, means over layers are over.
 
     Those after an activation function or a residual block, and those of no known kind: one a depth,

@@ -18,7 +18,7 @@ from analysis.runs.columns import DEPTHS, FEATURE_ROUNDING
 from analysis.runs.frames import Runs
 from analysis.runs.schema import ENDS_ERROR, WEIGHT_COS, WEIGHTS, llfc_summary
 from analysis.statistics.over_seeds import Floats
-from llfc.results import averaged
+from llfc.results import averaged_layers
 
 # Where a whole profile is read.
 PROFILE_DEPTHS = tuple(i / 10 for i in range(1, 11))
@@ -34,13 +34,13 @@ BASELINES: Sequence[str] = tuple(llfc_summary("baseline", place) for place in RE
 def with_summaries(runs: Runs) -> pd.DataFrame:
     """The trials, with SUMMARIES, BASELINES, WEIGHTS and `endpoint_error` as columns.
 
-    `mean` is over the layers that `llfc.results.averaged` names, `max` over all that are probed,
-    `last` of the last (`llfc_ratio_mean` is the errors' sum over the baselines' sum, as a trial has
-    it; `llfc_ratio_max` the largest layer's ratio). `depth_0.5` is half-way from the first layer to
-    the last, pre-activations left out, on the straight line between the layers beside it, so that
-    networks of any depth compare. `endpoint_error` is the mean test error rate of A and B, and
-    WEIGHTS is 1 - cos between their weights, which compares over networks of any size, as their
-    distance does not. NaN where it was not measured.
+    `mean` is over the layers that `llfc.results.averaged_layers` names, `max` over all that are
+    probed, `last` of the last (`llfc_ratio_mean` is the errors' sum over the baselines' sum, as a
+    trial has it; `llfc_ratio_max` the largest layer's ratio). `depth_0.5` is half-way from the
+    first layer to the last, pre-activations left out, on the straight line between the layers
+    beside it, so that networks of any depth compare. `endpoint_error` is the mean test error rate
+    of A and B, and WEIGHTS is 1 - cos between their weights, which compares over networks of any
+    size, as their distance does not. NaN where it was not measured.
 
     Reference:
         Zhou, Yang, Yang, Yan & Hu, Going Beyond Linear Mode Connectivity: The Layerwise Linear
@@ -84,7 +84,7 @@ def at_depths(runs: Runs, *, over: bool = False, column: str = "cos_error") -> p
     for run_id, part in rows.assign(error=error).groupby("run_id", observed=True):
         values = part["error"].to_numpy(dtype=float)
         at = dict(zip(map(str, PROFILE_DEPTHS), _at(PROFILE_DEPTHS, part, values), strict=True))
-        found[run_id] = {**at, "mean": values[averaged(part["kind"].tolist())].mean()}
+        found[run_id] = {**at, "mean": values[averaged_layers(part["kind"].tolist())].mean()}
     return pd.DataFrame.from_dict(found, orient="index")
 
 

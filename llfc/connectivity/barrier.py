@@ -94,7 +94,7 @@ def excess(alpha: Values, curve: Values) -> Array:
     return rise
 
 
-def barriers(curve: Mapping[str, Array]) -> dict[str, float]:
+def all_barriers(curve: Mapping[str, Array]) -> dict[str, float]:
     """Every one of `llfc.results.BARRIERS`: chord and mean, of loss and error, train and test."""
     definitions = {"chord": chord_barrier, "mean": mean_barrier}
     found = {}

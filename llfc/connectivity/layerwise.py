@@ -29,7 +29,7 @@ from torch import Tensor
 
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.probes import Probe
-from llfc.results import Array, LayerProfile, averaged, midpoint
+from llfc.results import Array, LayerProfile, averaged_layers, midpoint
 
 QUANTITIES = ("cos_error", "coef", "residual", "cos_a", "cos_b", "baseline")
 FLOAT32 = float(torch.finfo(torch.float32).eps)
@@ -212,7 +212,7 @@ def summarise(
 ) -> dict[str, float]:
     """The LLFC scalars of a trial, all at the position nearest to alpha = 1/2.
 
-    `llfc_error_mean` is the mean `cos_error` over the layers that `averaged` names, as are
+    `llfc_error_mean` is the mean `cos_error` over the layers that `averaged_layers` names, as are
     `llfc_baseline_mean`, `llfc_coef_mean` and `llfc_residual_mean` of their columns;
     `llfc_error_max` is the largest and `llfc_error_last` the last layer's `cos_error`, of all that
     are probed. `llfc_ratio_mean` is `llfc_error_mean` over `llfc_baseline_mean`: a mean of ratios
@@ -229,7 +229,7 @@ def summarise(
     """
     at = midpoint(alpha)
     every = np.array([layer.cos_error[at] for layer in layers])
-    counted = [layers[index] for index in averaged([layer.kind for layer in layers])]
+    counted = [layers[index] for index in averaged_layers([layer.kind for layer in layers])]
     error = float(np.mean([layer.cos_error[at] for layer in counted]))
     baseline = float(np.mean([layer.baseline for layer in counted]))
     return {

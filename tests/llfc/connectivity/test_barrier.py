@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from llfc.connectivity.barrier import (
-    barriers,
+    all_barriers,
     chord_barrier,
     curve_summaries,
     excess_area,
@@ -74,7 +74,7 @@ def test_all_barriers_and_summaries_are_there():
     columns = {name: draw(seed)[1] for seed, name in enumerate(("train_error", "test_loss"))}
     missing = np.full(len(alpha), np.nan)
     curve = {"alpha": alpha, "train_loss": missing, "test_error": loss, **columns}
-    found = barriers(curve)
+    found = all_barriers(curve)
     assert tuple(found) == BARRIERS
     assert found["test_error_chord"] == chord_barrier(alpha, loss)
     assert found["test_loss_mean"] == mean_barrier(alpha, curve["test_loss"])
