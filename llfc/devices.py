@@ -13,7 +13,7 @@ from torch.backends import _FP32Precision
 
 WIDE = 512  # channels
 
-T = TypeVar("T")
+_T = TypeVar("T")
 
 
 def fastest_layout(model: nn.Module) -> torch.memory_format:
@@ -116,7 +116,7 @@ def fused_attention_disabled() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def _older(read: Callable[[], T]) -> T | None:
+def _older(read: Callable[[], _T]) -> _T | None:
     try:
         return read()
     except RuntimeError:

@@ -4,10 +4,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+_T = TypeVar("T")
 
 
-def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
+def lookup(kind: str, name: str, table: Mapping[str, _T]) -> _T:
     """`table[name]`, or a ValueError that lists the choices and guesses at the typo.
 
     >>> lookup("norm", "bath", {"batch": 1, "layer": 2})
