@@ -13,7 +13,7 @@ from torch.backends import _FP32Precision
 
 WIDE = 512  # channels
 
-_T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def fastest_layout(model: nn.Module) -> torch.memory_format:

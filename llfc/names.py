@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-_T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def lookup(kind: str, name: str, table: Mapping[str, _T]) -> _T:
@@ -28,7 +28,7 @@ def as_names(what: str, given: Any) -> Sequence[str]:
     Raises:
         ValueError: if they are no names.
 
-    >>> names("measures", "stitching"), names("probes", ["head", "relu*", "head"])
+    >>> as_names("measures", "stitching"), as_names("probes", ["head", "relu*", "head"])
     (['stitching'], ['head', 'relu*'])
     """
     listed = [given] if isinstance(given, str) else given

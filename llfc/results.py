@@ -184,7 +184,7 @@ def averaged_layers(kinds: Sequence[str]) -> list[int]:
     linear by definition. Where there are no others, the pre-activations; where there are none
     either, all.
 
-    >>> averaged(["pre-activation", "post-activation", "logits"])
+    >>> averaged_layers(["pre-activation", "post-activation", "logits"])
     [1]
     """
     for wanted in (("post-activation", "other"), ("pre-activation",)):

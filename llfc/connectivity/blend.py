@@ -75,7 +75,7 @@ def line_positions(alphas: int | Sequence[float] | Array) -> Array:
     Raises:
         ValueError: if the number is even or below 3, or the positions do not ascend from 0 to 1.
 
-    >>> positions(5)
+    >>> line_positions(5)
     array([0.  , 0.25, 0.5 , 0.75, 1.  ])
     """
     if isinstance(alphas, int | np.integer):

@@ -60,7 +60,7 @@ def check_network(role: str, model: Any) -> None:
 def described_input(value: Any) -> str:
     """An input in a few words: its shape and type, or those of what is in it.
 
-    >>> described({"x": torch.zeros(2, 3), "scale": 0.5})
+    >>> described_input({"x": torch.zeros(2, 3), "scale": 0.5})
     "{'x': (2, 3) torch.float32, 'scale': 0.5}"
     """
     if isinstance(value, Tensor):

@@ -25,7 +25,7 @@ def permuted_tensor(
 def permuted_rows(
     spec: PermutationSpec, index: Mapping[str, Tensor], name: str, tensor: Tensor
 ) -> Iterator[tuple[slice | EllipsisType, Tensor]]:
-    """As `permuted_tensor`, some rows of the folded tensor after others, so that little is copied at a time.
+    """As `permuted_tensor`, some rows after others, so that little is copied at a time.
 
     Yields:
         which rows, and the rows.
