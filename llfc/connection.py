@@ -92,7 +92,7 @@ def connect(
         measures: names in MEASURES, or one: what else is measured, at a cost that each one says.
         spec: the symmetry of both; derived from A if None and there is something to permute.
         seed: of the matcher's random choices.
-        batch_size: at most so many images a batch, where images are in memory.
+        batch_size: at most so many images per batch, where images are in memory.
 
     Raises:
         ValueError: if a name is unknown; the models differ in more than the numbers in their

@@ -51,7 +51,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "stitching": ("layer", "into", "loss", "error"),
     # `rest` a or b: whose layers all others are; see layer_barriers.
     "layer_barriers": ("layer", "rest", "loss", "error", "loss_excess", "error_excess"),
-    # At the blend nearest to alpha = 1/2, and how many images a bin; see per_image.
+    # At the blend nearest to alpha = 1/2, and how many images per bin; see per_image.
     "samples": ("layer", "image", "cos_error", "baseline", "coef"),
     "histogram": ("layer", "low", "high", "cos_error", "baseline"),
 }

@@ -1,4 +1,4 @@
-"""From a curve along the line to one number; a function a definition.
+"""From a curve along the line to one number; one function per definition.
 
 A curve is a loss, or an error rate, at positions `alpha` that ascend from 0 (A) to 1 (B).
 """

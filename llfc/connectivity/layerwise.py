@@ -2,7 +2,7 @@
 
 A layer is linearly connected where `f(alpha) = c ((1 - alpha) f(A) + alpha f(B))`, c > 0, for every
 image; f is its feature, flattened whole, neither pooled nor centred. All that is measured follows
-from eight inner products an image and layer, so features are never cached. Two of them are of
+from eight inner products per image and layer, so features are never cached. Two of them are of
 differences, so that what is small is not the difference of what is large: the floor of the residual
 is the rounding of the features themselves (some 1e-7 in float32), that of `cos_error` and of the
 baseline that rounding times the residual; coefficients and cosines have the rounding of a sum.
@@ -180,7 +180,7 @@ class LayerMoments:
         return max(float((mine - theirs).abs().max()) for mine, theirs in means)
 
     def profiles(self, probes: Sequence[Probe], alpha: Array) -> tuple[LayerProfile, ...]:
-        """A profile a layer.
+        """One profile per layer.
 
         Raises:
             ValueError: if a layer's features are not finite.

@@ -39,7 +39,7 @@ class LineProfile:
             [P].
         corrected_loss: `loss`, but of A and B corrected as the networks between them are.
         corrected_error: `error`, but of A and B corrected as the networks between them are.
-        layers: a profile a probe, against A and B corrected as the networks between them are.
+        layers: one profile per probe, against A and B corrected as the networks between them are.
         eps: rounding error of the features' type, relative to 1; 0 without probes.
         zeros: how many times an image's feature was zero at a position; see
             `llfc.connectivity.layerwise`.
@@ -174,7 +174,7 @@ class _Walker:
         return logits_of(model, images)
 
     def _curves(self, values: Tensor) -> tuple[Array, Array]:
-        """With the ends as trained, and with corrected ends; from a row a network."""
+        """With the ends as trained, and with corrected ends; from one row per network."""
         *alike, a, b = values.tolist()
         return np.array([a, *alike[1:-1], b]), np.array(alike)
 

@@ -20,7 +20,7 @@ class Batches:
     Attributes:
         split: `train` or `test`; names the samples in errors.
         source: images [N, ...] and labels [N] in memory, or an iterable of such batches.
-        batch_size: at most so many images a batch, where `source` is in memory.
+        batch_size: at most so many images per batch, where `source` is in memory.
         device: where the networks are.
         order: in which images in memory are taken, indices of shape [N]; as they lie if None.
     """

@@ -82,7 +82,7 @@ class Loader:
         labels: int64, shape [N].
         mean: of each channel, scaled to [0, 1], shape [C].
         std: its standard deviation, shape [C].
-        batch_size: images a batch; the last may be smaller.
+        batch_size: images per batch; the last may be smaller.
         order: indices of the images, int64, shape [n]; all of them, in order, if None.
         crop_flip: how each of the n is cropped and flipped; not at all if None.
     """

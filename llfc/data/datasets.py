@@ -101,7 +101,7 @@ class Dataset:
 
         Args:
             split: `train` or `test`.
-            batch_size: images a batch; the last may be smaller.
+            batch_size: images per batch; the last may be smaller.
             order: indices into the split, int64, shape [n]; all images, in order, if None.
             crop_flip: how each image of `order` is cropped and flipped; not at all if None.
         """

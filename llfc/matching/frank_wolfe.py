@@ -23,10 +23,10 @@ def match_frank_wolfe(
     r"""The permutation of b that maximises the overlap of its parameters with a's, from a mixture.
 
     The ascent starts at the even mixture of all permutations. Each step solves the linearised
-    problem, one assignment a group, for all groups at once, and goes towards its solution as far as
-    the overlap rises. The mixture at the end is rounded to its nearest permutation, from which
-    coordinate ascent climbs to a local optimum; the better of that and of coordinate ascent
-    from the identity is returned. `iterations` in the record counts steps and visits.
+    problem, one assignment per group, for all groups at once, and goes towards its solution as far
+    as the overlap rises. The mixture at the end is rounded to its nearest permutation, from which
+    coordinate ascent climbs to a local optimum; the better of that and of coordinate ascent from
+    the identity is returned. `iterations` in the record counts steps and visits.
 
     Raises:
         ValueError: if the models differ in architecture or hold a number that is not finite.

@@ -63,7 +63,7 @@ def doubly_stochastic(logits: Tensor) -> Tensor:
 
 
 class _Scaling(torch.autograd.Function):
-    """The scaling and its derivative, which keep two vectors a round in place of two matrices."""
+    """The scaling and its derivative, which keep two vectors per round in place of two matrices."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> Tensor:

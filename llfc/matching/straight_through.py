@@ -39,7 +39,7 @@ def match_straight_through(
 
     where \bar p is the mean of the two ends' class probabilities, so no labels are needed. This is
     not the training of Git Re-Basin, which descends the midpoint's loss on labels for epochs: it is
-    40 steps, a batch each, without labels.
+    40 steps, one batch each, without labels.
 
     Free weights, a's at first, are projected onto the permutations of b by coordinate ascent of
     their overlap; the midpoint is run with the projection, and its gradient is passed straight

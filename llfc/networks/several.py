@@ -30,7 +30,7 @@ def train_networks(
         dataset: the data set that all of them name, limited as they say.
         device: where to train.
         at_once: how many at a time. Four ResNet-20 on one H200 pass twice the images of one; on a
-            CPU a process a core is faster than threads.
+            CPU a process per core is faster than threads.
 
     Raises:
         ValueError: as `train_network`, of the first network that fails; no branch is begun if that

@@ -139,7 +139,7 @@ def _optimizer(
     model: nn.Module, recipe: Recipe, state: Mapping[str, Tensor], device: torch.device
 ) -> torch.optim.Optimizer:
     """The recipe's optimiser over `model`, in `state`."""
-    # Fused: one kernel a step instead of dozens; a third of the time of a small network's step.
+    # Fused: one kernel per step instead of dozens; a third of the time of a small network's step.
     settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
     on_gpu = device.type == "cuda"
     if on_gpu:  # a recorded step reads the rate where it lies, not what it was when recorded

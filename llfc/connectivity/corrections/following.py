@@ -1,7 +1,7 @@
 """Following what a layer gives through the arithmetic that it does on it, number by number.
 
 A chain is what a linear map or a norm gives, and what is made of it with the network's own tensors,
-and of nothing else: moved about, shifted and scaled a channel, normalised by what is written out.
+and of nothing else: moved about, shifted and scaled per channel, normalised by what is written out.
 It ends where anything else reads it: an activation function, the sum with another layer's output,
 the next layer.
 """
@@ -188,7 +188,7 @@ class Following:
     def _is_affine(
         self, function: str, given: Sequence[Any], value: ChainValue, output: Tensor
     ) -> bool:
-        """Whether all else that is given is one number a channel, or a statistic of the chain."""
+        """Whether all else that is given is one number per channel, or a statistic of the chain."""
         divided = function in ("div", "div_", "true_divide")
         if output.shape != value.tensor.shape or (divided and given[0] is not value.tensor):
             return False

@@ -20,7 +20,7 @@ from llfc.connectivity.moments import Moments
 from llfc.connectivity.samples import Batches
 from llfc.modules.sites import Interposed, Site, Sites
 
-Seen = dict[str, list[Moments]]  # a layer's name -> its channels' moments, one a call
+Seen = dict[str, list[Moments]]  # a layer's name -> its channels' moments, one per call
 
 
 def repair(line: Line, train: Batches | None, example: Tensor, at: Iterable[int]) -> Corrections:
@@ -36,7 +36,7 @@ def repair(line: Line, train: Batches | None, example: Tensor, at: Iterable[int]
     blended with itself whatever the batches. A batch of a single image is left out. The ends, which
     are what is aimed at, are left as they are.
 
-    On batch norms, this is `reset`, up to the norms' eps and one part in the number of samples a
+    On batch norms, this is `reset`, up to the norms' eps and one part in the number of samples per
     channel, where A's and B's running statistics are those of the data and their scales have one
     sign.
 

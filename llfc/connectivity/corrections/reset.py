@@ -62,7 +62,7 @@ def reset(line: Line, train: Batches | None, example: Tensor, at: Iterable[int])
 
 
 def batch_norms(model: nn.Module, example: Tensor) -> tuple[Kept, ...]:
-    """The running statistics that `model` normalises by, a pair of names a batch norm, in order."""
+    """The running statistics `model` normalises by, a pair of names per batch norm, in order."""
     seen: dict[Kept, Moments] = {}
     _run_by_batch_statistics(model, _at_least_two(example), seen)
     return tuple(seen)

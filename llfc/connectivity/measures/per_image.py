@@ -15,7 +15,7 @@ from llfc.connectivity.subject import Measured, Subject
 from llfc.results import Array, midpoint
 
 VALUES = ("cos_error", "baseline", "coef")
-# Four bins a decade. The error of a linear feature is rounding: in float32, far below the lowest.
+# Four bins per decade. The error of a linear feature is rounding: in float32, far below the lowest.
 EDGES = np.concatenate([[0], np.geomspace(1e-8, 2, 34)])
 
 
@@ -29,7 +29,7 @@ def samples(subject: Subject) -> Measured:
     1e-8, the others are equally wide in logarithm up to 2, which is in the last.
 
     Costs a forward pass over the test data of A, B and the blend; memory and table grow with the
-    images, by three numbers an image and layer.
+    images, by three numbers per image and layer.
 
     Raises:
         ValueError: if a probe gives no tensor.

@@ -36,7 +36,7 @@ def similarity(subject: Subject) -> Measured:
     four images, and where a feature does not vary.
 
     Costs a forward pass over the test data of A, B and the blend, and of each narrow feature of d
-    numbers six products with d² numbers an image, kept in as many. If a feature is wide, ten
+    numbers six products with d² numbers per image, kept in as many. If a feature is wide, ten
     forward passes of each network over 128 images, and memory for the products of 512 images with
     one another.
 

@@ -23,8 +23,9 @@ def tapped(
     Args:
         model: the network; called with images along dimension 0 as its first argument.
         probes: what to read.
-        receive: takes a probe's index and its feature, a row an image, [N, D], as `Probe.rows` has
-            it; called at once, so before a module that works in place can overwrite the feature.
+        receive: takes a probe's index and its feature, one row per image, [N, D], as `Probe.rows`
+            has it; called at once, so before a module that works in place can overwrite the
+            feature.
     """
 
     def read(index: int, output: Any, images: int) -> None:
@@ -71,7 +72,7 @@ def _captured(
 
 @torch.no_grad()
 def features_of(model: nn.Module, probes: Sequence[Probe], images: Tensor) -> list[Tensor]:
-    """Each probe's feature of each image, a row an image, [N, D]; at least in float32.
+    """Each probe's feature of each image, one row per image, [N, D]; at least in float32.
 
     Raises:
         ValueError: if a probe gives no tensor that holds the images.

@@ -1,1 +1,1 @@
-"""One family of architectures a module."""
+"""One family of architectures per module."""

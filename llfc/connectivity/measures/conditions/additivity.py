@@ -87,7 +87,7 @@ def additivity(features: Four, apply: Callable[[Tensor], Tensor]) -> Additivity:
 
 
 def sums_of(v: Tensor, both: Tensor) -> Linearity:
-    """The sums of a batch, from v and 2 u, a row an image, [N, D]."""
+    """The sums of a batch, from v and 2 u, one row per image, [N, D]."""
     gap = torch.sub(v, both, alpha=0.5)
     return Linearity(*_of_images(_norms(both, v, gap)))
 

@@ -33,7 +33,8 @@ class Folding:
     """Which layers a norm with fixed statistics directly follows, and by what it multiplies them.
 
     Attributes:
-        scales: by the layer's place among the operations, of A and of B, a number a channel [C].
+        scales: by the layer's place among the operations, of A and of B, one number per channel
+            [C].
     """
 
     scales: Mapping[int, tuple[Tensor, Tensor]]

@@ -253,7 +253,7 @@ def _outputs_of_convolution(
 
 
 def _one_matrix(weight: Tensor) -> Tensor:
-    """The weight itself where it was expanded to a matrix an image."""
+    """The weight itself where it was expanded to one matrix per image."""
     return weight[0] if weight.ndim == 3 and weight.stride(0) == 0 else weight
 
 

@@ -121,7 +121,7 @@ class Totals:
         return self.weights[(*_unshuffled(at), "folded" if folded else "")].distance
 
     def _table(self, name: str, rows: Mapping[tuple[str, int], tuple[float, ...]]) -> Table:
-        """A row an operation and pair: all of the matched pair, then all of each control."""
+        """One row per operation and pair: all of the matched pair, then all of each control."""
         ordered = sorted(rows, key=lambda at: (CONTROLLED_PAIRS.index(at[0]), at[1]))
         for at in ordered:
             if not all(map(math.isfinite, rows[at])):
