@@ -93,13 +93,13 @@ def correlation_table(found: pd.DataFrame) -> pd.DataFrame:
             "not in every seed": found["uneven"],
         }
     )
-    told = ("left out", "repeats", "not in every seed")
-    return frame.drop(columns=[name for name in told if not frame[name].any()])
+    counts = ("left out", "repeats", "not in every seed")
+    return frame.drop(columns=[name for name in counts if not frame[name].any()])
 
 
 def comparison_table(found: pd.DataFrame) -> pd.DataFrame:
     """The frame of `comparisons` over all trials as text, for people."""
-    return told(
+    return filled_columns(
         {
             "the barrier with": [label(name) for name in found["predictor"]],
             "ρ (95 % interval)": estimates(found, "within"),
@@ -144,8 +144,8 @@ def differences(found: pd.DataFrame) -> list[str]:
     ]
 
 
-def told(columns: Mapping[str, Any]) -> pd.DataFrame:
-    """A table for people, without the columns of words that say nothing anywhere."""
+def filled_columns(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A table for people, without the columns that are blank in every row."""
     frame = pd.DataFrame(columns)
     return frame.loc[:, [not (frame[name] == "").all() for name in frame]]
 

@@ -1,6 +1,6 @@
 """The figures of the statistics: estimates with intervals, heat maps, agreement. Frame in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -42,34 +42,42 @@ def forest_figure(
     """
     rows = rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
     panels, styles = list(dict.fromkeys(rows["panel"])), looks(list(dict.fromkeys(rows["series"])))
-    labels = {panel: tuple(rows[rows["panel"] == panel]["label"].unique()) for panel in panels}
-    lengths, shared = [len(own) for own in labels.values()], len(set(labels.values())) == 1
-    height = 0.2 + 0.07 * (len(styles) - 1)
-    if shared:
-        figure = new_figure(WIDE, 1.0 + height * max(lengths))
-        grid = figure.subplots(1, len(panels), squeeze=False, sharey=True).ravel()
-    else:
-        figure = new_figure(WIDE, 0.6 + 0.6 * len(panels) + height * sum(lengths))
-        ratios = [length + 1 for length in lengths]
-        grid = figure.subplots(
-            len(panels), 1, squeeze=False, sharex=same, height_ratios=ratios
-        ).ravel()
+    labels = [tuple(rows[rows["panel"] == panel]["label"].unique()) for panel in panels]
+    figure, grid = _forest_axes(labels, height=0.2 + 0.07 * (len(styles) - 1), same=same)
     for axes, panel in zip(grid, panels, strict=True):
         _draw_forest(axes, rows[rows["panel"] == panel], styles)
         if zero is not None:
             axes.axvline(zero, color="#808080", linewidth=1)
         if scales and panel in scales:
-            axes.set_xscale(scales[panel])
-            if scales[panel] == "log":
-                axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
-            axes.xaxis.set_major_formatter(FuncFormatter(plain_number))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            _scale_x(axes, scales[panel])
         axes.set_title(panel)
     figure.supxlabel(x, fontsize="medium")
     if len(styles) > 1:
         handles, names = grid[0].get_legend_handles_labels()
         figure.legend(handles, names, title=series, loc="outside upper center", ncols=4)
     return figure
+
+
+def _forest_axes(
+    labels: Sequence[tuple[str, ...]], height: float, same: bool
+) -> tuple[Figure, Sequence[Axes]]:
+    """A panel for each of `labels`: beside one another if these are the same, otherwise stacked."""
+    lengths = [len(own) for own in labels]
+    if len(set(labels)) == 1:
+        figure = new_figure(WIDE, 1.0 + height * max(lengths))
+        return figure, figure.subplots(1, len(labels), squeeze=False, sharey=True).ravel().tolist()
+    figure = new_figure(WIDE, 0.6 + 0.6 * len(labels) + height * sum(lengths))
+    ratios = [length + 1 for length in lengths]
+    grid = figure.subplots(len(labels), 1, squeeze=False, sharex=same, height_ratios=ratios)
+    return figure, grid.ravel().tolist()
+
+
+def _scale_x(axes: Axes, scale: str) -> None:
+    axes.set_xscale(scale)
+    if scale == "log":
+        axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(plain_number))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_forest(axes: Axes, rows: pd.DataFrame, styles: dict[str, tuple[str, str]]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.answers import answer
-from analysis.answers.tables import differences, estimate, estimates, told
+from analysis.answers.tables import differences, estimate, estimates, filled_columns
 from analysis.figures.statistics import forest_figure
 from analysis.page.provenance import nothing
 from analysis.page.report import Page
@@ -86,30 +86,28 @@ def by_sweep(sweeps: Sequence[Runs], findings: Findings) -> Part:
             f"{RANKS}'s ρ within a seed of {phrase(BARRIER)} with {phrase(LLFC)}: over all trials,"
             f" by family, and in each sweep by itself. {SEEDS} {basis(trials)}"
         ),
-        tables=[
-            PageTable(
-                key="sweeps",
-                frame=told(
-                    {
-                        "of": found["panel"],
-                        "which": found["group"],
-                        "within a seed": estimates(found, "within"),
-                        "baseline's": [estimate(value) for value in found["baseline"]],
-                        "LLFC minus it": differences(found),
-                        "trials": found["trials"],
-                        "pairs": found["pairs"],
-                        "seeds": found["seeds"],
-                        "note": found["note"],
-                    }
-                ),
-                caption=f"{RANKS}'s ρ within a seed, with its 95 % interval over seeds,"
-                " and by how much it is larger than that of the baseline, which needs no blend."
-                f" {answer.SCOPE} A trial that several sweeps have is in the row of each, and"
-                " counts once in the others.",
-                numbers=found,
-            )
-        ],
+        tables=[_sweeps_table(found)],
     )
+
+
+def _sweeps_table(found: pd.DataFrame) -> PageTable:
+    shown = {
+        "of": found["panel"],
+        "which": found["group"],
+        "within a seed": estimates(found, "within"),
+        "baseline's": [estimate(value) for value in found["baseline"]],
+        "LLFC minus it": differences(found),
+        "trials": found["trials"],
+        "pairs": found["pairs"],
+        "seeds": found["seeds"],
+        "note": found["note"],
+    }
+    caption = (
+        f"{RANKS}'s ρ within a seed, with its 95 % interval over seeds, and by how much it is"
+        f" larger than that of the baseline, which needs no blend. {answer.SCOPE} A trial that"
+        " several sweeps have is in the row of each, and counts once in the others."
+    )
+    return PageTable(key="sweeps", frame=filled_columns(shown), caption=caption, numbers=found)
 
 
 def _axes(trials: pd.DataFrame) -> list[str | tuple[str, ...]]:

@@ -4,7 +4,7 @@ import pandas as pd
 
 from analysis.answers.agreement import roc_area
 from analysis.answers.answer import SCOPE
-from analysis.answers.tables import differences, estimate, estimates, told
+from analysis.answers.tables import differences, estimate, estimates, filled_columns
 from analysis.figures.statistics import forest_figure
 from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis, groups
 from analysis.runs.columns import label, phrase
@@ -62,7 +62,7 @@ def _comparison_table(found: pd.DataFrame) -> PageTable:
         f"{RANKS}'s ρ within a seed with its 95 % interval, and by how much that of the LLFC error"
         f" is larger on the same trials, with the interval of this difference over seeds. {SCOPE}"
     )
-    return PageTable(key="comparison", frame=told(shown), caption=caption, numbers=found)
+    return PageTable(key="comparison", frame=filled_columns(shown), caption=caption, numbers=found)
 
 
 def _both_ways(trials: pd.DataFrame) -> list[PageTable]:
@@ -81,7 +81,11 @@ def _both_ways(trials: pd.DataFrame) -> list[PageTable]:
         f"What is left of {RANKS}'s ρ within a seed controlling for the other's ranks, both"
         f" ways, with 95 % intervals over seeds. {SCOPE}"
     )
-    return [PageTable(key="given-each-other", frame=told(shown), caption=caption, numbers=found)]
+    return [
+        PageTable(
+            key="given-each-other", frame=filled_columns(shown), caption=caption, numbers=found
+        )
+    ]
 
 
 def _areas(trials: pd.DataFrame) -> list[PageTable]:
@@ -101,7 +105,7 @@ def _areas(trials: pd.DataFrame) -> list[PageTable]:
         "How often, of two trials of a seed of which one is connected, that one has the smaller"
         f" number; 0.5 is chance. With 95 % intervals over seeds. {SCOPE}"
     )
-    return [PageTable(key="roc-area", frame=told(shown), caption=caption, numbers=found)]
+    return [PageTable(key="roc-area", frame=filled_columns(shown), caption=caption, numbers=found)]
 
 
 def cells_section(findings: Findings) -> Part | None:
@@ -135,7 +139,7 @@ def cells_section(findings: Findings) -> Part | None:
         tables=[
             PageTable(
                 key="cells",
-                frame=told(shown),
+                frame=filled_columns(shown),
                 caption="Slopes and shares of the covariance, within cells and between them.",
                 numbers=found,
             )

@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.answers.agreement import LLFC_THRESHOLDS, agreements, roc, roc_area
 from analysis.answers.answer import SCOPE
 from analysis.answers.onset import STABLE, lines_along, onsets, with_unfinished
-from analysis.answers.tables import estimate, estimates, told, two_decimals
+from analysis.answers.tables import estimate, estimates, filled_columns, two_decimals
 from analysis.figures.statistics import agreement_figure, forest_figure
 from analysis.page.sections.part import Findings, PageTable, Part, basis
 from analysis.runs.columns import label, phrase
@@ -42,15 +42,6 @@ def onset_section(findings: Findings) -> Part | None:
     drawn = None
     if found["onset"].notna().any():
         drawn = forest_figure(rows, ", ".join(map(name, axes)), zero=None, scales=scales)
-    shown = told(
-        {
-            "axis": found["axis"],
-            "group": rows["label"],
-            "onset (interval)": [_onset(*row) for row in found[ENDS].to_numpy()],
-            "seeds": found["seeds"],
-            "note": found["note"],
-        }
-    )
     noise = NOISE_KNOWN if INSTABILITY_SE in trials else NOISE_UNKNOWN
     return Part(
         key="onset",
@@ -61,18 +52,23 @@ def onset_section(findings: Findings) -> Part | None:
             " axis, between two values of the grid on the straight line of a logarithmic axis."
             f" {INTERVAL} {noise} {basis(trials)}"
         ),
-        tables=[
-            PageTable(
-                key="onset",
-                frame=shown,
-                caption=(
-                    f"Onset, in the unit of the axis, averaged over seeds. {INTERVAL} Where a seed"
-                    f" has no onset inside the grid, only an end of it can be given. {HOLDS}."
-                ),
-                numbers=found,
-            )
-        ],
+        tables=[_onset_table(rows, found)],
     )
+
+
+def _onset_table(rows: pd.DataFrame, found: pd.DataFrame) -> PageTable:
+    shown = {
+        "axis": found["axis"],
+        "group": rows["label"],
+        "onset (interval)": [_onset(*row) for row in found[ENDS].to_numpy()],
+        "seeds": found["seeds"],
+        "note": found["note"],
+    }
+    caption = (
+        f"Onset, in the unit of the axis, averaged over seeds. {INTERVAL} Where a seed has no onset"
+        f" inside the grid, only an end of it can be given. {HOLDS}."
+    )
+    return PageTable(key="onset", frame=filled_columns(shown), caption=caption, numbers=found)
 
 
 def agreement_section(findings: Findings) -> Part | None:
@@ -88,24 +84,12 @@ def agreement_section(findings: Findings) -> Part | None:
         return Part(key="agreement", title=title, note=note)
     best = found.iloc[int(found["kappa"].fillna(-1).argmax())]
     curve, area = roc(trials), roc_area(trials).iloc[0]
-    linear = f"LLFC error < {best['llfc']:g}"
     square = pd.DataFrame(
         [[best["both"], best["lmc_only"]], [best["llfc_only"], best["neither"]]],
         index=["LMC", "no LMC"],
-        columns=[linear, "not so"],
+        columns=[f"LLFC error < {best['llfc']:g}", "not so"],
     )
     size = estimate(area["area"], area["low"], area["high"])
-    shown = told(
-        {
-            "LLFC error below": [f"{threshold:g}" for threshold in found["llfc"]],
-            "both": found["both"],
-            "LMC only": found["lmc_only"],
-            "LLFC only": found["llfc_only"],
-            "neither": found["neither"],
-            "agree (95 % interval)": estimates(found, "agree"),
-            "kappa": [estimate(kappa) for kappa in found["kappa"]],
-        }
-    )
     return Part(
         key="agreement",
         title=title,
@@ -118,18 +102,25 @@ def agreement_section(findings: Findings) -> Part | None:
             f" smaller LLFC error; 0.5 is chance. Its interval is over {area['seeds']} seeds"
             f" (Student's t). {SCOPE} {basis(trials)}"
         ),
-        tables=[
-            PageTable(
-                key="agreement",
-                frame=shown,
-                caption=(
-                    "Counts of trials at each threshold of LLFC; agree is the share in which both"
-                    " hold or neither, within a seed; κ is Cohen's, 0 by chance alone."
-                ),
-                numbers=found,
-            ),
-        ],
+        tables=[_agreement_table(found)],
     )
+
+
+def _agreement_table(found: pd.DataFrame) -> PageTable:
+    shown = {
+        "LLFC error below": [f"{threshold:g}" for threshold in found["llfc"]],
+        "both": found["both"],
+        "LMC only": found["lmc_only"],
+        "LLFC only": found["llfc_only"],
+        "neither": found["neither"],
+        "agree (95 % interval)": estimates(found, "agree"),
+        "kappa": [estimate(kappa) for kappa in found["kappa"]],
+    }
+    caption = (
+        "Counts of trials at each threshold of LLFC; agree is the share in which both hold or"
+        " neither, within a seed; κ is Cohen's, 0 by chance alone."
+    )
+    return PageTable(key="agreement", frame=filled_columns(shown), caption=caption, numbers=found)
 
 
 def _onset(value: float, low: float, high: float) -> str:

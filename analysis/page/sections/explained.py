@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.answers.answer import SCOPE
 from analysis.answers.explanation import explanations
-from analysis.answers.tables import estimate, estimates, told
+from analysis.answers.tables import estimate, estimates, filled_columns
 from analysis.figures.statistics import forest_figure
 from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis
 from analysis.runs.columns import heading, label, phrase
@@ -64,17 +64,6 @@ def transfer_section(findings: Findings) -> Part | None:
         label=drawn["held_out"],
         value=drawn["share"],
     )
-    in_nats = found.rename(columns={"low": "l", "high": "h"}).rename(
-        columns={"value_low": "low", "value_high": "high"}
-    )
-    shown = {
-        "held out": found["held_out"],
-        "predicted from": [label(name) for name in found["predictor"]],
-        "share, in ranks": estimates(found, "share"),
-        "share, in its unit": estimates(in_nats, "share_value"),
-        "trials": found["trials"],
-        "note": found["note"],
-    }
     return Part(
         key="transfer",
         title="Held out, family by family",
@@ -87,18 +76,27 @@ def transfer_section(findings: Findings) -> Part | None:
             " are for new seeds of the family held out, and say nothing of a further family."
             f" {basis(trials)}"
         ),
-        tables=[
-            PageTable(
-                key="transfer",
-                frame=told(shown),
-                caption=(
-                    "Share of the variance predicted, of the barrier's ranks and of the barrier"
-                    " itself: an order may carry over where the sizes do not."
-                ),
-                numbers=found,
-            )
-        ],
+        tables=[_transfer_table(found)],
     )
+
+
+def _transfer_table(found: pd.DataFrame) -> PageTable:
+    in_nats = found.rename(columns={"low": "l", "high": "h"}).rename(
+        columns={"value_low": "low", "value_high": "high"}
+    )
+    shown = {
+        "held out": found["held_out"],
+        "predicted from": [label(name) for name in found["predictor"]],
+        "share, in ranks": estimates(found, "share"),
+        "share, in its unit": estimates(in_nats, "share_value"),
+        "trials": found["trials"],
+        "note": found["note"],
+    }
+    caption = (
+        "Share of the variance predicted, of the barrier's ranks and of the barrier itself: an"
+        " order may carry over where the sizes do not."
+    )
+    return PageTable(key="transfer", frame=filled_columns(shown), caption=caption, numbers=found)
 
 
 def _partial_table(partial: pd.DataFrame, given: Sequence[str]) -> PageTable:
@@ -115,7 +113,7 @@ def _partial_table(partial: pd.DataFrame, given: Sequence[str]) -> PageTable:
         "Correlation of barrier and LLFC error within a seed, without covariates and"
         f" controlling for {', '.join(_spaced(name) for name in given)}. {SCOPE}"
     )
-    return PageTable(key="partial", frame=told(shown), caption=caption, numbers=partial)
+    return PageTable(key="partial", frame=filled_columns(shown), caption=caption, numbers=partial)
 
 
 def _gain_table(more: pd.DataFrame) -> PageTable:
@@ -135,7 +133,7 @@ def _gain_table(more: pd.DataFrame) -> PageTable:
         " compared by their angle, with a line of its own for each family, as their distance grows"
         f" with the size of the networks. {SCOPE}"
     )
-    return PageTable(key="explanations", frame=told(shown), caption=caption, numbers=more)
+    return PageTable(key="explanations", frame=filled_columns(shown), caption=caption, numbers=more)
 
 
 def _partial_rows(partial: pd.DataFrame) -> pd.DataFrame:
