@@ -121,10 +121,11 @@ def three_digits(value: float) -> str:
 def decimals(value: float, digits: int = 2) -> str:
     """`value` to so many decimals, to more where it would read as 1 and is below; 0 has no sign.
 
-    >>> decimals(0.825), decimals(0.9973), decimals(1.0), decimals(-0.0004, 3)
+    >>> decimals(0.825), decimals(0.9973), decimals(1 - 1e-15), decimals(-0.0004, 3)
     ('0.82', '0.997', '1.00', '0.000')
     """
-    while digits < MOST_DIGITS and abs(value) < 1 and float(f"{abs(value):.{digits}f}") == 1:
+    below = abs(value) < 1 - FEATURE_ROUNDING
+    while digits < MOST_DIGITS and below and float(f"{abs(value):.{digits}f}") == 1:
         digits += 1
     text = f"{value:.{digits}f}"
     return text if float(text) else text.removeprefix("-")
