@@ -1,6 +1,6 @@
 """One streaming pass along the line: loss, error and every layer's inner products at every alpha.
 
-Each batch goes once through A and through B, whose features are kept for that batch, and once
+Each batch goes once through A and through B, whose features are cached for that batch, and once
 through each network between them, whose features are only multiplied with those and forgotten.
 Memory does not grow with the number of images, and that of networks not with the positions.
 

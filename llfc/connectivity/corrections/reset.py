@@ -15,7 +15,7 @@ from llfc.modules import copy_of, tensors
 from llfc.oneline import first_line
 from llfc.results import LeftOut
 
-Kept = tuple[str, str]  # names of the tensors that hold a layer's running mean and variance
+RunningNames = tuple[str, str]  # names of the tensors that hold a layer's running mean and variance
 
 
 def reset(line: Line, train: Batches | None, example: Tensor, at: Iterable[int]) -> Corrections:
@@ -45,12 +45,12 @@ def reset(line: Line, train: Batches | None, example: Tensor, at: Iterable[int])
         2018, section 3.2, for the pass that recomputes them. https://arxiv.org/abs/1803.05407
     """
     norms = batch_norms(line.a, example)
-    left_out = _passed_over(line, example, {name for kept in norms for name in kept})
+    left_out = _passed_over(line, example, {name for names in norms for name in names})
     if not norms:
         return Corrections(dict.fromkeys(at, Corrected()), left_out=left_out)
     if train is None:
         raise ValueError("correction 'reset' needs train images for the batch norms, got None")
-    found: dict[int, dict[Kept, Moments]] = {position: {} for position in at}
+    found: dict[int, dict[RunningNames, Moments]] = {position: {} for position in at}
     for images, _ in train:
         if len(images) > 1:
             for position, seen in found.items():
@@ -61,15 +61,17 @@ def reset(line: Line, train: Batches | None, example: Tensor, at: Iterable[int])
     return Corrections(corrected, layers=len(norms), left_out=left_out)
 
 
-def batch_norms(model: nn.Module, example: Tensor) -> tuple[Kept, ...]:
+def batch_norms(model: nn.Module, example: Tensor) -> tuple[RunningNames, ...]:
     """The running statistics `model` normalises by, a pair of names per batch norm, in order."""
-    seen: dict[Kept, Moments] = {}
+    seen: dict[RunningNames, Moments] = {}
     _run_by_batch_statistics(model, _at_least_two(example), seen)
     return tuple(seen)
 
 
 @torch.no_grad()
-def _run_by_batch_statistics(model: nn.Module, images: Tensor, found: dict[Kept, Moments]) -> None:
+def _run_by_batch_statistics(
+    model: nn.Module, images: Tensor, found: dict[RunningNames, Moments]
+) -> None:
     """Run `model` on a batch whose statistics its batch norms use; add these to those `found`."""
     with _ByBatchStatistics(model, found):
         model(images)
@@ -84,7 +86,7 @@ _BATCH_NORMS = {F.batch_norm: _MODULES, torch.batch_norm: _BUILTIN}
 class _ByBatchStatistics(TorchFunctionMode):
     """Batch norms whose running statistics are the network's own use those of the batch instead."""
 
-    def __init__(self, model: nn.Module, found: dict[Kept, Moments]) -> None:
+    def __init__(self, model: nn.Module, found: dict[RunningNames, Moments]) -> None:
         super().__init__()
         self._found = found
         self._names = {
@@ -98,17 +100,17 @@ class _ByBatchStatistics(TorchFunctionMode):
         if arguments is None:
             return func(*args, **kwargs)
         given = dict(zip(arguments, args, strict=False)) | kwargs
-        kept = self._kept(given.get("running_mean")), self._kept(given.get("running_var"))
-        if given.get("training") or not all(kept):
+        names = self._name_of(given.get("running_mean")), self._name_of(given.get("running_var"))
+        if given.get("training") or not all(names):
             return func(*args, **kwargs)
-        return self._normalised(given, kept)
+        return self._normalised(given, names)
 
-    def _kept(self, tensor: Tensor | None) -> str:
+    def _name_of(self, tensor: Tensor | None) -> str:
         if tensor is None:
             return ""
         return self._names.get((tensor.data_ptr(), tensor.numel()), "")
 
-    def _normalised(self, given: Mapping[str, Any], kept: Kept) -> Tensor:
+    def _normalised(self, given: Mapping[str, Any], names: RunningNames) -> Tensor:
         """By the batch's statistics, which are added to those found.
 
         By sums of our own: on a CPU, batch norm sums channels-last inputs one by one, which leaves
@@ -122,11 +124,11 @@ class _ByBatchStatistics(TorchFunctionMode):
         output = F.batch_norm(x, mean, var, *weights, False, 0.0, given.get("eps", 1e-5))
         count = x.numel() // mean.numel()
         batch = Moments(count, mean.double(), var.double() * count)
-        self._found[kept] = self._found[kept].merged(batch) if kept in self._found else batch
+        self._found[names] = self._found[names].merged(batch) if names in self._found else batch
         return output
 
 
-def _statistics(found: Mapping[Kept, Moments]) -> dict[str, Tensor]:
+def _statistics(found: Mapping[RunningNames, Moments]) -> dict[str, Tensor]:
     values = {}
     for (mean, var), seen in found.items():
         values[mean], values[var] = seen.mean, seen.squares / (seen.count - 1)

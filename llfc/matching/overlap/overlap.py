@@ -6,7 +6,7 @@ Every parameter is cut into blocks whose dimensions either carry units or are fi
 one dimension of units has a score for each pair of units that no other group changes. A block with
 more has scores that change only when the groups of its other dimensions move.
 
-Scores are kept in B's own order: scores[i, j] is what unit i of A gains from unit j of B as B was
+Scores are cached in B's own order: scores[i, j] is what unit i of A gains from unit j of B as B was
 given. They therefore survive a move of their own group.
 """
 

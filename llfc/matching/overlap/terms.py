@@ -23,7 +23,7 @@ def inner_product(a: Tensor, b: Tensor) -> float:
 class Term:
     """A block of a parameter of both networks, [units of each cluster..., rest].
 
-    Only the scores are kept beside the networks' own numbers.
+    Only the scores are cached beside the networks' own numbers.
 
     Attributes:
         clusters: what the units of each dimension are; the last dimension is fixed.
