@@ -1,6 +1,7 @@
 """Which trials share what: pairs and networks, told apart by the parameters of the trials."""
 
 import math
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,29 @@ from analysis.runs.grid import family_names
 from analysis.runs.params import PARAMS, TUPLES
 from llfc.specs import Pair
 
-# The parameters that say how finely one and the same line is measured.
+LAST = "\U0010ffff"  # sorted behind every text
 LEAST_SHARE = 0.5  # of a family's trials, for cells that every seed has to stand for it
+# The parameters that say how finely one and the same line is measured.
 FINENESS = ("limit_test", "alphas", "probes", "measures")
 
 
 def pair_columns(trials: pd.DataFrame) -> list[str]:
     """The parameters that tell one pair of networks from another; a pair's trials agree in them."""
-    fields = Pair.__dataclass_fields__
-    return [p for p in PARAMS if p in trials and (p in fields or p.startswith("recipe."))]
+    return [name for name in _parameters(trials) if _is_of_pair(name)]
 
 
 def trial_columns(trials: pd.DataFrame) -> list[str]:
     """The parameters that tell one trial of a pair from another: matching, correction, ..."""
-    return [p for p in PARAMS if p in trials and p not in pair_columns(trials)]
+    return [name for name in _parameters(trials) if not _is_of_pair(name)]
+
+
+def _parameters(trials: pd.DataFrame) -> list[str]:
+    there = set(trials.columns)
+    return [name for name in PARAMS if name in there]
+
+
+def _is_of_pair(name: str) -> bool:
+    return name in Pair.__dataclass_fields__ or name.startswith("recipe.")
 
 
 def measured_once(trials: pd.DataFrame) -> pd.DataFrame:
@@ -36,19 +46,17 @@ def measured_once(trials: pd.DataFrame) -> pd.DataFrame:
     present = [name for name in FINENESS if name in trials]
     if not present:
         return trials
-    most = pd.DataFrame(
-        {
-            "limit_test": [-_or_inf(value) for value in _column(trials, "limit_test")],
-            "alphas": [-float(value or 0) for value in _column(trials, "alphas")],
-            "probes": [value is not None for value in _column(trials, "probes")],
-            "measures": [-_length(value) for value in _column(trials, "measures")],
-        },
-        index=pd.RangeIndex(len(trials)),
+    # The last key comes first.
+    finest = np.lexsort(
+        (
+            [-_length(value) for value in _column(trials, "measures")],
+            [value is not None for value in _column(trials, "probes")],
+            [-float(value or 0) for value in _column(trials, "alphas")],
+            [-_or_inf(value) for value in _column(trials, "limit_test")],
+        )
     )
-    order = most.sort_values(list(FINENESS), kind="stable").index
-    same = [name for name in PARAMS if name in trials and name not in FINENESS]
-    cells = pd.Series(group_index(trials, same)).loc[order]
-    return trials.iloc[sorted(order[~cells.duplicated()])]
+    same = [name for name in _parameters(trials) if name not in FINENESS]
+    return _first_of_each(trials, group_index(trials, same).tolist(), finest)
 
 
 def counted_once(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
@@ -63,29 +71,42 @@ def counted_once(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
     if not columns or not trial_columns(trials):
         return trials
     trials = measured_once(trials)
-    told = trials[list(columns)].map(lambda value: f"{value:.6g}")
-    told = pd.concat([_hashable(trials, pair_columns(trials)), told], axis=1)
-    order = _plainest_first(trials)
-    return trials.iloc[sorted(order[~told.iloc[order].duplicated()])]
+    numbers = ([f"{value:.6g}" for value in trials[name].tolist()] for name in columns)
+    pairs = group_index(trials, pair_columns(trials)).tolist()
+    told = list(zip(pairs, *numbers, strict=True))
+    return _first_of_each(trials, told, _plainest_first(trials))
+
+
+def _first_of_each(
+    trials: pd.DataFrame, told: Sequence[Hashable], order: NDArray[np.integer]
+) -> pd.DataFrame:
+    """Of trials of which the same is told, the first in `order`; rows stay in their places."""
+    first: dict[Hashable, int] = {}
+    for row in order.tolist():
+        first.setdefault(told[row], row)
+    return trials if len(first) == len(trials) else trials.iloc[sorted(first.values())]
 
 
 def cell_columns(trials: pd.DataFrame) -> list[str]:
     """The parameters that tell one cell of the grid from another: all but the seed."""
-    return [name for name in PARAMS if name in trials and name not in ("seed", *FINENESS)]
+    return [name for name in _parameters(trials) if name not in ("seed", *FINENESS)]
 
 
 def _plainest_first(trials: pd.DataFrame) -> NDArray[np.integer]:
     """The rows' positions; those first in which most of what makes a trial of a pair is none."""
-    names = _hashable(trials, trial_columns(trials)).astype(str).reset_index(drop=True)
-    names.insert(0, "", -(names == "none").sum(axis=1))
-    order: NDArray[np.integer] = names.sort_values([*names], kind="stable").index.to_numpy()
+    names = [_values(trials, name) for name in trial_columns(trials)]
+    texts = [[LAST if value is math.nan else str(value) for value in column] for column in names]
+    plain = np.sum([[text == "none" for text in column] for column in texts], axis=0)
+    order: NDArray[np.integer] = np.lexsort([*map(_ranks, reversed(texts)), -plain])
     return order
 
 
 def uneven(trials: pd.DataFrame) -> int:
     """The number of trials of cells of the grid that not every seed has."""
-    seeds = trials["seed"].groupby(group_index(trials, cell_columns(trials))).transform("nunique")
-    return int((seeds < trials["seed"].nunique()).sum())
+    cells, seeds = group_index(trials, cell_columns(trials)), group_index(trials, ["seed"])
+    count = int(seeds.max(initial=-1)) + 1
+    there = np.unique(cells * count + seeds) // max(count, 1)
+    return int((np.bincount(there, minlength=len(trials))[cells] < count).sum())
 
 
 def of_all_seeds(trials: pd.DataFrame, least: int) -> pd.DataFrame:
@@ -111,21 +132,36 @@ def of_all_seeds(trials: pd.DataFrame, least: int) -> pd.DataFrame:
 
 def count_pairs(trials: pd.DataFrame) -> int:
     """The number of distinct pairs of networks."""
-    return len(_hashable(trials, pair_columns(trials)).drop_duplicates())
+    return len(set(group_index(trials, pair_columns(trials)).tolist()))
 
 
 def count_networks(trials: pd.DataFrame) -> int:
     """The number of distinct networks: every pair has a B of its own, and may share its A."""
     trunks = [column for column in pair_columns(trials) if column != "spawn_epoch"]
-    return len(_hashable(trials, trunks).drop_duplicates()) + count_pairs(trials)
+    return len(set(group_index(trials, trunks).tolist())) + count_pairs(trials)
 
 
 def group_index(trials: pd.DataFrame, columns: list[str]) -> NDArray[np.integer]:
-    """A number for each row, the same where all `columns` are."""
-    if not columns:
-        return np.zeros(len(trials), dtype=int)
-    known = _hashable(trials, columns)
-    return known.groupby(columns, dropna=False, sort=True).ngroup().to_numpy()
+    """A number for each row, the same where all `columns` are.
+
+    In plain Python, as pandas takes a millisecond for each of some thirty columns, however few
+    the rows, and a page asks for this a thousand times.
+    """
+    numbers = np.zeros(len(trials), dtype=int)
+    for name in columns:
+        ranks = _ranks(_values(trials, name))
+        if ranks.any():
+            both = numbers * (int(ranks.max()) + 1) + ranks
+            numbers = np.unique(both, return_inverse=True)[1]
+    return numbers
+
+
+def _ranks(values: Sequence[Any]) -> NDArray[np.integer]:
+    """The place of each value among the distinct ones, sorted as pandas sorts them."""
+    distinct = list(dict.fromkeys(values))
+    order = np.array(distinct, dtype=object).argsort()
+    places = {distinct[index]: place for place, index in enumerate(order.tolist())}
+    return np.array([places[value] for value in values], dtype=int)
 
 
 def _column(trials: pd.DataFrame, name: str) -> list[Any]:
@@ -140,10 +176,13 @@ def _length(value: Any) -> int:
     return len(list(value)) if np.iterable(value) else 0
 
 
-def _hashable(trials: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Those columns, tuples as text: from a file they come back as arrays, which have no hash."""
-    told = {name: trials[name].map(_as_text) for name in columns if name in TUPLES}
-    return trials[columns].assign(**told)
+def _values(trials: pd.DataFrame, name: str) -> list[Any]:
+    """A column, tuples as text: from a file they come back as arrays, which have no hash."""
+    values = trials[name].tolist()
+    if name in TUPLES:
+        return [_as_text(value) for value in values]
+    # None, which pandas may hand back as another NaN: NaN equals nothing but is itself.
+    return [math.nan if value is None or value != value else value for value in values]
 
 
 def _as_text(value: Any) -> str:

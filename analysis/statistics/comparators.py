@@ -20,6 +20,7 @@ from analysis.runs.schema import BASELINE, DIST_COM, DIST_H, WEIGHTS
 from analysis.statistics.coefficients import LEAST_TRIALS, USUAL, correlation
 from analysis.statistics.correlations import (
     averaged_over_seeds,
+    columns_of,
     groups_by,
     own_correlations,
     unlike,
@@ -136,7 +137,7 @@ def _row(
     own = other if x == name else own_correlations(alike, x, y, method)
     within = averaged_over_seeds(other, alike, name, y, method).columns("within")
     return {
-        "value": correlation(used[[name, y]].to_numpy(dtype=float), method),
+        "value": correlation(columns_of(used, name, y), method),
         **within,
         "note": "; ".join(filter(None, (str(within["note"]), note))),
         **difference(own, other, x == name),

@@ -118,18 +118,23 @@ def own_correlations(trials: pd.DataFrame, x: str, y: str, method: str) -> Float
 
 
 def _by_seed(trials: pd.DataFrame, x: str, y: str) -> list[Floats]:
-    values, seeds = trials[[x, y]].to_numpy(dtype=float), trials["seed"].to_numpy()
+    values, seeds = columns_of(trials, x, y), trials["seed"].to_numpy()
     return [values[seeds == seed] for seed in np.unique(seeds)]
 
 
 def usable(trials: pd.DataFrame, x: str, y: str, method: str) -> pd.DataFrame:
     """The trials whose `x` and `y` the method can use."""
-    values = trials[[x, y]].to_numpy(dtype=float)
+    values = columns_of(trials, x, y)
     fine = np.isfinite(values).all(axis=1)
     if METHODS[method].positive:
         fine &= (values > 0).all(axis=1)
-    kept: pd.DataFrame = trials[fine]
+    kept: pd.DataFrame = trials if fine.all() else trials[fine]
     return kept
+
+
+def columns_of(trials: pd.DataFrame, *names: str) -> Floats:
+    """These columns as an array of shape [trials, columns]; pandas takes ten times as long."""
+    return np.array([trials[name].to_numpy(dtype=float) for name in names]).T
 
 
 def unlike(trials: pd.DataFrame) -> str:
@@ -142,7 +147,7 @@ def _correlate(
 ) -> dict[str, Any]:
     fine = usable(trials, x, y, method)
     used = counted_once(fine, x, y)
-    value = correlation(used[[x, y]].to_numpy(dtype=float), method)
+    value = correlation(columns_of(used, x, y), method)
     common = of_all_seeds(fine, LEAST_TRIALS)
     within = within_seeds(used if common is fine else counted_once(common, x, y), x, y, method)
     columns = within.columns("within")
