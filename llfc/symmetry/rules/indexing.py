@@ -52,8 +52,8 @@ def embedding(call: Call) -> Value:
 def embedding_bag(call: Call) -> Value:
     """Sums of rows of a table."""
     weight, index = call.tensor("weight"), settle(call.tensor("indices"))
-    call.fix(weight, [0], "rows are asked for by number")
-    whys = call.fix(index, range(len(index.raw)), "entries are put into bags by number")
+    call.fix(weight, [0], "rows are looked up by index")
+    whys = call.fix(index, range(len(index.raw)), "entries are put into bags by index")
     size = call.result[0].shape[:1]
     inputs = [(weight, ["row", "unit"]), (index, ["asked"] if len(index.raw) == 1 else ["b", "a"])]
     bags = combine(call.units, inputs, ["unit"], weight.space.owner)
@@ -115,7 +115,7 @@ def one_hot(call: Call, index: Layout, x: Layout, dim: int) -> Layout:
 
     That dimension has the units that the numbers name; if they name none, it is fixed.
     """
-    asked = call.why("they are asked for by number") if x.moves(dim) else SHOWN
+    asked = call.why("they are looked up by index") if x.moves(dim) else SHOWN
     return as_ones(call, index, x.shape[dim], asked)
 
 
@@ -192,7 +192,7 @@ def index_add(call: Call) -> Value:
     """Rows written, or added, to the rows that an index names."""
     x, index, rows = (settle(call.tensor(name)) for name in ("self", "index", "source"))
     dim = call.dim(call["dim"], x)
-    call.fix(index, range(len(index.raw)), "rows are written to by number")
+    call.fix(index, range(len(index.raw)), "rows are written to by index")
     return written_into(call, x, [], rows, dim)
 
 
@@ -211,7 +211,7 @@ def scatter_entries(call: Call) -> Value:
         own = [str(d) for d in range(len(x.raw))]
         inputs = [(x, own), (hot, [*names, own[dim]]), *((y, names) for y in sources[1:])]
         return combine(call.units, inputs, own, call.owner)
-    call.fix(index, [dim], "entries are written to by number")
+    call.fix(index, [dim], "entries are written to by index")
     named = ["named" if name == "asked" else name for name in names]
     return written_into(call, x, [(index, named)], sources[-1], dim)
 
@@ -220,8 +220,8 @@ def written_into(
     call: Call, x: Layout, indices: list[tuple[Layout, list[str]]], rows: Layout, dim: int
 ) -> Layout:
     """Positions of one dimension overwritten: it is fixed, and the others are tied."""
-    call.fix(x, [dim], "it is written to by number")
-    call.fix(rows, [dim], "they are written by number")
+    call.fix(x, [dim], "it is written to by index")
+    call.fix(rows, [dim], "they are written by index")
     names = [str(d) for d in range(len(x.raw))]
     inputs = [(x, names), (rows, row_names(x, dim)), *indices]
     return combine(call.units, inputs, names, call.owner)

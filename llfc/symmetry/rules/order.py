@@ -49,7 +49,7 @@ def places_on(call: Call, x: Layout, dims: list[int]) -> Nodes | str:
         (label, *others) = whole.space.covering(slot)
         if not others and label.slots == (slot,):
             return label.nodes
-    whys = call.fix(x, dims, "their positions are told by number")
+    whys = call.fix(x, dims, "their positions are used as numbers")
     return next(filter(None, whys), whys[0]) if whys else call.why("positions")
 
 

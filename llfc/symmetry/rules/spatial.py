@@ -112,7 +112,7 @@ def pooling(call: Call) -> Value:
     results = call.result if isinstance(call.result, list | tuple) else [call.result]
     lead = len(x.raw) - spatial(call)
     sizes = [int(n) for n in results[0].shape[lead:]]
-    indexed = len(results) > 1 and is_used(call.node, 1)  # positions are told by number
+    indexed = len(results) > 1 and is_used(call.node, 1)  # positions are used as numbers
     ways = [FIXED if indexed else way_of_window(call, d, x, sizes) for d in range(len(sizes))]
     names = [str(d) for d in range(len(x.raw))]
     fixed = [lead + d for d, way in enumerate(ways) if way == FIXED]
