@@ -66,9 +66,10 @@ def by_kind(layout: Layout, dims: Sequence[int], owner: str) -> Layout:
 
 
 def is_knowable(fake: Any) -> bool:
-    """Whether a result is a tensor that is small, and on a device that has numbers."""
-    small = isinstance(fake, Tensor) and fake.numel() <= LARGEST_KNOWN
-    return small and fake.device.type != "meta"
+    """Whether a result is a dense tensor that is small, and on a device that has numbers."""
+    if not isinstance(fake, Tensor) or fake.layout is not torch.strided:
+        return False
+    return fake.numel() <= LARGEST_KNOWN and fake.device.type != "meta"
 
 
 def blank(fake: Tensor) -> Tensor:
