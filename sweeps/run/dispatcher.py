@@ -7,8 +7,8 @@ from typing import Any
 
 from sweeps.record.titles import noun_of
 from sweeps.run.plan import Job, Outcome, Queue
+from sweeps.run.pool import WorkerPool
 from sweeps.run.progress import Progress
-from sweeps.run.roll import Crew
 
 # Seconds without any worker after which the user is told, and why.
 SILENCE = 60.0
@@ -24,7 +24,7 @@ class Dispatcher:
         progress: where the user sees it.
         on_done: called with each job that was done.
         retries: how often a job is tried again whose worker was lost.
-        crew: the workers.
+        pool: the workers.
 
     Attributes:
         outcome: what became of the jobs so far.
@@ -36,14 +36,14 @@ class Dispatcher:
         progress: Progress,
         on_done: Callable[[Job], None],
         retries: int,
-        crew: Crew | None = None,
+        pool: WorkerPool | None = None,
     ) -> None:
         self.outcome = Outcome()
         self._queue = Queue(jobs)
         self._progress = progress
         self._on_done = on_done
         self._retries = retries
-        self._crew = crew or Crew()
+        self._pool = pool or WorkerPool()
         self._running: dict[str, Job] = {}
         self._workers: dict[str, str] = {}  # ids of the workers that have a job in hand
         self._lost: Counter[Job] = Counter()
@@ -62,7 +62,7 @@ class Dispatcher:
         job = self._queue.next_job()
         if job is not None:
             self._running[attempt] = job
-            self._crew.want(len(self._running))
+            self._pool.want(len(self._running))
         return job
 
     def tick(self) -> None:
@@ -75,14 +75,14 @@ class Dispatcher:
             raise ValueError(self._refused)
         now = time.monotonic()
         if self._begun is not None:
-            self.outcome.there += self._crew.capacity * (now - self._begun)
+            self.outcome.there += self._pool.capacity * (now - self._begun)
             self._begun = now
-        if self._crew.look():
-            self._progress.say(f"now there are {self._crew.text}")
-            self._crew.want(len(self._running))
+        if self._pool.look():
+            self._progress.say(f"now there are {self._pool.text}")
+            self._pool.want(len(self._running))
         if self._silent is not None and now - self._silent > SILENCE:
             self._silent = None
-            reason = self._crew.why_none_starts()
+            reason = self._pool.why_none_starts()
             self._progress.say(f"no worker has started within {SILENCE:g} s: {reason}")
         self._progress.tick()
 
@@ -107,8 +107,8 @@ class Dispatcher:
             return
         job = self._running.pop(attempt)
         worker = self._workers.pop(attempt, None)
-        self._crew.want(len(self._running))
-        if lost and self._is_requeued(job, self._crew.lost(worker)):
+        self._pool.want(len(self._running))
+        if lost and self._is_requeued(job, self._pool.lost(worker)):
             return
         self.outcome.worked += result.get("seconds", 0.0)
         self._warn(result.get("warnings", ()))

@@ -20,8 +20,8 @@ from tenacity import RetryCallState, Retrying, stop_after_attempt
 from llfc.atomic import made_whole
 from sweeps.grid.settings import Settings
 from sweeps.record.commit import PACKAGES
+from sweeps.run.pool import Registry, WorkerPool
 from sweeps.run.resources import Resources, lacking, node_counts, refusal, share_of, workers_on
-from sweeps.run.roll import Crew, Roll
 
 CLUSTER_PATIENCE = 10.0  # seconds for a cluster to answer at all
 NODE_PATIENCE = 2.0  # seconds for a node that was up a moment ago
@@ -194,19 +194,19 @@ def _is_up(node_id: str) -> bool:
     )
 
 
-class RayCrew(Crew):
+class RayPool(WorkerPool):
     """The workers that Ray's nodes hold.
 
     Attributes:
-        name: by which workers find the roll.
+        name: by which workers find the registry.
     """
 
     def __init__(self, share: Resources) -> None:
         self._share = share
-        self.name = f"roll-{os.getpid()}-{time.time_ns()}"
+        self.name = f"registry-{os.getpid()}-{time.time_ns()}"
         # On the head, the one node without which there is no sweep: the driver's may leave.
-        actor: Any = ray.remote(num_cpus=0, resources={HEAD_RESOURCE: 0.001})(Roll)
-        self._roll = actor.options(name=self.name).remote(STARTING)
+        actor: Any = ray.remote(num_cpus=0, resources={HEAD_RESOURCE: 0.001})(Registry)
+        self._registry = actor.options(name=self.name).remote(STARTING)
         self._wanted = 0
         self._looked = float("-inf")
         self.look()
@@ -224,12 +224,12 @@ class RayCrew(Crew):
     def want(self, jobs: int) -> None:
         if (count := min(jobs, self.capacity)) != self._wanted:
             self._wanted = count
-            self._roll.want.remote(count)
+            self._registry.want.remote(count)
 
     def lost(self, worker: str | None) -> str:
         node, node_id = "", ""
-        with suppress(Exception):  # the roll is lost too, and nobody knows
-            node, node_id = ray.get(self._roll.gone.remote(worker), timeout=CLUSTER_PATIENCE)
+        with suppress(Exception):  # the registry is lost too, and nobody knows
+            node, node_id = ray.get(self._registry.gone.remote(worker), timeout=CLUSTER_PATIENCE)
         if not node:
             return super().lost(worker)
         return f"a worker on node {node}" if _is_up(node_id) else f"node {node}"
@@ -265,19 +265,21 @@ def _last_words() -> str:
     return where
 
 
-def enrol(name: str, node: str) -> Any:
-    """Say in a worker that it is up on `node`; the roll called `name`, None if it is lost."""
+def register(name: str, node: str) -> Any:
+    """Say in a worker that it is up on `node`; the registry called `name`, None if it is lost."""
     context = ray.get_runtime_context()
     try:
-        roll = ray.get_actor(name)
-        ray.get(roll.up.remote(context.get_actor_id(), node, context.get_node_id()))
-        return roll
+        registry = ray.get_actor(name)
+        ray.get(registry.up.remote(context.get_actor_id(), node, context.get_node_id()))
+        return registry
     except (ValueError, ray.exceptions.RayError):
         return None
 
 
-def await_others(roll: Any) -> None:
+def await_others(registry: Any) -> None:
     """Wait in a worker until all are up that there is work for."""
     with suppress(ray.exceptions.RayError):
-        while roll is not None and not ray.get(roll.complete.remote(), timeout=CLUSTER_PATIENCE):
+        while registry is not None and not ray.get(
+            registry.complete.remote(), timeout=CLUSTER_PATIENCE
+        ):
             time.sleep(0.1)

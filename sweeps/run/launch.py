@@ -22,7 +22,7 @@ from analysis.runs import schema
 from sweeps.grid.settings import Settings
 from sweeps.record.commit import other_code
 from sweeps.run.dispatcher import Dispatcher
-from sweeps.run.engine import RayCrew, await_others, enrol, nodes, watched
+from sweeps.run.engine import RayPool, await_others, nodes, register, watched
 from sweeps.run.plan import Job, Outcome
 from sweeps.run.progress import Progress
 from sweeps.run.resources import share_of
@@ -59,7 +59,7 @@ def run_jobs(
         on_done: called in this process with each job that was done.
     """
     share = share_of(settings, nodes())
-    crew = RayCrew(share)
+    pool = RayPool(share)
     place = {
         "store": settings.store,
         "data_root": None if settings.data_root is None else str(settings.data_root.absolute()),
@@ -68,7 +68,7 @@ def run_jobs(
         "device": settings.device if share["GPU"] else "cpu",
         "threads": settings.cpus_per_trial,
         "provenance": dict(provenance),
-        "roll": crew.name,
+        "registry": pool.name,
     }
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers + AHEAD)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -76,13 +76,13 @@ def run_jobs(
     name = f"{os.getpid()}-{time.time_ns()}"
     # Where several workers were lost at once, Tune may give a job to each of the dead in turn.
     retries = RETRIES + workers
-    print(crew.text, flush=True)
+    print(pool.text, flush=True)
     with (
         marked(settings.store) as place["mark"],
         Progress(jobs, workers) as progress,
         watched(),
     ):
-        dispatcher = Dispatcher(jobs, progress, on_done, retries, crew)
+        dispatcher = Dispatcher(jobs, progress, on_done, retries, pool)
         try:
             _dispatch(dispatcher, share, place, folder / name)
         except KeyboardInterrupt:
@@ -141,7 +141,7 @@ class _Worker(tune.Trainable):
         self._node = f"{socket.gethostname()} ({address})"
         self._refused = unseen(place["store"], place["mark"], self._node)
         self._other = other_code(place["provenance"])
-        self._roll = enrol(place["roll"], self._node)
+        self._registry = register(place["registry"], self._node)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._config = new_config
@@ -151,7 +151,7 @@ class _Worker(tune.Trainable):
         if self._refused:
             return {"refused": self._refused, "done": True}
         result = self._work()
-        await_others(self._roll)
+        await_others(self._registry)
         return {**result, "done": True}
 
     def _work(self) -> dict[str, Any]:
@@ -164,8 +164,8 @@ class _Worker(tune.Trainable):
         return result
 
     def cleanup(self) -> None:
-        if self._roll is not None:
-            self._roll.gone.remote(ray.get_runtime_context().get_actor_id())
+        if self._registry is not None:
+            self._registry.gone.remote(ray.get_runtime_context().get_actor_id())
 
 
 class _Searcher(Searcher):

@@ -57,7 +57,7 @@ analysis
 sweeps.grid.sweep
 sweeps.grid
 sweeps.record
-sweeps.run.plan sweeps.run.roll
+sweeps.run.plan sweeps.run.pool
 sweeps.run
 sweeps.cli
 sweeps

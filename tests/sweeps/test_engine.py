@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from sweeps.grid.settings import Settings
 from sweeps.run import engine
-from sweeps.run.roll import Roll
+from sweeps.run.pool import Registry
 
 
 class Ray:
@@ -119,9 +119,9 @@ def lone(tmp_path, free, groups):
 
 def why(monkeypatch, tmp_path, free, groups=None):
     monkeypatch.setattr(engine, "ray", lone(tmp_path, free, groups or {}))
-    crew = object.__new__(engine.RayCrew)
-    crew._share = SHARE
-    return crew.why_none_starts()
+    pool = object.__new__(engine.RayPool)
+    pool._share = SHARE
+    return pool.why_none_starts()
 
 
 def test_why_no_worker_starts_is_said_as_far_as_it_is_known(monkeypatch, tmp_path):
@@ -131,7 +131,7 @@ def test_why_no_worker_starts_is_said_as_far_as_it_is_known(monkeypatch, tmp_pat
     assert why(monkeypatch, tmp_path, free) == f"Ray's logs are in {tmp_path}"
     (tmp_path / "worker-1.err").write_text("")
     (tmp_path / "raylet.err").write_text("first\nbash: /a: No such file or directory\n\n")
-    (tmp_path / "worker-2.err").write_text(":job_id:01000000\n:actor_name:Roll\n")
+    (tmp_path / "worker-2.err").write_text(":job_id:01000000\n:actor_name:Registry\n")
     said = why(monkeypatch, tmp_path, free)
     assert said.endswith("the last line is: bash: /a: No such file or directory")
 
@@ -169,28 +169,28 @@ def test_a_lost_node_is_named_and_so_is_the_node_of_a_lost_worker(
     )
     monkeypatch.setattr(engine, "ray", ray)
     monkeypatch.setattr(engine, "_answers", lambda at, _: answers and at == "10.0.0.3:7")
-    roll = Roll(patience=0)
-    roll.up("a", "w2 (10.0.0.3)", "ab")
-    crew = object.__new__(engine.RayCrew)
-    crew._roll = types.SimpleNamespace(gone=types.SimpleNamespace(remote=roll.gone))
-    assert crew.lost("a") == said
-    assert crew.lost("never up") == "a worker"
+    registry = Registry(patience=0)
+    registry.up("a", "w2 (10.0.0.3)", "ab")
+    pool = object.__new__(engine.RayPool)
+    pool._registry = types.SimpleNamespace(gone=types.SimpleNamespace(remote=registry.gone))
+    assert pool.lost("a") == said
+    assert pool.lost("never up") == "a worker"
 
 
 def test_workers_wait_for_those_that_are_wanted_and_no_longer_than_patience():
-    roll = Roll(patience=60)
-    assert roll.complete()
-    roll.want(2)
-    roll.up("a", "here", "1")
-    assert not roll.complete()
-    roll.up("b", "there", "2")
-    assert roll.complete()
-    assert roll.gone("b") == ("there", "2")
-    assert not roll.complete(), "its successor is being started"
-    roll.want(1)
-    assert roll.complete(), "there is work for one only"
-    assert roll.gone("never up") == ("", "")
-    vain = Roll(patience=0.01)
+    registry = Registry(patience=60)
+    assert registry.complete()
+    registry.want(2)
+    registry.up("a", "here", "1")
+    assert not registry.complete()
+    registry.up("b", "there", "2")
+    assert registry.complete()
+    assert registry.gone("b") == ("there", "2")
+    assert not registry.complete(), "its successor is being started"
+    registry.want(1)
+    assert registry.complete(), "there is work for one only"
+    assert registry.gone("never up") == ("", "")
+    vain = Registry(patience=0.01)
     vain.want(3)
     vain.up("a", "here", "1")
     while not vain.complete():
@@ -202,7 +202,7 @@ def test_workers_wait_for_those_that_are_wanted_and_no_longer_than_patience():
     vain.up("b", "there", "2")
     vain.gone("a")
     assert not vain.complete(), "there is room for two, it turns out"
-    hasty = Roll(patience=0)
+    hasty = Registry(patience=0)
     hasty.want(2)
     assert hasty.complete()
 

@@ -9,8 +9,8 @@ from llfc.specs import Network, Pair, Recipe, Trial, fingerprint
 from sweeps.record.titles import title_of
 from sweeps.run.dispatcher import Dispatcher
 from sweeps.run.plan import Queue, plan
+from sweeps.run.pool import WorkerPool
 from sweeps.run.progress import Progress
-from sweeps.run.roll import Crew
 
 RECIPE = Recipe(epochs=8, batch_size=10, optimizer="sgd", lr=0.1)
 
@@ -187,7 +187,7 @@ def test_a_job_whose_worker_is_lost_is_requeued_first_and_in_the_end_fails():
     assert dispatcher.dispatch("3") is not first
 
 
-class Silent(Crew):
+class Silent(WorkerPool):
     def why_none_starts(self):
         return "bash: /a: No such file or directory"
 
@@ -197,7 +197,7 @@ def test_workers_that_do_not_start_are_said_once_with_the_reason(monkeypatch, ca
     progress = Progress(jobs, 2)
     monkeypatch.setattr("sweeps.run.dispatcher.SILENCE", 0.0)
     for begun in (False, True):
-        dispatcher = Dispatcher(jobs, progress, lambda job: None, retries=2, crew=Silent())
+        dispatcher = Dispatcher(jobs, progress, lambda job: None, retries=2, pool=Silent())
         dispatcher.dispatch("0")
         if begun:
             dispatcher.started("0", "worker")

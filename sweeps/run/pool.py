@@ -10,7 +10,7 @@ No Ray here, and nothing that takes time to load.
 import time
 
 
-class Roll:
+class Registry:
     """The workers that are up, and how many are wanted.
 
     Args:
@@ -50,7 +50,7 @@ class Roll:
         return True
 
 
-class Crew:
+class WorkerPool:
     """The workers of a sweep, as its driver sees them; of these here nothing is known.
 
     Attributes:
