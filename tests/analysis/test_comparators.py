@@ -11,6 +11,7 @@ from analysis.answers.associations import associations
 from analysis.runs.schema import BARRIER, BASELINE, LLFC, WEIGHTS
 from analysis.statistics.comparators import comparators, comparisons
 from analysis.statistics.summaries import BASELINES, SUMMARIES, with_summaries
+from llfc.results import BARRIERS
 from tests.helpers.fabricated_runs import connection, runs_of, width_grid
 
 
@@ -121,8 +122,10 @@ def test_every_association_has_its_comparators_beside_it():
 
 
 def test_a_corrected_difference_is_benjamini_and_yekutielis():
-    found = associations(with_summaries(runs_of(width_grid())), methods=["Spearman"])
+    trials = with_summaries(runs_of(width_grid()))
+    found = associations(trials, barriers=BARRIERS[:2], errors=SUMMARIES[:3], methods=["Spearman"])
     known = found["difference_p"].dropna().to_numpy()
+    assert len(known) > 12
     expected = stats.false_discovery_control(known, method="by")
     assert found["difference_p_adjusted"].dropna().to_numpy() == pytest.approx(expected)
 

@@ -15,6 +15,11 @@ from tests.helpers.fabricated_runs import grid, runs_of
 ONE_WIDTH = grid(seed=[0, 1, 2], matching=["none", "weights"])
 
 
+@pytest.fixture(scope="module")
+def page():
+    return page_of(runs_of(ONE_WIDTH))
+
+
 def test_numbers_of_several_or_uncommitted_codes_are_said_to_be():
     runs = runs_of(ONE_WIDTH)
     assert not any("code" in line for line in warnings(runs))
@@ -36,7 +41,7 @@ def test_ends_at_chance_are_said_to_be():
 
 
 @pytest.mark.parametrize("kind", LEFT_OUT)
-def test_what_results_do_not_rest_on_is_said(kind):
+def test_what_results_do_not_rest_on_is_said(kind, page):
     """One line a kind, on the page and on the terminal; none where nothing was left out."""
     runs = runs_of(ONE_WIDTH)
     assert not any("left_out" in line for line in warnings(runs))
@@ -45,15 +50,15 @@ def test_what_results_do_not_rest_on_is_said(kind):
     (line,) = [line for line in warnings(some) if "left_out" in line]
     assert line.startswith(f"2 of {len(counts)} trials {LEFT_OUT_WORDS[kind]} (at most 10 in one;")
     assert line in summary_text(some)
-    assert line in html.unescape(render(page_of(some)))
+    assert line in html.unescape(render(dataclasses.replace(page, runs=some, parts=())))
 
 
-def test_every_number_leads_to_the_runs_that_it_is_from(monkeypatch):
-    runs = runs_of(ONE_WIDTH)
+def test_every_number_leads_to_the_runs_that_it_is_from(monkeypatch, page):
+    runs = page.runs
     urls = [f"http://host/#/runs/{run_id}" for run_id in runs.trials["run_id"]]
     served = dataclasses.replace(runs, trials=runs.trials.assign(url=urls))
-    page = render(page_of(served))
-    (listed,) = re.findall(r"<details>.*?</details>", page, re.DOTALL)
+    text = render(dataclasses.replace(page, runs=served, parts=()))
+    (listed,) = re.findall(r"<details>.*?</details>", text, re.DOTALL)
     for run_id, url in zip(runs.trials["run_id"], urls, strict=True):
         assert f'<a href="{url}">{run_id}</a>' in listed
     said = provenance(runs)

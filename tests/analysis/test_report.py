@@ -1,6 +1,7 @@
 """Tables, figures and the page: right numbers, any size of sweep, nothing from outside."""
 
 import dataclasses
+import functools
 import itertools
 import re
 from html.parser import HTMLParser
@@ -49,6 +50,16 @@ SWEEPS = {
 def sweep(name):
     known = name in ("width", "spawn_epoch", "architecture", "matching")
     return runs_of(SWEEPS[name], {"grids": "architecture"}.get(name, name if known else "width"))
+
+
+@functools.cache  # a page takes seconds; what is done with it leaves it as it is
+def page_about(name):
+    return page_of(sweep(name))
+
+
+@functools.cache
+def summary_about(name):
+    return summary_text(sweep(name))
 
 
 every_sweep = pytest.mark.parametrize("name", SWEEPS)
@@ -112,15 +123,15 @@ def test_layers_are_averaged_at_the_middle():
 
 @every_sweep
 def test_the_summary_fits_a_terminal(name):
-    text = summary_text(sweep(name))
+    text = summary_about(name)
     assert text
     assert max(map(len, text.splitlines())) <= 100
 
 
 @every_sweep
 def test_the_summary_opens_as_the_page_does(name):
-    page = page_of(sweep(name))
-    first = summary_text(sweep(name)).split("\n\n")[0]
+    page = page_about(name)
+    first = summary_about(name).split("\n\n")[0]
     assert " ".join(first.split()) == (page.opening or page.answer)
 
 
@@ -163,7 +174,7 @@ class Page(HTMLParser):
 
 @every_sweep
 def test_the_page_is_whole_and_needs_nothing_else(name, tmp_path):
-    path = write_report(page_of(sweep(name)), tmp_path / "new" / "report.html")
+    path = write_report(page_about(name), tmp_path / "new" / "report.html")
     page = Page(path.read_text())
     assert len(page.ids) == len(set(page.ids))
     inside = {link[1:] for link in page.links if link.startswith("#")}
@@ -297,7 +308,7 @@ def test_a_trend_names_the_barrier_by_its_definition():
 @pytest.mark.parametrize("name", ["width", "spawn_epoch"])
 def test_a_page_is_read_aloud_in_order(name):
     """Headings go down by one; every figure, table and box that scrolls has a name."""
-    page = Page(render(page_of(sweep(name))))
+    page = Page(render(page_about(name)))
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels))

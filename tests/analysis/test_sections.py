@@ -55,8 +55,12 @@ def found(runs):
     return find(runs)
 
 
-def test_sections_have_names_of_their_own_and_say_what_they_rest_on(found):
-    every = sections_of(found)
+@pytest.fixture(scope="module")
+def every(found):
+    return sections_of(found)
+
+
+def test_sections_have_names_of_their_own_and_say_what_they_rest_on(every):
     assert len(every) > 8
     assert len({part.key for part in every}) == len(every)
     tables = [table for part in every for table in part.tables]
@@ -82,9 +86,9 @@ def test_without_what_it_needs_a_section_is_left_out_or_says_why():
     assert together.association_section(alone).figure is None
 
 
-def test_every_interval_says_for_what_it_is(found):
+def test_every_interval_says_for_what_it_is(every):
     """For new seeds of this grid; of further families they say nothing."""
-    for part in sections_of(found):
+    for part in every:
         for text in (part.caption, *(table.caption for table in part.tables)):
             if "95 %" in text and "standard deviation" not in text:
                 told = part.caption + text

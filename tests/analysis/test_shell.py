@@ -1,6 +1,7 @@
 """Every table from the shell, on screen and as a file; what cannot be done is one line and 2."""
 
 import dataclasses
+import functools
 import shutil
 
 import pandas as pd
@@ -59,9 +60,29 @@ def test_a_sweep_is_looked_for_in_every_store(uri, tmp_path):
         load_sweeps([uri, other], ["widht"])
 
 
+@pytest.fixture(scope="module")
+def made(both: Runs):
+    """Each table, made once, and the options that it read."""
+
+    class Watched(TableOptions):
+        def __getattribute__(self, field):
+            read.add(field)
+            return super().__getattribute__(field)
+
+    read = set()
+    options = Watched(x="width", threshold=0.45)
+
+    @functools.cache
+    def make(name):
+        read.clear()
+        return export(both, name, options), frozenset(read)
+
+    return make
+
+
 @pytest.mark.parametrize("name", sorted(EXPORTS))
-def test_every_table_is_written_and_read_back(both: Runs, name, tmp_path):
-    frame = export(both, name, TableOptions(x="width", threshold=0.45))
+def test_every_table_is_written_and_read_back(made, name, tmp_path):
+    frame, _ = made(name)
     if name not in TABLES:
         assert len(frame)
     by_csv = pd.read_csv(write_frame(frame, tmp_path / "new" / "table.csv"), keep_default_na=False)
@@ -73,17 +94,8 @@ def test_every_table_is_written_and_read_back(both: Runs, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(EXPORTS))
-def test_a_table_reads_the_options_that_it_takes_and_no_others(both: Runs, name):
-    read = set()
-
-    class Watched(TableOptions):
-        def __getattribute__(self, field):
-            read.add(field)
-            return super().__getattribute__(field)
-
-    options = Watched(x="width", threshold=0.45)
-    read.clear()
-    export(both, name, options)
+def test_a_table_reads_the_options_that_it_takes_and_no_others(made, name):
+    _, read = made(name)
     fields = {field.name for field in dataclasses.fields(TableOptions)}
     # What is asked for is checked whatever the table.
     assert read & fields - {"barrier", "error"} == set(EXPORTS[name].takes) - {"barrier", "error"}

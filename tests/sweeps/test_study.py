@@ -18,8 +18,14 @@ from llfc.networks.store import Store
 from llfc.results import connection_from_json, connection_to_json
 from llfc.specs import fingerprint
 from llfc.trial import run_trial
+from sweeps.cli import main
 from sweeps.grid.grid import trials_of
+from sweeps.record.measurement import Measurement
+from sweeps.record.reporting import report
+from sweeps.record.tracking import Tracker
 from sweeps.smoke import SMOKE
+from tests.helpers.fabricated_runs import connection
+from tests.helpers.fabricated_runs import trial as fabricated
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +43,13 @@ def sweep(storage, *options):
         text=True,
         timeout=300,
     )
+
+
+def ended(storage, *options):
+    """The exit status of the same in this process: quicker, for what needs no worker."""
+    with pytest.raises(SystemExit) as stop:
+        main(SMOKE, ["--storage", str(storage), *OPTIONS, *options])
+    return stop.value.code
 
 
 def runs_in(storage):
@@ -68,6 +81,7 @@ def test_every_trial_has_one_complete_run_and_the_report_is_there(done):
     assert len(runs.unfinished) == 0
     assert "2 networks trained, 2 trials measured" in said.stdout
     assert (storage / "reports/smoke.html").stat().st_size > 10_000
+    assert (storage / "reports/smoke/summary.txt").read_text() in said.stdout
     assert not list((storage / "ray").iterdir())
 
 
@@ -94,33 +108,46 @@ def without_times(found):
 
 def test_the_same_command_again_repeats_nothing(done):
     storage, _ = done
-    before = {path: path.stat().st_mtime_ns for path in (storage / "store").rglob("*")}
+    folders = (storage / "store", storage / "reports")
+
+    def times():
+        return {path: path.stat().st_mtime_ns for at in folders for path in at.rglob("*")}
+
+    before = times()
     again = sweep(storage)
     assert again.returncode == 0
     assert "0 networks trained, 0 trials measured" in again.stdout
-    after = {path: path.stat().st_mtime_ns for path in (storage / "store").rglob("*")}
-    assert before == after
+    assert (storage / "reports/smoke/summary.txt").read_text() in again.stdout
+    assert before == times()
     assert len(runs_in(storage).trials) == 2
 
 
-def test_the_report_is_written_anew_only_if_it_would_say_something_else(done):
-    storage, said = done
-    page, text = storage / "reports/smoke.html", storage / "reports/smoke/summary.txt"
+def test_the_report_is_written_anew_only_if_it_would_say_something_else(tmp_path, capsys):
+    """As a sweep does at its end, which `test_the_same_command_again...` is of."""
+    page, text = tmp_path / "reports/smoke.html", tmp_path / "reports/smoke/summary.txt"
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = Tracker(uri, "smoke", tmp_path / "artifacts")
+    trials = [fabricated(seed=seed) for seed in (0, 1)]
+
+    def log(trial):
+        tracker.log(trial, Measurement.of(connection(trial), {}))
 
     def written():
-        again = sweep(storage)
-        assert again.returncode == 0
-        assert text.read_text() in again.stdout
+        report(SMOKE, runs_in(tmp_path), tracker, tmp_path / "reports")
+        assert text.read_text() in capsys.readouterr().out
         return page.stat().st_mtime_ns
 
-    assert text.read_text() in said.stdout
+    for trial in trials:
+        log(trial)
     first = written()
     assert written() == first
     page.unlink()
-    assert written() > first
-    client = MlflowClient(f"sqlite:///{storage}/mlflow.db")
-    second, run_id = written(), runs_in(storage).trials["run_id"][0]
-    client.delete_run(run_id)  # it is logged once more, as another run
+    second = written()
+    assert second > first
+    runs = runs_in(tmp_path).trials.set_index("fingerprint")
+    MlflowClient(uri).delete_run(runs.loc[fingerprint(trials[0]), "run_id"])
+    log(trials[0])  # once more, as another run
+    assert len(runs_in(tmp_path).trials) == 2
     assert written() > second
 
 
@@ -136,10 +163,9 @@ def test_another_question_has_a_name_and_a_report_of_its_own(done, tmp_path):
     assert set(half.trials["correction"]) == {"none"}
 
 
-def test_measured_but_not_logged_is_logged_without_measuring(storage):
-    said = sweep(storage)
-    assert said.returncode == 0
-    assert "0 networks trained, 0 trials measured" in said.stdout
+def test_measured_but_not_logged_is_logged_without_measuring(storage, capsys):
+    assert ended(storage) == 0
+    assert "0 networks trained, 0 trials measured" in capsys.readouterr().out
     assert len(runs_in(storage).trials) == 2
 
 
@@ -203,13 +229,13 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_finishes_the_rest(tmp_pa
     assert len(runs_in(tmp_path).trials) == 6
 
 
-def test_a_storage_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_storage_that_cannot_be_written_is_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    said = sweep(tmp_path / "file")
-    assert said.returncode == 2
-    assert said.stderr.startswith("error: ")
-    assert said.stderr.count("\n") == 1
-    assert str(tmp_path / "file") in said.stderr
+    assert ended(tmp_path / "file") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert str(tmp_path / "file") in said
     assert (tmp_path / "file").read_text() == ""
 
 
@@ -221,11 +247,11 @@ def test_a_probe_that_is_not_there_is_one_line_before_anything_is_trained(tmp_pa
     assert not (tmp_path / "store/networks").exists()
 
 
-def test_an_absent_data_set_is_one_line_that_names_the_folder(tmp_path):
-    said = sweep(tmp_path / "runs", "--dataset", f"imagefolder:{tmp_path}/none")
-    assert said.returncode == 2
-    assert said.stderr.count("\n") == 1
-    assert f"{tmp_path}/none" in said.stderr
+def test_an_absent_data_set_is_one_line_that_names_the_folder(tmp_path, capsys):
+    assert ended(tmp_path / "runs", "--dataset", f"imagefolder:{tmp_path}/none") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{tmp_path}/none" in said
     assert not (tmp_path / "runs/store").exists()
 
 
