@@ -59,6 +59,7 @@ def test_sweeps_without_a_finished_trial_say_so():
     assert "<svg" not in render(nothing)
 
 
+@pytest.mark.slow
 def test_the_shell_writes_one_page_over_all_sweeps(tmp_path, capsys):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     for name, trials in {"width": WIDTH[:8], "architecture": FAMILIES[:2]}.items():

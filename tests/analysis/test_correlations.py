@@ -43,6 +43,7 @@ def test_a_power_law_is_perfect_log_log_and_in_ranks(noisy):
     assert found["Pearson"] < 1
 
 
+@pytest.mark.slow
 def test_the_distance_correlation_is_that_of_centred_distances(noisy):
     found = correlations(noisy, "x", "y", methods=["distance"]).iloc[0]
     centred = []

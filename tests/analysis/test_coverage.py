@@ -50,6 +50,7 @@ def test_many_seeds_say_what_their_own_coefficients_say(law):
     assert row[["low", "high"]].tolist() == pytest.approx(expected.tolist())
 
 
+@pytest.mark.slow
 def test_seeds_intervals_hold_the_truth():
     counts = [
         held(law, method, seeds, 60)

@@ -62,7 +62,12 @@ def summary_about(name):
     return summary_text(sweep(name))
 
 
+# A page takes seconds: the quick tests have those of least and of most kinds.
+QUICK = ("width", "spawn_epoch", "one seed", "one trial", "none finished")
 every_sweep = pytest.mark.parametrize("name", SWEEPS)
+every_page = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in SWEEPS]
+)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +133,7 @@ def test_the_summary_fits_a_terminal(name):
     assert max(map(len, text.splitlines())) <= 100
 
 
-@every_sweep
+@every_page
 def test_the_summary_opens_as_the_page_does(name):
     page = page_about(name)
     first = summary_about(name).split("\n\n")[0]
@@ -172,7 +177,7 @@ class Page(HTMLParser):
         self.links += [v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset")]
 
 
-@every_sweep
+@every_page
 def test_the_page_is_whole_and_needs_nothing_else(name, tmp_path):
     path = write_report(page_about(name), tmp_path / "new" / "report.html")
     page = Page(path.read_text())

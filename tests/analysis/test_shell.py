@@ -60,6 +60,14 @@ def test_a_sweep_is_looked_for_in_every_store(uri, tmp_path):
         load_sweeps([uri, other], ["widht"])
 
 
+# Numba is compiled for the distance correlation, which these two have.
+DISTANCE = ("associations", "correlations")
+every_table = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in DISTANCE)) for n in sorted(EXPORTS)],
+)
+
+
 @pytest.fixture(scope="module")
 def made(both: Runs):
     """Each table, made once, and the options that it read."""
@@ -80,7 +88,7 @@ def made(both: Runs):
     return make
 
 
-@pytest.mark.parametrize("name", sorted(EXPORTS))
+@every_table
 def test_every_table_is_written_and_read_back(made, name, tmp_path):
     frame, _ = made(name)
     if name not in TABLES:
@@ -93,7 +101,7 @@ def test_every_table_is_written_and_read_back(made, name, tmp_path):
         pd.testing.assert_series_equal(by_parquet[column], frame[column])
 
 
-@pytest.mark.parametrize("name", sorted(EXPORTS))
+@every_table
 def test_a_table_reads_the_options_that_it_takes_and_no_others(made, name):
     _, read = made(name)
     fields = {field.name for field in dataclasses.fields(TableOptions)}
@@ -109,6 +117,7 @@ def test_a_table_on_screen_and_what_it_leaves_out(uri, capsys):
     assert said.err.splitlines()[0] == "1 trial FAILED, not in these numbers."
 
 
+@pytest.mark.slow
 def test_a_table_is_as_its_options_say(uri, capsys, tmp_path):
     path = tmp_path / "cells.csv"
     asked = ["--by", "width", "architecture,width", "--barrier", "train_loss_mean"]

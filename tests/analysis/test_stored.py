@@ -59,6 +59,7 @@ def test_what_is_superseded_is_left_out_and_counted(folder):
     assert SUPERSEDED not in found.trials
 
 
+@pytest.mark.slow
 def test_a_parameter_that_came_later_has_no_value_in_older_frames(folder):
     path = folder / "width.trials.parquet"
     pd.read_parquet(path).drop(columns=["limit_measured", "limit_test"]).to_parquet(path)

@@ -81,6 +81,7 @@ def test_the_standard_error_of_the_trials_widens_the_interval():
     assert math.isnan(unsure["high"])
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_mean_onset_of_new_seeds():
     """Whatever the grid, with a test set of 2000 images, in 95 % of simulated sweeps at least."""
     rng = np.random.default_rng(0)

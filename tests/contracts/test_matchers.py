@@ -234,6 +234,7 @@ def check_another_process(names, folder):
     assert found.strip() == str(answers(names, spec))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_answers_in_another_process(tmp_path):
     check_another_process(sorted(MATCHERS), tmp_path)
 
@@ -283,6 +284,7 @@ def test_a_match_that_takes_anything_is_seen(monkeypatch):
         check_refuses("weights", "residual")
 
 
+@pytest.mark.slow
 def test_another_process_is_another(tmp_path):
     with pytest.raises(AssertionError):
         check_another_process(["by hash"], tmp_path)

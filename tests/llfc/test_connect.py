@@ -170,6 +170,7 @@ print(connection_to_json(found))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_agree_to_the_last_digit():
     runs = [
         subprocess.run(

@@ -66,6 +66,7 @@ def test_a_trial_may_measure_on_fewer_training_images(tmp_path):
         run_trial(dataclasses.replace(trial, limit_measured=501), store, dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", [False, True])
 def test_statistics_are_of_batches_as_in_training(augment, tmp_path):
     """Shuffled, and each image cropped once, as it was in no epoch of training."""
