@@ -128,7 +128,9 @@ def usable(trials: pd.DataFrame, x: str, y: str, method: str) -> pd.DataFrame:
     fine = np.isfinite(values).all(axis=1)
     if METHODS[method].positive:
         fine &= (values > 0).all(axis=1)
-    kept: pd.DataFrame = trials if fine.all() else trials[fine]
+    if fine.all():
+        return trials
+    kept: pd.DataFrame = trials[fine]
     return kept
 
 

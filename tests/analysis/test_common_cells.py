@@ -7,8 +7,8 @@ from scipy import stats
 
 from analysis.page.across import page_across
 from analysis.page.sections.part import find
-from analysis.runs.columns import BARRIER, LLFC
 from analysis.runs.grid import values
+from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.comparators import BASELINE, comparisons
 from analysis.statistics.correlations import correlations
 from analysis.statistics.partial import partial_correlations
