@@ -125,7 +125,7 @@ def _by_seed(trials: pd.DataFrame, x: str, y: str) -> list[Floats]:
 def usable(trials: pd.DataFrame, x: str, y: str, method: str) -> pd.DataFrame:
     """The trials whose `x` and `y` the method can use."""
     values = columns_of(trials, x, y)
-    fine = np.isfinite(values).all(axis=1)
+    fine = np.asarray(np.isfinite(values).all(axis=1))
     if METHODS[method].positive:
         fine &= (values > 0).all(axis=1)
     if fine.all():
