@@ -36,7 +36,7 @@ from llfc.modules import (
     eval_copy,
 )
 from llfc.names import as_names, lookup
-from llfc.results import METRICS, Array, Connection, LeftOut, averaged_layers, midpoint
+from llfc.results import METRICS, Array, Connection, LeftOut, Table, averaged_layers, midpoint
 from llfc.seeds import generators_left, stream
 from llfc.specs import DEFAULT_MEASURES
 from llfc.symmetry.spec import Permutation, PermutationSpec
@@ -184,25 +184,16 @@ def _connection(
     on_train = None if train is None else walk(line, train)
     on_test = walk(line, subject.test, subject.probes)
     curve, corrected = _curves(alpha, on_train, on_test)
-    decomposition = on_test.logits.decomposition(alpha, on_test.corrected_loss)
-    ensemble = on_test.logits.ensemble()
-    tables = {"logits": decomposition, "ensemble": ensemble}
+    tables, of_test = _of_test(alpha, on_test)
     summaries = {
         **curve_summaries(curve),
         **corrected_summaries(curve, corrected),
         "correction_layers": float(line.corrections.layers),
-        **summarise(on_test.layers, alpha, on_test.eps),
-        "llfc_zero_features": float(on_test.zeros),
-        "lemma1_slack": lemma1_slack(on_test.corrected_error),
-        "test_error_chance": on_test.logits.chance(),
-        "test_error_mean_se": on_test.logits.instability_se(),
-        **logit_scalars(
-            decomposition, ensemble, on_test.logits.disagreement(), on_test.logits_differ
-        ),
+        **of_test,
         **_distances(subject),
     }
-    for take in measures:
-        measured = take(subject)
+    for measure in measures:
+        measured = measure(subject)
         tables |= measured.tables
         summaries |= measured.scalars
     return Connection(
@@ -221,6 +212,21 @@ def _connection(
             *blended_in_parts(line, subject.test),
         ),
     )
+
+
+def _of_test(alpha: Array, on_test: LineProfile) -> tuple[dict[str, Table], dict[str, float]]:
+    """The tables and the scalars that the walk on the test split gives, beside its curves."""
+    logits = on_test.logits
+    decomposition = logits.decomposition(alpha, on_test.corrected_loss)
+    ensemble = logits.ensemble()
+    return {"logits": decomposition, "ensemble": ensemble}, {
+        **summarise(on_test.layers, alpha, on_test.eps),
+        "llfc_zero_features": float(on_test.zeros),
+        "lemma1_slack": lemma1_slack(on_test.corrected_error),
+        "test_error_chance": logits.chance(),
+        "test_error_mean_se": logits.instability_se(),
+        **logit_scalars(decomposition, ensemble, logits.disagreement(), on_test.logits_differ),
+    }
 
 
 def _stood_in(walked: LineProfile) -> list[LeftOut]:

@@ -61,7 +61,7 @@ def match_many(
     found: list[Index] = [dict(spec.identity()) for _ in models]
     placed = [_moved(spec, index, state) for index, state in zip(found, states, strict=True)]
     for round_ in range(MOST_ROUNDS):
-        still = True
+        unmoved = True
         for p in range(1, len(models)):
             # In the first round a network sees only those that have found their place.
             others = [placed[q] for q in range(p if round_ == 0 else len(models)) if q != p]
@@ -70,9 +70,9 @@ def match_many(
             if round_ == 0:
                 best = better(overlap, best, ascend(overlap, relaxed(overlap)[0], generator)[0])
             if better(overlap, found[p], best) is best:
-                found[p], still = best, False
+                found[p], unmoved = best, False
                 placed[p] = _moved(spec, best, states[p])
-        if still and round_ > 0:
+        if unmoved and round_ > 0:
             break
     return tuple(Permutation(index) for index in found)
 

@@ -104,8 +104,8 @@ def taps(spec: PermutationSpec) -> dict[Cluster, Taps]:
 
 def unread_groups(spec: PermutationSpec, read: Collection[Cluster]) -> dict[str, str]:
     """The groups that are in no cluster that is read, each with the reason."""
-    held = {name for cluster in read for factor in cluster for name in factor.groups}
-    return {group: _reason(spec, group) for group in spec.groups if group not in held}
+    names = {name for cluster in read for factor in cluster for name in factor.groups}
+    return {group: _reason(spec, group) for group in spec.groups if group not in names}
 
 
 def _reason(spec: PermutationSpec, group: str) -> str:

@@ -56,7 +56,7 @@ def ascend(
 
 
 def _improve(overlap: Overlap, group: str, index: Index, places: dict[Cluster, Tensor]) -> bool:
-    """Move `group` to its best partners, all others held; False if it stands there already."""
+    """Move `group` to its best partners, all others fixed; False if it stands there already."""
     scores = overlap.scores(group, places)
     if not overlap.bends(group):
         found = improved_partners(scores, index)

@@ -33,18 +33,18 @@ def bound(
     """
     if any(len(c) > 1 or any(len(cluster) > 2 for cluster in c) for c, _, _ in blocks):
         return float(singular_values(a) @ singular_values(b))
-    still = 0.0
+    total = 0.0
     scores: dict[str, dict[Cluster, Tensor]] = defaultdict(dict)
     for clusters, of_a, of_b in blocks:
         if not clusters:
-            still += inner_product(of_a, of_b)
+            total += inner_product(of_a, of_b)
             continue
         of_root = scores[root(clusters[0])]
         of_root[clusters[0]] = of_root.get(clusters[0], 0) + of_a @ of_b.T
     for of_root in scores.values():
         found = best_partners(of_root)
-        still += sum(total_score(score, place(c, found)) for c, score in of_root.items())
-    return still
+        total += sum(total_score(score, place(c, found)) for c, score in of_root.items())
+    return total
 
 
 def singular_values(tensor: Tensor) -> Tensor:

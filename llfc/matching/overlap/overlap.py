@@ -51,17 +51,17 @@ class Overlap:
         total = sum(tensor.numel() for tensor in a.values())
         self.dtype = torch.float64 if total < DOUBLE_BELOW else torch.float32
         self.constant = 0.0
-        still: dict[Cluster, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        linear: dict[Cluster, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         self.terms: list[Term] = []
         for name in a:
             for clusters, a_block, b_block in self._blocks(name):
                 if not clusters:
                     self.constant += inner_product(a_block, b_block)
                 elif len(clusters) == 1:
-                    still[clusters[0]].append((a_block, b_block))
+                    linear[clusters[0]].append((a_block, b_block))
                 else:
                     self.terms.append(Term(clusters, a_block, b_block))
-        for cluster, pairs in still.items():
+        for cluster, pairs in linear.items():
             a_columns, b_columns = (torch.cat(side, dim=1) for side in zip(*pairs, strict=True))
             self.terms.append(Term((cluster,), a_columns, b_columns))
         self._at: dict[str, list[tuple[Term, int]]] = defaultdict(list)
