@@ -1,4 +1,4 @@
-"""`python -m analysis`: what sweeps have found, as summary, report, tables and notebooks."""
+"""`python -m analysis`: the results of sweeps, as a summary, a report, tables and notebooks."""
 
 import argparse
 import os
@@ -34,7 +34,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command in `argv`; 2 and one line on standard error if it cannot be done."""
+    """Run the command in `argv`; 2, and one line on standard error, if that fails."""
     options = _parser().parse_args(argv)
     try:
         options.run(options)
@@ -55,7 +55,7 @@ def _names(options: argparse.Namespace) -> list[str]:
     known = dict.fromkeys(name for uri in options.tracking_uri for name in sweep_names(uri))
     if not known:
         stores = without_password(" ".join(options.tracking_uri))
-        raise ValueError(f"sweeps must be at least one, got none in {stores}")
+        raise ValueError(f"there is no sweep in {stores}: run one first")
     return list(known)
 
 
@@ -73,7 +73,7 @@ def _report(options: argparse.Namespace) -> None:
         raise ValueError(f"--x needs a page of one sweep, got {len(names)} sweeps")
     else:
         page = page_across([load_sweeps(options.tracking_uri, [name]) for name in names], called)
-        # Those of the sweeps' own pages that lie beside this one.
+        # The pages of single sweeps that lie beside this one.
         own = [out.with_name(f"{name}.html") for name in names]
         written = write_report(page, out, {path.stem: path.name for path in own if path.is_file()})
         runs = page.runs
@@ -110,7 +110,7 @@ def _notebooks(options: argparse.Namespace) -> None:
     os.environ["MLFLOW_TRACKING_URI"] = options.tracking_uri
     failed = []
     for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
-        # One that is named after a sweep reads that sweep; the others read all there are.
+        # A notebook named after a sweep reads that sweep; the others read all of them.
         if notebook.stem not in known and notebook.stem not in ACROSS:
             print(f"{notebook.name}: no sweep {notebook.stem} in {options.tracking_uri}")
             continue
@@ -122,7 +122,7 @@ def _notebooks(options: argparse.Namespace) -> None:
         raise ValueError("; ".join(failed))
 
 
-# What stands for every sweep of the stores.
+# Stands for every sweep in the stores.
 ALL = "all"
 # Notebooks over all sweeps.
 ACROSS = ("correlations", "layers")
@@ -132,34 +132,37 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m analysis", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     usual = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    where = "MLflow's store, or a folder of frames (default: MLFLOW_TRACKING_URI, then %(default)s)"
+    where = (
+        "MLflow's store, or a folder of frames"
+        " (default: $MLFLOW_TRACKING_URI, otherwise %(default)s)"
+    )
     sweep = _Parser(add_help=False)
     sweep.add_argument(
         "--tracking-uri", nargs="+", default=[usual], help=where.replace("store", "stores")
     )
-    names = "the sweeps' names, such as width, or all; several are joined, a trial counting once"
+    names = "names of sweeps, such as width, or all; several are pooled, each trial counted once"
     sweep.add_argument("--sweep", required=True, nargs="+", help=names)
     sweep.add_argument(
-        "--x", metavar="AXIS", help="x axis, or axis of onsets (default: the sweep's)"
+        "--x", metavar="AXIS", help="the x axis, and the axis of onsets (default: the sweep's)"
     )
     what = "print the answer and its tables"
     command = commands.add_parser("summary", parents=[sweep], help=what, description=what)
     command.set_defaults(run=_summary)
-    what = "print them and write one self-contained HTML page, and its figures and tables beside it"
+    what = "as summary; also write one self-contained HTML page, its figures and its tables"
     command = commands.add_parser("report", parents=[sweep], help=what, description=what)
     command.add_argument(
-        "--out", type=Path, metavar="FILE", help="(default: runs/reports/SWEEP.html)"
+        "--out", type=Path, metavar="FILE", help="the page (default: runs/reports/SWEEP.html)"
     )
     command.set_defaults(run=_report)
     what = "print one table of numbers, or write it as CSV or Parquet"
     command = commands.add_parser("table", parents=[sweep], help=what, description=what)
     _add_table_options(command)
     command.set_defaults(run=_table)
-    what = "write the frames of the trials as Parquet into a folder, which can be read again"
+    what = "write the trials as Parquet frames to a folder, which --tracking-uri can read"
     command = commands.add_parser("frames", parents=[sweep], help=what, description=what)
     command.add_argument("--out", type=Path, metavar="FOLDER", required=True)
     command.set_defaults(run=_frames)
-    what = "run the notebooks of the store's sweeps and keep what they show"
+    what = "execute the notebooks of the sweeps in the store and save them with their outputs"
     command = commands.add_parser("notebooks", help=what, description=what)
     command.add_argument("--tracking-uri", default=usual, help=where)
     command.add_argument("--out", type=Path, metavar="FOLDER", default=Path("runs/notebooks"))
@@ -170,19 +173,27 @@ def _parser() -> argparse.ArgumentParser:
 def _add_table_options(command: argparse.ArgumentParser) -> None:
     usual = TableOptions()
     command.add_argument("name", metavar="TABLE", help=f"one of: {', '.join(EXPORTS)}")
-    command.add_argument("--out", type=Path, metavar="FILE", help="ends in .csv or .parquet")
     command.add_argument(
-        "--by", nargs="+", metavar="AXIS", help="groups; a,b for combinations (default: none)"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help=".csv or .parquet (default: print)",
     )
-    command.add_argument("--barrier", metavar="COLUMN", help="(default: the table's usual one)")
+    command.add_argument(
+        "--by",
+        nargs="+",
+        metavar="AXIS",
+        help="axes to group by; a,b combines them (default: none)",
+    )
+    command.add_argument("--barrier", metavar="COLUMN", help="barrier (default: the table's own)")
     command.add_argument("--error", metavar="COLUMN", help=f"LLFC summary (default: {usual.error})")
-    given = f"covariates (default: {' '.join(GIVEN)})"
+    given = f"covariates to control for (default: {' '.join(GIVEN)})"
     command.add_argument("--given", nargs="+", metavar="COLUMN", help=given)
-    hold_out = f"axis whose values are held out (default: {usual.hold_out})"
+    hold_out = f"axis whose values are held out in turn (default: {usual.hold_out})"
     command.add_argument("--hold-out", metavar="AXIS", help=hold_out)
-    threshold = f"LMC holds below (default: {usual.threshold:g})"
+    threshold = f"barrier below which LMC holds (default: {usual.threshold:g})"
     command.add_argument("--threshold", type=float, help=threshold)
-    permutations = "of permutation tests (default: no such tests)"
+    permutations = "number of draws for permutation tests (default: none are run)"
     command.add_argument("--permutations", type=int, metavar="N", help=permutations)
 
 

@@ -1,4 +1,4 @@
-"""Run the notebooks from top to bottom and keep what they show."""
+"""Execute the notebooks from top to bottom and save them with their outputs."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -1,4 +1,4 @@
-"""`python -m analysis.ui`: MLflow's pages of the runs, by a new server or the one there is."""
+"""`python -m analysis.ui`: browse the runs in MLflow, on a new server or the running one."""
 
 import argparse
 import os
@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve the runs, or say where they are served; 2 and one line if that cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m analysis.ui", description=__doc__)
     usual = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    where = "MLflow's address (default: MLFLOW_TRACKING_URI, then %(default)s)"
+    where = "address of MLflow's store (default: $MLFLOW_TRACKING_URI, otherwise %(default)s)"
     parser.add_argument("--tracking-uri", default=usual, help=where.replace("%(default)s", usual))
     parser.add_argument("--port", type=int, default=5000, help="(default: %(default)s)")
     options = parser.parse_args(argv)
@@ -48,15 +48,15 @@ def serve(tracking_uri: str, port: int) -> None:
 
 
 def _check_database(tracking_uri: str) -> None:
-    """MLflow itself would begin a new database, in steps, where there is none."""
+    """Refuse a missing or broken database: MLflow itself would create a new one."""
     check_address(tracking_uri)
     path = path_of(tracking_uri)
     if path is None:
         return
     if not path.is_file():
         raise ValueError(
-            f"there are no runs yet, as there is no file {path}: run a sweep first, or say by"
-            " MLFLOW_TRACKING_URI where they are"
+            f"there are no runs yet, as there is no file {path}: run a sweep first, or set"
+            " MLFLOW_TRACKING_URI to where they are"
         )
     if fault := fault_of(path):
         raise ValueError(fault)

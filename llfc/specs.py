@@ -1,4 +1,4 @@
-"""What is run: recipes, networks, pairs and trials; and what each is called.
+"""What is run: recipes, networks, pairs and trials; and how each is named.
 
 Plain frozen records, validated when made. A record's name is its fingerprint, computed from all
 its fields, so neither a changed default nor a changed learning rate can pass for an old run.
@@ -17,9 +17,10 @@ SCHEDULES = ("constant", "cosine", "step")
 NORMS = ("batch", "group", "layer", "none")
 PRECISIONS = ("bfloat16", "float32")
 
-# Count the changes of method that move numbers: of how networks are trained; of how symmetries are
-# derived and permutations found; of how pairs are measured. What is cached has in its name the
-# counts of all that decides it, so old networks, permutations or results are then not reused.
+# Version numbers of the methods, raised when a change moves numbers: of how networks are trained;
+# of how symmetries are derived and permutations found; of how pairs are measured. The name of
+# anything cached contains those it depends on, so that outdated networks, permutations or results
+# are not reused.
 TRAINING, MATCHING, MEASURING = 4, 2, 2
 
 DEFAULT_MEASURES: tuple[str, ...] = ("conditions",)
@@ -32,16 +33,17 @@ class Recipe:
     Attributes:
         epochs: passes over the training set.
         batch_size: images per step; the last, smaller batch of an epoch is used too.
-        optimizer: what takes the steps, one of OPTIMIZERS.
-        lr: learning rate at its peak.
-        momentum: of SGD; Adam ignores it.
+        optimizer: one of OPTIMIZERS.
+        lr: peak learning rate.
+        momentum: momentum of SGD; Adam ignores it.
         weight_decay: L2 penalty on every parameter.
-        schedule: of the learning rate after the warm-up, one of SCHEDULES.
-        milestones: shares of the epochs after which schedule step divides the learning rate by ten.
-        warmup: share of the epochs over which the learning rate rises linearly from zero.
-        augment: random crop (pad 4) and horizontal flip.
-        precision: of products and convolutions while training (torch.autocast), one of PRECISIONS;
-            weights, sums and all measurements are float32.
+        schedule: learning-rate schedule after the warm-up, one of SCHEDULES.
+        milestones: fractions of the epochs after which the step schedule divides the learning rate
+            by ten.
+        warmup: fraction of the epochs over which the learning rate rises linearly from zero.
+        augment: whether training images are randomly cropped (padding 4) and flipped horizontally.
+        precision: precision of matrix products and convolutions during training (torch.autocast),
+            one of PRECISIONS; weights, reductions and all measurements are float32.
     """
 
     epochs: int
@@ -73,12 +75,12 @@ class Recipe:
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(f"weight_decay must be a number >= 0, got {self.weight_decay}")
         if any(not 0 < share < 1 for share in self.milestones):
-            raise ValueError(f"milestones must be shares in (0, 1), got {self.milestones}")
+            raise ValueError(f"milestones must be fractions in (0, 1), got {self.milestones}")
         if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones must rise, got {self.milestones}")
+            raise ValueError(f"milestones must be strictly increasing, got {self.milestones}")
 
     def unused(self) -> dict[str, str]:
-        """The fields that decide nothing beside the others, and why.
+        """The fields that have no effect given the others, and why.
 
         >>> Recipe(epochs=1, batch_size=1, optimizer="sgd", lr=0.1).unused()
         {'milestones': "only schedule 'step' has milestones, got 'constant'"}
@@ -93,7 +95,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """One trained network: all that decides its weights.
+    """One trained network: everything that determines its weights.
 
     A root (`spawn_epoch=None`) has an initialisation and a data order of its own, drawn from its
     `seed` and `member`. A branch (`spawn_epoch=k`) shares its root's first k epochs, weights and
@@ -135,14 +137,16 @@ class Pair:
 
     Attributes:
         architecture: one of ARCHITECTURES.
-        width: multiple of the architecture's usual width; fractions allowed.
-        norm: what normalises features, one of NORMS: statistics over a batch, over each image's
-            channels and positions, over the channels of each position, or nothing.
+        width: multiple of the architecture's standard width; fractions allowed.
+        norm: normalisation layers, one of NORMS: with statistics over a batch, over each image's
+            channels and positions (one group), over the channels at each position, or none at all.
         dataset: one of DATASETS, or imagefolder:PATH.
-        limit_train: number of training images; None for all.
-        seed: of initialisations, data orders and whatever else is drawn; a seed makes a pair.
-        spawn_epoch: epochs of the shared trunk; None for two independent networks.
-        recipe: how both are trained.
+        limit_train: number of training images to use; None for all.
+        seed: random seed of initialisations, data orders and everything else that is drawn; one
+            pair per seed.
+        spawn_epoch: number of epochs of the shared trunk, before the pair forks; None for two
+            independently trained networks.
+        recipe: how both networks are trained.
     """
 
     architecture: str
@@ -174,20 +178,21 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One measurement: a pair, how it is brought into one basis, and what is measured on the line.
+    """One measurement: a pair, how it is aligned, and what is measured on the line between them.
 
     Attributes:
         pair: the two networks.
-        matching: how B's units are permuted towards A's, one of MATCHERS.
-        correction: what is done to the statistics of each blend, and of A and B where their
-            features are compared with its, one of CORRECTIONS.
-        alphas: number of positions on the line, odd, both ends included.
-        probes: names of the modules to probe; None for the architecture's usual ones.
-        measures: what is measured beyond the walk along the line, at a cost: none, or of
-            MEASURES.
-        limit_test: number of test images used; None for all.
-        limit_measured: number of the training images that matching, correction and the training
-            curve use; None for all that the pair was trained on.
+        matching: how B's units are permuted to align with A's, one of MATCHERS.
+        correction: how activation statistics are corrected in every blend, and in A and B wherever
+            their features are compared with a blend's; one of CORRECTIONS.
+        alphas: number of positions on the line, both ends included; odd, so that 1/2 is one.
+        probes: names of the modules whose features are compared; None for the architecture's
+            default ones.
+        measures: further measurements, beyond the curves and the LLFC errors along the line, each
+            at an extra cost: none, or any of MEASURES.
+        limit_test: number of test images to use; None for all.
+        limit_measured: number of training images that matching, correction and the training curve
+            use; None for all that the pair was trained on.
     """
 
     pair: Pair
@@ -200,7 +205,7 @@ class Trial:
     limit_measured: int | None = None
 
     def __post_init__(self) -> None:
-        # What is measured does not depend on the order in which it is named.
+        # The order in which measures are named does not matter.
         object.__setattr__(self, "measures", tuple(sorted(set(self.measures))))
         if self.alphas < 3 or self.alphas % 2 == 0:
             raise ValueError(f"alphas must be odd and at least 3, got {self.alphas}")
@@ -211,9 +216,9 @@ class Trial:
 
 
 def fingerprint(record: Recipe | Network | Pair | Trial) -> str:
-    """Twelve hex digits that name `record`: equal records, equal name, in every process.
+    """Twelve hex digits that name `record`: equal records have equal names, in every process.
 
-    All fields count, those of nested records too, defaulted or not.
+    All fields count, including those of nested records and those left at their defaults.
     """
     method = [TRAINING, MATCHING, MEASURING] if isinstance(record, Trial) else TRAINING
     content = [method, type(record).__name__, dataclasses.asdict(record)]
@@ -222,7 +227,7 @@ def fingerprint(record: Recipe | Network | Pair | Trial) -> str:
 
 
 def permutation_name(trial: Trial) -> str:
-    """What decides the permutation that `trial` asks for, but for the networks' own numbers."""
+    """Everything that determines the permutation of `trial`, apart from the trained weights."""
     return f"{fingerprint(trial.pair)}-{trial.matching}-{trial.limit_measured}-{MATCHING}"
 
 

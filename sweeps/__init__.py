@@ -1,4 +1,4 @@
-"""The study: which trials are run, where, and where their results land. It holds no science.
+"""The sweeps: which trials are run, where, and where their results are stored. No science here.
 
 `SWEEPS` has every sweep under its name.
 """
@@ -6,7 +6,7 @@
 import os
 from collections.abc import Mapping
 
-# Before the first import of ray: it sends no statistics and leaves GPUs and logs to us.
+# Set before ray is first imported: no usage statistics; GPUs and logs are managed here.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")

@@ -1,6 +1,7 @@
 """Do LMC and LLFC go together in every family of networks, or only in some?
 
-Small widths of each family, so that the grid fits a laptop; pairs with a trunk and without.
+Narrow networks of each family, so that the grid runs on a laptop; pairs with a shared trunk and
+without.
 """
 
 from sweeps.cli import main

@@ -1,4 +1,4 @@
-"""The command line of a sweep: from what is typed to the exit status."""
+"""The command line of a sweep: from its arguments to the exit status."""
 
 import sys
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ def main(sweep: Sweep, arguments: Sequence[str] | None = None) -> None:
     Exits with 0 if every trial has its run, 1 if some failed, 2 on bad input, 130 on Ctrl-C.
     """
     try:
-        # Within reach of the last lines: PyTorch, Ray and MLflow take seconds to load. And a wrong
-        # option need not wait for the latter two.
+        # Imported inside the try: PyTorch, Ray and MLflow take seconds to load, in which Ctrl-C is
+        # caught; and a wrong option is reported without waiting for the latter two.
         from sweeps.grid.options import parse
 
         settings, changed, trials = parse(sweep, arguments)

@@ -1,4 +1,4 @@
-"""Which matching method, with which correction, brings two strangers onto one flat line?"""
+"""Which matching, with which correction, flattens the line between independent networks?"""
 
 from sweeps.cli import main
 from sweeps.grid.sweep import Sweep

@@ -1,4 +1,4 @@
-"""Does everything work? Two seeds of one small network, matched and not, in under a minute."""
+"""Does everything work? Two seeds of a small network, matched and unmatched, in under a minute."""
 
 from sweeps.cli import main
 from sweeps.grid.sweep import Sweep

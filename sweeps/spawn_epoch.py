@@ -1,6 +1,7 @@
 """From which epoch on do two runs of one trunk stay connected without any matching?
 
-Epoch 0 shares the initialisation only; None shares nothing and is the control.
+Two networks spawned at epoch 0 share only their initialisation; with spawn epoch none they share
+nothing, which is the control.
 """
 
 from sweeps.cli import main

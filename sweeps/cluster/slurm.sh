@@ -15,7 +15,7 @@ set -euo pipefail
 # EDIT THESE TWO: a folder that all machines see at the same path; where MLflow listens.
 export LLFC_STORAGE=/shared/llfc
 export MLFLOW_TRACKING_URI=http://tracking.example:5000
-# The share of a GPU that a trial has; 0 on machines without GPUs.
+# The fraction of a GPU that each worker gets; 0 on machines without GPUs.
 export LLFC_GPUS_PER_TRIAL=0.25
 # Where data sets are downloaded to, once for all machines.
 export LLFC_DATA="$LLFC_STORAGE/data"

@@ -1,4 +1,4 @@
-"""The options of a sweep: every axis and every setting, typed and explained as its field is."""
+"""The options of a sweep: every axis and every setting, typed and documented as its field is."""
 
 import argparse
 import dataclasses
@@ -30,7 +30,7 @@ from sweeps.grid.grid import DEFAULTS, EVERY_AXIS, MEASURING, RECIPE_AXES, trial
 from sweeps.grid.settings import ENVIRONMENT, GPU_SHARE, Settings
 from sweeps.grid.sweep import Sweep
 
-# What the names of constants in docstrings stand for in a help.
+# The values that replace the names of constants when a docstring becomes a help text.
 CONSTANTS: Mapping[str, Iterable[str]] = {
     "ARCHITECTURES": ARCHITECTURES,
     "CORRECTIONS": CORRECTIONS,
@@ -47,7 +47,7 @@ CONSTANTS: Mapping[str, Iterable[str]] = {
 
 
 class _Formatter(argparse.HelpFormatter):
-    """A help whose names are not broken at their hyphens."""
+    """A help formatter that does not break names at their hyphens."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
@@ -76,7 +76,7 @@ def parse(
     values = {name: value for name, value in vars(given).items() if value is not None}
     changed = sweep.replace({name: values.pop(name) for name in EVERY_AXIS if name in values})
     measuring = {name: values.pop(name) for name in MEASURING if name in values}
-    # A wrong setting, name or value is said before anything is loaded.
+    # A wrong setting, name or value is reported before anything is loaded.
     return Settings(**values), changed, trials_of(changed, **measuring)
 
 
@@ -85,7 +85,9 @@ def _parser(sweep: Sweep) -> argparse.ArgumentParser:
     usual = trials_of(sweep)
     described = {**_described(Recipe), **_described(Trial), **_described(Pair)}
     hints = {**_hints(Recipe), **_hints(Trial), **_hints(Pair)}
-    group = parser.add_argument_group("axes: one value or several, every combination is a trial")
+    group = parser.add_argument_group(
+        "axes: give one value or several; every combination is a trial"
+    )
     for name in EVERY_AXIS:
         text = f"{described[name]} [{_usual(sweep, name, usual)}]"
         _add(group, name, hints[name], text, several=True)
@@ -94,7 +96,7 @@ def _parser(sweep: Sweep) -> argparse.ArgumentParser:
         text = f"{described[name]} [{_word(getattr(usual[0], name))}]"
         _add(group, name, hints[name], text, several=False)
     group = parser.add_argument_group(
-        "settings: [default; VARIABLE of the environment in place of the option]"
+        "settings: [default; environment VARIABLE that stands in for the option]"
     )
     described, hints = _described(Settings), _hints(Settings)
     for field in dataclasses.fields(Settings):
@@ -109,7 +111,7 @@ def _parser(sweep: Sweep) -> argparse.ArgumentParser:
 
 
 def _described(record: type) -> dict[str, str]:
-    """What the docstring of `record` says of each of its attributes, with what is typed."""
+    """What the docstring of `record` says of each attribute, with constants as their values."""
     section = (inspect.getdoc(record) or "").partition("Attributes:\n")[2]
     found = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", section, re.MULTILINE)
     constants = re.compile(rf"\b({'|'.join(CONSTANTS)})\b")
@@ -189,7 +191,7 @@ def _without_none(hint: Any) -> Any:
 def _usual(sweep: Sweep, name: str, trials: Sequence[Trial]) -> str:
     """The values of an axis where its option is not typed, as one would type them.
 
-    What depends on the architecture is called so, with its values in the sweep's `trials`.
+    What depends on the architecture is labelled so, with its values in the sweep's `trials`.
     """
     values = sweep.axes.get(name, DEFAULTS.get(name))
     if name in RECIPE_AXES and values is None:
@@ -206,7 +208,7 @@ def _shown(values: Iterable[Any]) -> str:
 
 
 def _word(value: Any) -> str:
-    """`value` as it is typed."""
+    """`value` as one would type it."""
     if isinstance(value, tuple):
         return _shown(value) or "none"
     if isinstance(value, bool):

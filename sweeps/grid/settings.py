@@ -1,4 +1,4 @@
-"""How and where a sweep runs: everything that does not decide what its numbers are."""
+"""How and where a sweep runs: everything that does not affect its numbers."""
 
 import math
 import os
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NAME = r"(?!all$)[A-Za-z][\w-]*"  # a file's name and an argument of every shell; `all` is taken
-# The variables of the environment that stand in for a setting that is not given.
+# The environment variables that are read for a setting that is not given.
 ENVIRONMENT: Mapping[str, str] = {
     "storage": "LLFC_STORAGE",
     "gpus_per_trial": "LLFC_GPUS_PER_TRIAL",
@@ -16,34 +16,36 @@ ENVIRONMENT: Mapping[str, str] = {
     "address": "RAY_ADDRESS",
     "node_timeout": "LLFC_NODE_TIMEOUT",
 }
-GPU_SHARE = 0.25  # of a GPU for a worker: the networks of most sweeps are far too small for one
+GPU_SHARE = 0.25  # of a GPU per worker: the networks of most sweeps are far too small to fill one
 
 
 def _direct(path: Path) -> Path:
-    """`path`, absolute and without `..`; a link is followed only where a `..` may come back."""
+    """`path`, absolute and without `..`; links are resolved only if there is a `..`."""
     return path.resolve() if ".." in path.parts else path.absolute()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where a sweep keeps things and what share of a machine a worker gets.
+    """Where a sweep stores its files, and the resources that each worker gets.
 
     Attributes:
-        name: what to call the MLflow experiment and the report of these trials; None for the
-            sweep's own name.
-        storage: folder of trained networks, results, MLflow's database and reports; on a cluster
-            one that all nodes see, or a URI such as s3://bucket/folder for networks and results,
-            the rest being in ./runs.
-        tracking_uri: MLflow's address; otherwise the environment's MLFLOW_TRACKING_URI, otherwise
-            sqlite in storage.
-        data_root: folder of torchvision's data sets; otherwise LLFC_DATA, otherwise ~/.cache/llfc.
-        device: auto, cpu or cuda: where workers compute.
-        cpus_per_trial: CPU cores, and torch threads, of a worker.
-        gpus_per_trial: GPUs of a worker, or its share of one; None for GPU_SHARE where there is a
+        name: name of the MLflow experiment and of the report of these trials; None for the sweep's
+            own name.
+        storage: folder for trained networks, results, MLflow's database and reports; on a cluster,
+            one that all nodes can access, or a URI such as s3://bucket/folder for networks and
+            results, with the rest in ./runs.
+        tracking_uri: address of MLflow's tracking store; by default the environment variable
+            MLFLOW_TRACKING_URI, otherwise sqlite in storage.
+        data_root: folder of torchvision's data sets; by default the environment variable LLFC_DATA,
+            otherwise ~/.cache/llfc.
+        device: where workers compute: auto, cpu or cuda.
+        cpus_per_trial: CPU cores, and torch threads, per worker.
+        gpus_per_trial: GPUs per worker, or a fraction of one; None for GPU_SHARE where there is a
             GPU.
-        memory_per_trial: main memory in GiB that Ray reserves for a worker; None not to count it.
-        address: address of a running Ray cluster, HOST:PORT or auto; None for this machine alone.
-        node_timeout: seconds to wait for the first node of a cluster that a worker fits on.
+        memory_per_trial: main memory in GiB that Ray reserves per worker; None to reserve nothing.
+        address: address of a running Ray cluster, HOST:PORT or auto; None for this machine only.
+        node_timeout: seconds to wait for the first node of the cluster that is large enough for a
+            worker.
     """
 
     name: str | None = None
@@ -60,13 +62,13 @@ class Settings:
     def __post_init__(self) -> None:
         if self.name is not None and not re.fullmatch(NAME, self.name):
             raise ValueError(
-                f"name must be letters, digits, - and _ alone, beginning with a letter, not 'all',"
-                f" got {self.name!r}"
+                f"name must consist of letters, digits, - and _, begin with a letter, and not be"
+                f" 'all', got {self.name!r}"
             )
         if ".." in str(self.folder).partition("?")[2]:
             raise ValueError(
-                f"storage must have no .. after a ?, got {self.folder}: MLflow takes what follows a"
-                " ? for a query"
+                f"storage must not contain .. after a ?, got {self.folder}: MLflow reads what"
+                " follows a ? as a query"
             )
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"device must be auto, cpu or cuda, got {self.device!r}")
@@ -80,27 +82,27 @@ class Settings:
             raise ValueError(f"node_timeout must be a number >= 0, got {self.node_timeout}")
         if "://" in (self.address or ""):
             raise ValueError(
-                f"address must be HOST:PORT or auto, got {self.address!r}: such an address takes"
-                " jobs (`ray job submit`), it cannot be joined"
+                f"address must be HOST:PORT or auto, got {self.address!r}: such an address accepts"
+                " jobs (`ray job submit`), but a driver cannot join it"
             )
 
     def _check_gpus(self) -> None:
         gpus = self.gpus_per_trial
         if gpus is None:
             return
-        # Ray knows shares down to a ten-thousandth, and gives more than one GPU as whole ones.
+        # Ray allows fractions down to a ten-thousandth, and beyond one GPU whole numbers only.
         if not (gpus == 0 or 1e-4 <= gpus <= 1 or (gpus > 1 and float(gpus).is_integer())):
             raise ValueError(
-                f"gpus_per_trial must be 0, a share of a GPU or whole GPUs, got {gpus}"
+                f"gpus_per_trial must be 0, a fraction of a GPU or a whole number, got {gpus}"
             )
         if gpus == 0 and self.device == "cuda":
             raise ValueError("gpus_per_trial must be more than 0 where device is cuda, got 0")
 
     @property
     def folder(self) -> Path:
-        """Where this process keeps what is its own: MLflow's database, reports, decoded images.
+        """The local folder: MLflow's database, reports, decoded images.
 
-        Without `..`, which would have a folder made on the way for nothing.
+        Without `..`, which would create a needless folder on the way.
         """
         return _direct(Path("runs" if "://" in self.storage else self.storage).expanduser())
 

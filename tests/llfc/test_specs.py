@@ -135,8 +135,13 @@ def test_first_network_of_a_pair_is_the_trunk_at_every_spawn_epoch():
         (RECIPE, "lr", float("inf"), "lr must be a positive number, got inf"),
         (RECIPE, "weight_decay", -1, "weight_decay must be a number >= 0, got -1.0"),
         (RECIPE, "warmup", 1, "warmup must be in [0, 1), got 1.0"),
-        (RECIPE, "milestones", (0.5, 2), "milestones must be shares in (0, 1), got (0.5, 2.0)"),
-        (RECIPE, "milestones", (0.7, 0.5), "milestones must rise, got (0.7, 0.5)"),
+        (RECIPE, "milestones", (0.5, 2), "milestones must be fractions in (0, 1), got (0.5, 2.0)"),
+        (
+            RECIPE,
+            "milestones",
+            (0.7, 0.5),
+            "milestones must be strictly increasing, got (0.7, 0.5)",
+        ),
         (
             RECIPE,
             "optimizer",

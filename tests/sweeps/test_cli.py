@@ -88,7 +88,7 @@ def test_a_storage_is_made_without_folders_on_the_way_back(scheme, tmp_path):
 
 
 def test_a_storage_that_mlflow_would_refuse_is_refused_before_it_is_made(tmp_path):
-    with pytest.raises(ValueError, match=r"storage must have no \.\. after a \?, got .*/a\?\.\.b"):
+    with pytest.raises(ValueError, match=r"storage must not contain \.\. after a \?, got .*/a\?\.\.b"):
         Settings(storage=f"{tmp_path}/a?..b")
     assert not list(tmp_path.iterdir())
     assert Settings(storage=f"{tmp_path}/a?b/../..c/q").folder == tmp_path / "..c/q"
@@ -138,7 +138,7 @@ def test_every_option_is_explained_with_its_choices(capsys):
     for choices in (ARCHITECTURES, CORRECTIONS, DATASETS, MATCHERS, MEASURES, *NAMED):
         assert ", ".join(choices) in said
     assert not re.search(r"\b(?:one )?of [A-Z]{4,}|\bNone\b", said)
-    assert "statistics over a batch, over each image's channels and positions" in said  # --norm
+    assert "over a batch, over each image's channels and positions (one group)" in said  # --norm
 
 
 def _defaults(sweep, capsys):
@@ -199,11 +199,11 @@ def test_what_the_help_shows_as_default_is_the_default_when_typed(sweep, capsys)
         ("--cpus-per-trial 0", "error: cpus_per_trial must be at least 1, got 0"),
         (
             "--gpus-per-trial nan",
-            "error: gpus_per_trial must be 0, a share of a GPU or whole GPUs, got nan",
+            "error: gpus_per_trial must be 0, a fraction of a GPU or a whole number, got nan",
         ),
         (
             "--gpus-per-trial 1.5",
-            "gpus_per_trial must be 0, a share of a GPU or whole GPUs, got 1.5",
+            "gpus_per_trial must be 0, a fraction of a GPU or a whole number, got 1.5",
         ),
         (
             "--gpus-per-trial 0 --device cuda",
@@ -214,9 +214,9 @@ def test_what_the_help_shows_as_default_is_the_default_when_typed(sweep, capsys)
         ("--address http://127.0.0.1:8265", "error: address must be HOST:PORT or auto, got 'http"),
         (
             "--name all",
-            "error: name must be letters, digits, - and _ alone, beginning with a letter",
+            "error: name must consist of letters, digits, - and _, begin with a letter, and not be",
         ),
-        ("--name ../x", "not 'all', got '../x'"),
+        ("--name ../x", "not be 'all', got '../x'"),
         ("--lr 0", "error: lr must be a positive number, got 0.0"),
     ],
 )
