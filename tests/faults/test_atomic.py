@@ -1,6 +1,7 @@
 """What is made in steps is whole or not there, whenever its maker is killed."""
 
 import functools
+import gc
 import gzip
 import hashlib
 import http.server
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -94,6 +96,9 @@ def published(tmp_path, monkeypatch):
         monkeypatch.setattr(datasets.MNIST, "resources", resources)
         yield site, tmp_path / "root"
         server.shutdown()
+    with warnings.catch_warnings():  # the answers of a failed download, which urllib leaves open
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def load(root):
