@@ -1,4 +1,4 @@
-# Every verb sets the project up first, once; a changed pyproject.toml or requirements.txt again.
+# Every target sets the project up first: once, and again if pyproject.toml or requirements.txt changed.
 PYTHON ?= python3
 UV_VERSION := 0.13.8
 ARGS ?=
@@ -8,7 +8,7 @@ TESTERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# A .venv is whole and of this folder, or is made anew: one whose making was stopped, or that moved.
+# A .venv that is incomplete, or was moved from another folder, is created anew.
 BROKEN := $(shell test -e $(READY) && test -x $(BIN)/uv && $(BIN)/python -c 'import importlib.metadata as m, json, os, urllib.parse as u; \
 	at = json.loads(m.distribution("llfc").read_text("direct_url.json"))["url"]; \
 	assert os.path.samefile(u.unquote(u.urlsplit(at).path), ".")' 2>/dev/null || echo broken)
@@ -17,7 +17,7 @@ BROKEN := $(shell test -e $(READY) && test -x $(BIN)/uv && $(BIN)/python -c 'imp
 .PHONY: help setup test check smoke sweep-width sweep-spawn-epoch sweep-architecture \
 	sweep-matching ui report results notebooks bench clean pins broken
 
-help:  ## list these verbs
+help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml requirements.txt $(BROKEN)
@@ -37,8 +37,8 @@ broken:
 
 setup: $(READY)  ## create .venv and install everything into it
 
-# Side by side, a thread each: more threads than cores make small products several times slower.
-test: $(READY)  ## run the tests, the slow ones too, TESTERS (2) at a time
+# In parallel, one thread each: more threads than cores make small products several times slower.
+test: $(READY)  ## run all but the exhaustive tests, in TESTERS (2) processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TESTERS) --dist worksteal $(ARGS)
 
 check: $(READY)  ## style, types and the quick tests
@@ -53,7 +53,7 @@ smoke: $(READY)  ## a whole sweep in under a minute: does everything work?
 sweep-width: $(READY)  ## does the barrier vanish with width, once units are matched?
 	$(BIN)/python sweeps/width.py $(ARGS)
 
-sweep-spawn-epoch: $(READY)  ## from which epoch on do two runs of one trunk stay connected?
+sweep-spawn-epoch: $(READY)  ## from which epoch on do two runs forked from one trunk stay connected?
 	$(BIN)/python sweeps/spawn_epoch.py $(ARGS)
 
 sweep-architecture: $(READY)  ## do LMC and LLFC go together in every family of networks?
@@ -62,10 +62,10 @@ sweep-architecture: $(READY)  ## do LMC and LLFC go together in every family of 
 sweep-matching: $(READY)  ## which matching, with which correction, flattens the line?
 	$(BIN)/python sweeps/matching.py $(ARGS)
 
-ui: $(READY)  ## browse the runs with MLflow on http://127.0.0.1:5000 (PORT=...)
+ui: $(READY)  ## browse the runs in MLflow at http://127.0.0.1:5000 (PORT=...)
 	@$(BIN)/python -m analysis.ui --port "$(PORT)" $(ARGS)
 
-report: $(READY)  ## a sweep's table and its page, from the runs (SWEEP=width, or all)
+report: $(READY)  ## print a sweep's answer and write its page, from the runs (SWEEP=width, or all)
 	$(BIN)/python -m analysis report --sweep $(SWEEP) $(ARGS)
 
 results: $(READY)  ## draw the page of each study from its frames in docs/results, into runs/results
@@ -78,7 +78,7 @@ results: $(READY)  ## draw the page of each study from its frames in docs/result
 notebooks: $(READY)  ## execute the notebooks on the runs, into runs/notebooks
 	$(BIN)/python -m analysis notebooks --out runs/notebooks $(ARGS)
 
-bench: $(READY)  ## measure speed, as ratios against plain references
+bench: $(READY)  ## measure speed, as ratios to plain reference implementations
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:  ## delete .venv and every cache; runs/ stays

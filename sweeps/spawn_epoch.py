@@ -1,4 +1,4 @@
-"""From which epoch on do two runs of one trunk stay connected without any matching?
+"""From which epoch on do two runs forked from one trunk stay connected without any matching?
 
 Two networks spawned at epoch 0 share only their initialisation; with spawn epoch none they share
 nothing, which is the control.

@@ -88,7 +88,7 @@ def test_a_storage_is_made_without_folders_on_the_way_back(scheme, tmp_path):
 
 
 def test_a_storage_that_mlflow_would_refuse_is_refused_before_it_is_made(tmp_path):
-    with pytest.raises(ValueError, match=r"storage must not contain \.\. after a \?, got .*/a\?\.\.b"):
+    with pytest.raises(ValueError, match=r"must not contain \.\. after a \?, got .*/a\?\.\.b"):
         Settings(storage=f"{tmp_path}/a?..b")
     assert not list(tmp_path.iterdir())
     assert Settings(storage=f"{tmp_path}/a?b/../..c/q").folder == tmp_path / "..c/q"
