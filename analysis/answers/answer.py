@@ -1,4 +1,4 @@
-"""What a sweep says, in sentences: what was correlated, over what, how closely, how surely."""
+"""The findings of a sweep in sentences: what was correlated, over what, how closely, how surely."""
 
 import math
 from typing import Any
@@ -13,11 +13,11 @@ from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.cells import within_cells
 from analysis.statistics.comparators import comparisons
 
-# For what the intervals over seeds are.
-SCOPE = "Intervals are for new seeds of this grid, and say nothing of other families of networks."
+# What the intervals over seeds generalise to.
+SCOPE = "Intervals are for new seeds of this grid, not for other families of networks."
 QUESTION = (
-    "If the features of two networks do not move on a straight line while their weights do, is the"
-    " loss between the two higher?"
+    "If the features of two networks do not move along a straight line when their weights do, is"
+    " the loss between the two networks higher?"
 )
 A_LITTLE = 0.1  # of a correlation
 MOST_SENTENCES = 8  # groups, or series, that sentences tell one by one; tables tell more
@@ -29,13 +29,15 @@ def headline(found: pd.DataFrame) -> "pd.Series[Any]":
 
 
 def opening(trials: pd.DataFrame, found: pd.DataFrame) -> str:
-    """The question and its answer for whoever knows no measure of either; numbers follow it."""
+    """The question and its answer in plain words; numbers follow."""
     row = headline(found)
     if math.isnan(row["within"]) or math.isnan(row["low"]):
         return f"{QUESTION} These trials cannot tell: {row['note']}."
     if row["low"] <= 0:
         said = (
-            "No, lower ones." if row["high"] < 0 else "That is open: seeds differ too much to tell."
+            "No, it is lower."
+            if row["high"] < 0
+            else "That remains open: seeds differ too much to tell."
         )
         return f"{QUESTION} {said}"
     beside = _beside_baseline(trials)
@@ -76,12 +78,14 @@ def answer(trials: pd.DataFrame, found: pd.DataFrame) -> str:
 def _in_words(row: "pd.Series[Any]") -> str:
     """What the correlation says, for whoever does not know its name; nothing without interval."""
     if row["low"] > 0:
-        return "pairs whose features move less linearly have the higher barriers: "
+        return "pairs whose features move less linearly have higher barriers: "
+
     if row["high"] < 0:
-        return "pairs whose features move less linearly have the lower barriers: "
+        return "pairs whose features move less linearly have lower barriers: "
+
     if math.isnan(row["low"]):
         return ""
-    return "it is open whether pairs whose features move less linearly have the higher barriers: "
+    return "it remains open whether pairs whose features move less linearly have higher barriers:  "
 
 
 def beyond_baseline(trials: pd.DataFrame) -> str:
@@ -122,13 +126,13 @@ def _coefficient(row: "pd.Series[Any]") -> str:
 
 
 def inside_cells(trials: pd.DataFrame) -> str:
-    """At which rate the barrier rises with the LLFC error where nothing but the seed differs."""
+    """How fast the barrier rises with the LLFC error where only the seed differs."""
     row = within_cells(trials, LLFC, BARRIER).iloc[0]
     between = "" if math.isnan(row["share"]) else f"{100 * (1 - row['share']):.0f} %"
     if math.isnan(row["slope"]):
         return ""
     return (
-        " Within a cell of the grid, where nothing but the seed differs, the barrier rises with the"
+        " Within a cell of the grid, where only the seed differs, the barrier grows as the"
         f" LLFC error to the power {decimals(row['slope'])} ({_ends(row)}; mixed"
         f" model of {row['trials']} trials in {row['cells']} cells without a barrier of 0);"
         f" {between} of the covariance of the ranks is between cells."
@@ -190,7 +194,7 @@ def counts(trials: pd.DataFrame) -> str:
         texts[0] += f", {distinct} of them distinct,"
     text = "{} of {} ({}, {})".format(*texts)
     missing = len(trials) - len(used)
-    return f"{text}, {missing} more lack one of the two numbers" if missing else text
+    return f"{text}; {missing} more lack one of the two numbers" if missing else text
 
 
 def trends(trials: pd.DataFrame, plan: GridLayout) -> list[str]:

@@ -53,9 +53,9 @@ def marks_of(trials: pd.DataFrame) -> Mapping[str, Mark]:
 def hint(trials: pd.DataFrame) -> str:
     """What a caption says of the points of `trials`, after its last sentence."""
     if len(trials) > MOST_POINTS:
-        return f" There are more than {MOST_POINTS} trials, so no point names its own."
-    leads = " and leads to its run" if trials["url"].any() else ""
-    return f" A point names its trial under the pointer{leads}."
+        return f" There are more than {MOST_POINTS} trials, so points do not show theirs."
+    leads = ", and a click opens its run" if trials["url"].any() else ""
+    return f" Hovering over a point shows its trial{leads}."
 
 
 def resolve(svg: str, marks: Mapping[str, Mark]) -> str:

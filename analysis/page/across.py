@@ -103,9 +103,9 @@ def _sweeps_table(found: pd.DataFrame) -> PageTable:
         "note": found["note"],
     }
     caption = (
-        f"{RANKS}'s ρ within a seed, with its 95 % interval over seeds, and by how much it is"
-        f" larger than that of the baseline, which needs no blend. {answer.SCOPE} A trial that"
-        " several sweeps have is in the row of each, and counts once in the others."
+        f"{RANKS}'s ρ within a seed, with its 95 % interval over seeds, and how much larger it is"
+        f" than that of the baseline, which needs no blend. {answer.SCOPE} A trial that several"
+        " sweeps share is in the row of each, and counts once in the other rows."
     )
     return PageTable(key="sweeps", frame=filled_columns(shown), caption=caption, numbers=found)
 

@@ -1,4 +1,4 @@
-"""What stands behind a page's numbers, and what is not in them."""
+"""Where a page's numbers come from, and what they leave out."""
 
 import json
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ from llfc.results import LEFT_OUT_COUNTS
 ANALYSED_WITH = ("llfc", "numpy", "pandas", "scipy", "scikit-learn", "statsmodels", "matplotlib")
 # What each kind of entry means for a trial.
 LEFT_OUT_WORDS = {
-    "probe": "pass over modules whose output is no feature of single images",
-    "group": "match groups of units for which no feature was read",
-    "parameter": "leave parameters fixed that a symmetry might permute",
-    "correction": "leave layers as they were blended that the correction is meant for",
-    "definition": "have values that rest on a definition, as where a feature is zero",
+    "probe": "do not probe modules whose output is not one feature per image",
+    "group": "have groups of units for which no feature was read for matching",
+    "parameter": "do not permute parameters that a symmetry might permute",
+    "correction": "do not correct layers that the correction is meant for",
+    "definition": "have values set by convention, as where a feature is zero",
 }
-CHANCE = 0.9  # a network that errs as often as this share of chance is hardly trained
+CHANCE = 0.9  # a network whose error is above this fraction of chance is hardly trained
 
 
 def nothing(runs: Runs) -> str:
@@ -62,8 +62,8 @@ def _chance_warnings(trials: pd.DataFrame) -> list[str]:
     if not count:
         return []
     return [
-        f"{count} trials have an end that is near chance (test error above {CHANCE:.0%} of that of"
-        " always naming one class): a low barrier says nothing there."
+        f"{count} trials have an end near chance level (test error above {CHANCE:.0%} of that of a"
+        " constant prediction): a low barrier says nothing there."
     ]
 
 
@@ -90,7 +90,7 @@ def _code_warnings(trials: pd.DataFrame) -> list[str]:
         lines.append(f"These numbers come from {len(commits)} versions of the code: {names}.")
     edited = int(trials["commit"].str.endswith("+changes").sum())
     if edited:
-        lines.append(f"{edited} trials were run by code with changes that were not committed.")
+        lines.append(f"{edited} trials were run with uncommitted changes in the code.")
     return lines
 
 
@@ -133,7 +133,7 @@ def provenance(runs: Runs) -> Mapping[str, str]:
     analysed = ", ".join(f"{package} {version(package)}" for package in ANALYSED_WITH)
     return lines | {
         "analysed with": analysed,
-        "this page again": f"python -m analysis report --sweep {sweeps} --tracking-uri {stores}",
+        "reproduce with": f"python -m analysis report --sweep {sweeps} --tracking-uri {stores}",
     }
 
 

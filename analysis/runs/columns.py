@@ -1,4 +1,4 @@
-"""What each number is called for people, with its unit and its definition."""
+"""The readable name of each number, with its unit and its definition."""
 
 import math
 from collections.abc import Mapping
@@ -41,24 +41,25 @@ LABELS: Mapping[str, str] = {
 DEFINITIONS: Mapping[str, str] = {
     "chord barrier": (
         "The largest height, over α in [0, 1], of the loss of the blend (1 − α) A + α B above the"
-        " straight line between the losses of A and B. Zero means linearly connected. Where a"
-        " correction computes the statistics of the blends anew, A and B keep those that they were"
-        " trained with (REPAIR's convention); the barrier between A and B corrected alike (Garipov"
-        " et al.'s) is in each trial's numbers, under the name that ends in _corrected."
+        " straight line between the losses of A and B. Zero means linearly connected. If a"
+        " correction recomputes the statistics of the blends, A and B keep those that they were"
+        " trained with (REPAIR's convention); the barrier with A and B corrected too (the"
+        " convention of Garipov et al.) is among each trial's metrics, under the name that ends in"
+        " _corrected."
     ),
     "LLFC error": (
         "1 − cos between a layer's features in the blend and the blend of that layer's features in"
         " A and in B, averaged over test images, at α = 1/2. Zero means that the features move"
-        " linearly. A and B are corrected as the blend is."
+        " linearly. A and B are corrected in the same way as the blend."
     ),
     "mean over layers": (
         "Over the layers after an activation function or a residual block, each counted once. The"
-        " logits are `last`, and pre-activations, which only some networks are probed at, are in no"
-        " mean: the first of them is linear by definition."
+        " logits are reported apart, as `last`, and pre-activations, which are probed in some"
+        " networks only, are in no mean: the first of them is linear by definition."
     ),
     "baseline": (
-        "1 − cos between the layer's features in A and in B, averaged over test images. Where A and"
-        " B agree already, a small LLFC error says nothing; so both are shown."
+        "1 − cos between the layer's features in A and in B, averaged over test images. If A and B"
+        " agree to begin with, a small LLFC error says nothing; so both are shown."
     ),
     "correlation within a seed": (
         "How closely two numbers go together over the trials of one seed, across the grid; averaged"
@@ -66,15 +67,15 @@ DEFINITIONS: Mapping[str, str] = {
         " independent; seeds are."
     ),
     "within a cell": (
-        "A cell of the grid is one setting of everything but the seed: what differs inside it is"
-        " chance alone. A correlation over the grid may be all between cells."
+        "A cell of the grid is one setting of everything but the seed: within it, trials differ by"
+        " chance alone. A correlation over the grid may be entirely between cells."
     ),
     "95 % interval": (
         "Student's t interval over the seeds' own correlations (Ibragimov & Müller 2010). In"
-        " simulated sweeps whose trials share networks it holds the truth in 93 to 98 % of them,"
-        " from three seeds on. It is for new seeds of the same grid. For other families of networks"
-        " the families are the sample, and it holds far less often. The correlation over all trials"
-        " has none: no interval that was tried holds it as often."
+        " simulated sweeps whose trials share networks it covers the true value in 93 to 98 % of"
+        " them, from three seeds on. It is for new seeds of the same grid. For other families of"
+        " networks the families would be the sample, and its coverage is far lower. The"
+        " correlation over all trials has no interval: none that was tried covers it as often."
     ),
 }
 

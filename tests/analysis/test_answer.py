@@ -83,10 +83,10 @@ def said(trials):
 
 def test_the_answer_says_what_it_means_before_it_says_how_much():
     text = said(drawn())
-    assert text.index("features move less linearly have the higher barriers") < text.index("ρ")
-    assert "have the lower barriers" in said(drawn(sign=-1))
+    assert text.index("features move less linearly have higher barriers") < text.index("ρ")
+    assert "have lower barriers" in said(drawn(sign=-1))
     nothing = drawn().assign(**{LLFC: np.random.default_rng(1).uniform(size=48)})
-    assert "it is open whether" in said(nothing)
+    assert "it remains open whether" in said(nothing)
     alone = said(drawn(seeds=1))
     assert "features move" not in alone
     assert SCOPE in text
@@ -126,6 +126,6 @@ def test_the_page_opens_with_the_question_and_its_answer_in_words():
     text = opening(trials, correlations(trials, LLFC, BARRIER))
     assert text.startswith(f"{QUESTION} Yes")
     lower = trials.assign(**{BARRIER: -trials[BARRIER]})
-    assert opening(lower, correlations(lower, LLFC, BARRIER)) == f"{QUESTION} No, lower ones."
+    assert opening(lower, correlations(lower, LLFC, BARRIER)) == f"{QUESTION} No, it is lower."
     one = trials[trials["seed"] == 0]
     assert "cannot tell: no interval" in opening(one, correlations(one, LLFC, BARRIER))

@@ -55,8 +55,8 @@ def test_a_point_leads_to_its_run_where_there_is_a_server(trials):
     served = trials.assign(url=[f"http://host/#/runs/{run_id}" for run_id in trials["run_id"]])
     links = re.findall(r'<a href="([^"]*)"[^>]*tabindex="-1"[^>]*>', drawn(figure, served))
     assert sorted(links) == sorted(served["url"])
-    assert "leads to its run" in hint(served)
-    assert "leads" not in hint(trials)
+    assert "a click opens its run" in hint(served)
+    assert "click" not in hint(trials)
 
 
 def test_too_many_points_say_nothing_and_the_caption_says_so(trials, monkeypatch):
@@ -65,7 +65,7 @@ def test_too_many_points_say_nothing_and_the_caption_says_so(trials, monkeypatch
     assert "<title>" not in svg
     assert "trial:" not in svg
     assert svg.count("<use") > len(trials)
-    assert f"more than {len(trials) - 1} trials, so no point names" in hint(trials)
+    assert f"more than {len(trials) - 1} trials, so points do not show" in hint(trials)
 
 
 def test_what_a_run_says_cannot_become_markup(trials):

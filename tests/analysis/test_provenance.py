@@ -27,7 +27,7 @@ def test_numbers_of_several_or_uncommitted_codes_are_said_to_be():
     mixed = dataclasses.replace(runs, trials=runs.trials.assign(commit=commits))
     said = " ".join(warnings(mixed))
     assert f"2 versions of the code: {'a' * 12}, {'b' * 12}+changes" in said
-    assert f"{len(commits) - 1} trials were run by code with changes" in said
+    assert f"{len(commits) - 1} trials were run with uncommitted changes" in said
 
 
 def test_ends_at_chance_are_said_to_be():
@@ -35,7 +35,7 @@ def test_ends_at_chance_are_said_to_be():
     assert not any("chance" in line for line in warnings(runs))
     errors = [0.89, *[0.2] * (len(runs.trials) - 1)]
     poor = dataclasses.replace(runs, trials=runs.trials.assign(test_error_b=errors))
-    assert "1 trials have an end that is near chance" in " ".join(warnings(poor))
+    assert "1 trials have an end near chance level" in " ".join(warnings(poor))
     old = dataclasses.replace(poor, trials=poor.trials.drop(columns="test_error_chance"))
     assert not any("chance" in line for line in warnings(old))
 
@@ -63,7 +63,7 @@ def test_every_number_leads_to_the_runs_that_it_is_from(monkeypatch, page):
         assert f'<a href="{url}">{run_id}</a>' in listed
     said = provenance(runs)
     assert {"commit", "versions", "command", "device", "analysed with"} <= said.keys()
-    assert said["this page again"] == (
+    assert said["reproduce with"] == (
         "python -m analysis report --sweep width --tracking-uri memory"
     )
     monkeypatch.setattr("analysis.page.provenance.MOST_POINTS", len(runs.trials) - 1)

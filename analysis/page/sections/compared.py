@@ -1,4 +1,4 @@
-"""What the LLFC error adds to what is known without a blend, and what is left within a cell."""
+"""What the LLFC error adds to predictors that need no blend, and what remains within a cell."""
 
 import pandas as pd
 
@@ -15,8 +15,9 @@ from analysis.statistics.comparators import comparisons, given_each_other
 
 COMPARATORS_TOLD = (
     "The baseline is 1 − cos between the features of A and of B, averaged as the LLFC error is;"
-    " it, the angle of the weights and the two distances of commutativity (Dist_H: of the inputs of"
-    " a layer; Dist_com: of what the layer makes of them, crossed) need no network between A and B."
+    " it, the angle between the weights and the two commutativity distances (Dist_H: between the"
+    " inputs of a layer; Dist_com: between its outputs, with weights and inputs exchanged) need no"
+    " network between A and B."
 )
 
 
@@ -41,7 +42,7 @@ def comparison_section(findings: Findings) -> Part | None:
         figure=forest_figure(rows, f"{RANKS}'s ρ, and differences of it"),
         caption=(
             f"{RANKS}'s ρ within a seed of {phrase(BARRIER)} with {phrase(LLFC)} and with what is"
-            " known of the two ends alone; below, the differences, taken seed by seed."
+            " known of the two ends alone; below, the differences, paired by seed."
             f" {COMPARATORS_TOLD} {SEEDS} {basis(trials)}"
         ),
         tables=[_comparison_table(found), *_both_ways(trials), *_areas(trials)],
@@ -59,8 +60,8 @@ def _comparison_table(found: pd.DataFrame) -> PageTable:
         "note": found["note"],
     }
     caption = (
-        f"{RANKS}'s ρ within a seed with its 95 % interval, and by how much that of the LLFC error"
-        f" is larger on the same trials, with the interval of this difference over seeds. {SCOPE}"
+        f"{RANKS}'s ρ within a seed with its 95 % interval, and how much larger that of the LLFC"
+        f" error is on the same trials, with the interval of this difference over seeds. {SCOPE}"
     )
     return PageTable(key="comparison", frame=filled_columns(shown), caption=caption, numbers=found)
 
@@ -78,8 +79,8 @@ def _both_ways(trials: pd.DataFrame) -> list[PageTable]:
         "note": found["note"],
     }
     caption = (
-        f"What is left of {RANKS}'s ρ within a seed controlling for the other's ranks, both"
-        f" ways, with 95 % intervals over seeds. {SCOPE}"
+        f"Partial {RANKS}'s ρ within a seed: each predictor, controlling for the ranks of the"
+        f" other, with 95 % intervals over seeds. {SCOPE}"
     )
     return [
         PageTable(
@@ -102,8 +103,8 @@ def _areas(trials: pd.DataFrame) -> list[PageTable]:
         "note": found["note"],
     }
     caption = (
-        "How often, of two trials of a seed of which one is connected, that one has the smaller"
-        f" number; 0.5 is chance. With 95 % intervals over seeds. {SCOPE}"
+        "How often, of two trials of one seed of which only one is connected, the connected one has"
+        f" the smaller number; 0.5 is chance. With 95 % intervals over seeds. {SCOPE}"
     )
     return [PageTable(key="roc-area", frame=filled_columns(shown), caption=caption, numbers=found)]
 
@@ -123,13 +124,14 @@ def cells_section(findings: Findings) -> Part | None:
     }
     rows = found.assign(panel="", series="", label=found["place"], value=found["slope"])
     caption = (
-        f"The power of {phrase(LLFC)} with which {phrase(BARRIER)} rises: {LEVELS[0]}, where"
-        f" nothing differs but the seed, and {LEVELS[1]}. One mixed model of the logarithms, with"
-        " effects of the cell, of the seed in its family of networks and of the pair; Wald's 95 %"
-        f" intervals, for these families. Over {row['trials']} trials of {row['cells']} cells, all"
-        f" of them with positive numbers in every trial, and {row['seeds']} seeds; the other"
-        f" {row['left_out']} are left out, a cell with a barrier of 0 whole. The share is of the"
-        f" covariance of the ranks of the {row['ranked']} trials of cells with two or more."
+        f"The exponent of the power law by which {phrase(BARRIER)} grows with {phrase(LLFC)}:"
+        f" {LEVELS[0]}, where only the seed differs, and {LEVELS[1]}. One mixed model of the"
+        " logarithms, with effects of the cell, of the seed within its family of networks and of"
+        f" the pair; Wald's 95 % intervals, for these families. Over {row['trials']} trials of"
+        f" {row['cells']} cells in which every trial has positive numbers, and {row['seeds']}"
+        f" seeds; the other {row['left_out']} trials are left out (a cell with a single barrier of"
+        f" 0 as a whole). The share is of the covariance of the ranks of the {row['ranked']}"
+        " trials in cells of two or more."
     )
     return Part(
         key="cells",

@@ -48,9 +48,9 @@ def onset_section(findings: Findings) -> Part | None:
         title=title,
         figure=drawn,
         caption=(
-            f"{HOLDS}. The onset of a seed is where it begins to hold for all larger values of the"
-            " axis, between two values of the grid on the straight line of a logarithmic axis."
-            f" {INTERVAL} {noise} {basis(trials)}"
+            f"{HOLDS}. The onset of a seed is the value of the axis from which on it holds for all"
+            " larger values, interpolated linearly on a logarithmic axis between two values of the"
+            f" grid. {INTERVAL} {noise} {basis(trials)}"
         ),
         tables=[_onset_table(rows, found)],
     )
@@ -117,8 +117,9 @@ def _agreement_table(found: pd.DataFrame) -> PageTable:
         "kappa": [estimate(kappa) for kappa in found["kappa"]],
     }
     caption = (
-        "Counts of trials at each threshold of LLFC; agree is the share in which both hold or"
-        " neither, within a seed; κ is Cohen's, 0 by chance alone."
+        "Counts of trials at each threshold of the LLFC error; agree is the fraction of trials in"
+        " which both hold or neither does, within a seed; kappa is Cohen's, 0 for agreement by"
+        " chance alone."
     )
     return PageTable(key="agreement", frame=filled_columns(shown), caption=caption, numbers=found)
 
@@ -139,14 +140,14 @@ def _onset(value: float, low: float, high: float) -> str:
 
 ENDS = ["onset", "low", "high"]
 INTERVAL = (
-    "A seed's onset is known no closer than between the last value of the grid at which the pair is"
+    "A seed's onset is only known to lie between the last value of the grid at which the pair is"
     " not connected and the first from which on it is; the interval runs from the lower end of the"
     " 95 % interval over seeds (Student's t) of the former to the upper end of that of the latter."
     f" {SCOPE}"
 )
 NOISE_KNOWN = (
-    "A pair whose barrier is within 1.96 standard errors of the threshold, as the test set is a"
-    " sample, counts as neither."
+    "A pair whose barrier is within 1.96 standard errors (of the test set as a sample) of the"
+    " threshold counts as neither connected nor not."
 )
 NOISE_UNKNOWN = "The standard error of the barriers was not recorded and is not in the interval."
 COUNTS = ["both", "lmc_only", "llfc_only", "neither"]

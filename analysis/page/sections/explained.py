@@ -1,4 +1,4 @@
-"""Do barrier and LLFC error go together beyond what both owe to something else, and elsewhere?"""
+"""Do barrier and LLFC error go together beyond common causes, and in other families?"""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from analysis.statistics.transfer import LEAST_FAMILIES, transfers
 
 
 def explanation_section(findings: Findings) -> Part | None:
-    """Partial correlation, and what unseen seeds tell, over all trials and in each family."""
+    """Partial correlation, and prediction of unseen seeds, over all trials and in each family."""
     trials = findings.trials
     given = measured_covariates(trials)
     partial = partial_correlations(trials, LLFC, BARRIER, given=given)
@@ -35,13 +35,13 @@ def explanation_section(findings: Findings) -> Part | None:
         tables.append(_gain_table(more))
     return Part(
         key="explanation",
-        title="Beyond what both owe to something else",
-        figure=forest_figure(rows, "no unit; what each is, is in the tables"),
+        title="Beyond common causes",
+        figure=forest_figure(rows, "no unit; see the tables"),
         caption=(
             f"First, Spearman's ρ of {phrase(BARRIER)} with {phrase(LLFC)} within a seed, without"
-            " and controlling for covariates; then the gain in the share of variance predicted, in"
-            " seeds that the fit has not seen: 'A, beyond B' is what A adds to B, 'A, from B' what"
-            " B tells of A. Rows that name a condition, or say 'from', predict the LLFC error, the"
+            " and with covariates controlled for; then the gain in the share of variance that is"
+            " predicted in held-out seeds: 'A, beyond B' is what A adds to B, 'A, from B' what B"
+            " explains of A. Rows that name a condition, or say 'from', predict the LLFC error, the"
             " others the barrier."
             f" {SEEDS} {basis(trials)}"
         ),
@@ -50,7 +50,7 @@ def explanation_section(findings: Findings) -> Part | None:
 
 
 def transfer_section(findings: Findings) -> Part | None:
-    """How well each family's barriers are predicted by a line that the other families gave."""
+    """How well each family's barriers are predicted by a line fitted to the other families."""
     trials = findings.trials
     if family_names(usable(trials, LLFC, BARRIER, RANKS)).nunique() < LEAST_FAMILIES:
         return None
@@ -66,14 +66,14 @@ def transfer_section(findings: Findings) -> Part | None:
     )
     return Part(
         key="transfer",
-        title="Held out, family by family",
+        title="Prediction of a held-out family",
         figure=forest_figure(rows, "share of the variance predicted", series="predicted from"),
         caption=(
             f"{heading(BARRIER)} of one family of networks, predicted by a line that was fitted to"
             " the other families, in their ranks: 1 is perfect, 0 no better than the family's own"
             " mean, negative worse. An architecture with several norms is held out whole and, below"
-            " it, norm by norm. Here the families are the sample, and they are few: 95 % intervals"
-            " are for new seeds of the family held out, and say nothing of a further family."
+            " it, norm by norm. The families themselves are the sample here, and they are few: 95 %"
+            " intervals are for new seeds of the held-out family, not for a further family."
             f" {basis(trials)}"
         ),
         tables=[_transfer_table(found)],
@@ -93,8 +93,8 @@ def _transfer_table(found: pd.DataFrame) -> PageTable:
         "note": found["note"],
     }
     caption = (
-        "Share of the variance predicted, of the barrier's ranks and of the barrier itself: an"
-        " order may carry over where the sizes do not."
+        "Share of the variance predicted, of the barrier's ranks and of the barrier itself: the"
+        " order of barriers may transfer even where their sizes do not."
     )
     return PageTable(key="transfer", frame=filled_columns(shown), caption=caption, numbers=found)
 
@@ -129,8 +129,8 @@ def _gain_table(more: pd.DataFrame) -> PageTable:
     }
     caption = (
         "Share of the variance of a held-out seed, in ranks, that is predicted without and with"
-        " what the question is about, and the gain. Negative is worse than the mean. Weights are"
-        " compared by their angle, with a line of its own for each family, as their distance grows"
+        " the predictor in question, and the gain. Negative is worse than the mean. Weights are"
+        " compared by their angle, with a separate line for each family, as their distance grows"
         f" with the size of the networks. {SCOPE}"
     )
     return PageTable(key="explanations", frame=filled_columns(shown), caption=caption, numbers=more)

@@ -1,4 +1,4 @@
-"""What trials measured beside the line, by layer: the conditions of LLFC, and stitching."""
+"""What trials measured beyond the line, by layer: the conditions of LLFC, and stitching."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,11 +28,11 @@ def conditions_section(findings: Findings) -> Part | None:
         kind="pair",
         kinds=PAIR_LABELS,
         caption=(
-            "Both conditions under which LLFC holds (Zhou et al. 2023), as relative distances; 0"
-            " means that it holds. Weak additivity: how far an activation of the sum is from the"
-            " sum of the activations; commutativity: how far the two networks' weights and features"
-            " can be exchanged. Solid A and B, dashed the controls: on different images, and before"
-            " matching."
+            "The two conditions under which LLFC holds (Zhou et al. 2023), as relative distances;"
+            " at 0 a condition holds. Weak additivity: how far the activation of the blended"
+            " pre-activations is from the blend of the activations; commutativity: how much"
+            " changes when the two networks' weights and features are exchanged. Solid: A and B;"
+            " dashed: the controls, on different images and before matching."
         ),
     )
 
@@ -47,8 +47,8 @@ def stitching_section(findings: Findings) -> Part | None:
         kind="into",
         kinds={"b": "A's feature, B's rest", "a": "B's feature, A's rest"},
         caption=(
-            "Test error of the network that has one network's layers up to a place and the other's"
-            " from there on, without training anything. Solid into B, dashed into A."
+            "Test error of the network that has one network's layers up to a probe and the other's"
+            " from there on, without any training. Solid: into B; dashed: into A."
         ),
     )
 

@@ -15,7 +15,7 @@ from analysis.statistics.correlations import correlations
 from analysis.statistics.summaries import with_summaries
 
 # What an interval of the page is, for its caption.
-SEEDS = f"Intervals hold 95 %, over seeds (Student's t between the seeds' own estimates). {SCOPE}"
+SEEDS = f"95 % intervals over seeds (Student's t on the seeds' own estimates). {SCOPE}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,8 +43,8 @@ class PageTable:
     """A table of a section.
 
     Attributes:
-        key: what no other table of the page is called.
-        frame: text, for people.
+        key: a name that no other table of the page has.
+        frame: text, to be read.
         caption: what its numbers are.
         numbers: the same for a program; by default `frame`.
     """
@@ -60,13 +60,13 @@ class Part:
     """A section of the page: a figure, tables, or why there is neither.
 
     Attributes:
-        key: what no other section is called: the beginning of the ids in its figure.
+        key: a name that no other section has; the ids in its figure begin with it.
         title: its heading.
         figure: what is drawn.
         caption: what is drawn there: definition, unit, what a point and an interval are.
         alt: what a reader who cannot see the figure is told; by default the caption.
         tables: its tables.
-        note: a line in place of what the sweep cannot say, and why.
+        note: a line that says what the sweep cannot show, and why.
         narrow: whether the figure reads well in one column of a paper too, if it is one panel.
     """
 
@@ -86,7 +86,7 @@ class Part:
 
 
 def find(runs: Runs, x: str | None = None) -> Findings:
-    """What `runs`, which have a trial at least, say of barrier and LLFC error.
+    """What `runs`, of at least one trial, say of barrier and LLFC error.
 
     Args:
         runs: what was read.
@@ -107,8 +107,8 @@ def groups(trials: pd.DataFrame, plan: GridLayout) -> list[str | tuple[str, ...]
 
 
 def basis(trials: pd.DataFrame) -> str:
-    """The sentence of a caption that says what its numbers rest on."""
-    once = "A trial that repeats another's numbers counts once."
+    """The sentence of a caption that says what its numbers are based on."""
+    once = "Trials with identical numbers count once."
     text = f"Over {counts(trials)}."
     return f"{text} {once}" if "distinct" in text else text
 

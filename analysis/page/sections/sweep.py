@@ -18,7 +18,7 @@ def barrier_section(findings: Findings) -> Part:
         title=f"Barrier against {name(plan.x)}",
         figure=sweep_figures.barrier_figure(trials, BARRIER, plan),
         caption=(
-            f"{heading(BARRIER)} against {name(plan.x)}, by {name(plan.series)}. Full markers are"
+            f"{heading(BARRIER)} against {name(plan.x)}, by {name(plan.series)}. Solid markers are"
             f" means over seeds; a faint point is one trial.{hint(trials)}"
         ),
         tables=[
@@ -37,7 +37,7 @@ def scatter_section(findings: Findings) -> Part:
     trials, series = findings.runs.trials, findings.plan.series
     row = answer.headline(findings.found)
     title = f"Spearman's ρ {decimals(row['value'])}, {row['trials']} trials, {row['seeds']} seeds"
-    caption = f"A point is one trial: {label(BARRIER)} against {label(LLFC)}, at α = 1/2."
+    caption = f"Each point is one trial: {label(BARRIER)} against {label(LLFC)}, at α = 1/2."
     return Part(
         key="scatter",
         narrow=True,
@@ -68,8 +68,8 @@ def layers_section(findings: Findings) -> Part:
         title="LLFC error by layer",
         figure=sweep_figures.profile_figure(runs.trials, runs.layers, plan),
         caption=(
-            "LLFC error at α = 1/2 by layer (solid), averaged over all trials of a series, with one"
-            " standard deviation over trials, beside its baseline (dashed)."
+            "LLFC error at α = 1/2 by layer (solid), averaged over the trials of a series, with a"
+            " band of one standard deviation, and its baseline (dashed)."
         ),
         tables=[
             PageTable(

@@ -1,4 +1,4 @@
-"""Do barrier and LLFC error go together: whichever barrier, whichever layers?"""
+"""Do barrier and LLFC error go together, for every barrier and every summary of layers?"""
 
 import pandas as pd
 
@@ -39,11 +39,11 @@ def association_section(findings: Findings) -> Part | None:
     caption = (
         f"{RANKS}'s ρ within a seed of each chord barrier (loss in nats, error as a share of"
         " images; train and test) with each summary of the layers' LLFC errors at α = 1/2; a ratio"
-        f" is an error over its baseline. {SEEDS} {basis(trials)}"
+        f" is an LLFC error divided by its baseline. {SEEDS} {basis(trials)}"
     )
     corrected = (
-        f"p is that of the t test over seeds that ρ is 0, corrected for all {tests} tests of this"
-        " table (Benjamini & Yekutieli 2001)."
+        f"p is from the t test over seeds of ρ = 0, corrected for all {tests} tests of this table"
+        " (Benjamini & Yekutieli 2001)."
         if tests
         else "There are too few seeds for intervals and tests."
     )
@@ -79,10 +79,10 @@ def _differences(beside: pd.DataFrame) -> PageTable:
     return PageTable(
         key="associations-beyond-baseline",
         frame=_square(told, "label", "barrier", "cell").reset_index(names="LLFC summary"),
-        caption=f"The same {RANKS}'s ρ less that of the barrier with the baseline, 1 − cos between"
-        " the features of A and of B alone, summed up over the same layers: what the blend adds."
-        " The difference is taken seed by seed, with its 95 % interval. The table of numbers has"
-        f" the other comparators too. {SCOPE}",
+        caption=f"The same {RANKS}'s ρ minus that of the barrier with the baseline, 1 − cos between"
+        " the features of A and of B alone, summarised over the same layers: what the blend adds."
+        " Differences are paired by seed, with 95 % intervals. The CSV file has the other"
+        f" comparators too. {SCOPE}",
         numbers=beside,
     )
 
@@ -109,10 +109,10 @@ def depths_section(findings: Findings) -> Part | None:
             "ρ within a seed",
         ),
         caption=(
-            f"{RANKS}'s ρ within a seed of {phrase(BARRIER)} with the LLFC error (α = 1/2) of the"
-            " layer at each relative depth, between layers on the straight line: the first layer"
-            " after an activation is at 0, the last layer at 1, and pre-activations are left out;"
-            f" mean is over layers but for the last. {basis(runs.trials)}"
+            f"{RANKS}'s ρ within a seed of {phrase(BARRIER)} with the LLFC error (α = 1/2) at each"
+            " relative depth, interpolated linearly between layers: the first layer after an"
+            " activation is at 0, the last layer at 1, and pre-activations are left out; the mean"
+            f" is over all layers but the last. {basis(runs.trials)}"
         ),
         tables=[
             PageTable(
@@ -125,7 +125,7 @@ def depths_section(findings: Findings) -> Part | None:
                 key="depths-beyond-baseline",
                 frame=_square(less, "group", "depth", "cell").reset_index(),
                 caption=(
-                    "The same ρ less that of the baseline at the same depth, which needs no blend;"
+                    "The same ρ minus that of the baseline at the same depth, which needs no blend;"
                     f" differences are paired by seed, with 95 % intervals. {SCOPE}"
                 ),
                 numbers=found,
@@ -135,7 +135,7 @@ def depths_section(findings: Findings) -> Part | None:
 
 
 def prediction_section(findings: Findings) -> Part | None:
-    """How well each depth's LLFC error predicts the barrier where no fit has seen it."""
+    """How well each depth's LLFC error predicts held-out barriers."""
     runs = findings.runs
     used = usable(runs.trials, LLFC, BARRIER, RANKS)
     held = next((a for a in ("architecture", "seed") if used[a].nunique() > 1), None)
@@ -163,15 +163,15 @@ def prediction_section(findings: Findings) -> Part | None:
         figure=forest_figure(ordered, f"share of the variance of {phrase(BARRIER)} predicted"),
         caption=(
             f"{heading(BARRIER)}, in ranks, predicted from the LLFC error at one relative depth by"
-            f" a line that was fitted without the {held} it is judged on ({best['held_out']} held"
-            " out in turn): 1 is perfect, 0 no better than the mean. Best at"
-            f" {best['label']}. {SEEDS} {basis(runs.trials)}"
+            f" a line fitted without the {held} on which it is tested ({best['held_out']} held out"
+            f" in turn): 1 is perfect, 0 no better than the mean. Best at {best['label']}. {SEEDS}"
+            f" {basis(runs.trials)}"
         ),
         tables=[
             PageTable(
                 key="prediction",
                 frame=shown,
-                caption="Share of the variance that was predicted, best depth first.",
+                caption="Share of the variance that is predicted, best depth first.",
                 numbers=found,
             )
         ],
