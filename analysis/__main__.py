@@ -70,7 +70,7 @@ def _report(options: argparse.Namespace) -> None:
         runs = load_sweeps(options.tracking_uri, names)
         written = write_report(page_of(runs, options.x), out)
     elif options.x:
-        raise ValueError(f"--x needs a page of one sweep, got {len(names)} sweeps")
+        raise ValueError(f"--x needs a report of a single sweep, got {len(names)} sweeps")
     else:
         page = page_across([load_sweeps(options.tracking_uri, [name]) for name in names], called)
         # The pages of single sweeps that lie beside this one.

@@ -71,7 +71,7 @@ def _check_port(port: int) -> None:
             listener.bind((HOST, port))
         except OSError as error:
             raise ValueError(
-                f"port {port} of {HOST} cannot be listened on ({error.strerror}): choose another,"
+                f"port {port} of {HOST} cannot be opened ({error.strerror}): choose another,"
                 " as in `make ui PORT=5001`"
             ) from None
 

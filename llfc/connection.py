@@ -233,7 +233,8 @@ def _stood_in(walked: LineProfile) -> list[LeftOut]:
     """The definitions that stood in for values that do not exist."""
     found = []
     if walked.zeros:
-        reason = f"features that are zero have no direction: defined {walked.zeros} times"
+        reason = "zero features have no direction: their cosine was set by convention"
+        f" {walked.zeros} times"
         found.append(LeftOut("definition", "cosine", reason))
     layers = walked.layers
     stand_in = layers[averaged_layers([layer.kind for layer in layers])[0]].kind
@@ -249,8 +250,8 @@ def _of_batches(line: Line, images: Tensor) -> list[LeftOut]:
     if not gap:
         return []
     reason = (
-        f"of an image, they move by {gap:.2g} of their scale with the other images of its batch:"
-        " all numbers are of the batches given, until batch norms have running statistics"
+        f"those of an image change by {gap:.2g} of their scale with the other images in its batch:"
+        " all numbers hold for the given batches only, unless batch norms have running statistics"
     )
     return [LeftOut("definition", "logits", reason)]
 

@@ -36,5 +36,5 @@ def as_names(what: str, given: Any) -> Sequence[str]:
         raise ValueError(f"{what} must be a list of names, got {given!r}")
     for name in listed:
         if not isinstance(name, str):
-            raise ValueError(f"{what} must be a list of names, got {name!r} among them")
+            raise ValueError(f"{what} must be a list of names, but contains {name!r}")
     return list(dict.fromkeys(listed))

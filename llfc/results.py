@@ -226,11 +226,11 @@ def _check(found: Connection) -> None:
         _check_columns(table, lookup("table", name, TABLES))
     for name in (*found.barriers, *found.summaries, *found.matching):
         if not name.isidentifier():
-            raise ValueError(f"{name!r} is no name of a number")
+            raise ValueError(f"{name!r} is not the name of a number")
 
 
 def _check_columns(table: Table, names: Sequence[str]) -> None:
     if further := table.keys() - {*names}:
-        raise ValueError(f"{min(further)!r} is no column here")
+        raise ValueError(f"{min(further)!r} is not a column here")
     if len({len(column) for column in table.values()}) > 1:
         raise ValueError("columns of different lengths")

@@ -144,6 +144,6 @@ def measured(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """
     for name in columns:
         if name not in trials:
-            raise ValueError(f"trials must have a column {name!r}, got none")
+            raise ValueError(f"trials must have a column {name!r}, but have none")
     kept = trials[np.isfinite(trials[list(columns)].to_numpy(dtype=float)).all(1)]
     return counted_once(kept, *columns)

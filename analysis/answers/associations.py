@@ -66,7 +66,7 @@ def associations(
     pairs = [(b, e) for b in barriers for e in errors if b in trials and e in trials]
     if not pairs:
         raise ValueError(
-            "trials must have a barrier and an LLFC summary as columns, got none of one of them"
+            "trials must have columns of a barrier and of an LLFC summary, but lack one of them"
         )
     own = pd.concat(
         correlations(

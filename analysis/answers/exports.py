@@ -190,7 +190,7 @@ def export(runs: Runs, name: str, options: TableOptions | None = None) -> pd.Dat
     found = lookup("table", name, EXPORTS)
     options = options or TableOptions()
     if runs.trials.empty and name not in WITHOUT_TRIALS:
-        raise ValueError(f"table {name} needs a finished trial, {runs.sweep} has none")
+        raise ValueError(f"table {name} needs a finished trial, but {runs.sweep} has none")
     for column in (options.barrier, options.error):
         if column is not None and runs.trials.size:
             _check_column(runs, column)
@@ -211,7 +211,7 @@ def check_options(name: str, given: Iterable[str]) -> None:
     for field in given:
         if field not in takes:
             known = ", ".join(map(_flag, takes)) or "none of these options"
-            raise ValueError(f"table {name} takes no {_flag(field)}: it takes {known}")
+            raise ValueError(f"table {name} has no option {_flag(field)}: it has {known}")
 
 
 def _flag(field: str) -> str:

@@ -73,7 +73,7 @@ def onsets(
     trials = with_unfinished(trials, unfinished)
     lines = lines_along(trials, axis)
     if not lines:
-        raise ValueError(f"{axis} must have at least 2 numbers where all else is equal, got 1")
+        raise ValueError(f"{axis} must have at least 2 numbers with everything else equal, got 1")
     scale = "log" if all((part[axis] > 0).all() for _, part in lines) else "log1p"
     noise = INSTABILITY_SE if barrier == INSTABILITY and INSTABILITY_SE in trials else None
     rows = []
@@ -104,7 +104,7 @@ def lines_along(trials: pd.DataFrame, axis: str) -> list[tuple[str, pd.DataFrame
     groups = [name for name in layout(trials, "", axis).keys if name != axis and name in trials]
     placed = trials[trials[axis].notna()]
     if not all(isinstance(value, int | float) for value in placed[axis].tolist()):
-        raise ValueError(f"{axis} must be an axis of numbers, got {placed[axis].iloc[0]!r}")
+        raise ValueError(f"{axis} must be a numeric axis, got {placed[axis].iloc[0]!r}")
     placed = placed.astype({axis: float})
     parts = panels(placed, tuple(groups))
     return [(title, part) for title, part in parts if part[axis].nunique() > 1]

@@ -54,11 +54,11 @@ def check_address(address: str) -> None:
     if not OPTION.fullmatch(after):
         raise ValueError(
             f"tracking address {address} must end with its file, got ?{after} after it: leave that"
-            " out, or give a file with a ? in its path as sqlite+pysqlite:////FOLDER%3F/mlflow.db"
+            " out, or name a file with a ? in its path as sqlite+pysqlite:////FOLDER%3F/mlflow.db"
         )
     if path_of(address) is None:
         raise ValueError(
-            f"tracking address {address} must name a file, as a database in memory is gone with its"
+            f"tracking address {address} must name a file, as a database in memory ends with its"
             " process: give sqlite:////FOLDER/mlflow.db, or a server's address"
         )
 

@@ -55,7 +55,7 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
     """
     names = sweep_names(tracking_uri)
     if not names:
-        raise ValueError(f"unknown sweep {experiment!r}: {tracking_uri} has none yet")
+        raise ValueError(f"unknown sweep {experiment!r}: {tracking_uri} has no sweeps yet")
     experiment_id = lookup(f"sweep of {tracking_uri}", experiment, names)
     if Path(tracking_uri).is_dir():
         return read_frames(Path(tracking_uri), experiment)
@@ -130,7 +130,7 @@ def _check_store(tracking_uri: str) -> None:
     if path is None:
         return
     if not path.is_file():
-        raise ValueError(f"tracking store must exist, got {tracking_uri} (no file {path})")
+        raise ValueError(f"tracking store {tracking_uri} does not exist (no file {path})")
     if fault := fault_of(path):
         raise ValueError(fault)
 

@@ -58,7 +58,7 @@ def trial_from_params(params: Mapping[str, str]) -> Trial:
     """
     missing = [name for name in PARAMS if name not in params]
     if missing:
-        raise ValueError(f"parameters must include every field of a trial, got no {missing[0]}")
+        raise ValueError(f"parameters must include every field of a trial: {missing[0]} is missing")
     values = {name: restore(name, params[name]) for name in PARAMS}
     recipe = Recipe(
         **{n.removeprefix(RECIPE): v for n, v in values.items() if n.startswith(RECIPE)}

@@ -56,7 +56,7 @@ def check_server(tracking_uri: str) -> None:
     except OSError as error:
         reason = str(getattr(error, "reason", error))
     raise ValueError(
-        f"tracking server must answer, got {reason} from {without_password(tracking_uri)}"
+        f"tracking server does not answer: {reason} from {without_password(tracking_uri)}"
     )
 
 

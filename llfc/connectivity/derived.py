@@ -41,8 +41,8 @@ def blended_in_parts(line: Line, batches: Batches) -> list[LeftOut]:
         off = float((tensor.double() - half).norm() / half.norm().clamp_min(1e-30))
         if off > DERIVED_TOLERANCE:
             reason = (
-                "derived from parameters, which the line blends: at its middle"
-                f" {off:.2g} of its length from the blend of A's and B's"
+                "derived from parameters, which are what the line blends: at the midpoint it is"
+                f" {off:.2g} of its norm away from the blend of A's and B's"
             )
             found.append(LeftOut("definition", name, reason))
     return found

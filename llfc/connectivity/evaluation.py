@@ -68,11 +68,12 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     logits = model(images)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
         raise ValueError(
-            f"model must give logits of shape [images, classes], got {_described(logits)}"
+            f"model must return logits of shape [images, classes], got {_described(logits)}"
         )
     if logits.is_complex():
         raise ValueError(
-            f"model must give real logits, got {logits.dtype}: take their absolute values, say"
+            f"model must return real logits, got {logits.dtype}: return their absolute values, for"
+            " example"
         )
     return logits
 

@@ -92,8 +92,8 @@ def _filling(kind: str, root: Path) -> Iterator[None]:
     except Exception as error:  # of the network, of archives, of whatever lies in the files
         reason = in_one_line(error)
         raise ValueError(
-            f"{kind} is not in {root}, or damaged there, and could not be fetched ({reason}):"
-            f" give the folder that holds it by --data-root or LLFC_DATA, or go online"
+            f"{kind} is missing or damaged in {root}, and could not be downloaded ({reason}):"
+            " set --data-root or LLFC_DATA to the folder that has it, or go online"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)

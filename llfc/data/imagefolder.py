@@ -59,11 +59,11 @@ def load_folder(name: str, cache: Path) -> Arrays:
             classes = int(saved["num_classes"])
     except FileNotFoundError:
         raise ValueError(
-            f"{name} is not in {cache}: give the folder itself, as {PREFIX}PATH"
+            f"{name} is not in {cache}: give the image folder itself, as {PREFIX}PATH"
         ) from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{name}: {path} is damaged ({error}): remove it, and decode anew"
+            f"{name}: {path} is damaged ({error}): remove it, and the folder is decoded again"
         ) from None
     return {**arrays, "num_classes": classes}
 
@@ -189,8 +189,8 @@ def _check_memory(count: int, shape: tuple[int, ...]) -> None:
     wanted = 3 * count * height * width
     if hasattr(os, "sysconf") and wanted > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
         raise ValueError(
-            f"{count} images of {height} x {width} pixels are {wanted / 2**30:.0f} GiB, more than"
-            f" there is of memory: give a smaller size N, as {PREFIX}PATH#N"
+            f"{count} images of {height} x {width} pixels need {wanted / 2**30:.0f} GiB, more than"
+            f" the available memory: give a smaller size N, as {PREFIX}PATH#N"
         )
 
 
@@ -199,7 +199,7 @@ def _pixels(path: Path, shape: tuple[int, int] | None) -> tuple[NDArray[np.uint8
     try:
         with Image.open(path) as image:
             if image.mode in ("F", "I") or image.mode.startswith("I;"):
-                raise ValueError(f"must have 8 bits a channel, has mode {image.mode}")
+                raise ValueError(f"must have 8 bits per channel, has mode {image.mode}")
             alpha = image.has_transparency_data
             picture = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

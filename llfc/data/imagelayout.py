@@ -60,7 +60,7 @@ def list_images(folder: Path) -> Listing:
         raise ValueError(f"image folder {folder}: class {odd[0]!r} is in one split only")
     if len(train) < 2:
         (only,) = train
-        raise ValueError(f"image folder {folder} must have at least 2 classes, has {only!r} alone")
+        raise ValueError(f"image folder {folder} must have at least 2 classes, has only {only!r}")
     classes = sorted(train)
     pictures = [
         ImageFile(path, split, label)
@@ -77,7 +77,7 @@ def _home(folder: Path, split: str) -> Path:
             _stay_inside(folder, folder / name)
             return folder / name
     wanted = " or ".join(f"{name}/" for name in SPLIT_FOLDERS[split])
-    raise ValueError(f"image folder {folder} must hold a folder {wanted}, has none")
+    raise ValueError(f"image folder {folder} must contain a folder {wanted}")
 
 
 class _Lists:
@@ -147,4 +147,4 @@ class _Lists:
 
 def _stay_inside(root: Path, link: Path) -> None:
     if not link.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"image folder {root}: {link.relative_to(root)} is a link out of it")
+        raise ValueError(f"image folder {root}: {link.relative_to(root)} links outside of it")

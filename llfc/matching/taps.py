@@ -189,7 +189,7 @@ def _check_batch(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     try:
         check_inputs("a batch", model, inputs)
     except ValueError as error:
-        raise ValueError(f"batches must be inputs as the models take them: {error}") from error
+        raise ValueError(f"batches must be inputs that the models accept: {error}") from error
 
 
 def _arguments(program: torch.export.ExportedProgram, inputs: tuple[Tensor, ...]) -> Iterator[Any]:

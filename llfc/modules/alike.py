@@ -56,7 +56,7 @@ def check_same_settings(a: nn.Module, b: nn.Module) -> None:
     if found := first_setting(a, b):
         raise ValueError(
             f"models differ in architecture: {found} (A against B);"
-            " if that changes no output, give batches on which it can be seen"
+            " if no output depends on that, give batches on which this can be checked"
         )
 
 
@@ -184,7 +184,7 @@ def _check_repeats(role: str, model: nn.Module, inputs: Sequence[Tensor]) -> Non
     if not gap <= max(SAME_OUTPUTS, 8 * rounding):
         raise ValueError(
             f"model {role} must be a function in eval mode: on the same inputs its outputs change"
-            f" by {gap:.2g} of their scale, as it draws at random or keeps something of each pass"
+            f" by {gap:.2g} of their scale, as it is random or keeps state between passes"
         )
 
 
@@ -256,7 +256,7 @@ def _same(kind: str, of_a: Mapping[str, str], of_b: Mapping[str, str]) -> None:
         if name not in of_a or name not in of_b:
             has, lacks = ("A", "B") if name in of_a else ("B", "A")
             raise ValueError(
-                f"models differ in architecture: {kind} {name!r} is in {has} and not in {lacks}"
+                f"models differ in architecture: {kind} {name!r} is in {has} but not in {lacks}"
             )
     for name, described in of_a.items():
         if described != of_b[name]:

@@ -49,10 +49,10 @@ def check_network(role: str, model: Any) -> None:
             )
     for name, tensor in tensors(model).items():
         if torch.nn.parameter.is_lazy(tensor):
-            raise ValueError(f"{role} must be initialised, and {name!r} is not: run it once")
+            raise ValueError(f"{role} must be initialised, but {name!r} is not: run it once")
         if tensor.is_meta:
             raise ValueError(
-                f"{role} must hold numbers, and {name!r} is on the meta device:"
+                f"{role} must hold numbers, but {name!r} is on the meta device:"
                 " load a state dict with assign=True"
             )
 
@@ -107,7 +107,7 @@ def check_state(role: str, model: nn.Module) -> None:
     for name, entry in model.state_dict().items():
         if not isinstance(entry, Tensor) or entry.is_quantized:
             raise ValueError(
-                f"{role} must hold tensors alone in its state dict, got {name!r}, a"
+                f"{role} must hold only tensors in its state dict, got {name!r}, a"
                 f" {type(entry).__name__}: give the network as it was before it was quantised, or"
                 " without extra state"
             )

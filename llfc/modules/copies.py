@@ -39,12 +39,12 @@ def copy_of(model: nn.Module, role: str = "model") -> nn.Module:
     except Exception as error:  # whatever the parts of a model raise
         reason = first_line(error)
         raise ValueError(
-            f"{role} must be one that copy.deepcopy can copy, as it is never itself run: {reason}"
+            f"{role} must support copy.deepcopy, as only copies of it are run: {reason}"
         ) from error
     mine = {id(tensor) for tensor in tensors(model).values()}
     for name, tensor in tensors(copied).items():
         if id(tensor) in mine:
-            raise ValueError(f"{role} must be copied whole, and a copy shares {name!r} with it")
+            raise ValueError(f"{role} must be copied completely, but copies share {name!r} with it")
     return copied
 
 

@@ -18,8 +18,8 @@ from llfc.modules.copies import tensors
 
 SAME_LAYERS = "the network must run the same layers on all images"
 WAY_OUT = (
-    "where experts get the images that a router sends them, run each on all images and choose from"
-    " what they give, with torch.where or by a factor of 0 or 1"
+    "if a router sends images to experts, run every expert on all images and select from their"
+    " outputs, with torch.where or by a factor of 0 or 1"
 )
 NORM_FUNCTIONS = frozenset("batch_norm layer_norm group_norm instance_norm rms_norm".split())
 # Within it, no function that is called is seen by what watches a forward pass.
@@ -93,7 +93,7 @@ class Interposed(TorchFunctionMode):
         given, usual = given_to((args, kwargs), self._names), self._sites.given[place]
         if given != usual:
             said = f"calls {function} with {' and '.join(given)} instead of {' and '.join(usual)}"
-            raise ValueError(f"{SAME_LAYERS}, and {said}: {WAY_OUT}")
+            raise ValueError(f"{SAME_LAYERS}, but {said}: {WAY_OUT}")
         check_some(site.name, output)
         received = self._receive(site, output)
         # What was written in place may be read through the tensor that it was written to.
@@ -105,7 +105,7 @@ class Interposed(TorchFunctionMode):
             usual = self._sites.calls[function]
             if error is None and calls != usual:
                 raise ValueError(
-                    f"{SAME_LAYERS}, and calls {function} {calls} times instead of {usual}:"
+                    f"{SAME_LAYERS}, but calls {function} {calls} times instead of {usual}:"
                     f" {WAY_OUT}"
                 )
 
@@ -127,7 +127,7 @@ def check_some(layer: str, output: Tensor) -> None:
         ValueError: with the layer.
     """
     if not output.numel():
-        raise ValueError(f"{SAME_LAYERS}, and gives none of them to {layer!r}: {WAY_OUT}")
+        raise ValueError(f"{SAME_LAYERS}, but none reaches {layer!r}: {WAY_OUT}")
 
 
 def function_name(func: Any) -> str:

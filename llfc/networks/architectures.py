@@ -122,5 +122,5 @@ def _fitting(architecture: str, width: float) -> Iterator[None]:
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # as the size overflows
         reason = first_line(error)
         raise ValueError(
-            f"width must leave {architecture} room in memory, got {width:g}: {reason}"
+            f"width must let {architecture} fit into memory, got {width:g}: {reason}"
         ) from error

@@ -84,7 +84,7 @@ class LocalFiles:
         try:
             place = self.root / path
             if not stat.S_ISREG(place.stat().st_mode):
-                raise OSError("it is no regular file")  # a pipe, say, would be read for ever
+                raise OSError("it is not a regular file")  # a pipe, say, would be read for ever
             return place.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None

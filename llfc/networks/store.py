@@ -149,7 +149,7 @@ class Store:
             return self._files.exists(path)
         except OSError as error:
             raise ValueError(
-                f"store: {self.root}/{path} cannot be looked for: {_reason(error)}"
+                f"store: {self.root}/{path} cannot be accessed: {_reason(error)}"
             ) from None
 
     def put_files(self, kind: str, name: str, files: Mapping[str, bytes]) -> None:

@@ -120,8 +120,8 @@ def check_batches(model: nn.Module, count: int, batch_size: int) -> None:
     normed = any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
     if normed and (count % batch_size == 1 or batch_size == 1):
         raise ValueError(
-            f"batch_size must not leave a batch of one image to a batch norm,"
-            f" got {batch_size} for {count} images"
+            "batch_size must not leave a last batch of one image, which a batch norm cannot train"
+            f" on, got {batch_size} for {count} images"
         )
 
 

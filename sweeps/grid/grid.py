@@ -112,4 +112,4 @@ def _check_used(sweep: Sweep, points: Sequence[Mapping[str, Any]]) -> None:
     for name in dict.fromkeys(RECIPE_AXES) & sweep.axes.keys():
         if all(name in _recipe(point).unused() for point in points):
             reason = _recipe(points[0]).unused()[name]
-            raise ValueError(f"axis {name} does nothing here: {reason}")
+            raise ValueError(f"axis {name} has no effect here: {reason}")

@@ -94,7 +94,7 @@ def load(store: Store, trial: Trial) -> Measurement:
             )
     except ValueError as error:
         store.quarantine_text(RESULTS, name, str(error))
-    raise LookupError("its result is not in the store, run the sweep again")
+    raise LookupError("its result is not in the store: run the sweep again")
 
 
 def forget_figures(store: Store, trial: Trial) -> None:

@@ -94,7 +94,7 @@ class Tracker:
         if found is not None and found.lifecycle_stage == "deleted":
             raise ValueError(
                 f"MLflow's experiment {name!r} is deleted: restore it (mlflow experiments restore"
-                f" --experiment-id {found.experiment_id}), or give this sweep another --name"
+                f" --experiment-id {found.experiment_id}), or run this sweep under another --name"
             )
         if found is not None:
             return str(found.experiment_id)

@@ -103,8 +103,8 @@ def _check_answer(address: str) -> None:
         return
     if not _answers(address, CLUSTER_PATIENCE):
         raise ValueError(
-            f"address must be that of a running Ray cluster, got {address}, where none"
-            f" answers within {CLUSTER_PATIENCE:g} s"
+            f"address must be that of a running Ray cluster, but none answered at {address}"
+            f" within {CLUSTER_PATIENCE:g} s"
         )
 
 

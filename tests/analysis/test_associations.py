@@ -156,7 +156,7 @@ def test_what_was_not_tested_does_not_count():
 
 
 def test_without_either_column_there_is_one_line():
-    with pytest.raises(ValueError, match=r"^trials must have a barrier and an LLFC summary"):
+    with pytest.raises(ValueError, match=r"^trials must have columns of a barrier and"):
         associations(pd.DataFrame({"seed": [0]}))
 
 

@@ -114,7 +114,7 @@ def test_a_busy_port_is_one_line_at_once(tmp_path, served, capsys):
         assert ui.main(["--tracking-uri", address_of(path), "--port", port]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith(f"error: port {port} of 127.0.0.1 cannot be listened on (Address")
+    assert said.err.startswith(f"error: port {port} of 127.0.0.1 cannot be opened (Address")
     assert said.err.count("\n") == 1
     assert not served
 

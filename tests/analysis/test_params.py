@@ -42,7 +42,7 @@ def test_every_field_is_a_parameter():
 def test_a_missing_parameter_is_named():
     params = text_of(trial())
     del params["recipe.lr"]
-    with pytest.raises(ValueError, match=r"^parameters must include .* got no recipe\.lr$"):
+    with pytest.raises(ValueError, match=r"^parameters must include .*: recipe\.lr is missing$"):
         trial_from_params(params)
 
 

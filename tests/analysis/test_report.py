@@ -281,7 +281,7 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys):
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1
-    assert "tracking store must exist" in said.err
+    assert "does not exist" in said.err
 
 
 def test_trends_tell_the_ends_and_the_independent_pairs():

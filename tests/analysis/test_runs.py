@@ -298,6 +298,6 @@ def test_an_unknown_sweep_is_one_line_that_lists_the_known(uri, width):
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path):
     path = tmp_path / "none.db"
-    with pytest.raises(ValueError, match=r"^tracking store must exist, got sqlite:"):
+    with pytest.raises(ValueError, match=r"^tracking store sqlite:.* does not exist"):
         load_runs(f"sqlite:///{path}", "width")
     assert not Path(path).exists()

@@ -46,7 +46,7 @@ def test_a_user_and_a_password_are_no_part_of_the_host(server):
 def test_a_server_out_of_order_is_named(server, answer):
     uri, handler = server
     handler.answer = answer
-    with pytest.raises(ValueError, match=rf"must answer, got {answer} .* from {uri}"):
+    with pytest.raises(ValueError, match=rf"does not answer: {answer} .* from {uri}"):
         check_server(uri)
 
 

@@ -138,15 +138,15 @@ def test_a_table_is_as_its_options_say(uri, capsys, tmp_path):
         (["table", "trials", "--sweep", "widht"], "unknown sweep of .* mean 'width'?"),
         (["table", "trials", "--sweep", "width", "--out", "a.txt"], "file must end in .csv or"),
         (["table", "roc", "--sweep", "width", "--barrier", "loss"], "unknown column 'loss': .*"),
-        (["table", "onsets", "--sweep", "architecture"], "architecture must be an axis of num.*"),
+        (["table", "onsets", "--sweep", "architecture"], "architecture must be a numeric axis.*"),
         (["table", "layer-predictions", "--sweep", "width"], "architecture must have at least 2"),
         (
             ["table", "roc", "--by", "architecture", "--sweep", "width"],
-            "table roc takes no --by: it takes --barrier, --error, --threshold",
+            "table roc has no option --by: it has --barrier, --error, --threshold",
         ),
         (
             ["table", "trials", "--permutations", "0", "--sweep", "width"],
-            "table trials takes no --permutations: it takes none of these options",
+            "table trials has no option --permutations: it has none of these options",
         ),
         (["table", "partial", "--sweep", "width", "--given", "w"], "covariate must be a column"),
         (["table", "correlations", "--sweep", "width", "--by", "colour"], "by must be axes.*"),
@@ -172,7 +172,9 @@ def test_a_command_that_is_not_whole_is_one_line_too(asked, capsys):
 def test_a_sweep_without_a_finished_trial_has_a_status_and_no_table():
     runs = runs_of([], failed=[trial()])
     assert len(export(runs, "every")) == 1
-    with pytest.raises(ValueError, match=r"^table trials needs a finished trial, width has none$"):
+    with pytest.raises(
+        ValueError, match=r"^table trials needs a finished trial, but width has none$"
+    ):
         export(runs, "trials")
 
 

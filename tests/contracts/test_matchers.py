@@ -140,7 +140,7 @@ def check_refuses(name, kind):
         with pytest.raises(ValueError, match=rf"^{last} of model {side} must be finite, got nan"):
             match(name, *models.values(), spec, inputs(1))
     other = network("residual" if kind == "attention" else "attention", 1)
-    with pytest.raises(ValueError, match=r"^the models must have one architecture: \S+ is "):
+    with pytest.raises(ValueError, match=r"^the models must have the same architecture: \S+ is "):
         match(name, a, other, spec, inputs(1))
 
 

@@ -121,7 +121,7 @@ def test_a_data_set_that_cannot_be_fetched_whole_is_not_there(published):
     last = site / "t10k-labels-idx1-ubyte.gz"
     content = last.read_bytes()
     last.unlink()
-    with pytest.raises(ValueError, match=r"MNIST is not in .*could not be fetched") as caught:
+    with pytest.raises(ValueError, match=r"MNIST is missing .*could not be downloaded") as caught:
         load(root)
     assert "\n" not in str(caught.value)
     assert [path.name for path in root.iterdir()] == [".MNIST.lock"]

@@ -61,7 +61,7 @@ def test_logits_that_depend_on_the_batch_are_said_to(kind, batch_size):
     found = by(BY_BATCHES[kind], batch_size=batch_size)
     (entry,) = [each for each in found.left_out if each.kind == "definition"]
     assert entry.name == "logits"
-    assert "with the other images of its batch" in entry.reason
+    assert "with the other images in its batch" in entry.reason
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])

@@ -188,7 +188,7 @@ def test_complex_logits_are_refused(pair):
         def forward(self, x):
             return self.layer2(self.layer1(self.layer0(x.to(torch.complex64))))
 
-    with pytest.raises(ValueError, match=r"must give real logits, got torch\.complex64"):
+    with pytest.raises(ValueError, match=r"must return real logits, got torch\.complex64"):
         connect(
             Bare(0),
             Bare(1),

@@ -30,7 +30,7 @@ def test_options_that_are_none_are_refused():
     for what in ("measures", "probes"):
         assert line_of(*pair, **{what: 3}) == f"{what} must be a list of names, got 3"
         assert line_of(*pair, **{what: ["relu0", 3]}) == (
-            f"{what} must be a list of names, got 3 among them"
+            f"{what} must be a list of names, but contains 3"
         )
     assert line_of(*pair, probes=["linear9"]).startswith("unknown probe 'linear9': choose from ")
     for alphas in (4, 1, -3):
@@ -78,7 +78,7 @@ def test_two_architectures_are_refused():
         f"{differ}module 'linear0' is {settings.format(8)} in A and {settings.format(9)} in B"
     )
     assert line_of(mlp(0), mlp(1, sizes=(6, 8, CLASSES))) == (
-        f"{differ}module 'relu1' is in A and not in B"
+        f"{differ}module 'relu1' is in A but not in B"
     )
     assert line_of(mlp(0), change(relu1=nn.Tanh())) == (
         f"{differ}module 'relu1' is ReLU() in A and Tanh() in B"
@@ -156,7 +156,7 @@ def test_batches_and_inputs_that_do_not_fit_are_refused():
     a, b = mlp(0), mlp(1)
     images, labels = samples(4, (6,))
     spec = llfc.permutation_spec(a, images)
-    with pytest.raises(ValueError, match="batches must be inputs as the models take them: "):
+    with pytest.raises(ValueError, match="batches must be inputs that the models accept: "):
         llfc.match("activations", a, b, spec, batches=[(images, labels)])
     with pytest.raises(ValueError, match=r"example inputs must fit the model, got \(4, 5\) "):
         llfc.permutation_spec(a, images[:, :5])

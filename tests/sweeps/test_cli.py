@@ -169,11 +169,11 @@ def test_what_the_help_shows_as_default_is_the_default_when_typed(sweep, capsys)
     [
         (
             "--momentum 0.5 --optimizer adam",
-            "error: axis momentum does nothing here: only optimizer 'sgd' has momentum, got 'adam'",
+            "axis momentum has no effect here: only optimizer 'sgd' has momentum, got",
         ),
         (
             "--milestones 0.5 --schedule cosine",
-            "milestones does nothing here: only schedule 'step' has milestones, got 'cosine'",
+            "milestones has no effect here: only schedule 'step' has milestones, got 'cosine'",
         ),
         (
             "--widht 1",

@@ -152,7 +152,7 @@ def _passed_over(line: Line, example: Tensor, recomputed: set[str]) -> tuple[Lef
             module, _, own = name.rpartition(".")
             modules.setdefault(module or "model", []).append(own)
     return failed + tuple(
-        LeftOut("correction", module, f"{', '.join(own)}: blended, as no batch_norm reads them")
+        LeftOut("correction", module, f"{', '.join(own)}: left as blended, read by no batch_norm")
         for module, own in modules.items()
     )
 

@@ -171,7 +171,8 @@ def _watched(model: nn.Module, images: Tensor) -> _Run:
     except Exception as error:  # whatever a model's own code raises
         reason = first_line(error)
         raise ValueError(
-            f"the model must take batches of any size, and takes none of {len(images)}: {reason}"
+            f"the model must accept batches of any size, but fails on one of {len(images)}:"
+            f" {reason}"
         ) from error
     return run
 
@@ -230,7 +231,7 @@ def _read(end: _End, others: Sequence[_End | None]) -> tuple[int, ImageAxis, str
             if isinstance(axis, ImageAxis):
                 return part, axis, None
             reasons.append(f"its output {axis}")
-    return 0, ImageAxis(), next(iter(reasons), "its output has no tensor of real numbers")
+    return 0, ImageAxis(), next(iter(reasons), "its output contains no tensor of real numbers")
 
 
 def _is_feature(tensor: Tensor) -> bool:

@@ -165,7 +165,7 @@ def _once(calls: Sequence[ModuleCall]) -> list[ModuleCall]:
 def _functions(calls: Sequence[ModuleCall], chosen: Sequence[ModuleCall]) -> list[LeftOut]:
     """The activation functions that the code of modules calls which are not chosen."""
     return [
-        LeftOut("probe", call.probe.name, f"{function} is called as a function, and is no module")
+        LeftOut("probe", call.probe.name, f"{function} is called as a function and not as a module")
         for call in calls
         if (call.maps or call not in chosen) and not issubclass(call.kind, RECURRENT_MODULES)
         for function in dict.fromkeys(call.functions)
@@ -210,6 +210,6 @@ def _refuse_twice(calls: Sequence[ModuleCall]) -> None:
     for call in calls:
         if call.output in seen:
             raise ValueError(
-                f"probes {seen[call.output]!r} and {call.probe.name!r} read one and the same output"
+                f"probes {seen[call.output]!r} and {call.probe.name!r} read the same output"
             )
         seen[call.output] = call.probe.name

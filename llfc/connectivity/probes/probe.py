@@ -42,7 +42,7 @@ class Probe:
         """
         parts = pytree.tree_leaves(output)
         if self.part >= len(parts) or not isinstance(parts[self.part], Tensor):
-            raise ValueError(f"probe {self.name!r} gives no tensor")
+            raise ValueError(f"probe {self.name!r} returns no tensor")
         found: Tensor = parts[self.part]
         return found
 
@@ -59,7 +59,7 @@ class Probe:
             feature = self.axis.rows(self.tensor(output), count, in_memory_order=True)
         except ValueError as error:
             raise ValueError(
-                f"feature of probe {self.name!r}: {error}; name what to read in its place in probes"
+                f"feature of probe {self.name!r}: {error}; name another module in probes instead"
             ) from None
         # Half precision has too few digits for a sum of squares.
         return feature.float() if feature.element_size() < torch.float32.itemsize else feature

@@ -38,10 +38,11 @@ def check_alike(a: nn.Module, b: nn.Module, spec: PermutationSpec) -> None:
         )
         if a_shape != b_shape:
             raise ValueError(
-                f"the models must have one architecture: {name} is {a_shape} in a, {b_shape} in b"
+                f"the models must have the same architecture: {name} is {a_shape} in a, {b_shape}"
+                " in b"
             )
         if name not in spec.axes:
-            raise ValueError(f"the spec must name every tensor of the models, {name} is missing")
+            raise ValueError(f"the spec must contain every tensor of the models, {name} is missing")
         spec.fold(name, a_state[name])
 
 
@@ -106,6 +107,6 @@ def check_one_function(
                 a(*there)
         except (AttributeError, TypeError, RuntimeError) as error:
             reason = first_line(error)
-            raise ValueError(f"batches must be inputs as the models take them: {reason}") from error
+            raise ValueError(f"batches must be inputs that the models accept: {reason}") from error
         check_same_function(a, b, there)
     return chain([batch], rest) if isinstance(batches, Iterator) else batches

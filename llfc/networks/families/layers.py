@@ -68,7 +68,7 @@ def vector_norm(norm: str, units: int) -> nn.Module | None:
 
 def _check_several(norm: str, units: int) -> None:
     if units < 2:
-        raise ValueError(f"norm {norm!r} needs at least 2 units in a layer, got 1: take more width")
+        raise ValueError(f"norm {norm!r} needs at least 2 units in a layer, got 1: increase width")
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:

@@ -114,7 +114,7 @@ def program_of(
     except Exception as error:  # whatever the exporter raises, the user should read one line
         called, reason = type(model).__name__, reason_of(error)
         raise ValueError(
-            f"permutation spec: torch.export cannot follow {called}: {reason}"
+            f"permutation spec: torch.export cannot trace {called}: {reason}"
         ) from error
     finally:
         for name, tensor in model.named_buffers():

@@ -145,14 +145,14 @@ def items(data: Any, what: str) -> list[Any]:
 def text_of(data: Any, what: str) -> str:
     """A JSON string."""
     if not isinstance(data, str):
-        raise Broken(f"{what} must be a text, got {beginning(data)}")
+        raise Broken(f"{what} must be a string, got {beginning(data)}")
     return data
 
 
 def count_of(data: Any, what: str) -> int:
     """A JSON number that counts something."""
     if isinstance(data, bool) or not isinstance(data, int) or not 0 <= data <= LARGEST_COUNT:
-        raise Broken(f"{what} must be a whole number, got {beginning(data)}")
+        raise Broken(f"{what} must be an integer, got {beginning(data)}")
     return data
 
 

@@ -287,7 +287,7 @@ def test_statistics_that_no_batch_norm_reads_are_said_to_be_left_out(kind, alike
     found = llfc.connect(a, b, **given)
     (left_out,) = [each for each in found.left_out if each.kind == "correction"]
     assert left_out.name == "1"
-    assert left_out.reason == f"{buffers}: blended, as no batch_norm reads them"
+    assert left_out.reason == f"{buffers}: left as blended, read by no batch_norm"
     assert found.scalars()["correction_layers"] == 0
     assert found.scalars()["left_out_correction"] == 1
 

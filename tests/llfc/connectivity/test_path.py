@@ -215,7 +215,7 @@ def test_refusals():
     )
     bare = nn.Sequential(mlp(0), nn.Unflatten(1, (2, 2)))
     assert refusal(bare, bare, images, labels) == (
-        "model must give logits of shape [images, classes], got (10, 2, 2)"
+        "model must return logits of shape [images, classes], got (10, 2, 2)"
     )
     generator = (pair for pair in [(images, labels)])
     with pytest.raises(

@@ -304,8 +304,8 @@ def only_asked(net, x, index):
 
 
 ROUTES = {
-    none_left_out: "and gives none of them to 'experts.1'",
-    only_asked: "and calls linear with experts.0.weight and experts.0.bias instead of"
+    none_left_out: "but none reaches 'experts.1'",
+    only_asked: "but calls linear with experts.0.weight and experts.0.bias instead of"
     " experts.1.weight and experts.1.bias",
 }
 
@@ -319,7 +319,9 @@ def test_layers_that_a_router_leaves_out_are_refused_with_the_way_out(name, rout
     data = (images if route is none_left_out else images.flip(0), LABELS[:8])
     options = {"matching": None, "correction": name, "alphas": 3, "measures": (), "batch_size": 4}
     a, b = (written(lambda: Routed(route), seed) for seed in (0, 1))
-    with pytest.raises(ValueError, match=f"^the network must .*, {ROUTES[route]}: .* run each on"):
+    with pytest.raises(
+        ValueError, match=f"^the network must .*, {ROUTES[route]}: .* every expert on"
+    ):
         llfc.connect(a, b, test=data, train=data, **options)
     a, b = (written(lambda: Routed(all_asked), seed) for seed in (0, 1))
     assert llfc.connect(a, b, test=data, train=data, **options).barriers

@@ -247,7 +247,7 @@ def test_names_that_match_nothing_are_refused():
 def test_a_container_beside_its_last_layer_is_refused():
     model = nn.Sequential(mlp(0), nn.Identity()).eval()
     assert refusal(model, VECTORS, ["0", "0.linear2"]) == (
-        "probes '0.linear2' and '0' read one and the same output"
+        "probes '0.linear2' and '0' read the same output"
     )
     assert names(model, VECTORS) == [f"0.{name}" for name in names(mlp(0), VECTORS)]
 

@@ -183,7 +183,7 @@ def test_an_absent_set_is_one_line_that_names_the_folder(name, tmp_path, monkeyp
     monkeypatch.setattr(urllib.request, "urlopen", offline)
     monkeypatch.setenv("LLFC_DATA", str(tmp_path / "root"))
     with pytest.raises(
-        ValueError, match=r"is not in .*root, or damaged .*no route to host"
+        ValueError, match=r"is missing or damaged in .*root, .*no route to host"
     ) as caught:
         load_dataset(name, cache=tmp_path)
     assert "\n" not in str(caught.value)
@@ -208,7 +208,7 @@ def test_a_damaged_file_put_there_by_hand_is_one_line(tmp_path):
     raw.mkdir(parents=True)
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (raw / f"{name}-ubyte").write_bytes(b"\0\0\x08\x03 cut")
-    with pytest.raises(ValueError, match=r"MNIST is not in .*, or damaged there") as caught:
+    with pytest.raises(ValueError, match=r"MNIST is missing or damaged in .*") as caught:
         load_dataset("mnist", cache=tmp_path, data_root=tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -141,7 +141,7 @@ def test_two_architectures():
 
 
 def test_a_spec_of_another_network():
-    with pytest.raises(ValueError, match=r"^the spec must name every tensor .*1\.weight is miss"):
+    with pytest.raises(ValueError, match=r"^the spec must contain every .*1\.weight is miss"):
         match("weights", perceptron(), perceptron(), PermutationSpec({}, {}))
 
 

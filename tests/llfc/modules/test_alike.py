@@ -353,7 +353,7 @@ def test_a_setting_that_changes_nothing_is_no_hindrance_where_that_can_be_seen()
     connected(a, b)
     connected(a, b, matching="weights")
     found = llfc.match("weights", a, b, spec, [images])
-    assert "run: 1 against 2 (A against B); if that changes no" in refused(
+    assert "run: 1 against 2 (A against B); if no output depend" in refused(
         lambda: llfc.match("weights", a, b, spec)
     )
     assert llfc.match("weights", a, b, spec, iter([images])) == found
@@ -383,7 +383,7 @@ def test_extra_state_is_refused_where_a_state_dict_is_permuted_and_nowhere_else(
         for seed in (0, 1)
     )
     images = samples()[0]
-    line = "must hold tensors alone in its state dict, got '2._extra_state', a dict"
+    line = "must hold only tensors in its state dict, got '2._extra_state', a dict"
     assert line in refused(lambda: llfc.permutation_spec(a, images))
     plain = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, CLASSES)).double()
     spec = llfc.permutation_spec(plain, images)
@@ -405,7 +405,7 @@ def test_what_is_no_logits_is_refused_with_a_way_out(given):
 
     a, b = drawn(lambda: Wrapped(1.0), 0), drawn(lambda: Wrapped(1.0), 1)
     text = refused(lambda: connected(a, b))
-    assert text.startswith("model must give logits of shape [images, classes], got ")
+    assert text.startswith("model must return logits of shape [images, classes], got ")
     way_out = "wrap it in a module whose forward returns the logits alone"
     assert text.endswith(way_out) == (given != "column")
     assert ("dict of logits" in text) == (given == "dict")
@@ -427,8 +427,8 @@ def test_wrapped_scripted_and_lazy_parts_are_refused():
         (scripted[0], "must run in Python, got RecursiveScriptModule in '0'"),
         (scripted[1], "must run in Python, got RecursiveScriptModule: "),
         (compiled, "must be the network itself, got OptimizedModule in '0': give its ._orig_mod"),
-        (lazy, "must be initialised, and '0.weight' is not: run it once"),
-        (empty, "must hold numbers, and '0.weight' is on the meta device: load a state dict"),
+        (lazy, "must be initialised, but '0.weight' is not: run it once"),
+        (empty, "must hold numbers, but '0.weight' is on the meta device: load a state dict"),
     ):
         assert f"model_a {line}" in refused(lambda model=model: connected(model, model))
 

@@ -219,13 +219,13 @@ def test_large_images_take_the_stem_of_the_original():
         ({"name": "mlp", "norm": "layer", "width": 1e-6}, "norm 'layer' needs at least 2 units"),
         (
             {"name": "resnet20", "norm": "layer", "width": 1 / 16},
-            "norm 'layer' needs at least 2 units.*more width",
+            "norm 'layer' needs at least 2 units.*increase width",
         ),
         ({"norm": "bach"}, "unknown norm 'bach'.*did you mean 'batch'"),
         ({"width": 0.0}, "width must be a positive number, got 0.0"),
         ({"width": -1.0}, "width must be a positive number, got -1.0"),
         ({"width": math.nan}, "width must be a positive number, got nan"),
-        ({"width": 1e9}, "width must leave mlp room in memory, got 1e\\+09: "),
+        ({"width": 1e9}, "width must let mlp fit into memory, got 1e\\+09: "),
         ({"num_classes": 0}, "num_classes must be at least 1"),
     ],
 )

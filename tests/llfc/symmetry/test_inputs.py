@@ -214,7 +214,7 @@ def test_a_model_that_the_example_cannot_train_has_the_symmetry_of_eval_mode(dem
     assert spec.groups == {"first": 5}
     assert spec.check(model, x) < 1e-4
     passed = [line for line in spec.frozen if line.startswith("other.0.weight: ")]
-    assert "there is none in train mode: torch.export cannot follow Trained: " in passed[0]
+    assert "there is none in train mode: torch.export cannot trace Trained: " in passed[0]
     assert "\n" not in passed[0]
     assert capfd.readouterr() == ("", "")
 
@@ -258,7 +258,7 @@ def test_what_cannot_be_exported_says_where_and_what_to_do(case, capfd):
     buffer = nn.BatchNorm1d(3)
     model = Net(lambda m, x: forward(m, m.norm(x)), a=lin(3, 5), norm=buffer)
     disabled = logging.root.manager.disable
-    with pytest.raises(ValueError, match=rf"torch\.export cannot follow Net: .*{hint}") as caught:
+    with pytest.raises(ValueError, match=rf"torch\.export cannot trace Net: .*{hint}") as caught:
         permutation_spec(model, x.abs())
     assert "\n" not in str(caught.value)
     if case != "cache":  # which is complained of after all code of the network has run

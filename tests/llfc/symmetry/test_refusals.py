@@ -56,7 +56,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line():
         return m.a(x) if x.sum() > 0 else m.b(x)
 
     model = Net(forward, a=nn.Linear(3, 2), b=nn.Linear(3, 2))
-    with pytest.raises(ValueError, match=r"torch\.export cannot follow Net") as caught:
+    with pytest.raises(ValueError, match=r"torch\.export cannot trace Net") as caught:
         permutation_spec(model, torch.randn(2, 3))
     assert "\n" not in str(caught.value)
 

@@ -166,7 +166,7 @@ def _check_alike(a: Sequence[Operation], b: Sequence[Operation]) -> None:
 def _refuse(a: Operation | None, b: Operation | None) -> NoReturn:
     raise ValueError(
         f"A and B run different operations: {_said(a)} and {_said(b)};"
-        f" leave the measure 'conditions' out; or, {WAY_OUT}"
+        f" leave out the measure 'conditions'; or, {WAY_OUT}"
     )
 
 

@@ -303,7 +303,7 @@ def test_networks_that_run_different_operations_are_refused():
         a.linear.bias.fill_(1.0)
         b.linear.bias.fill_(-1.0)
     line = r"relu in 'model' on \(2, 4\) and tanh in 'model' on \(2, 4\)"
-    way = "leave the measure 'conditions' out; or, where experts get .* run each on all images"
+    way = "leave out the measure 'conditions'; or, if a router .* run every expert on all images"
     with pytest.raises(ValueError, match=f"^A and B run different operations: {line}; {way}"):
         measured(a, b, samples(5, (6,))[0])
 
