@@ -1,12 +1,14 @@
 """Linear mode connectivity and layerwise linear feature connectivity, measured together.
 
-The package tells its story in `llfc.connection`: two networks (`llfc.networks`) are brought into
-one basis (`llfc.matching`) and the line between them is walked (`llfc.connectivity`). Here are the
-names that a notebook wants:
+The package tells its story in `llfc.connection`: two networks (`llfc.networks`) are aligned
+(`llfc.matching`) and evaluated along the line between them (`llfc.connectivity`). These are the
+names that a notebook needs:
 
-- `permutation_spec(model, *example_inputs)`: which units of a network may change places;
+- `permutation_spec(model, *example_inputs)`: which units of a network can be permuted without
+  changing its function;
 - `match(name, model_a, model_b, spec)`: the permutation that brings b closest to a;
-- `connect(model_a, model_b, test=...)`: loss, error and every layer's features on the line.
+- `connect(model_a, model_b, test=...)`: loss, error and the LLFC error of every layer, along the
+  line.
 """
 
 from llfc.connection import connect

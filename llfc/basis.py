@@ -1,4 +1,4 @@
-"""B with its units permuted towards A's, checked to be the function that it was."""
+"""B with its units permuted to align with A's, checked to compute the same function as before."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from llfc.symmetry.spec import Permutation, PermutationSpec
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """B in A's basis, a model of its own if units moved; how it was found, and what was not."""
+    """B aligned with A, a new model if units moved; the matcher's record, and what was left out."""
 
     b: nn.Module
     record: Mapping[str, float] = field(default_factory=dict)
@@ -32,10 +32,11 @@ def into_one_basis(
     train: Batches | None,
     seed: int,
 ) -> Basis:
-    """B with its units permuted towards A's; both are copies, in eval mode.
+    """B with its units permuted to align with A's; both are copies, in eval mode.
 
     Raises:
-        ValueError: if `matching` or `spec` is none, or B, permuted, is another function than B.
+        ValueError: if `matching` or `spec` is not what it should be, or B, permuted, is another
+            function than B.
     """
     if matching is None:
         return Basis(b)
@@ -64,6 +65,6 @@ def into_one_basis(
 
 
 def _named(frozen: str) -> tuple[str, str]:
-    """A line of `PermutationSpec.frozen`, as what is frozen and why."""
+    """A line of `PermutationSpec.frozen`, split into what is fixed and why."""
     name, _, reason = frozen.partition(": ")
     return name, reason

@@ -1,4 +1,4 @@
-"""Two networks, brought into one basis, and all that lies between them: `connect`."""
+"""Two networks, aligned, and everything measured on the line between them: `connect`."""
 
 from collections.abc import Sequence
 
@@ -63,43 +63,46 @@ def connect(
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
 ) -> Connection:
-    """What lies on the line between two networks, from A (alpha = 0) to B, permuted (alpha = 1).
+    """Measure the line between two networks, from A (alpha = 0) to B, permuted (alpha = 1).
 
-    B's units are brought into A's basis, the line is walked once on each split, and every position
-    gives loss and error, on the test split each probed layer's LLFC numbers too. Copies of the
-    models run, in eval mode, where these are. The line blends parameters and buffers; the rest must
-    be the same in both, which is seen on the first test batch before anything is measured. A weight
-    that is derived from others (weight norm, a pruning mask) is derived anew from the blended ones;
-    `left_out` says where that is not the line between the derived ones, and where an image's logits
-    depend on the other images of its batch, as by a batch norm without running statistics.
+    B's units are permuted to align with A's, and the networks on the line are evaluated in one pass
+    over each split: loss and error at every position and, on the test split, the LLFC numbers of
+    every probed layer. Only copies of the models are run, in eval mode and on the models' device.
+    The line blends parameters and buffers; everything else must be the same in both, which is
+    checked on the first test batch before anything is measured. A weight that is derived from
+    others (weight norm, a pruning mask) is recomputed from the blended ones; `left_out` says where
+    that differs from the line between the derived weights, and where the logits of an image depend
+    on the other images in its batch, as with a batch norm without running statistics.
 
     Args:
-        model_a: a classifier; gives logits of shape [images, classes].
-        model_b: another of the same architecture, in the same place.
-        test: float images as the models take them and labels, in memory, or an iterable of such
-            batches that can be iterated again.
-        train: the same for training data; without, the train columns are NaN.
-        statistics: training data whose statistics corrections take: cropped and flipped as the
-            networks saw them, and every batch of all classes, as batch norms see a batch at a time;
+        model_a: a classifier that returns logits of shape [images, classes].
+        model_b: another of the same architecture, on the same device.
+        test: float images in the shape that the models take, and labels; in memory, or as an
+            iterable of such batches that can be iterated repeatedly.
+        train: the same for training data; if None, the train columns are NaN.
+        statistics: training data on which corrections compute statistics, ideally augmented as in
+            training and with all classes in every batch, as batch norms see one batch at a time;
             `train` if None. Images in memory are shuffled here.
-        matching: a name in MATCHERS; or a permutation of B's units, as `llfc.match` finds it; or
+        matching: a name in MATCHERS; or a permutation of B's units, as returned by `llfc.match`; or
             None to leave B as it is.
-        correction: a name in CORRECTIONS. Curves and barriers are of A and B as trained; barriers
-            whose name ends in `_corrected`, and all that compares features, of A and B corrected as
-            the networks between them are.
+        correction: a name in CORRECTIONS. Curves and barriers use A and B as trained; barriers
+            whose name ends in `_corrected`, and everything that compares features, use A and B
+            corrected in the same way as the networks between them.
         alphas: an odd number of positions, or the positions themselves.
-        probes: names of modules, or patterns, or one; None for those `select_probes` finds.
-        measures: names in MEASURES, or one: what else is measured, at a cost that each one says.
-        spec: the symmetry of both; derived from A if None and there is something to permute.
-        seed: of the matcher's random choices.
-        batch_size: at most so many images per batch, where images are in memory.
+        probes: one or several names or patterns of modules; None for those that `select_probes`
+            finds.
+        measures: one or several names in MEASURES: further measurements, whose docstrings state
+            their cost.
+        spec: the permutation symmetry of both; if None, derived from A when B is to be permuted.
+        seed: seed of the matcher's random choices.
+        batch_size: maximum number of images per batch, for images in memory.
 
     Raises:
-        ValueError: if a name is unknown; the models differ in more than the numbers in their
-            parameters and buffers (on the first batch, A with B's must give B's outputs), wrap
-            others, are random in eval mode, or cannot be copied; B, permuted, is another function;
-            there are no images, the models do not take them, a label is out of range, or training
-            data are needed and not given; a loss or feature is not finite.
+        ValueError: if a name is unknown; the models differ in more than the values of their
+            parameters and buffers (on the first batch, A with B's must give B's outputs), are
+            wrappers of other modules, are random in eval mode, or cannot be copied; B, permuted, is
+            another function; there are no images, the models do not accept them, a label is out of
+            range, or training data are needed and not given; a loss or feature is not finite.
     """
     alpha = line_positions(alphas)
     correct = lookup("correction", correction, CORRECTIONS)
@@ -120,7 +123,7 @@ def connect(
 
 
 def _copies(model_a: nn.Module, model_b: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Both in eval mode, if they may stand for networks of one architecture."""
+    """Copies of both in eval mode, if they are networks of one architecture."""
     roles = {"model_a": model_a, "model_b": model_b}
     for role, model in roles.items():
         check_network(role, model)
@@ -132,7 +135,7 @@ def _copies(model_a: nn.Module, model_b: nn.Module) -> tuple[nn.Module, nn.Modul
 def _checked(
     a: nn.Module, b: nn.Module, test: Samples, train: Samples | None, batch_size: int
 ) -> tuple[Batches, Batches | None]:
-    """The test and the train samples in batches, if the models take them and are alike on them."""
+    """The test and the train samples in batches, if the models accept them and agree on them."""
     device = device_of(a)
     seen = Batches("test", test, batch_size, device)
     trained_on = None if train is None else Batches("train", train, batch_size, device)
@@ -152,7 +155,7 @@ def _subject(
     correct: Correction,
     seed: int,
 ) -> Subject:
-    """What is measured: the line, corrected, its probed layers, and B as it was if it was moved."""
+    """What is measured: the corrected line, its probed layers, and B before it was permuted."""
     example = test.example()
     sampled = (line.at(position) for position in (0, midpoint(line.alpha), len(line.alpha) - 1))
     selected = confirmed(select_probes(line.a, example, layers), sampled, test.first(), layers)
@@ -179,7 +182,7 @@ def _connection(
     measures: Sequence[Measure],
     basis: Basis,
 ) -> Connection:
-    """What both walks and all measures find, under its names."""
+    """The results of both walks and of all measures, by name."""
     line, alpha = subject.line, subject.line.alpha
     on_train = None if train is None else walk(line, train)
     on_test = walk(line, subject.test, subject.probes)
@@ -230,7 +233,7 @@ def _of_test(alpha: Array, on_test: LineProfile) -> tuple[dict[str, Table], dict
 
 
 def _stood_in(walked: LineProfile) -> list[LeftOut]:
-    """The definitions that stood in for values that do not exist."""
+    """The conventions that replaced undefined values."""
     found = []
     if walked.zeros:
         reason = "zero features have no direction: their cosine was set by convention"
@@ -245,7 +248,7 @@ def _stood_in(walked: LineProfile) -> list[LeftOut]:
 
 
 def _of_batches(line: Line, images: Tensor) -> list[LeftOut]:
-    """That logits are of an image in its batch, where there are none of an image alone."""
+    """An entry if the logits of an image depend on the other images in its batch."""
     gap = max(batch_dependence(model, images) for model in (line.a, line.b))
     if not gap:
         return []
@@ -259,7 +262,7 @@ def _of_batches(line: Line, images: Tensor) -> list[LeftOut]:
 def _curves(
     alpha: Array, on_train: LineProfile | None, on_test: LineProfile
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The columns of CURVE with the ends as trained, and with corrected ends."""
+    """The columns of CURVE, with the ends as trained and with the ends corrected."""
     curve, corrected = {"alpha": alpha}, {"alpha": alpha}
     missing = np.full(len(alpha), np.nan)
     for split, walked in (("train", on_train), ("test", on_test)):
@@ -271,7 +274,7 @@ def _curves(
 
 
 def _distances(subject: Subject) -> dict[str, float]:
-    """Between A and B, and between A and B as it was before it was matched."""
+    """Distances between A and B, and between A and the unpermuted B."""
     line = subject.line
     before = line.b if subject.unmatched is None else subject.unmatched
     distance, cosine = weight_distance(line.a, line.b)

@@ -1,4 +1,4 @@
-"""What was found on the line between two networks; the column names, once, for all who use them.
+"""The results on the line between two networks; the one definition of their column names.
 
 alpha = 0 is network A and alpha = 1 is network B, permuted. P is the number of positions.
 """
@@ -16,13 +16,13 @@ from llfc.names import lookup
 from llfc.oneline import with_its_type
 
 Array = NDArray[np.float64]
-# Columns of one length by name; a column of words is a list.
+# Columns of equal length by name; a column of text is a list.
 Table = Mapping[str, Array | list[str]]
 
 SPLITS = ("train", "test")
 METRICS = ("loss", "error")
 CURVE = ("alpha", "train_loss", "train_error", "test_loss", "test_error")
-# Columns of a layer's profile that have one value an alpha.
+# Columns of a layer's profile that have one value per alpha.
 PROFILE = ("cos_error", "cos_error_std", "coef", "residual", "cos_a", "cos_b")
 # The barriers; "chord" and "mean" are the two definitions of llfc.connectivity.barrier.
 BARRIERS = tuple(
@@ -31,14 +31,14 @@ BARRIERS = tuple(
     for metric in METRICS
     for kind in ("chord", "mean")
 )
-# The tables beside the curve and the layers' profiles, and their columns. Which are there depends
-# on the measures taken. A column of words names what its row is about.
+# The tables other than the curve and the layers' profiles, and their columns. Which of them exist
+# depends on the measures taken. A column of text says what its row is about.
 TABLES: Mapping[str, Sequence[str]] = {
     # The test loss above its chord = d - j - e; see llfc.connectivity.logits.
     "logits": ("alpha", "excess", "d", "j", "e"),
     # On the test split: a, b, the blend nearest to alpha = 1/2 and the mean of a's and b's logits.
     "ensemble": ("network", "loss", "error", "ece"),
-    # As far from each end as the midpoint is; see random_direction.
+    # At random points as far from an end as the midpoint is; see random_direction.
     "random_direction": ("start", "loss", "error"),
     # Of the pairs "matched", "shuffled" and "unmatched"; see conditions.
     "additivity": ("layer", "pair", "dist", "cos", "coef", "signs"),
@@ -47,9 +47,9 @@ TABLES: Mapping[str, Sequence[str]] = {
     "norms": ("layer", "pair", "dist", "cos", "coef"),
     # Between A, B and the blend nearest to alpha = 1/2; see similarity.
     "similarity": ("layer", "variance_ratio", "cka_ab", "cka_a", "cka_b"),
-    # `into` a or b: whose layers after the probe run; see stitching.
+    # `into` is a or b: the network whose layers after the probe are run; see stitching.
     "stitching": ("layer", "into", "loss", "error"),
-    # `rest` a or b: whose layers all others are; see layer_barriers.
+    # `rest` is a or b: the network that all other layers are from; see layer_barriers.
     "layer_barriers": ("layer", "rest", "loss", "error", "loss_excess", "error_excess"),
     # At the blend nearest to alpha = 1/2, and how many images per bin; see per_image.
     "samples": ("layer", "image", "cos_error", "baseline", "coef"),
@@ -57,15 +57,15 @@ TABLES: Mapping[str, Sequence[str]] = {
 }
 
 
-# Kinds of probed layers: a linear map's output, that of an activation function or a residual block,
-# what no linear map follows, and what is neither.
+# Kinds of probed layers: the output of a linear map; that of an activation function or a residual
+# block; an output after which there is no linear map; none of these.
 LAYER_KINDS = ("pre-activation", "post-activation", "logits", "other")
-# Kinds of what a result does not rest on; see LeftOut.
+# Kinds of what a result does not cover; see LeftOut.
 LEFT_OUT = ("probe", "group", "parameter", "correction", "definition")
 # The scalar that counts the entries of each kind.
 LEFT_OUT_COUNTS = {kind: f"left_out_{kind}" for kind in LEFT_OUT}
 
-# What a text that is no connection makes of its reader.
+# What reading a text that is not a connection may raise.
 UNREADABLE = (
     ArithmeticError,
     AttributeError,
@@ -84,15 +84,16 @@ class LayerProfile:
         name: the probed module's name in the network.
         cos_error: mean over images of 1 - cos(f(blend), interpolated feature), shape [P].
         cos_error_std: its standard deviation over images, shape [P].
-        baseline: mean over images of 1 - cos(f(A), f(B)); what trivial agreement would give.
+        baseline: mean over images of 1 - cos(f(A), f(B)); without any blend, how far A and B
+            disagree.
         baseline_std: its standard deviation over images.
         coef: mean of <f(blend), interpolated> / ||interpolated||², shape [P].
         residual: mean of ||f(blend) - interpolated|| / ||interpolated||, shape [P].
         cos_a: mean cosine between the blend's feature and A's, shape [P].
         cos_b: mean cosine between the blend's feature and B's, shape [P].
         kind: one of LAYER_KINDS.
-        depth: the share of the network's linear maps that have run by then, in [0, 1]: the same for
-            a pre-activation and its activation, 1 for the logits.
+        depth: the fraction of the network's linear maps that have run by then, in [0, 1]: the same
+            for a pre-activation and its activation, 1 for the logits.
     """
 
     name: str
@@ -113,14 +114,14 @@ class LayerProfile:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something that a result does not rest on, though a reader might think that it does.
+    """Something that a result does not cover, although a reader might expect it to.
 
     Attributes:
         kind: one of LEFT_OUT: a module that was not probed, a group of units for which no feature
-            was read, a parameter that the spec holds fixed or did not see, a layer that the
-            correction passed over, or a definition that stood in for a value that does not exist.
-        name: of the module, group, tensor or definition.
-        reason: why, in one line.
+            was read, a parameter that the spec keeps fixed or does not contain, a layer that the
+            correction skipped, or a convention that replaced an undefined value.
+        name: the module, group, tensor or definition.
+        reason: why it was left out, in one line.
     """
 
     kind: str
@@ -133,17 +134,18 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Connection:
-    """What lies on the line between two networks.
+    """What was measured on the line between two networks.
 
     Attributes:
-        curve: the columns of CURVE, each of shape [P]; errors are rates in [0, 1]; its ends are A
+        curve: the columns of CURVE, each of shape [P]; errors are rates in [0, 1]; the ends are A
             and B as trained.
         barriers: a number for each name in BARRIERS, of these curves.
-        layers: one profile per probed layer, in forward order; A and B corrected as the blends are.
+        layers: one profile per probed layer, in forward order, with A and B corrected in the same
+            way as the blends.
         summaries: further scalars by name: midpoint gaps, barriers between corrected ends (see
             `llfc.connectivity.barrier.corrected_summaries`), LLFC summaries, checks.
         matching: the matcher's record: objective before and after, units moved, seconds, ...
-        tables: what the measures found beyond that, by name; TABLES has their columns.
+        tables: further results of the measures, by name; TABLES has their columns.
         left_out: what was not probed, read, moved, corrected or defined, and why.
     """
 
@@ -167,7 +169,7 @@ class Connection:
 
 
 def midpoint(alpha: Sequence[float] | Array) -> int:
-    """Which of the positions is nearest to 1/2; the first of two that are as near.
+    """The index of the position nearest to 1/2; of two equally near, the first.
 
     >>> midpoint([0, 0.25, 0.75, 1])
     1
@@ -176,13 +178,13 @@ def midpoint(alpha: Sequence[float] | Array) -> int:
 
 
 def averaged_layers(kinds: Sequence[str]) -> list[int]:
-    """Which of a network's layers, by their kinds, means over layers are over.
+    """The indices of the layers over which means over layers are taken, given all layers' kinds.
 
-    Those after an activation function or a residual block, and those of no known kind: one a depth,
-    so that families of networks compare. Not the logits, which are a scalar apart, nor
-    pre-activations, which some families are probed at and others are not, and of which the first is
-    linear by definition. Where there are no others, the pre-activations; where there are none
-    either, all.
+    Those after an activation function or a residual block, and those of no known kind: one per
+    depth, so that families of networks are comparable. Not the logits, which have a scalar of their
+    own, nor pre-activations, which are probed in some families only, and of which the first is
+    linear by definition. If there are no such layers, the pre-activations; if there are none of
+    these either, all.
 
     >>> averaged_layers(["pre-activation", "post-activation", "logits"])
     [1]
@@ -203,8 +205,8 @@ def connection_from_json(text: str) -> Connection:
     """The connection that `connection_to_json` wrote.
 
     Raises:
-        ValueError: in one line, if it is anything else, whoever wrote it: a table or a column that
-            is not one of ours, a value of a wrong type, columns of different lengths.
+        ValueError: in one line, if it is anything else: an unknown table or column, a value of the
+            wrong type, columns of different lengths.
     """
     try:
         found = from_plain(Connection, json.loads(text))
@@ -215,7 +217,7 @@ def connection_from_json(text: str) -> Connection:
 
 
 def _check(found: Connection) -> None:
-    """See that all columns and tables are ours, and columns of one table of one length."""
+    """Check that columns and tables are known, and a table's columns of equal length."""
     if missing := {*CURVE} - {*found.curve} or {*BARRIERS} - {*found.barriers}:
         raise ValueError(f"no {min(missing)}")
     _check_columns(found.curve, CURVE)

@@ -76,7 +76,7 @@ def midpoint_gap(alpha: Values, curve: Values) -> float:
 
 
 def excess_area(alpha: Values, curve: Values) -> float:
-    """The area between the curve and its chord, by trapezia; below the chord it counts negative.
+    """The area between the curve and its chord, by the trapezoidal rule; negative below the chord.
 
     >>> excess_area([0, 0.5, 1], [1.0, 4.0, 3.0])
     1.0
@@ -86,7 +86,7 @@ def excess_area(alpha: Values, curve: Values) -> float:
 
 
 def excess(alpha: Values, curve: Values) -> Array:
-    """The curve less its chord, at each position, shape [P]; exactly zero at both ends."""
+    """The curve minus its chord at each position, shape [P]; exactly zero at both ends."""
     position, values = _checked(alpha, curve)
     # Differences first: a level curve then leaves no rounding error to pass for a barrier.
     rise: Array = (values - values[0]) - position * (values[-1] - values[0])
@@ -127,15 +127,15 @@ def curve_summaries(curve: Mapping[str, Array]) -> dict[str, float]:
 def corrected_summaries(
     curve: Mapping[str, Array], corrected: Mapping[str, Array]
 ) -> dict[str, float]:
-    """What the two conventions of correcting make of each curve, by `{split}_{metric}_{which}`.
+    """The scalars of each curve by both conventions of correction, as `{split}_{metric}_{which}`.
 
     `a_corrected`, `b_corrected`, `chord_corrected`, `mean_corrected` and `gap_corrected` are the
-    values at A and B, the two barriers and the midpoint gap where the ends are corrected as the
-    networks between them are, the convention of Garipov et al.; without `_corrected` they are of
-    ends as trained, that of Jordan et al. (REPAIR). `floor` is the larger of the chord barriers
-    that A and B as trained have with themselves, which is all the correction's: a barrier below it
-    says nothing. Where a
-    correction changes no end, the conventions are one and the floor is 0.
+    values at A and B, the two barriers and the midpoint gap with the ends corrected in the same way
+    as the networks between them, the convention of Garipov et al.; without `_corrected` the ends
+    are as trained, the convention of Jordan et al. (REPAIR). `floor` is the larger of the chord
+    barriers of A with itself and of B with itself, ends as trained, which are due to the correction
+    alone: a barrier below it says nothing. If a correction does not change the ends, the
+    conventions agree and the floor is 0.
 
     Args:
         curve: columns of CURVE, the ends as trained.

@@ -17,7 +17,7 @@ from llfc.results import Array, LeftOut
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """Channel by channel, a scale and a shift of what a layer gives.
+    """A scale and a shift of each channel of a layer's output.
 
     Attributes:
         scale: shape [C].
@@ -38,11 +38,11 @@ class Affine:
 
 @dataclass(frozen=True, eq=False)
 class Corrected:
-    """What a correction found for one network; nothing if it is empty.
+    """A correction of one network; empty if it changes nothing.
 
     Attributes:
         buffers: the values of buffers, by their full names.
-        affines: what follows pre-activations, by the name of their site.
+        affines: the maps applied to pre-activations, by the name of their site.
     """
 
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
@@ -51,13 +51,13 @@ class Corrected:
 
 @dataclass(frozen=True, eq=False)
 class Corrections:
-    """What a correction found on a line.
+    """The corrections of the networks on a line.
 
     Attributes:
-        at: for the network at each position that was asked for.
-        sites: where affine maps follow.
-        layers: how many layers of a network it corrects.
-        left_out: layers that it passes over, and why.
+        at: the correction of the network at each requested position.
+        sites: where affine maps are applied.
+        layers: the number of layers corrected in a network.
+        left_out: layers that are not corrected, and why.
     """
 
     at: Mapping[int, Corrected]
@@ -70,7 +70,7 @@ def line_positions(alphas: int | Sequence[float] | Array) -> Array:
     """Positions on the line, ascending from 0 (A) to 1 (B).
 
     Args:
-        alphas: their number, which is odd, so that the midpoint is one of them; or themselves.
+        alphas: the number of positions, which must be odd, so that 1/2 is one; or the positions.
 
     Raises:
         ValueError: if the number is even or below 3, or the positions do not ascend from 0 to 1.
@@ -95,16 +95,17 @@ class Line:
     """The networks on the line between A and B, all in eval mode.
 
     Holds copies: the models that it is made from are never modified. The ends are A and B
-    themselves; every network between them is blended into one scratch network, so memory is that
-    of three networks, whatever the number of positions; of five if a correction changes the ends.
+    themselves; every network between them is blended into one scratch network, so it takes the
+    memory of three networks for any number of positions, or of five if a correction changes the
+    ends.
 
     Attributes:
         alpha: positions, ascending from 0 (A) to 1 (B), shape [P].
         a: a copy of A, as it was trained.
         b: a copy of B, as it was trained.
-        ends: A and B corrected as the networks between them are, which compare with those like
-            with like; `a` and `b` themselves where the correction owes the ends nothing.
-        corrections: what was found for the networks; nothing until `correct` is called.
+        ends: A and B corrected in the same way as the networks between them, for comparisons of
+            like with like; `a` and `b` themselves if the correction does not change the ends.
+        corrections: the corrections of the networks; empty until `correct` is called.
     """
 
     def __init__(self, a: nn.Module, b: nn.Module, alpha: Array) -> None:
@@ -132,9 +133,9 @@ class Line:
         return device_of(self.a)
 
     def correct(self, corrections: Corrections) -> None:
-        """From now on, correct the network at each position so; `a` and `b` stay as they are.
+        """Apply these corrections to the network at each position from now on; not to `a` and `b`.
 
-        Can be done once, as what follows pre-activations is put around the network's code for good.
+        Can be called once, as the affine maps are wrapped around the network's forward permanently.
         """
         self.corrections = corrections
         found = corrections.at
@@ -192,13 +193,13 @@ def _with_buffers(model: nn.Module, values: Mapping[str, Tensor]) -> nn.Module:
 
 
 class Correction(Protocol):
-    """Finds what the networks at some positions of the line owe.
+    """Finds the corrections of the networks at some positions of the line.
 
     Args:
         line: the networks.
-        train: training data, for corrections that look at features; None if there are none.
-        example: one or two images, on which is found what the networks run.
-        at: positions; the ends are corrected as the networks between them are.
+        train: training data, for corrections that use features; None if there are none.
+        example: one or two images, to find out which layers the networks run.
+        at: the positions; ends are corrected in the same way as the networks between them.
     """
 
     def __call__(

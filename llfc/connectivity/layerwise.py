@@ -1,16 +1,16 @@
 """Layerwise linear feature connectivity: from inner products to numbers for each layer.
 
 A layer is linearly connected where `f(alpha) = c ((1 - alpha) f(A) + alpha f(B))`, c > 0, for every
-image; f is its feature, flattened whole, neither pooled nor centred. All that is measured follows
+image; f is its feature, flattened whole, neither pooled nor centred. Everything measured follows
 from eight inner products per image and layer, so features are never cached. Two of them are of
-differences, so that what is small is not the difference of what is large: the floor of the residual
-is the rounding of the features themselves (some 1e-7 in float32), that of `cos_error` and of the
-baseline that rounding times the residual; coefficients and cosines have the rounding of a sum.
+differences, so that small numbers are not differences of large ones: the residual is accurate to
+the rounding of the features themselves (about 1e-7 in float32), `cos_error` and the baseline to
+that rounding times the residual, coefficients and cosines to the rounding of a sum.
 
-Where a feature is zero, nothing has a direction, and these definitions stand, so that no layer's
-mean is spoilt: two zero features have cosine 1, coefficient 1 and residual 0, as they agree; a zero
-feature and another have cosine 0, coefficient 0 and residual 1. A sum of two features that cancel
-but for rounding counts as zero. How often a definition stood in is counted.
+A feature that is zero has no direction; the following conventions keep every layer's mean defined:
+two zero features have cosine 1, coefficient 1 and residual 0, as they agree; a zero and a non-zero
+feature have cosine 0, coefficient 0 and residual 1. A sum of two features that cancel up to
+rounding counts as zero. The uses of these conventions are counted.
 
 Reference:
     Zhou, Yang, Yang, Yan & Hu, Going Beyond Linear Mode Connectivity: The Layerwise Linear Feature
@@ -147,7 +147,7 @@ def cosine_error(product: Tensor, squares: Tensor, other_squares: Tensor, gap: T
 
 @dataclass(frozen=True)
 class LayerMoments:
-    """Running moments of every measure, enough for all layers' profiles whatever the images.
+    """Running moments of every measure, from which the profiles of all layers follow.
 
     Attributes:
         moments: of each of QUANTITIES; empty before the first batch.

@@ -1,4 +1,4 @@
-"""Activation matching: units that fire together on the same inputs become one unit."""
+"""Activation matching: units are paired by how well their features agree on the same inputs."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from llfc.modules.inputs import Inputs
 from llfc.symmetry.spec import Permutation, PermutationSpec
 from llfc.symmetry.spec.blocks import Cluster, place, root
 
-TRACE = 1e-6  # far below what any two units that do fire add to the objective
+TRACE = 1e-6  # far below the contribution of any two active units to the objective
 
 
 @dataclass
@@ -82,12 +82,12 @@ def match_activations(
 
     .. math:: \max_{P_g} \sum_i \mathrm{corr}(x^A_i, x^B_{P_g(i)})
 
-    for each group g, in one pass over the data for all groups. A unit is read at the value of the
-    network's graph after which nothing new is computed of it: after the activation function, after
-    the last addition of a residual stage, in each head of an attention; not after pooling, as every
-    position of a spatial feature is a sample. Where there are several such values (queries and
-    keys), their mean correlation counts. Both networks run in eval mode. Groups that no value
-    carries stay in place; the permutation's `left_out` names them.
+    for each group g, in one pass over the data for all groups. A unit's feature is read at the last
+    value of the network's graph that is computed for it: after the activation function, after the
+    last addition of a residual stage, inside each head of an attention; but before pooling, as
+    every position of a spatial feature is a sample. If there are several such values (queries and
+    keys), their mean correlation is used. Both networks run in eval mode. Groups whose units are in
+    no value are not permuted; the permutation's `left_out` names them.
 
     `objective` in the record is the sum of correlations over all units; `iterations` is the number
     of batches.
@@ -96,7 +96,7 @@ def match_activations(
         a: the network that stays as it is.
         b: the network whose units are permuted; neither model is modified.
         spec: the symmetry of both.
-        batches: inputs as the models take them, a tensor or a tuple of tensors each.
+        batches: inputs that the models accept, each a tensor or a tuple of tensors.
         seed: not used; nothing here is random.
 
     Raises:
@@ -163,10 +163,10 @@ def _match(
 
 
 def _with_ties_broken(score: Tensor, alike: Tensor, earlier: Tensor) -> Tensor:
-    """The scores, with a trace of what tells units apart that score the same.
+    """The scores, with a small term that breaks ties between units of equal score.
 
-    Units that never cross the threshold of a rectifier may differ by a constant alone, which no
-    correlation sees. Those that it silences on all inputs are alike there, but not before it.
+    Units that never cross the threshold of a ReLU may differ by a constant only, to which a
+    correlation is blind. Units that are zero on all inputs agree after the ReLU, but not before it.
     """
     silent = (score == 0).all(1)[:, None] & (score == 0).all(0)[None]
     return score + TRACE * score.abs().max() * torch.where(silent, earlier, alike)

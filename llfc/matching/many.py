@@ -1,4 +1,4 @@
-"""Matching of several networks at once, each into one common basis."""
+"""Matching of several networks at once, into one common basis."""
 
 from collections.abc import Iterable, Sequence
 
@@ -28,22 +28,22 @@ def match_many(
     batches: Iterable[Inputs] | None = None,
     seed: int = 0,
 ) -> tuple[Permutation, ...]:
-    r"""For each network, the permutation that brings it into the basis that all share.
+    r"""For each network, the permutation that aligns it with all others, in one common basis.
 
     .. math:: \max_{P_1 \dots P_n} \sum_{p < q} \sum_l \langle P_p(W_p)^l, P_q(W_q)^l \rangle
 
     The networks take turns: each is matched with the sum of the others, first by Frank-Wolfe and
-    then by coordinate ascent, until none moves; the sum above never falls. The first network's
-    basis is the common one, so its permutation is the identity. The map from p to q goes through
-    the common basis, so the maps around any cycle compose to the identity.
+    then by coordinate ascent, until none changes; the sum above never decreases. The first
+    network's basis is the common one, so its permutation is the identity. The map from p to q goes
+    through the common basis, so the maps around any cycle compose to the identity.
 
     Args:
         models: at least two networks of one architecture; none is modified.
         spec: their symmetry.
-        batches: inputs as the models take them; on the first of them the first model, with the
-            parameters and buffers of another, must give the other's outputs. Without, all settings
+        batches: inputs that the models accept; on the first of them the first model, with the
+            parameters and buffers of another, must give the other's outputs. If None, all settings
             of the models must be equal.
-        seed: of the order in which groups are visited.
+        seed: seed of the order in which groups are visited.
 
     Raises:
         ValueError: if there are fewer than two models, they differ in more than their tensors, or

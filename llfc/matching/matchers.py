@@ -26,10 +26,10 @@ from llfc.symmetry.spec import Permutation, PermutationSpec
 class Matcher(Protocol):
     """Finds the permutation of `b` that brings it closest to `a`.
 
-    The permutation's record holds what only the matcher knows: `iterations`, in its own unit, and
-    where that is not the overlap what it maximises, `objective_before` and `objective`; `match`
-    adds all else. The same seed gives the same answer in every process; a network stays in place
-    when it is matched with itself. Batches are gone through once.
+    The permutation's record holds what only the matcher knows: `iterations`, in its own unit, and,
+    if it does not maximise the overlap, `objective_before` and `objective`; `match` adds everything
+    else. The same seed gives the same answer in every process; a network matched with itself stays
+    as it is. Batches are iterated over once.
     """
 
     def __call__(
@@ -65,26 +65,26 @@ def match(
     batches: Iterable[Inputs] | None = None,
     seed: int = 0,
 ) -> Permutation:
-    """The permutation of `b` towards `a` that the matcher `name` finds; models stay as they are.
+    """The permutation of `b` towards `a` that the matcher `name` finds; neither model is modified.
 
     Its record has the fields of `llfc.matching.record`.
 
-    With batches, A with B's parameters and buffers must give B's outputs on the first of them; and
-    without, all settings of the two must be equal.
+    With batches, `a` with the parameters and buffers of `b` must give the outputs of `b` on the
+    first of them; without, all settings of the two modules must be equal.
 
     Args:
         name: a name in MATCHERS.
         a: the network that stays as it is.
         b: the network whose units are permuted.
         spec: the symmetry of both, from `permutation_spec`.
-        batches: inputs as the models take them (a tensor, or a tuple of tensors for several
-            inputs), for the matchers that look at features; gone through once.
-        seed: of the matcher's random choices.
+        batches: inputs that the models accept (a tensor, or a tuple of tensors for several inputs),
+            for the matchers that use features; iterated over once.
+        seed: seed of the matcher's random choices.
 
     Raises:
-        ValueError: if the name is unknown, the models are not of one architecture or not the
-            spec's, or wrap others, or differ in more than their tensors, a parameter is not finite,
-            or a matcher that needs batches has none.
+        ValueError: if the name is unknown; the models do not share one architecture, do not fit the
+            spec, are wrappers of other modules, or differ in more than their tensors; a parameter
+            is not finite; or a matcher that needs batches is given none.
     """
     lookup("matching", name, MATCHERS)
     batches = check_one_function({"a": a, "b": b}, spec, batches)
@@ -99,7 +99,7 @@ def match_alike(
     batches: Iterable[Inputs] | None,
     seed: int,
 ) -> Permutation:
-    """As `match`, of two models that are known to differ in parameters and buffers alone."""
+    """As `match`, for two models that are known to differ only in parameters and buffers."""
     matcher = lookup("matching", name, MATCHERS)
     began = time.perf_counter()
     check_matchable(a, b, spec)

@@ -1,4 +1,4 @@
-"""What is said of a permutation that a matcher found; the same fields for every matcher."""
+"""The record of a permutation that a matcher found; the same fields for every matcher."""
 
 import time
 
@@ -21,13 +21,13 @@ FIELDS = (
 def recorded(found: Permutation, overlap: Overlap, began: float) -> Permutation:
     """What a matcher found, with its whole record.
 
-    The record holds, all as floats: `objective_before` and `objective`, what the matcher maximises
-    at the identity and at the permutation; `overlap_before` and `overlap`, the sum over parameters
-    of <W_A, P(W_B)> at the two, the same measure for every matcher; `certificate`, the overlap
-    over a bound that no permutation exceeds, at most 1 (of a bound that is not positive, 1 where it
-    is reached and 0 where not); `moved`, the number of units that change place; `iterations`;
-    `groups_unread`, of how many groups no feature was read, 0 for a matcher that reads none; and
-    `seconds`, all of the matching but the certificate.
+    The record holds, all as floats: `objective_before` and `objective`, the value of what the
+    matcher maximises, at the identity and at the permutation; `overlap_before` and `overlap`, the
+    sum over parameters of <W_A, P(W_B)> at the two, comparable between matchers; `certificate`, the
+    overlap divided by a bound that no permutation exceeds, at most 1 (if the bound is not positive,
+    1 if it is reached and 0 if not); `moved`, the number of units that change places; `iterations`;
+    `groups_unread`, the number of groups for which no feature was read, 0 for a matcher that uses
+    no features; and `seconds`, the time of matching without the certificate.
 
     Args:
         found: the permutation, with what only the matcher knows: `iterations`, in its own unit;

@@ -30,11 +30,11 @@ def match_sinkhorn(
 ) -> Permutation:
     r"""The permutation of b that maximises the overlap of its parameters with a's, softly first.
 
-    Each group has a matrix of logits, which rows and columns scaled in turn make doubly stochastic.
-    The overlap of a with the softly permuted b is climbed by Adam through the unrolled scaling. The
-    logits' own best assignment is where coordinate ascent sets out; the better of its end and that
-    of coordinate ascent from the identity is returned. `iterations` in the record counts steps and
-    visits.
+    Each group has a matrix of logits, made doubly stochastic by scaling rows and columns in turn.
+    Adam maximises the overlap of a with the softly permuted b, through the unrolled scaling.
+    Coordinate ascent then starts from the best assignment of the logits; the better of its result
+    and that of coordinate ascent from the identity is returned. `iterations` in the record counts
+    steps and visits.
 
     Raises:
         ValueError: if the models differ in architecture or hold a number that is not finite.
@@ -63,7 +63,7 @@ def doubly_stochastic(logits: Tensor) -> Tensor:
 
 
 class _Scaling(torch.autograd.Function):
-    """The scaling and its derivative, which keep two vectors per round in place of two matrices."""
+    """The scaling and its derivative, which store two vectors per round instead of two matrices."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> Tensor:

@@ -17,12 +17,12 @@ from llfc.modules.inputs import Inputs, on_device
 from llfc.seeds import stream
 from llfc.symmetry.spec import Permutation, PermutationSpec
 
-DESCENT_STEPS = 40  # batches; data that are fewer are gone through again
+DESCENT_STEPS = 40  # batches; fewer batches are iterated over repeatedly
 # A step's length, relative to that of the tensor. On trained pairs of width 1/4 the loss that Adam
 # (1e-3) brought to 0.30 (MLP) and 2.04 (VGG-11) came to 0.18 and 1.60; at 0.01, to 0.29 and 2.03.
 STEP_LENGTH = 0.1
-TINY = 1e-30  # a gradient of zero moves nothing
-LOSS_TIE = 1e-5  # relative; a loss lower by less is no reason to move
+TINY = 1e-30  # so that a gradient of zero moves nothing
+LOSS_TIE = 1e-5  # relative; a smaller decrease of the loss does not count
 
 
 def match_straight_through(
@@ -96,7 +96,7 @@ def _descended(
 
 
 def _projection(towards_free: Overlap, start: Index | None, generator: Generator) -> Index:
-    """The permutation of b nearest to the free weights, from `start` up; None: from far and wide.
+    """The permutation of b nearest to the free weights: by ascent from `start`, or by a search.
 
     By itself, so that the scores, which are many, are gone before the midpoint runs.
     """

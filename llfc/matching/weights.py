@@ -25,22 +25,22 @@ def match_weights(
 
     .. math:: \max_P \sum_l \langle W_A^l, P(W_B)^l \rangle
 
-    An iterated local search, and not the plain ascent of Git Re-Basin, whose objective it has and
-    whose answer it can only better. That is the first step here: coordinate ascent, one linear
-    assignment a group, until no group improves (`effort=1` for it alone). Its local optima are
-    many, so further ascents follow, within a budget of work: the second from where Frank-Wolfe's
-    relaxation stands, the others from the best so far with some units moved round. Parameters only:
-    norm statistics are permuted, but not matched on. `iterations` in the record is the work of it
-    all, in visits of a group.
+    An iterated local search with the objective of Git Re-Basin, whose answer it can only improve:
+    the first step is Git Re-Basin's coordinate ascent, one linear assignment per group, until no
+    group improves (`effort=1` stops there). That has many local optima, so further ascents follow
+    within a budget of work: the second from the solution of Frank-Wolfe's relaxation, the others
+    from the best permutation so far with some units permuted at random. Parameters only: norm
+    statistics are permuted, but not matched on. `iterations` in the record is the total work, in
+    visits of a group.
 
     Args:
         a: the network that stays as it is.
         b: the network whose units are permuted; neither model is modified.
         spec: the symmetry of both.
         batches: not used.
-        seed: of the order of the groups and of the perturbations.
-        effort: the budget, in multiples of the first ascent's work; 1 for that ascent alone, which
-            is Git Re-Basin's.
+        seed: seed of the order of groups and of the perturbations.
+        effort: the budget, in multiples of the first ascent's work; 1 for that ascent alone, as in
+            Git Re-Basin.
 
     Raises:
         ValueError: if `effort` is below 1, the models differ in architecture, or one holds a number

@@ -1,4 +1,4 @@
-"""What may stand for a network: a module itself, and inputs that it takes."""
+"""Checks that a model is a usable network, and that it accepts its inputs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,11 +22,11 @@ HALVES = (torch.float16, torch.bfloat16)
 
 
 def check_network(role: str, model: Any) -> None:
-    """Refuse what is no module, runs another one inside, or has no Python code of its own.
+    """Refuse what is not a module, wraps another one, or has no Python code of its own.
 
     Args:
-        role: what the caller calls `model`.
-        model: whatever was given for a network.
+        role: the caller's name for `model`.
+        model: the object given as a network.
 
     Raises:
         ValueError: if it is no `torch.nn.Module`; it or a part of it is a data-parallel or compiled

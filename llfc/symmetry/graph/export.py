@@ -43,7 +43,7 @@ class Graph:
         return {node.name for node in live if node.op == "placeholder"}
 
 
-# What the exporter says of a network whose code it cannot follow, and what to change in it.
+# What the exporter says of a network whose code it cannot trace, and what to change in it.
 HINTS = {
     "data-dependent": "its code branches on values of tensors, or takes sizes from them, of which "
     "one graph cannot be made: torch.where or torch.cond can say it",
@@ -100,7 +100,7 @@ def program_of(
     In train mode a single example is given twice where the model does not take it alone.
 
     Raises:
-        ValueError: torch.export cannot follow the model; in one line, where in its code and why.
+        ValueError: torch.export cannot trace the model; in one line, where in its code and why.
     """
     buffers = {name: tensor.clone() for name, tensor in model.named_buffers()}
     try:
