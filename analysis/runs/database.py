@@ -84,6 +84,6 @@ def fault_of(path: Path) -> str:
 
 def _advice(path: Path, reason: str) -> str:
     return (
-        f"{path} is not a whole database of MLflow ({reason}): move it away; results are in the"
-        " store, and the same sweep logs them again into a new one"
+        f"{path} is not a complete MLflow database ({reason}): move it away; the results are in the"
+        " store, and running the same sweep again logs them to a new one"
     )

@@ -1,4 +1,4 @@
-"""What a trial found as flat things that MLflow can hold: metrics with steps, tables as text."""
+"""The results of a trial flattened for MLflow: metrics with steps, tables as text."""
 
 import csv
 import io

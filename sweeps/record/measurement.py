@@ -1,4 +1,4 @@
-"""What a worker leaves in the store of a trial that it measured, and how the driver reads it."""
+"""How a worker stores the measurement of a trial, and how the driver reads it."""
 
 import json
 import re
@@ -20,7 +20,7 @@ FIGURE_NAME = re.compile(r"[\w-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What was found of a trial, and what goes with it.
+    """The result of a trial, with its figures and tags.
 
     Attributes:
         text: what was found as JSON, written once, by the worker; the run's artifact is this text.
@@ -72,7 +72,7 @@ def saved(store: Store) -> set[str]:
 
 
 def is_whole(store: Store, trial: Trial) -> bool:
-    """Whether the result of `trial` can be read; a damaged one is no more in the store then."""
+    """Whether the result of `trial` can be read; a damaged one is quarantined."""
     return store.get_text(RESULTS, fingerprint(trial)) is not None
 
 
@@ -98,7 +98,7 @@ def load(store: Store, trial: Trial) -> Measurement:
 
 
 def forget_figures(store: Store, trial: Trial) -> None:
-    """Take away the figures of `trial`, if they are there and can be; they can be drawn anew."""
+    """Delete the figures of `trial`, if that is possible; they can be drawn again."""
     store.remove(FIGURES, fingerprint(trial))
 
 

@@ -1,4 +1,4 @@
-"""The one door to MLflow for writing: one run per trial, complete or not there.
+"""The only writer to MLflow: one run per trial, complete or absent.
 
 A trial's run is FINISHED with everything in it, or FAILED with its reason. A run that is left
 RUNNING belongs to a driver that was stopped while it wrote; `Tracker` removes those.
@@ -108,7 +108,7 @@ class Tracker:
         return {run.data.tags[schema.FINGERPRINT] for run in runs}
 
     def remove_abandoned(self) -> int:
-        """Delete runs that a stopped driver left half written; the number deleted."""
+        """Delete runs that an interrupted driver left incomplete; the number deleted."""
         left = [run for run in self._runs(schema.in_status(schema.RUNNING)) if _is_abandoned(run)]
         for run in left:
             self._client.delete_run(run.info.run_id)

@@ -1,4 +1,4 @@
-"""Which job is next, and what became of each: the driver's side of a sweep. No Ray here."""
+"""Which job is next, and how each one ended: the driver's side of a sweep. No Ray here."""
 
 import time
 from collections import Counter
@@ -15,7 +15,7 @@ SILENCE = 60.0
 
 
 class Dispatcher:
-    """Dispatches the next job that can be done, and takes note of what became of it.
+    """Dispatches the next job that can be done, and records how it ended.
 
     A job goes by the id of the try that it is dispatched for, as it may be tried again.
 
@@ -122,12 +122,12 @@ class Dispatcher:
             self._on_done(job)
 
     def _is_requeued(self, job: Job, who: str) -> bool:
-        """Whether `job`, which `who` took along, is tried again."""
+        """Whether `job`, which was lost with `who`, is requeued."""
         self._lost[job] += 1
         if self._lost[job] > self._retries:
             return False
         self._progress.lost(job)
-        again = f"its job is tried again: {noun_of(job.record)} {job.name}"
+        again = f"its job is requeued: {noun_of(job.record)} {job.name}"
         self._progress.say(f"{who} lost, {again}")
         self._queue.requeue(job)
         return True

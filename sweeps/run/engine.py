@@ -238,13 +238,13 @@ class RayPool(WorkerPool):
         free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
         placed = _placed()
         if not placed and (short := lacking(self._share, free)):
-            return f"the nodes have no room for one now, {short}"
-        told = f"those that have their room, {placed}, are still being started; " if placed else ""
+            return f"no node has room for a worker now: {short}"
+        told = f"{placed} have reserved resources and are still starting; " if placed else ""
         return told + _last_words()
 
 
 def _placed() -> int:
-    """For how many workers of this driver a node has reserved room, up or not."""
+    """The number of workers of this driver for which a node has reserved resources, up or not."""
     job = ray.get_runtime_context().get_job_id()
     groups = ray.util.placement_group_table()
     # The id of what a driver asks for ends with the driver's own.
@@ -261,7 +261,7 @@ def _last_words() -> str:
         for path in newest:
             words = map(str.strip, path.read_text(errors="replace").split("\n"))
             if lines := [word for word in words if word and not word.startswith(":")]:
-                return f"{where}, the last line is: {lines[-1]}"
+                return f"{where}, whose last line is: {lines[-1]}"
     return where
 
 

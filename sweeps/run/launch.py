@@ -1,4 +1,4 @@
-"""The door to Ray Tune: train the networks, then measure the trials.
+"""The only use of Ray Tune: train the networks, then measure the trials.
 
 Ray Tune gives each job to a worker as soon as what it needs is there. A worker leaves what it
 made in the store under its fingerprint, so whatever stops a sweep, the same command goes on.
@@ -49,7 +49,7 @@ def run_jobs(
     provenance: Mapping[str, str],
     on_done: Callable[[Job], None],
 ) -> Outcome:
-    """Have every job done by a worker; Ctrl-C ends it early and keeps what is done.
+    """Have workers do every job; Ctrl-C ends this early, and finished jobs are not lost.
 
     Args:
         jobs: in order of preference; a job is dispatched when what it needs is done.
@@ -99,7 +99,7 @@ def _dispatch(
     place: Mapping[str, Any],
     folder: Path,
 ) -> None:
-    """Have Tune run the jobs of `dispatcher`, AT_ONCE of them per run; Ctrl-C is raised.
+    """Run the jobs of `dispatcher` with Tune, AT_ONCE of them per run of Tune; raises on Ctrl-C.
 
     After a run only those are left that were too many for it, or whose workers were lost at its
     end; what needs a network that failed is not.
@@ -129,7 +129,7 @@ def _dispatch(
 
 
 class _Worker(tune.Trainable):
-    """Does one job after another, on the node that Ray chose, and has each result say which.
+    """Does one job after another on the node that Ray chose, and names that node in each result.
 
     A class, not a function: Tune would run a function in a thread of its own and ask twice.
     """
@@ -159,7 +159,7 @@ class _Worker(tune.Trainable):
         provenance = {**place["provenance"], **self._other, schema.NODE: self._node}
         result = work(self._config["job"], {**place, "provenance": provenance})
         if self._other:
-            warning = f"node {self._node} runs other code than the driver: its results say which"
+            warning = f"node {self._node} runs different code: its results are tagged with it"
             result["warnings"].append(warning)
         return result
 
@@ -187,14 +187,14 @@ class _Searcher(Searcher):
         self._dispatcher.ended(trial_id, None if error else result, lost=error)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: what there is to do is found anew from the store, not from Tune's notes."""
+        """Nothing: what remains to be done is determined from the store, not from Tune's state."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, as `save`."""
 
 
 class _Listener(tune.Callback):
-    """Is told by Tune what its searcher is not: that a worker has begun, that time has passed."""
+    """Receives from Tune what its searcher does not: when a worker begins, when time passes."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher

@@ -1,4 +1,4 @@
-"""What there is to do, in which order: a graph of jobs. No Ray here."""
+"""What is to be done, and in which order: a graph of jobs. No Ray here."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence, Set
@@ -12,7 +12,7 @@ from llfc.specs import Network, Trial, fingerprint
 
 
 class Stage(StrEnum):
-    """What a job makes, in the order in which a sweep goes through them."""
+    """What a job produces, in the order in which a sweep does them."""
 
     NETWORKS = "networks"
     TRIALS = "trials"
@@ -36,7 +36,7 @@ class Job:
 
     @cached_property
     def name(self) -> str:
-        """The fingerprint of what it makes."""
+        """The fingerprint of what it produces."""
         return fingerprint(self.record)
 
     @property
@@ -45,7 +45,7 @@ class Job:
         return Stage.NETWORKS if isinstance(self.record, Network) else Stage.TRIALS
 
     def to_plain(self) -> dict[str, Any]:
-        """The job as plain values, as they cross to a worker."""
+        """The job as plain values, which are sent to a worker."""
         return {
             "name": self.name,
             "stage": self.stage.value,
@@ -141,22 +141,22 @@ class Queue:
         return len(self._waiting)
 
     def next_job(self) -> Job | None:
-        """The first job whose needs are all done; None if every one must wait, or none is left."""
+        """The first job whose dependencies are all done; None if all must wait, or none is left."""
         for name, job in self._waiting.items():
             if job.needs <= self._done:
                 return self._waiting.pop(name)
         return None
 
     def done(self, job: Job) -> None:
-        """Say that `job` has made what it makes."""
+        """Note that `job` is done."""
         self._done.add(job.name)
 
     def requeue(self, job: Job) -> None:
-        """Put back `job`, whose worker was lost: it is dispatched before all others."""
+        """Requeue `job`, whose worker was lost: it is dispatched before all others."""
         self._waiting = {job.name: job, **self._waiting}
 
     def failed(self, job: Job) -> None:
-        """Say that `job` never will: what needs it, directly or not, is blocked."""
+        """Note that `job` has failed for good: every job that depends on it is blocked."""
         for other in [other for other in self._waiting.values() if job.name in other.needs]:
             if self._waiting.pop(other.name, None) is not None:
                 self.blocked[other] = job.name

@@ -120,7 +120,7 @@ class Progress:
             known &= bool(done or not cost)
             left += cost * seconds / done if done else 0.0
         if not (known or left):
-            return "time left unknown yet"
+            return "time left not yet known"
         return f"{'about' if known else 'more than'} {_clock(left / self._workers)} left"
 
     def _show(self, *, last: bool = False) -> None:

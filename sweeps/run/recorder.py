@@ -89,7 +89,7 @@ class Recorder:
     def _say_once(self, state: RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome is not None:
             reason = state.outcome.exception()
-            print(f"warning: {reason}; trying for {TRACKING_PATIENCE:g} seconds", file=sys.stderr)
+            print(f"warning: {reason}; retrying for {TRACKING_PATIENCE:g} seconds", file=sys.stderr)
 
     def _log(self, trial: Trial) -> None:
         measurement = load(self._store, trial)

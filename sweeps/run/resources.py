@@ -1,4 +1,4 @@
-"""What a worker asks of a node, and how many workers the nodes hold. No Ray here."""
+"""The resources that a worker requests, and how many workers fit on the nodes. No Ray here."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ GIB = 2**30
 
 
 def share_of(settings: Settings, nodes: Iterable[Resources]) -> dict[str, float]:
-    """What Ray reserves for a worker; a GPU unasked only where a node has one."""
+    """What Ray reserves for a worker; by default a share of a GPU if a node has one."""
     gpus = settings.gpus_per_trial
     if gpus is None:
         wanted = settings.device == "cuda" or any(node.get("GPU", 0) for node in nodes)
@@ -40,7 +40,7 @@ def refusal(share: Resources, nodes: Sequence[Resources]) -> str:
     has = Counter(_described(node, KINDS) for node in nodes)
     listed = "; ".join(f"{count} of {node}" for node, count in has.items())
     asked = _described(share, [kind for kind in KINDS if share[kind]])
-    return f"a worker must fit one node: it asks for {asked}, the nodes are {listed or 'none'}"
+    return f"a worker must fit on one node: it asks for {asked}, the nodes are {listed or 'none'}"
 
 
 def node_counts(nodes: Sequence[Resources], workers: int) -> str:

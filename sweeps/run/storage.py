@@ -38,12 +38,12 @@ def unseen(store: str, mark: str, node: str) -> str:
         try:
             if Store(store).has_text(MARKS, mark):
                 return ""
-            reason = "what the driver has just written there is not there"
+            reason = "a file that the driver has just written is missing"
         except ValueError as error:
             reason = str(error)
         if time.monotonic() >= end:
             return (
-                f"node {node} does not see the storage {store} as the driver does ({reason}):"
-                " mount it there at the same path, or leave that node out"
+                f"node {node} cannot access the driver's storage {store} ({reason}):"
+                " mount it there at the same path, or leave out that node"
             )
         time.sleep(0.5)

@@ -163,7 +163,7 @@ def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Seq
     train = sum(job.stage is Stage.NETWORKS for job in jobs)
     print(
         f"{sweep.name}: {len(trials)} trials of {len(networks)} distinct networks;"
-        f" {finished} trials finished before, {len(jobs) - train} to measure,"
+        f" {finished} trials already finished, {len(jobs) - train} to measure,"
         f" {train} networks to train",
         flush=True,
     )
@@ -212,8 +212,8 @@ def _close(
     if failures:
         count = sum(isinstance(record, Trial) for record in failures)
         print(
-            f"{count} of {len(trials)} trials failed; run the same command again to try only"
-            " them again",
+            f"{count} of {len(trials)} trials failed; run the same command again to retry only"
+            " these",
             file=sys.stderr,
         )
     return 1 if failures else 0

@@ -58,11 +58,11 @@ WHOLE = [
 def test_a_database_that_was_half_made_is_named_with_what_to_do(tmp_path, statements):
     path = database(tmp_path / "mlflow.db", *statements)
     said = fault_of(path)
-    assert said.startswith(f"{path} is not a whole database of MLflow (")
+    assert said.startswith(f"{path} is not a complete MLflow database (")
     assert "move it away" in said
     assert "\n" not in said
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="not a whole database"):
+    with pytest.raises(ValueError, match="not a complete MLflow database"):
         load_runs(address_of(path), "width")  # a reader must not go on making it
     assert path.read_bytes() == before
 

@@ -50,7 +50,7 @@ def test_a_node_that_leaves_and_one_that_joins(cluster, place, undisturbed):
     assert DONE in out
     assert out.splitlines()[1] == "2 nodes, 2 workers, 0 GPUs"
     assert "now there are " in err
-    (line,) = [line for line in err.splitlines() if " lost, its job is tried again: " in line]
+    (line,) = [line for line in err.splitlines() if " lost, its job is requeued: " in line]
     assert line.startswith(f"node {socket.gethostname()} (")
     assert "Traceback" not in err
     assert_as_undisturbed(place, undisturbed)
@@ -96,7 +96,9 @@ def test_a_worker_that_asks_for_a_gpu_waits_for_a_node_with_one(cluster, place, 
     reader = threading.Thread(target=lambda: heard.extend(iter(run.stderr.readline, "")))
     reader.start()
     wait_until(run, lambda: heard)
-    assert heard[0].startswith("waiting up to 300 s: a worker must fit one node: it asks for 1 CPU")
+    assert heard[0].startswith(
+        "waiting up to 300 s: a worker must fit on one node: it asks for 1 CPU"
+    )
     assert "0.5 GPU" in heard[0]
     assert not place.kept("connections")
     cluster.add_node(num_cpus=1, num_gpus=1)  # Ray takes our word for it; the worker finds none

@@ -21,7 +21,7 @@ from tests.helpers.disturbed_sweeps import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
-TOLD = "; trying for 120 seconds"
+TOLD = "; retrying for 120 seconds"
 
 
 def measured(folder, undisturbed, **tracking):

@@ -62,7 +62,7 @@ def test_a_killed_worker_is_replaced(place, undisturbed):
     out, err = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, err
     assert "a worker on node " in err
-    assert " lost, its job is tried again: " in err
+    assert " lost, its job is requeued: " in err
     assert "Traceback" not in err
     assert_as_undisturbed(place, undisturbed)
     assert f"{NETWORKS} networks trained, {TRIALS} trials measured" in out

@@ -26,7 +26,7 @@ from tests.helpers.disturbed_sweeps import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
-TOLD = "; trying for 120 seconds"
+TOLD = "; retrying for 120 seconds"
 AWAY = 40  # seconds of trouble: longer than any one call is tried
 
 

@@ -126,23 +126,23 @@ def why(monkeypatch, tmp_path, free, groups=None):
 
 def test_why_no_worker_starts_is_said_as_far_as_it_is_known(monkeypatch, tmp_path):
     said = why(monkeypatch, tmp_path, {"CPU": 4.0, "GPU": 0.25})
-    assert said == "the nodes have no room for one now, it asks for 0.5 GPU, 0.25 GPU is free"
+    assert said == "no node has room for a worker now: it asks for 0.5 GPU, 0.25 GPU is free"
     free = {"CPU": 4.0, "GPU": 1.0}
     assert why(monkeypatch, tmp_path, free) == f"Ray's logs are in {tmp_path}"
     (tmp_path / "worker-1.err").write_text("")
     (tmp_path / "raylet.err").write_text("first\nbash: /a: No such file or directory\n\n")
     (tmp_path / "worker-2.err").write_text(":job_id:01000000\n:actor_name:Registry\n")
     said = why(monkeypatch, tmp_path, free)
-    assert said.endswith("the last line is: bash: /a: No such file or directory")
+    assert said.endswith("whose last line is: bash: /a: No such file or directory")
 
 
 def test_what_ones_own_workers_hold_is_no_lack_of_room(monkeypatch, tmp_path):
     free = {"GPU": 0.25}
     others = {"ab02000000": {"state": "CREATED"}, "ac03000000": {"state": "PENDING"}}
-    assert "no room for one now" in why(monkeypatch, tmp_path, free, others)
+    assert "no node has room" in why(monkeypatch, tmp_path, free, others)
     own = {**others, "ad03000000": {"state": "CREATED"}}
     said = why(monkeypatch, tmp_path, free, own)
-    assert said.startswith("those that have their room, 1, are still being started; Ray's logs are")
+    assert said.startswith("1 have reserved resources and are still starting; Ray's logs are")
 
 
 def test_a_log_that_cannot_be_read_is_no_reason_to_end(monkeypatch, tmp_path):

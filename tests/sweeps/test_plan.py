@@ -138,7 +138,7 @@ def test_time_left_is_bounded_by_the_networks_until_a_trial_is_done(monkeypatch)
     monkeypatch.setattr("sweeps.run.progress.time.monotonic", lambda: now)
     jobs = plan(TRIALS[:8], trained=nothing, has_state=no_state, cost=lambda network: 1.0)
     progress = Progress(jobs, 1)
-    assert "time left unknown yet" in progress.line()
+    assert "time left not yet known" in progress.line()
     left = {
         stage: sum(j.cost for j in jobs if j.stage == stage) for stage in ("networks", "trials")
     }

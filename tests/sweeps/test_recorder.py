@@ -64,7 +64,7 @@ def test_a_store_that_comes_back_gets_everything_and_the_user_is_told_once(store
     assert sorted(tracker.logged, key=TRIALS.index) == TRIALS
     assert found.failed == {}
     said = capsys.readouterr().err
-    assert said == "warning: tracking server must answer; trying for 120 seconds\n"
+    assert said == "warning: tracking server must answer; retrying for 120 seconds\n"
 
 
 def test_a_store_that_stays_away_holds_up_one_trial_and_not_each(store, monkeypatch):

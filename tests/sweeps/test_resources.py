@@ -54,7 +54,7 @@ def test_a_worker_that_fits_the_sum_of_the_nodes_but_none_of_them_is_told_so():
     share = share_of(Settings(cpus_per_trial=9, memory_per_trial=1.5), [CPU_NODE, CPU_NODE])
     assert [workers_on(node, share) for node in (CPU_NODE, CPU_NODE, GPU_NODE)] == [0, 0, 0]
     assert refusal(share, [CPU_NODE, CPU_NODE, GPU_NODE]) == (
-        "a worker must fit one node: it asks for 9 CPU + 1.5 GiB, the nodes are"
+        "a worker must fit on one node: it asks for 9 CPU + 1.5 GiB, the nodes are"
         " 2 of 8 CPU + 0 GPU + 16 GiB; 1 of 4 CPU + 2 GPU + 32 GiB"
     )
     assert refusal(share, []).endswith("the nodes are none")

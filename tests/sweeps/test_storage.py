@@ -39,7 +39,9 @@ def test_a_node_with_a_folder_of_its_own_at_that_path_refuses_by_name(place, tmp
         elsewhere = str(tmp_path / "elsewhere")
         for _ in ("without a folder", "with one"):
             said = unseen(elsewhere, mark, "w2 (10.0.0.3)")
-            assert said.startswith(f"node w2 (10.0.0.3) does not see the storage {elsewhere} ")
+            assert said.startswith(
+                f"node w2 (10.0.0.3) cannot access the driver's storage {elsewhere} "
+            )
             assert "mount it there" in said
             assert "\n" not in said
             assert not (tmp_path / "elsewhere/networks").exists()

@@ -264,4 +264,4 @@ def test_a_node_that_does_not_see_the_storage_is_named_before_anything_is_traine
     assert "2 networks to train\n1 node, " in said.stdout
     (line,) = [line for line in said.stderr.splitlines() if "elapsed" not in line]
     assert line.startswith(f"error: node {socket.gethostname()} (")
-    assert "does not see the storage memory://a/b/store as the driver does" in line
+    assert "cannot access the driver's storage memory://a/b/store" in line

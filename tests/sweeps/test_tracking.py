@@ -159,7 +159,7 @@ def test_a_database_that_was_half_made_is_one_line_that_says_what_to_do(tmp_path
         half.execute("create table _alembic_tmp_runs (run_uuid text)")
         half.execute("create table experiments (experiment_id integer)")
     with pytest.raises(
-        ValueError, match=r"mlflow\.db is not a whole database .*move it away"
+        ValueError, match=r"mlflow\.db is not a complete MLflow database .*move it away"
     ) as said:
         Tracker(Settings(storage=str(tmp_path)).tracking, "width", tmp_path / "artifacts")
     assert "\n" not in str(said.value)
