@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import shlex
+import signal
 import sys
 import threading
 import time
@@ -51,6 +52,7 @@ def start(settings: Settings) -> int:
         before_sleep=_clear_up,
         reraise=True,
     )
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         retrying(
             ray.init,
@@ -64,6 +66,11 @@ def start(settings: Settings) -> int:
     except Exception as error:  # Ray raises a bare Exception where a node does not come up
         where = "here" if local else f"at {settings.address}"
         raise ValueError(f"Ray cannot be started {where}: {error}") from error
+    except SystemExit:  # by Ray's own handler of SIGTERM
+        raise KeyboardInterrupt from None
+    finally:
+        # Ray's own would end its processes under a sweep that has not stopped.
+        signal.signal(signal.SIGTERM, on_sigterm)
     return _await_room(settings, 0 if local else settings.node_timeout)
 
 

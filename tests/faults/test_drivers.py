@@ -108,6 +108,24 @@ def test_ctrl_c_twice(place, undisturbed):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["driver", "group"])
+def test_sigterm(place, undisturbed, send):
+    """To the driver alone, and to Ray's processes too, as `timeout` sends it."""
+    run = place.start()
+    wait_until(run, lambda: place.kept("networks"))
+    below = workers_of(run)
+    send(run.pid, signal.SIGTERM)
+    _, err = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 143
+    said = [line for line in err.splitlines() if line and not line.startswith("networks ")]
+    assert said == ["interrupted: run the same command again to finish the rest"]
+    _, alive = psutil.wait_procs(below, timeout=30)
+    assert not alive, "workers end with the driver"
+    place.finish()
+    assert_as_undisturbed(place, undisturbed)
+
+
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("harm", ["emptied", "flipped", "a folder", "a pipe"])
 def test_a_store_harmed_between_two_runs(place, undisturbed, harm):
     """A network and every result; nothing was logged before."""

@@ -266,3 +266,32 @@ def test_the_matching_sweep_has_every_matcher_and_correction():
     sweep = SWEEPS["matching"]
     assert sorted(sweep.axes["matching"]) == sorted(MATCHERS)
     assert sorted(sweep.axes["correction"]) == sorted(CORRECTIONS)
+
+
+HANGING = """
+import os, signal, sys, time
+import sweeps.cli, sweeps.run.study
+from sweeps.smoke import SMOKE
+
+def run_sweep(*given):
+    os.kill(os.getpid(), signal.SIGTERM)
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(float(sys.argv[1]))
+        raise
+
+sweeps.run.study.run_sweep = run_sweep
+sweeps.cli.GRACE = 1.0
+sweeps.cli.main(SMOKE, [])
+"""
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_sigterm_is_ctrl_c_that_comes_to_an_end(seconds):
+    """Whether what Ctrl-C has to tidy up is quick or hangs."""
+    command = [sys.executable, "-c", HANGING, str(seconds)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert run.returncode == 143
+    assert run.stderr == "interrupted: run the same command again to finish the rest\n"
