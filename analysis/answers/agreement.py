@@ -17,9 +17,10 @@ import pandas as pd
 from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 
 from analysis.answers.onset import STABLE
-from analysis.runs.pairs import counted_once
+from analysis.runs.pairs import counted_once, of_all_seeds
 from analysis.runs.schema import INSTABILITY, LLFC
 from analysis.statistics.comparators import comparators, difference
+from analysis.statistics.correlations import unlike, with_note
 from analysis.statistics.over_seeds import Floats, over_seeds
 from analysis.statistics.summaries import with_weight_distance
 
@@ -46,24 +47,27 @@ def agreements(
 
     Returns:
         One row per (lmc, llfc): the counts `both`, `lmc_only`, `llfc_only` and `neither`, of
-        trials; `agree`, the share of trials in which both hold or neither, within a seed and
+        trials; `agree`, the share of trials in which both hold or neither, within a seed, over
+        the cells of the grid that every seed has (see `analysis.runs.pairs.of_all_seeds`), and
         averaged over seeds, with its 95 % interval `low` and `high`, `p`, `seeds`, `note`; `kappa`,
-        Cohen's: how far the two agree beyond chance, 1 if always, 0 if by chance alone, NaN if each
-        holds in all trials or in none.
+        Cohen's, over all trials: how far the two agree beyond chance, 1 if always, 0 if by chance
+        alone, NaN if each holds in all trials or in none.
     """
     used = measured(trials, barrier, error)
+    alike, note = _measured_alike(trials, barrier, error, least=1)
     rows = []
     for most in lmc:
         for small in llfc:
             connected, linear = used[barrier] < most, used[error] < small
-            agree = (connected == linear).astype(float).groupby(used["seed"]).mean()
+            same = (alike[barrier] < most) == (alike[error] < small)
+            agree = same.astype(float).groupby(alike["seed"]).mean()
             counts = {
                 "both": int((connected & linear).sum()),
                 "lmc_only": int((connected & ~linear).sum()),
                 "llfc_only": int((~connected & linear).sum()),
                 "neither": int((~connected & ~linear).sum()),
             }
-            found = over_seeds(agree.tolist(), possible=(0, 1)).columns("agree")
+            found = with_note(over_seeds(agree.tolist(), possible=(0, 1)).columns("agree"), note)
             del found["p"]  # that they never agree is no question
             kappa = np.nan
             if connected.nunique() + linear.nunique() > 2:
@@ -98,7 +102,8 @@ def roc_area(
 ) -> pd.DataFrame:
     """The area under the ROC: how often a connected trial has the smaller LLFC error.
 
-    Of all two trials of a seed of which one is connected; 1/2 where the error says nothing.
+    Of all two trials of a seed of which one is connected; 1/2 where the error says nothing. Over
+    the cells of the grid that every seed has (see `analysis.runs.pairs.of_all_seeds`).
 
     Returns:
         One row per `predictor`, the error first and then what needs no blend (see
@@ -113,14 +118,16 @@ def roc_area(
     """
     trials = with_weight_distance(trials)
     names = (error, *(name for name in comparators(trials, error) if name != error))
-    used = measured(trials, barrier, error)
+    _finite(trials, barrier, error)  # refuses what is no column
     rows = []
     for name in names:
-        there = used[np.isfinite(used[name].to_numpy(dtype=float))]
+        known = trials[np.isfinite(trials[name].to_numpy(dtype=float))]
+        there, note = _measured_alike(known, barrier, error, least=2)
         own, other = (_areas(there, barrier, column, lmc) for column in (error, name))
         over_half = over_seeds(other - 0.5, possible=(-0.5, 0.5))
         ends = {end: getattr(over_half, end) + 0.5 for end in ("low", "high")}
         area = over_half.columns("area") | {"area": over_half.value + 0.5, **ends}
+        area = with_note(area, note)
         rows.append({"predictor": name, **area, **difference(own, other, name == error)})
     return pd.DataFrame(rows)
 
@@ -142,8 +149,25 @@ def measured(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
     Raises:
         ValueError: if one is no column.
     """
+    return counted_once(_finite(trials, *columns), *columns)
+
+
+def _finite(trials: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The trials in which every one of `columns` is a number.
+
+    Raises:
+        ValueError: if one is no column.
+    """
     for name in columns:
         if name not in trials:
             raise ValueError(f"trials must have a column {name!r}, but have none")
-    kept = trials[np.isfinite(trials[list(columns)].to_numpy(dtype=float)).all(1)]
-    return counted_once(kept, *columns)
+    kept: pd.DataFrame = trials[np.isfinite(trials[list(columns)].to_numpy(dtype=float)).all(1)]
+    return kept
+
+
+def _measured_alike(
+    trials: pd.DataFrame, barrier: str, error: str, least: int
+) -> tuple[pd.DataFrame, str]:
+    """`measured`, over the cells of the grid that every seed has; a note if over all instead."""
+    common = of_all_seeds(_finite(trials, barrier, error), least)
+    return counted_once(common, barrier, error), unlike(common)

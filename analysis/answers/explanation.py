@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs.grid import family_names
-from analysis.runs.pairs import counted_once
+from analysis.runs.pairs import counted_once, of_all_seeds
 from analysis.runs.schema import ADDITIVITY, BARRIER, BASELINE, DIST_COM, LLFC, WEIGHTS
-from analysis.statistics.correlations import groups_by
+from analysis.statistics.correlations import groups_by, unlike, with_note
 from analysis.statistics.held_out import predict, shares
 from analysis.statistics.over_seeds import Floats, over_seeds
 from analysis.statistics.summaries import with_weight_distance
@@ -43,7 +43,9 @@ def explanations(
     """How much more of the variance of unseen seeds further columns predict.
 
     Each seed in turn is held out, a line fitted to the others' trials, in their ranks, with and
-    without the further columns, and the share of the held-out seed's variance compared.
+    without the further columns, and the share of the held-out seed's variance compared. All
+    over the cells of the grid that every seed has (see `analysis.runs.pairs.of_all_seeds`): a
+    seed's variance is that of its own cells, and shares of unlike variances have no mean.
 
     Args:
         trials: one row per trial, as `with_summaries` gives them.
@@ -80,7 +82,7 @@ def _explained(
 ) -> dict[str, object] | None:
     """A row of `explanations`; None if a column is not there, or no seed can be held out."""
     target, base, extra = question
-    used = _measured(trials, [target, *base, *extra, *given])
+    used, note = _measured(trials, [target, *base, *extra, *given])
     if used["seed"].nunique() < 2:
         return None
 
@@ -96,16 +98,20 @@ def _explained(
         "extra": ", ".join(extra),
         "share_base": over_seeds(without).value,
         "share_both": over_seeds(both).value,
-        **over_seeds(both - without).columns("gain"),
+        **with_note(over_seeds(both - without).columns("gain"), note),
         "trials": len(used),
     }
 
 
-def _measured(trials: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """The trials in which all `columns` are there and, if numbers, finite; repeats once."""
+def _measured(trials: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, str]:
+    """The trials in which all `columns` are there and, if numbers, finite; repeats once.
+
+    Of cells of the grid that every seed has; a note if of all instead.
+    """
     names = [part for column in columns for part in column.split(":")]
     if any(name not in trials for name in names):
-        return trials.iloc[:0]
+        return trials.iloc[:0], ""
     numbers = [name for name in names if pd.api.types.is_numeric_dtype(trials[name])]
     finite = np.isfinite(trials[numbers].to_numpy(dtype=float)).all(axis=1)
-    return counted_once(trials[finite], *numbers)
+    common = of_all_seeds(trials[finite], least=2)
+    return counted_once(common, *numbers), unlike(common)

@@ -5,8 +5,9 @@ import pandas as pd
 
 from analysis.runs.frames import Runs
 from analysis.runs.grid import AXES
-from analysis.runs.pairs import counted_once
+from analysis.runs.pairs import counted_once, of_all_seeds
 from analysis.runs.schema import BARRIER
+from analysis.statistics.correlations import unlike, with_note
 from analysis.statistics.held_out import predict, share
 from analysis.statistics.summaries import at_depths
 
@@ -18,7 +19,8 @@ def layer_predictions(
 
     Each value of `hold_out` in turn is left out, a line in ranks is fitted to the others' trials,
     and the barrier predicted where it was left out. The depths of different networks compare as in
-    `with_summaries`.
+    `with_summaries`. All over the cells of the grid that every seed has (see
+    `analysis.runs.pairs.of_all_seeds`), unless a value of `hold_out` had none left.
 
     Args:
         runs: what was found.
@@ -46,7 +48,8 @@ def layer_predictions(
     depths = list(map(str, profiles))
     trials = pd.concat([trials, profiles], axis=1)
     whole = bool(depths) & np.isfinite(trials[depths].to_numpy(dtype=float)).all(axis=1)
-    trials = counted_once(trials[whole], barrier, *depths)
+    common = _of_all_seeds(trials[whole], hold_out)
+    trials = counted_once(common, barrier, *depths)
     groups, seeds = trials[hold_out].astype(str).tolist(), trials["seed"].tolist()
     if len(set(groups)) < 2:
         raise ValueError(
@@ -56,6 +59,12 @@ def layer_predictions(
     for depth in depths:
         found = predict(trials, [depth], barrier, groups)
         of_variance = share(found["wanted"], found["predicted"], seeds)
-        rows.append({"depth": depth, **of_variance.columns("share")})
+        rows.append({"depth": depth, **with_note(of_variance.columns("share"), unlike(common))})
     table = pd.DataFrame(rows).assign(held_out=len(set(groups)), trials=len(trials))
     return table.sort_values("share", ascending=False, ignore_index=True)
+
+
+def _of_all_seeds(trials: pd.DataFrame, hold_out: str) -> pd.DataFrame:
+    """The trials of cells that every seed has; all, if a value of `hold_out` had none left."""
+    common = of_all_seeds(trials, least=2)
+    return common if set(common[hold_out]) == set(trials[hold_out]) else trials

@@ -144,6 +144,11 @@ def unlike(trials: pd.DataFrame) -> str:
     return "seeds were measured on other cells of the grid" if uneven(trials) else ""
 
 
+def with_note(columns: dict[str, Any], note: str) -> dict[str, Any]:
+    """The columns of an estimate with `note` added to their own, where there is one."""
+    return columns | {"note": "; ".join(filter(None, (str(columns["note"]), note)))}
+
+
 def _correlate(
     trials: pd.DataFrame, x: str, y: str, method: str, permutations: int, seed: int
 ) -> dict[str, Any]:

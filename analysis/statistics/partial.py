@@ -16,7 +16,7 @@ from analysis.runs.pairs import counted_once, of_all_seeds
 from analysis.runs.params import PARAMS
 from analysis.runs.schema import WEIGHTS
 from analysis.statistics.coefficients import LEAST_TRIALS
-from analysis.statistics.correlations import correlations, usable
+from analysis.statistics.correlations import correlations, unlike, usable, with_note
 from analysis.statistics.over_seeds import Floats, is_constant, over_seeds
 from analysis.statistics.summaries import with_weight_distance
 
@@ -72,12 +72,14 @@ def partial_correlations(
     there = trials[[name for name in given if name not in PARAMS]].notna().all(axis=1)
     rows = []
     for method in methods:
-        used = counted_once(of_all_seeds(usable(trials[there], x, y, method), LEAST_TRIALS), x, y)
+        common = of_all_seeds(usable(trials[there], x, y, method), LEAST_TRIALS)
+        used = counted_once(common, x, y)
         parts = [part for _, part in used.groupby("seed")]
         found = over_seeds([_partial(part, x, y, given, method) for part in parts], "fisher")
         raw = correlations(used, x, y, methods=[method])["within"].iloc[0]
         about = {"x": x, "y": y, "given": ", ".join(given), "method": method, "raw": raw}
-        rows.append(about | found.columns("within") | {"trials": len(used)})
+        within = with_note(found.columns("within"), unlike(common))
+        rows.append(about | within | {"trials": len(used)})
     return pd.DataFrame(rows)
 
 

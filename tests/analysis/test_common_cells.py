@@ -1,16 +1,22 @@
 """Seeds are compared on the cells of the grid that all of them have, and families not pooled."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.answers.agreement import agreements, roc_area
+from analysis.answers.explanation import explanations
+from analysis.answers.layer_prediction import layer_predictions
 from analysis.page.across import page_across
 from analysis.page.sections.part import find
 from analysis.runs.grid import values
 from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.comparators import BASELINE, comparisons
 from analysis.statistics.correlations import correlations
+from analysis.statistics.held_out import places
 from analysis.statistics.partial import partial_correlations
 from tests.helpers.fabricated_runs import grid, runs_of
 
@@ -128,3 +134,78 @@ def test_norms_of_one_architecture_are_no_one_family_for_covariates():
         trials, LLFC, BARRIER, given=["norm", "width"], methods=["Pearson"]
     ).iloc[0]
     assert found["within"] == pytest.approx(expected["within"])
+
+
+def common_of(failed):
+    return failed[failed["width"] != WIDTHS[0]]
+
+
+def test_an_agreement_is_averaged_over_common_cells_and_counted_over_all(failed):
+    own = []
+    for _, rows in common_of(failed).groupby("seed"):
+        both = zip(rows[BARRIER], rows[LLFC], strict=True)
+        own.append(np.mean([(barrier < 4) == (error < 4) for barrier, error in both]))
+    row = agreements(failed, barrier=BARRIER, lmc=[4], llfc=[4]).iloc[0]
+    assert row["agree"] == pytest.approx(np.mean(own))
+    assert row[["both", "lmc_only", "llfc_only", "neither"]].sum() == 29
+
+
+def test_an_area_is_over_common_cells(failed):
+    own = []
+    for _, rows in common_of(failed).groupby("seed"):
+        near, far = (rows[LLFC][(rows[BARRIER] < 4) == which] for which in (True, False))
+        own.append(np.mean([a < b for a in near for b in far]))
+    row = roc_area(failed, barrier=BARRIER, lmc=4).iloc[0]
+    assert row["area"] == pytest.approx(np.mean(own))
+
+
+def test_a_gain_is_over_common_cells(failed):
+    found = explanations(failed, {"all": (BARRIER, [BASELINE], [LLFC])})
+    common = common_of(failed)
+    gains = []
+    for seed in range(3):
+        fit, out = common[common["seed"] != seed], common[common["seed"] == seed]
+        wanted = ranked(fit, out, [BARRIER])
+        share = []
+        for names in ([BASELINE], [BASELINE, LLFC]):
+            design = ranked(fit, out, names)
+            line = np.linalg.lstsq(design[0], wanted[0][:, 1])[0]
+            left = wanted[1][:, 1] - design[1] @ line
+            share.append(1 - (left**2).mean() / wanted[1][:, 1].var())
+        gains.append(share[1] - share[0])
+    assert found["gain"].item() == pytest.approx(np.mean(gains))
+    assert found["trials"].item() == 27
+
+
+def ranked(fit, out, names):
+    """Ones and the columns' places among the fitted, of the fitted and of the held-out rows."""
+    both = pd.concat([fit, out])
+    fitted = np.arange(len(both)) < len(fit)
+    columns = [places(both[name], fitted) for name in names]
+    design = np.column_stack([np.ones(len(both)), *columns])
+    return design[fitted], design[~fitted]
+
+
+@pytest.mark.parametrize("hold_out", ["seed", "architecture"])
+def test_a_prediction_from_layers_is_over_common_cells(hold_out):
+    whole = runs_of(grid(architecture=["mlp", "vgg11"], width=WIDTHS[3:7], seed=[0, 1, 2]))
+    trials = whole.trials
+    at = (trials["width"] == WIDTHS[3]) & (trials["architecture"] == "mlp")
+    lost = at & (trials["seed"] == 1)
+    failed, common = (dataclasses.replace(whole, trials=trials[~gone]) for gone in (lost, at))
+    both = [layer_predictions(runs, hold_out=hold_out) for runs in (failed, common)]
+    pd.testing.assert_frame_equal(*both)
+
+
+def test_where_few_cells_are_common_notes_say_so():
+    trials = drawn()
+    gone = (trials["seed"] == 1) & trials["width"].isin(WIDTHS[7:])
+    gone |= (trials["seed"] == 2) & trials["width"].isin(WIDTHS[:5])
+    trials = trials[~gone]
+    for found in (
+        partial_correlations(trials, LLFC, BARRIER, given=["width"], methods=["Spearman"]),
+        agreements(trials, barrier=BARRIER, lmc=[4], llfc=[4]),
+        roc_area(trials, barrier=BARRIER, lmc=4),
+        explanations(trials, {"all": (BARRIER, [BASELINE], [LLFC])}),
+    ):
+        assert found["note"].str.contains("other cells").all()
