@@ -23,6 +23,13 @@ from llfc.results import BARRIERS, CURVE, LEFT_OUT_COUNTS, PROFILE, TABLES, Conn
 TRIALS = ".trials.parquet"
 # A column of kept trials: why a number of theirs no longer stands; empty if all do.
 SUPERSEDED = "superseded"
+# Columns without which a frame is none.
+REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "trials": ("run_id", "fingerprint", *BARRIERS),
+    "curves": ("run_id", *CURVE),
+    "layers": ("run_id", "index", "layer", "alpha", *PROFILE),
+    **{name: ("run_id", *columns) for name, columns in TABLES.items()},
+}
 
 
 def stored_sweeps(folder: Path) -> list[str]:
@@ -49,7 +56,8 @@ def read_frames(folder: Path, sweep: str) -> Runs:
     Those with a reason in the column SUPERSEDED are left out, and counted as outdated.
 
     Raises:
-        ValueError: if a frame is not there, or is none.
+        ValueError: if a frame is not there, is none, or lacks a column; from the frames that are
+            read later, too, and if they lack a run.
     """
     trials = _read(folder, sweep, "trials")
     old = pd.Series(trials.get(SUPERSEDED, "")).reindex(trials.index).fillna("") != ""
@@ -61,6 +69,9 @@ def read_frames(folder: Path, sweep: str) -> Runs:
         rows = {row["run_id"]: row for row in records if row["run_id"] in wanted}
         names = ["layers", "curves", *TABLES]
         parts = {name: _by_run(folder, sweep, name) for name in names}
+        if lost := sorted(rows.keys() - parts["curves"].keys()):
+            path = folder / f"{sweep}.curves.parquet"
+            raise ValueError(f"frame {path} has no run {lost[0]!r}: export the sweep again")
         return {run_id: _connection(run_id, row, parts) for run_id, row in rows.items()}
 
     return Runs(
@@ -76,9 +87,13 @@ def read_frames(folder: Path, sweep: str) -> Runs:
 def _read(folder: Path, sweep: str, name: str) -> pd.DataFrame:
     path = folder / f"{sweep}.{name}.parquet"
     try:
-        return pd.read_parquet(path)
+        frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"frame {path} cannot be read: {first_line(error)}") from None
+    missing = [column for column in REQUIRED[name] if column not in frame]
+    if missing:
+        raise ValueError(f"frame {path} has no column {missing[0]!r}: export the sweep again")
+    return frame
 
 
 def _by_run(folder: Path, sweep: str, name: str) -> Mapping[str, pd.DataFrame]:

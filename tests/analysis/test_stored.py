@@ -85,3 +85,26 @@ def test_a_frame_that_is_none_is_one_line(folder):
     with pytest.raises(ValueError, match=r"frame .*width\.layers\.parquet cannot be read: ") as e:
         _ = load_runs(str(folder), "width").layers
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("trials", "run_id"), ("trials", "test_loss_chord"), ("curves", "alpha"), ("layers", "coef")],
+)
+def test_a_frame_without_a_column_is_one_line(name, column, folder, capsys):
+    path = folder / f"width.{name}.parquet"
+    pd.read_parquet(path).drop(columns=column).to_parquet(path)
+    assert main(["report", "--sweep", "width", "--tracking-uri", str(folder)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert f"{path} has no column {column!r}" in said[0]
+
+
+def test_a_run_without_its_curve_is_one_line(runs, folder, capsys):
+    path = folder / "width.curves.parquet"
+    curves, gone = pd.read_parquet(path), runs.trials["run_id"].iloc[0]
+    curves[curves["run_id"] != gone].to_parquet(path)
+    assert main(["report", "--sweep", "width", "--tracking-uri", str(folder)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert f"{path} has no run {gone!r}" in said[0]
