@@ -99,11 +99,12 @@ def check_function(name, kind):
 
 def check_repeats(name, kind):
     """Wherever the shared stream of random numbers stands, which stays there."""
+    given = *pair(kind), inputs(1)
     stands = torch.get_rng_state()
-    one = match(name, *pair(kind), inputs(1), seed=4)
+    one = match(name, *given, seed=4)
     assert torch.equal(torch.get_rng_state(), stands)
     torch.rand(1)
-    assert match(name, *pair(kind), inputs(1), seed=4) == one
+    assert match(name, *given, seed=4) == one
 
 
 def check_leaves_alone(name, kind):

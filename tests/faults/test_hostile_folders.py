@@ -73,6 +73,6 @@ def test_images_that_do_not_fit_the_memory_are_one_line(folder, monkeypatch):
     resolved(folder)  # just so
     pages["SC_PHYS_PAGES"] -= 1
     (folder / "train/cat/0.png").touch()
-    with pytest.raises(ValueError, match=r"4 images of 8 x 6 pixels are 0 GiB, more than"):
+    with pytest.raises(ValueError, match=r"4 images of 8 x 6 pixels need 0 GiB, more than"):
         resolved(folder)
     assert resolved(folder, "#4")

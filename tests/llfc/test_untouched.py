@@ -257,7 +257,7 @@ def test_what_cannot_be_copied_is_refused_in_one_line():
     held.lock = threading.Lock()
     single = nn.Sequential(Itself(6, CLASSES)).double()
     for model, reason in ((held, "cannot pickle '_thread.lock' object"), (single, "'0.weight'")):
-        with pytest.raises(ValueError, match=f"^model_a must be .*{reason}") as refused:
+        with pytest.raises(ValueError, match=f"^model_a must .*{reason}") as refused:
             connected(matching=None)(model, whole, None)
         assert "\n" not in str(refused.value)
 

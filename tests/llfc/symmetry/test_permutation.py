@@ -138,7 +138,7 @@ def whole_file():
         (lambda d: d["axes"].update(mixed="abc"), "mixed must be a list"),
         (lambda d: d["axes"]["mixed"][0][0][0]["order"].__setitem__(0, 9), "order must be a perm"),
         (lambda d: d["axes"]["mixed"][0][0][0]["order"].pop(), "4 places for 5 positions"),
-        (lambda d: d["axes"]["mixed"][0][0][0].update(size=10**20), "must be a whole number"),
+        (lambda d: d["axes"]["mixed"][0][0][0].update(size=10**20), "must be an integer"),
         (lambda d: d["axes"]["mixed"][0][0].append({"size": 1}), "not alone on its axis"),
         (
             lambda d: d["axes"]["query"][0][0][1].update(groups=["wide"] * 3),
