@@ -3,7 +3,8 @@
 A folder holds `train/` and `test/` (or `val/`), each with one folder a class; a class's images may
 lie in folders of their own inside it, as torchvision's ImageFolder takes them. Tiny-ImageNet's
 official layout is known too: `train/<class>/images/*`, and `val/images/*`, whose classes stand in
-`val/val_annotations.txt`; its `test/`, which has no labels, is then not used.
+`val/val_annotations.txt`. Its `test/images/`, which has no labels, is not used; nor are annotations
+that were left behind when the images of `val/` were moved to class folders.
 """
 
 import os
@@ -15,6 +16,7 @@ from PIL import Image
 
 SPLIT_FOLDERS: Mapping[str, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val")}
 ANNOTATIONS = "val/val_annotations.txt"  # an image's name, a tab, its class, and what follows
+UNLABELLED = "images"  # Tiny-ImageNet's folder of images that are not in a class's folder
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def list_images(folder: Path) -> Listing:
         raise ValueError(f"image folder {folder} does not exist or is not a folder")
     lists = _Lists(folder)
     train = lists.by_folder(_home(folder, "train"))
-    annotated = (folder / ANNOTATIONS).is_file()
+    annotated = (folder / ANNOTATIONS).is_file() and (folder / "val" / UNLABELLED).is_dir()
     test = lists.by_annotations() if annotated else lists.by_folder(_home(folder, "test"))
     if not train:
         raise ValueError(f"image folder {folder}: train/ has no class folders")
@@ -72,12 +74,28 @@ def list_images(folder: Path) -> Listing:
 
 
 def _home(folder: Path, split: str) -> Path:
-    for name in SPLIT_FOLDERS[split]:
-        if (folder / name).is_dir():
-            _stay_inside(folder, folder / name)
-            return folder / name
-    wanted = " or ".join(f"{name}/" for name in SPLIT_FOLDERS[split])
-    raise ValueError(f"image folder {folder} must contain a folder {wanted}")
+    """The folder of `split`'s class folders; one of images without a class is the last resort."""
+    homes = [folder / name for name in SPLIT_FOLDERS[split] if (folder / name).is_dir()]
+    if not homes:
+        wanted = " or ".join(f"{name}/" for name in SPLIT_FOLDERS[split])
+        raise ValueError(f"image folder {folder} must contain a folder {wanted}")
+    for home in homes:
+        _stay_inside(folder, home)
+    home = next((home for home in homes if not _is_unlabelled(home)), homes[-1])
+    if split == "test" and _is_unlabelled(home) and not (folder / "train" / UNLABELLED).is_dir():
+        place = home.relative_to(folder)
+        raise ValueError(
+            f"image folder {folder}: {place}/{UNLABELLED} is no class: {place}/ must have one"
+            f" folder per class, or Tiny-ImageNet's {ANNOTATIONS} must be there"
+        )
+    return home
+
+
+def _is_unlabelled(home: Path) -> bool:
+    """Whether the only folder in `home` is UNLABELLED."""
+    with os.scandir(home) as entries:
+        found = [entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."]
+    return found == [UNLABELLED]
 
 
 class _Lists:
@@ -105,19 +123,26 @@ class _Lists:
     def by_annotations(self) -> dict[str, list[Path]]:
         """The images that ANNOTATIONS names, by their class."""
         found: dict[str, list[Path]] = {}
+        seen: set[Path] = set()
+        home = self.root / "val" / UNLABELLED
+        _stay_inside(self.root, home)
         text = (self.root / ANNOTATIONS).read_text(errors="surrogateescape")
         for number, line in enumerate(text.splitlines(), 1):
             name, _, rest = line.partition("\t")
             label = rest.partition("\t")[0].strip()
-            path = self.root / "val/images" / name
+            path = home / name
             if not label or os.sep in name or not path.is_file():
                 raise ValueError(
                     f"image folder {self.root}: line {number} of {ANNOTATIONS} must be an image of"
                     f" val/images, a tab and its class, got {line[:60]!r}"
                 )
-            if path.is_symlink():
-                _stay_inside(self.root, path)
+            if path in seen:
+                raise ValueError(
+                    f"image folder {self.root}: line {number} of {ANNOTATIONS} names {name} again"
+                )
+            seen.add(path)
             found.setdefault(label, []).append(path)
+        self.passed_over += [entry for entry in self._entries(home) if entry not in seen]
         return {label: sorted(paths) for label, paths in found.items()}
 
     def _images(self, folder: Path, inside: tuple[Path, ...]) -> Iterator[Path]:

@@ -217,6 +217,52 @@ def test_a_wrong_line_of_annotations_is_named(tmp_path, line):
         resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
 
 
+def test_an_image_that_is_annotated_twice_is_named(tmp_path):
+    folder = _tiny_imagenet(tmp_path / "tiny")
+    with (folder / "val" / "val_annotations.txt").open("a") as file:
+        file.write("val_1.JPEG\tn01443537\t0\n")
+    with pytest.raises(ValueError, match=r"line 7 of val/val_annotations\.txt names val_1\.JPEG"):
+        resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
+
+
+def test_images_of_val_that_no_line_names_are_not_used_and_said_so(tmp_path):
+    folder, said = _tiny_imagenet(tmp_path / "tiny"), []
+    annotations = folder / "val" / "val_annotations.txt"
+    annotations.write_text("".join(annotations.read_text().splitlines(keepends=True)[:3]))
+    found = load_dataset(
+        resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache", say=said.append),
+        cache=tmp_path / "cache",
+    )
+    assert len(found.test_labels) == 3
+    assert said[0].endswith("6 other files not used, such as train/n01443537/n01443537_boxes.txt")
+
+
+def test_tiny_imagenet_whose_val_was_sorted_into_classes_is_the_same_set(tmp_path):
+    """As scripts leave it that move val/images/* to val/<class>/images/*, annotations and all."""
+    folder = _tiny_imagenet(tmp_path / "tiny")
+    official = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
+    for line in (folder / "val" / "val_annotations.txt").read_text().splitlines():
+        name, word = line.split("\t")[:2]
+        place = folder / "val" / word / "images"
+        place.mkdir(parents=True, exist_ok=True)
+        (folder / "val" / "images" / name).rename(place / name)
+    (folder / "val" / "images").rmdir()
+    moved = load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache")
+    assert moved.name == official.name  # which is a digest of all images and labels
+
+
+def test_tiny_imagenet_without_its_annotations_is_refused(tmp_path):
+    folder = _tiny_imagenet(tmp_path / "tiny")
+    (folder / "val" / "val_annotations.txt").unlink()
+    with pytest.raises(ValueError, match=r"val/images is no class: val/ must have one folder per"):
+        resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache")
+
+
+def test_a_class_may_be_called_images(tmp_path):
+    folder = picture_folder(tmp_path / "pets", classes=("images", "texts"))
+    assert load_dataset(f"imagefolder:{folder}", cache=tmp_path / "cache").num_classes == 2
+
+
 def test_what_became_of_the_images_is_said(tmp_path):
     folder = picture_folder(tmp_path / "pets")
     said = []
@@ -286,6 +332,13 @@ def _split_link_out(folder):
     (folder / "test").symlink_to(folder.parent / "outside")
 
 
+def _annotated_link_out(folder):
+    (folder / "test").rename(folder.parent / "images")
+    (folder / "val").mkdir()
+    (folder / "val" / "images").symlink_to(folder.parent / "images")
+    (folder / "val" / "val_annotations.txt").write_text("0.png\tcat\n")
+
+
 def _dangling(folder):
     (folder / "train" / "cat" / "link.png").symlink_to(folder / "train" / "gone.png")
 
@@ -304,6 +357,7 @@ def _dangling(folder):
         (_deep, "train/cat/0.png cannot be read: must have 8 bits per channel, has mode I"),
         (_link_out, "train/cat/link.png links outside of it"),
         (_split_link_out, "test links outside of it"),
+        (_annotated_link_out, "val/images links outside of it"),
         (_dangling, "train/cat/link.png: No such file"),
     ],
 )
