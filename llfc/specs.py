@@ -8,11 +8,13 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from llfc.names import lookup
 
-OPTIMIZERS = ("adam", "sgd")
+OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 NORMS = ("batch", "group", "layer", "none")
 PRECISIONS = ("bfloat16", "float32")
@@ -22,6 +24,10 @@ PRECISIONS = ("bfloat16", "float32")
 # anything cached contains those it depends on, so that outdated networks, permutations or results
 # are not reused.
 TRAINING, MATCHING, MEASURING = 4, 2, 2
+
+# The metadata of a field that its record did not have at first. At its default it is left out of
+# the fingerprint, and records written without it are read: what was cached before is still found.
+ADDED_LATER: Mapping[str, bool] = {"added_later": True}
 
 DEFAULT_MEASURES: tuple[str, ...] = ("conditions",)
 
@@ -35,8 +41,9 @@ class Recipe:
         batch_size: images per step; the last, smaller batch of an epoch is used too.
         optimizer: one of OPTIMIZERS.
         lr: peak learning rate.
-        momentum: momentum of SGD; Adam ignores it.
-        weight_decay: L2 penalty on every parameter.
+        momentum: momentum of SGD; the others ignore it.
+        weight_decay: L2 penalty on every parameter; for adamw decoupled decay, by which every step
+            multiplies each parameter by 1 - lr * weight_decay.
         schedule: learning-rate schedule after the warm-up, one of SCHEDULES.
         milestones: fractions of the epochs after which the step schedule divides the learning rate
             by ten.
@@ -44,6 +51,9 @@ class Recipe:
         augment: whether training images are randomly cropped (padding 4) and flipped horizontally.
         precision: precision of matrix products and convolutions during training (torch.autocast),
             one of PRECISIONS; weights, reductions and all measurements are float32.
+        nesterov: whether SGD's momentum is Nesterov's; the others ignore it.
+        clip: largest Euclidean norm of all gradients together, to which they are scaled down before
+            a step; None for no clipping.
     """
 
     epochs: int
@@ -57,11 +67,15 @@ class Recipe:
     warmup: float = 0.0
     augment: bool = False
     precision: str = "float32"
+    nesterov: bool = dataclasses.field(default=False, metadata=ADDED_LATER)
+    clip: float | None = dataclasses.field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         for name in ("lr", "momentum", "weight_decay", "warmup"):
             object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "milestones", tuple(map(float, self.milestones)))
+        if self.clip is not None:
+            object.__setattr__(self, "clip", float(self.clip))
         _at_least("epochs", self.epochs, 1)
         _at_least("batch_size", self.batch_size, 1)
         lookup("optimizer", self.optimizer, dict.fromkeys(OPTIMIZERS))
@@ -74,6 +88,10 @@ class Recipe:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(f"weight_decay must be a number >= 0, got {self.weight_decay}")
+        if self.clip is not None and not (math.isfinite(self.clip) and self.clip > 0):
+            raise ValueError(f"clip must be a positive number or None, got {self.clip}")
+        if self.nesterov and self.optimizer == "sgd" and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0, got 0.0")
         if any(not 0 < share < 1 for share in self.milestones):
             raise ValueError(f"milestones must be fractions in (0, 1), got {self.milestones}")
         if list(self.milestones) != sorted(set(self.milestones)):
@@ -87,7 +105,8 @@ class Recipe:
         """
         found = {}
         if self.optimizer != "sgd":
-            found["momentum"] = f"only optimizer 'sgd' has momentum, got {self.optimizer!r}"
+            for name in ("momentum", "nesterov"):
+                found[name] = f"only optimizer 'sgd' has {name}, got {self.optimizer!r}"
         if self.schedule != "step":
             found["milestones"] = f"only schedule 'step' has milestones, got {self.schedule!r}"
         return found
@@ -218,12 +237,24 @@ class Trial:
 def fingerprint(record: Recipe | Network | Pair | Trial) -> str:
     """Twelve hex digits that name `record`: equal records have equal names, in every process.
 
-    All fields count, including those of nested records and those left at their defaults.
+    All fields count, including those of nested records and those left at their defaults; only a
+    field that was added later counts from its first other value on (see ADDED_LATER).
     """
     method = [TRAINING, MATCHING, MEASURING] if isinstance(record, Trial) else TRAINING
-    content = [method, type(record).__name__, dataclasses.asdict(record)]
+    content = [method, type(record).__name__, _counted(record)]
     text = json.dumps(content, sort_keys=True, allow_nan=False)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _counted(value: Any) -> Any:
+    """`value` as plain values, without the later fields that are at their defaults."""
+    if not dataclasses.is_dataclass(value):
+        return value
+    return {
+        field.name: _counted(getattr(value, field.name))
+        for field in dataclasses.fields(value)
+        if not ("added_later" in field.metadata and getattr(value, field.name) == field.default)
+    }
 
 
 def permutation_name(trial: Trial) -> str:

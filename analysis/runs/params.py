@@ -4,6 +4,7 @@ A trial's parameters are flat: the fields of Trial and of Pair under their own n
 Recipe with the prefix `recipe.`. Types come from the records' fields and are never guessed.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,14 @@ def _hints(record: type, prefix: str = "") -> dict[str, Any]:
 
 # Every parameter of a trial, in the order in which frames have their columns, with its type.
 PARAMS: Mapping[str, Any] = {**_hints(Pair), **_hints(Trial), **_hints(Recipe, RECIPE)}
+
+# What a trial that was logged without a parameter had, where the field was added later.
+ADDED: Mapping[str, Any] = {
+    prefix + field.name: field.default
+    for prefix, record in (("", Pair), ("", Trial), (RECIPE, Recipe))
+    for field in dataclasses.fields(record)
+    if "added_later" in field.metadata
+}
 
 
 def restore(name: str, text: str) -> Any:
@@ -56,6 +65,7 @@ def trial_from_params(params: Mapping[str, str]) -> Trial:
     Raises:
         ValueError: if a parameter is missing, or is no value of its field.
     """
+    params = {**{name: str(default) for name, default in ADDED.items()}, **params}
     missing = [name for name in PARAMS if name not in params]
     if missing:
         raise ValueError(f"parameters must include every field of a trial: {missing[0]} is missing")

@@ -24,13 +24,20 @@ class Step:
         optimizer: over its parameters; see `rate_on`.
         batch_size: of a whole batch; only such steps are recorded.
         precision: one of llfc.specs.PRECISIONS.
+        clip: largest norm of all gradients together; None for no clipping.
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, batch_size: int, precision: str
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batch_size: int,
+        precision: str,
+        clip: float | None = None,
     ) -> None:
         self.model, self.optimizer, self.batch_size = model, optimizer, batch_size
         self.bfloat16 = precision == "bfloat16"
+        self.clip = clip
         self.done = 0
         self.graph: torch.cuda.CUDAGraph | None = None
 
@@ -74,6 +81,8 @@ class Step:
         loss = self._loss(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         self.optimizer.step()
         return loss.detach()
 

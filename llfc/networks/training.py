@@ -81,7 +81,7 @@ def train(
     steps = -(-len(dataset.train_labels) // recipe.batch_size)
     with own_stream(device), tf32_disabled():
         optimizer = _optimizer(model, recipe, start.optimizer, device)
-        take = Step(model, optimizer, recipe.batch_size, recipe.precision)
+        take = Step(model, optimizer, recipe.batch_size, recipe.precision, recipe.clip)
         for epoch in range(start.epoch, until_epoch):
             batches = _epoch(dataset, recipe, seed, branch, epoch)
             total = torch.zeros((), device=device)
@@ -147,8 +147,11 @@ def _optimizer(
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "adam":
         optimizer = torch.optim.Adam(model.parameters(), capturable=on_gpu, **settings)
+    elif recipe.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(model.parameters(), capturable=on_gpu, **settings)
     else:
-        optimizer = torch.optim.SGD(model.parameters(), momentum=recipe.momentum, **settings)
+        settings |= {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
+        optimizer = torch.optim.SGD(model.parameters(), **settings)
     parameters = dict(model.named_parameters())
     for name, tensor in state.items():
         what, _, parameter = name.partition("/")

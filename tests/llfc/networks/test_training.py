@@ -180,6 +180,54 @@ def test_the_memory_layout_of_a_state_is_of_no_account(recipe):
     assert same(ends[0].weights, ends[1].weights)
 
 
+# Optimisers.
+
+ADAMW = dataclasses.replace(ADAM, optimizer="adamw", weight_decay=0.1, clip=0.5)
+NESTEROV = dataclasses.replace(SGD, nesterov=True)
+
+
+@pytest.mark.parametrize("recipe", [ADAMW, NESTEROV], ids=["adamw", "nesterov"])
+def test_adamw_and_nesterov_go_on_from_a_state_to_the_bit(recipe):
+    model = model_of("mlp", "none")
+    whole = run(model, recipe, initial_state(model), 4)
+    model = model_of("mlp", "none")
+    half = run(model, recipe, initial_state(model), 2)
+    again = run(model_of("mlp", "none"), recipe, half, 4)
+    assert same(whole.weights, again.weights)
+    assert same(whole.optimizer, again.optimizer)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"optimizer": "adam"}, {"clip": None}, {"clip": 1e-3}], ids=str
+)
+def test_decoupled_decay_and_clipping_change_the_weights(changes):
+    ends = [
+        run(model, recipe, initial_state(model), 1)
+        for recipe in (ADAMW, dataclasses.replace(ADAMW, **changes))
+        for model in [model_of("mlp", "none")]
+    ]
+    assert not same(ends[0].weights, ends[1].weights)
+
+
+def test_a_clipped_step_of_plain_sgd_is_no_longer_than_rate_times_clip():
+    recipe = dataclasses.replace(
+        SGD,
+        epochs=1,
+        batch_size=30,
+        momentum=0.0,
+        weight_decay=0.0,
+        schedule="constant",
+        warmup=0.0,
+        lr=0.5,
+        clip=1e-2,
+    )
+    model = model_of("mlp", "none")
+    start = initial_state(model)
+    end = run(model, recipe, start, 1)
+    moved = sum((end.weights[k] - start.weights[k]).square().sum().item() for k in end.weights)
+    assert moved**0.5 == pytest.approx(0.5 * 1e-2, rel=1e-3)
+
+
 # The schedule.
 
 
