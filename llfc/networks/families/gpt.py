@@ -1,0 +1,80 @@
+"""GPT: a causal transformer from token ids to the logits of each next token."""
+
+import torch
+from torch import Tensor, nn
+
+from llfc.networks.families.transformer import (
+    HEAD_SIZE,
+    Block,
+    heads_at,
+    initialise_transformer,
+    stream_norm,
+)
+
+
+class Gpt(nn.Module):
+    """A pre-norm GPT on token ids [N, T], T at most `context`; logits [N, T, vocabulary].
+
+    Args:
+        heads: number of heads in each layer; the stream has HEAD_SIZE channels for each.
+        depth: number of blocks, `block1` to `block{depth}`.
+        norm: `layer` or `rms`.
+        context: the longest sequence.
+        vocabulary: number of tokens.
+        rotary: whether positions turn queries and keys, instead of being learned and added.
+    """
+
+    def __init__(
+        self, heads: int, depth: int, norm: str, context: int, vocabulary: int, *, rotary: bool
+    ) -> None:
+        super().__init__()
+        channels = heads * HEAD_SIZE
+        self.depth, self.rotary = depth, rotary
+        self.embedding = nn.Embedding(vocabulary, channels)
+        if not rotary:
+            self.positions = nn.Parameter(torch.empty(context, channels))
+        for index in range(1, depth + 1):
+            self.add_module(f"block{index}", Block(heads, norm, causal=True, rotary=rotary))
+        self.norm = stream_norm(norm, channels)
+        self.head = nn.Linear(channels, vocabulary, bias=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """The logits of the token after each, [N, T, vocabulary]; `ids` int64, [N, T]."""
+        stream = self.embedding(ids)
+        if not self.rotary:
+            stream = stream + self.positions[: ids.shape[1]]
+        for index in range(1, self.depth + 1):
+            stream = self.get_submodule(f"block{index}")(stream)
+        logits: Tensor = self.head(self.norm(stream))
+        return logits
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the first weights from `generator` alone."""
+        initialise_transformer(self, generator, self.depth)
+
+
+def gpt(
+    *,
+    width: float,
+    norm: str,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    depth: int = 2,
+    rotary: bool = False,
+) -> nn.Module:
+    """A GPT of `depth` blocks, 4 heads of 16 and 64 channels at width 1.
+
+    Args:
+        width: multiple of the heads, and with them of the stream and the MLPs' units.
+        norm: `layer` or `rms`.
+        input_shape: (context,), the length of the longest sequence.
+        num_classes: size of the vocabulary.
+        depth: number of blocks.
+        rotary: rotary positions instead of learned ones.
+
+    Reference:
+        Radford et al., Language Models are Unsupervised Multitask Learners, 2019.
+    """
+    if len(input_shape) != 1:
+        raise ValueError(f"input_shape of a gpt must be (context,), got {input_shape}")
+    return Gpt(heads_at(width), depth, norm, input_shape[0], num_classes, rotary=rotary)

@@ -1,0 +1,95 @@
+"""MLP-Mixer for small images: MLPs across patches and across channels, in turn."""
+
+import torch
+from torch import Tensor, nn
+
+from llfc.networks.families.layers import scaled
+from llfc.networks.families.transformer import Mlp, initialise_transformer, stream_norm
+from llfc.networks.families.vit import PATCH
+
+CHANNELS = 64
+# Hidden units of the MLP across patches, at width 1.
+TOKEN_UNITS = 64
+
+
+class TokenMlp(nn.Module):
+    """Two layers across the patches of each channel, with GELU between."""
+
+    def __init__(self, patches: int, units: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(patches, units)
+        self.gelu = nn.GELU()
+        self.out = nn.Linear(units, patches)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """What is added to the stream, [N, patches, channels]."""
+        return self.out(self.gelu(self.hidden(tokens.transpose(1, 2)))).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class MixerBlock(nn.Module):
+    """An MLP across patches and one across channels, each reading the normed stream."""
+
+    def __init__(self, channels: int, patches: int, units: int, norm: str) -> None:
+        super().__init__()
+        self.norm1 = stream_norm(norm, channels)
+        self.across = TokenMlp(patches, units)
+        self.norm2 = stream_norm(norm, channels)
+        self.mlp = Mlp(channels)
+
+    def forward(self, stream: Tensor) -> Tensor:
+        """The stream after the block, [N, patches, channels]."""
+        stream = stream + self.across(self.norm1(stream))
+        return stream + self.mlp(self.norm2(stream))
+
+
+class Mixer(nn.Module):
+    """A mixer of `depth` blocks, `block1` to `block{depth}`, on images [N, C, H, W]."""
+
+    def __init__(
+        self,
+        width: float,
+        depth: int,
+        norm: str,
+        input_shape: tuple[int, int, int],
+        classes: int,
+    ) -> None:
+        super().__init__()
+        inputs, height, across = input_shape
+        side = min(PATCH, height, across)
+        patches, channels = (height // side) * (across // side), max(2, scaled(CHANNELS, width))
+        self.depth = depth
+        self.patches = nn.Conv2d(inputs, channels, side, stride=side)
+        for index in range(1, depth + 1):
+            block = MixerBlock(channels, patches, scaled(TOKEN_UNITS, width), norm)
+            self.add_module(f"block{index}", block)
+        self.norm = stream_norm(norm, channels)
+        self.head = nn.Linear(channels, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, classes] of `images` [N, C, H, W]."""
+        stream = self.patches(images).flatten(2).transpose(1, 2)
+        for index in range(1, self.depth + 1):
+            stream = self.get_submodule(f"block{index}")(stream)
+        logits: Tensor = self.head(self.norm(stream).mean(1))
+        return logits
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the first weights from `generator` alone."""
+        initialise_transformer(self, generator, self.depth)
+
+
+def mixer(
+    *,
+    width: float,
+    norm: str,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    depth: int = 4,
+) -> nn.Module:
+    """A mixer of `depth` blocks on patches of 4 pixels, 64 channels at width 1.
+
+    Reference:
+        Tolstikhin et al., MLP-Mixer: An all-MLP Architecture for Vision, NeurIPS 2021.
+        https://arxiv.org/abs/2105.01601
+    """
+    return Mixer(width, depth, norm, input_shape, num_classes)

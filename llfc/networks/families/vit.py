@@ -1,0 +1,73 @@
+"""Vision transformer for small images: patches as tokens, their mean to the classes."""
+
+import torch
+from torch import Tensor, nn
+
+from llfc.networks.families.transformer import (
+    HEAD_SIZE,
+    Block,
+    heads_at,
+    initialise_transformer,
+    stream_norm,
+)
+
+# Pixels along a patch's side; what is left over at the right and bottom is not seen.
+PATCH = 4
+
+
+class Vit(nn.Module):
+    """A pre-norm ViT with learned positions on images [N, C, H, W]; logits [N, classes].
+
+    Args:
+        heads: number of heads in each layer; the stream has HEAD_SIZE channels for each.
+        depth: number of blocks, `block1` to `block{depth}`.
+        norm: `layer` or `rms`.
+        input_shape: channels, height and width of an image.
+        classes: number of classes.
+    """
+
+    def __init__(
+        self, heads: int, depth: int, norm: str, input_shape: tuple[int, int, int], classes: int
+    ) -> None:
+        super().__init__()
+        inputs, height, across = input_shape
+        side = min(PATCH, height, across)
+        channels, patches = heads * HEAD_SIZE, (height // side) * (across // side)
+        self.depth = depth
+        self.patches = nn.Conv2d(inputs, channels, side, stride=side)
+        self.positions = nn.Parameter(torch.empty(patches, channels))
+        for index in range(1, depth + 1):
+            self.add_module(f"block{index}", Block(heads, norm, causal=False))
+        self.norm = stream_norm(norm, channels)
+        self.head = nn.Linear(channels, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, classes] of `images` [N, C, H, W]."""
+        stream = self.patches(images).flatten(2).transpose(1, 2) + self.positions
+        for index in range(1, self.depth + 1):
+            stream = self.get_submodule(f"block{index}")(stream)
+        logits: Tensor = self.head(self.norm(stream).mean(1))
+        return logits
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the first weights from `generator` alone."""
+        initialise_transformer(self, generator, self.depth)
+
+
+def vit(
+    *,
+    width: float,
+    norm: str,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    depth: int = 4,
+) -> nn.Module:
+    """A ViT of `depth` blocks on patches of 4 pixels, 4 heads of 16 and 64 channels at width 1.
+
+    The tokens' mean stands in for a class token.
+
+    Reference:
+        Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021.
+        https://arxiv.org/abs/2010.11929
+    """
+    return Vit(heads_at(width), depth, norm, input_shape, num_classes)
