@@ -16,7 +16,7 @@ import pandas as pd
 
 from analysis.runs.files import write_frame
 from analysis.runs.frames import UNFINISHED, Runs, frame_of
-from analysis.runs.params import NULLABLE, PARAMS, typed
+from analysis.runs.params import ADDED, NULLABLE, PARAMS, typed
 from llfc.oneline import first_line
 from llfc.results import BARRIERS, CURVE, LEFT_OUT_COUNTS, PROFILE, TABLES, Connection, LayerProfile
 
@@ -111,9 +111,11 @@ def _typed(row: Mapping[Any, Any]) -> dict[str, Any]:
         str(name): value.tolist() if isinstance(value, np.ndarray) else value
         for name, value in row.items()
     }
-    # A parameter that came later has no column, and no value.
+    # A parameter that came later has no column: its default, or no value.
     return plain | {
-        name: typed(name, plain.get(name)) for name in PARAMS if name in (*plain, *NULLABLE)
+        name: typed(name, plain.get(name, ADDED.get(name)))
+        for name in PARAMS
+        if name in (*plain, *NULLABLE, *ADDED)
     }
 
 
