@@ -1,1 +1,1 @@
-"""The embedded data set: a balanced subset of Fashion-MNIST, and its licence."""
+"""The embedded data: a balanced subset of Fashion-MNIST, a text, and their licences."""
