@@ -16,7 +16,7 @@ from llfc.names import lookup
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
-NORMS = ("batch", "group", "layer", "none")
+NORMS = ("batch", "group", "layer", "none", "rms")
 PRECISIONS = ("bfloat16", "float32")
 
 # Version numbers of the methods, raised when a change moves numbers: of how networks are trained;
@@ -158,7 +158,8 @@ class Pair:
         architecture: one of ARCHITECTURES.
         width: multiple of the architecture's standard width; fractions allowed.
         norm: normalisation layers, one of NORMS: with statistics over a batch, over each image's
-            channels and positions (one group), over the channels at each position, or none at all.
+            channels and positions (one group), over the channels at each position, none at all, or
+            the root mean square over the channels at each position (transformers and the mixer).
         dataset: one of DATASETS, or imagefolder:PATH.
         limit_train: number of training images to use; None for all.
         seed: random seed of initialisations, data orders and everything else that is drawn; one

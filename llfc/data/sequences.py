@@ -94,9 +94,7 @@ def text_file(path: Path, context: int, *, level: str = "character") -> Sequence
         raise ValueError(f"level must be character or byte, got {level!r}")
     try:
         raw = path.read_bytes()
-        return text_sequences(
-            f"text:{path.name}", raw if level == "byte" else raw.decode(), context
-        )
+        text = raw if level == "byte" else raw.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"text {path} cannot be read: {error}") from None
     return text_sequences(f"text:{path.name}", text, context)

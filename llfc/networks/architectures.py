@@ -11,10 +11,13 @@ import torch
 from torch import nn
 
 from llfc.names import lookup
-from llfc.networks.families.layers import initialise
+from llfc.networks.families.layers import IMAGE_NORMS, initialise
+from llfc.networks.families.mixer import Mixer, mixer
 from llfc.networks.families.mlp import mlp
 from llfc.networks.families.resnet import ResidualBlock, cifar_resnet, resnet
+from llfc.networks.families.transformer import TOKEN_NORMS
 from llfc.networks.families.vgg import vgg
+from llfc.networks.families.vit import Vit, vit
 from llfc.oneline import first_line
 from llfc.specs import NORMS
 
@@ -34,11 +37,13 @@ class Architecture:
     Attributes:
         make: makes its module.
         norm: its usual norm, one of NORMS.
+        norms: those it can be built with.
         convolutional: whether it sees images rather than vectors; decides its usual recipe.
     """
 
     make: Builder
     norm: str
+    norms: tuple[str, ...] = IMAGE_NORMS
     convolutional: bool = True
 
 
@@ -53,6 +58,8 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "resnet56": Architecture(make=partial(cifar_resnet, 56), norm="batch"),
     "resnet18": Architecture(make=partial(resnet, (2, 2, 2, 2), bottleneck=False), norm="batch"),
     "resnet50": Architecture(make=partial(resnet, (3, 4, 6, 3), bottleneck=True), norm="batch"),
+    "vit": Architecture(make=vit, norm="layer", norms=TOKEN_NORMS),
+    "mixer": Architecture(make=mixer, norm="layer", norms=TOKEN_NORMS),
 }
 
 
@@ -83,6 +90,9 @@ def build_network(
     )
     with _fitting(architecture, width):
         model.to_empty(device="cpu")
+    if isinstance(model, Mixer | Vit):
+        model.initialise(generator)
+        return model
     initialise(model, generator)
     if (norm or ARCHITECTURES[architecture].norm) == "none":
         for module in model.modules():
@@ -103,6 +113,9 @@ def skeleton(
     entry = lookup("architecture", architecture, ARCHITECTURES)
     norm = norm or entry.norm
     lookup("norm", norm, dict.fromkeys(NORMS))
+    if norm not in entry.norms:
+        choices = ", ".join(entry.norms)
+        raise ValueError(f"norm of {architecture} must be one of {choices}, got {norm!r}")
     if not 0 < width < math.inf:
         raise ValueError(f"width must be a positive number, got {width}")
     if num_classes < 1 or min(input_shape) < 1:

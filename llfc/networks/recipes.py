@@ -25,6 +25,8 @@ def default_recipe(architecture: str, dataset: str, norm: str | None = None) -> 
     """
     entry = lookup("architecture", architecture, ARCHITECTURES)
     norm = norm or entry.norm
+    if architecture in ("mixer", "vit"):
+        return _tokens(small=dataset == "fashion-mnist-small", augment=dataset not in GREY)
     if dataset == "fashion-mnist-small":
         return _small(entry, norm)
     if not entry.convolutional:
@@ -60,6 +62,26 @@ def _small(entry: Architecture, norm: str) -> Recipe:
         weight_decay=1e-4,
         schedule="cosine",
         warmup=0.1,
+    )
+
+
+def _tokens(*, small: bool, augment: bool) -> Recipe:
+    """AdamW to 1e-3 with a cosine, decay .05 and gradients clipped to norm 1; not yet tuned.
+
+    Reference:
+        Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021.
+        https://arxiv.org/abs/2010.11929
+    """
+    return Recipe(
+        epochs=10 if small else 100,
+        batch_size=100,
+        optimizer="adamw",
+        lr=1e-3,
+        weight_decay=0.05,
+        schedule="cosine",
+        warmup=0.1,
+        augment=augment,
+        clip=1.0,
     )
 
 

@@ -153,7 +153,8 @@ def test_first_network_of_a_pair_is_the_trunk_at_every_spawn_epoch():
             PAIR,
             "norm",
             "bath",
-            "unknown norm 'bath': choose from batch, group, layer, none; did you mean 'batch'?",
+            "unknown norm 'bath': choose from batch, group, layer, none, rms;"
+            " did you mean 'batch'?",
         ),
         (RECIPE, "epochs", 0, "epochs must be at least 1, got 0"),
         (RECIPE, "batch_size", 0, "batch_size must be at least 1, got 0"),

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# The norms of networks of convolutions and of perceptrons.
+IMAGE_NORMS = ("batch", "group", "layer", "none")
+
 
 def scaled(units: int, width: float) -> int:
     """`units` times `width`, to the nearest whole number, at least 1."""

@@ -10,14 +10,16 @@ from torchvision.models.convnext import LayerNorm2d
 import llfc
 from llfc.data.datasets import Dataset
 from llfc.networks.architectures import ARCHITECTURES, build_network, skeleton
-from llfc.networks.families.layers import image_norm, vector_norm
+from llfc.networks.families.layers import IMAGE_NORMS, image_norm, vector_norm
 from llfc.networks.families.resnet import ResidualBlock
 from llfc.networks.recipes import default_recipe
 from llfc.networks.spawning import training_cost
 from llfc.seeds import stream
-from llfc.specs import NORMS, Network
+from llfc.specs import Network
 
-ALL = [(name, norm) for name in ARCHITECTURES for norm in NORMS]
+ALL = [(name, norm) for name, entry in ARCHITECTURES.items() for norm in entry.norms]
+# Transformers and the mixer have tests of their own for their layers and their first weights.
+RELU = [name for name in ARCHITECTURES if name not in ("mixer", "vit")]
 SHAPES = [(1, 28, 28), (3, 32, 32)]
 
 
@@ -70,6 +72,7 @@ def test_norms_are_where_they_are_asked_for(name, norm):
         "group": (nn.GroupNorm,),
         "layer": (nn.LayerNorm,),
         "none": (),
+        "rms": (nn.RMSNorm,),
     }
     model = made(name, norm)
     for other, types in kinds.items():
@@ -111,7 +114,7 @@ def test_channels_of_a_normed_resnet_can_be_permuted(norm):
         assert torch.allclose(moved(images), model(images), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", RELU)
 def test_every_relu_is_a_module_of_its_own_that_keeps_its_input(name):
     model = made(name).eval()
     calls = []
@@ -137,7 +140,7 @@ def test_first_weights_come_from_the_generator_alone(name, norm):
     assert not any(torch.equal(first[key], other[key]) for key in weights)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", RELU)
 def test_first_weights_have_the_variance_of_their_fan_in(name):
     model = made(name, "batch", width=0.5)
     for path, module in model.named_modules():
@@ -147,7 +150,7 @@ def test_first_weights_have_the_variance_of_their_fan_in(name):
             assert module.weight.std().item() == pytest.approx(expected, rel=0.1), path
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", IMAGE_NORMS)
 @pytest.mark.parametrize("name", ["resnet20", "resnet50"])
 def test_residual_blocks_without_norm_start_as_their_shortcut(name, norm):
     model = made(name, norm).eval()
@@ -160,7 +163,7 @@ def test_residual_blocks_without_norm_start_as_their_shortcut(name, norm):
 
 
 # Weighted layers are what the names count; shortcuts do not count among them.
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES.keys() - {"mlp"}))
+@pytest.mark.parametrize("name", sorted({*RELU} - {"mlp"}))
 def test_depth_is_the_number_in_the_name(name):
     model = made(name)
     layers = [
@@ -186,7 +189,7 @@ def test_parameter_counts_are_those_of_the_papers(name, shape, classes, count):
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", RELU)
 @pytest.mark.parametrize("width", [1e-6, 0.3, 1.0, 2.0])
 def test_width_scales_every_hidden_layer(name, width):
     def sizes(width):
@@ -222,6 +225,8 @@ def test_large_images_take_the_stem_of_the_original():
             "norm 'layer' needs at least 2 units.*increase width",
         ),
         ({"norm": "bach"}, "unknown norm 'bach'.*did you mean 'batch'"),
+        ({"name": "vit", "norm": "batch"}, "norm of vit must be one of layer, rms, got 'batch'"),
+        ({"norm": "rms"}, "norm of mlp must be one of batch, group, layer, none, got 'rms'"),
         ({"width": 0.0}, "width must be a positive number, got 0.0"),
         ({"width": -1.0}, "width must be a positive number, got -1.0"),
         ({"width": math.nan}, "width must be a positive number, got nan"),
