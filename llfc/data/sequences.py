@@ -59,8 +59,9 @@ def text_sequences(name: str, text: str | bytes, context: int) -> Sequences:
     Raises:
         ValueError: if a split has no whole window.
     """
+    tokens: tuple[str, ...] = ()
     if isinstance(text, bytes):
-        ids, tokens, vocabulary = torch.tensor(list(text)), (), 256
+        ids, vocabulary = torch.tensor(list(text)), 256
     else:
         tokens = tuple(sorted(set(text)))
         number = {token: index for index, token in enumerate(tokens)}

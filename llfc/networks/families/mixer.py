@@ -39,7 +39,8 @@ class MixerBlock(nn.Module):
     def forward(self, stream: Tensor) -> Tensor:
         """The stream after the block, [N, patches, channels]."""
         stream = stream + self.across(self.norm1(stream))
-        return stream + self.mlp(self.norm2(stream))
+        after: Tensor = stream + self.mlp(self.norm2(stream))
+        return after
 
 
 class Mixer(nn.Module):

@@ -122,7 +122,8 @@ class Block(nn.Module):
     def forward(self, stream: Tensor) -> Tensor:
         """The stream after the block, [N, T, channels]."""
         stream = stream + self.attention(self.norm1(stream))
-        return stream + self.mlp(self.norm2(stream))
+        after: Tensor = stream + self.mlp(self.norm2(stream))
+        return after
 
 
 def initialise_transformer(model: nn.Module, generator: torch.Generator, depth: int) -> None:
