@@ -7,7 +7,9 @@ from torch.nn import functional as F
 
 from llfc.connectivity.probes import choose_probes, tapped
 from llfc.networks.architectures import ARCHITECTURES, build_network
+from llfc.networks.families.mixer import MixerBlock
 from llfc.networks.families.resnet import ResidualBlock
+from llfc.networks.families.transformer import Block
 from llfc.seeds import stream
 from tests.helpers.small_networks import convnet, mlp
 
@@ -28,8 +30,10 @@ def test_residual_networks_are_probed_at_stem_blocks_and_head():
     assert names(convnet(0), IMAGES) == ["relu", "block1", "block2", "head"]
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "group", "layer"])
-@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@pytest.mark.parametrize(
+    ("architecture", "norm"),
+    [(a, norm) for a, entry in ARCHITECTURES.items() for norm in entry.norms],
+)
 def test_our_own_architectures(architecture, norm):
     model = build_network(
         architecture,
@@ -41,9 +45,10 @@ def test_our_own_architectures(architecture, norm):
     )
     found = names(model, torch.zeros(2, 3, 32, 32))
     modules = dict(model.named_modules())
-    if "resnet" in architecture:
-        blocks = [name for name, module in modules.items() if isinstance(module, ResidualBlock)]
-        assert found == ["relu", *blocks, "head"]
+    residual = (ResidualBlock, Block, MixerBlock)
+    if blocks := [name for name, module in modules.items() if isinstance(module, residual)]:
+        stem = "relu" if "relu" in modules else "patches"
+        assert found == [stem, *blocks, "head"]
     else:
         plain = (nn.Linear, nn.Conv2d, nn.ReLU)
         assert found == [name for name, module in modules.items() if isinstance(module, plain)]
