@@ -7,7 +7,7 @@ from llfc.connection import BATCH_SIZE, connect
 from llfc.connectivity.probes import choose_probes
 from llfc.connectivity.samples import Samples
 from llfc.data.batches import CropFlip
-from llfc.data.datasets import Dataset, limited
+from llfc.data.datasets import Data, limited
 from llfc.matching.cached import cached_permutation
 from llfc.modules import copy_of
 from llfc.networks.spawning import load_network, untrained
@@ -20,11 +20,11 @@ from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec import PermutationSpec
 
 # By architecture, width, norm, input shape and number of classes.
-_specs: dict[tuple[str, float, str, tuple[int, int, int], int], PermutationSpec] = {}
+_specs: dict[tuple[str, float, str, tuple[int, ...], int], PermutationSpec] = {}
 
 
 def run_trial(
-    trial: Trial, store: Store, dataset: Dataset, *, device: torch.device | str = "cpu"
+    trial: Trial, store: Store, dataset: Data, *, device: torch.device | str = "cpu"
 ) -> Connection:
     """What `trial` finds, with the networks that are in `store`.
 
@@ -67,14 +67,14 @@ def run_trial(
         raise ValueError(f"trial {fingerprint(trial)}: {error}") from error
 
 
-def _statistics(trial: Trial, dataset: Dataset) -> Samples:
+def _statistics(trial: Trial, dataset: Data) -> Samples:
     """The training images as a batch of training sees them: of all classes, cropped and flipped.
 
     Otherwise even a network blended with itself would be worse, as its own statistics are of such
     batches. A folder's images come class by class. Jordan et al. (REPAIR, ICLR 2023) reset on
     augmented images too.
     """
-    count, seed = len(dataset.train_labels), trial.pair.seed
+    count, seed = dataset.count("train"), trial.pair.seed
     order = torch.randperm(count, generator=stream(seed, "order/statistics"))
     crop_flip = None
     if trial.pair.recipe.augment:
@@ -82,7 +82,7 @@ def _statistics(trial: Trial, dataset: Dataset) -> Samples:
     return dataset.batches("train", BATCH_SIZE, order=order, crop_flip=crop_flip)
 
 
-def check_trial(trial: Trial, dataset: Dataset) -> None:
+def check_trial(trial: Trial, dataset: Data) -> None:
     """See that the network of `trial` takes the data and has the probes, before it is trained.
 
     Raises:
@@ -90,13 +90,13 @@ def check_trial(trial: Trial, dataset: Dataset) -> None:
             are fewer training images than are to be measured on.
     """
     model = untrained(trial.pair.a, dataset)
-    check_batches(model, len(dataset.train_labels), trial.pair.a.recipe.batch_size)
+    check_batches(model, dataset.count("train"), trial.pair.a.recipe.batch_size)
     images, _ = next(iter(dataset.batches("test", 2)))
     choose_probes(model.eval(), images, trial.probes)
     limited(dataset, "train", trial.limit_measured, "limit_measured")
 
 
-def _spec(a: nn.Module, network: Network, dataset: Dataset) -> PermutationSpec:
+def _spec(a: nn.Module, network: Network, dataset: Data) -> PermutationSpec:
     """The symmetry of A, derived once in a process for all networks that differ in weights alone.
 
     On the CPU, so that it is the same one whatever the device.
@@ -104,5 +104,5 @@ def _spec(a: nn.Module, network: Network, dataset: Dataset) -> PermutationSpec:
     shape = dataset.input_shape
     plan = network.architecture, network.width, network.norm, shape, dataset.num_classes
     if plan not in _specs:
-        _specs[plan] = permutation_spec(copy_of(a).cpu(), torch.zeros(2, *shape))
+        _specs[plan] = permutation_spec(copy_of(a).cpu(), dataset.example())
     return _specs[plan]

@@ -1,4 +1,4 @@
-"""Batches of images that lie on the device as uint8: gathered, cropped, flipped and normalised."""
+"""Batches of what lies on the device: gathered; images also cropped, flipped and normalised."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,49 +75,46 @@ class CropFlip:
 
 @dataclass(frozen=True, eq=False)
 class Loader:
-    """Batches of normalised images and their labels; iterating twice gives the same twice.
+    """Batches of inputs and their targets; iterating twice gives the same twice.
 
     Attributes:
-        images: uint8, shape [N, C, H, W].
-        labels: int64, shape [N].
-        mean: of each channel, scaled to [0, 1], shape [C].
-        std: its standard deviation, shape [C].
-        batch_size: images per batch; the last may be smaller.
-        order: indices of the images, int64, shape [n]; all of them, in order, if None.
-        crop_flip: how each of the n is cropped and flipped; not at all if None.
+        inputs: images, uint8, shape [N, C, H, W], or token ids, int64, [N, T].
+        targets: int64; labels of shape [N], or tokens, [N, T].
+        batch_size: inputs per batch; the last may be smaller.
+        order: indices of the inputs, int64, shape [n]; all of them, in order, if None.
+        crop_flip: how each of the n images is cropped and flipped; not at all if None.
+        scaling: how images are normalised; token ids are not.
     """
 
-    images: Tensor
-    labels: Tensor
-    mean: Tensor
-    std: Tensor
+    inputs: Tensor
+    targets: Tensor
     batch_size: int
     order: Tensor | None = None
     crop_flip: CropFlip | None = None
+    scaling: Scaling | None = None
 
     @property
     def count(self) -> int:
-        """Number of images in all."""
-        return len(self.labels) if self.order is None else len(self.order)
+        """Number of inputs in all."""
+        return len(self.targets) if self.order is None else len(self.order)
 
     def __len__(self) -> int:
         return -(-self.count // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        device = self.labels.device
+        device = self.targets.device
         order = None if self.order is None else self.order.to(device)
         crop_flip = None if self.crop_flip is None else self.crop_flip.to(device)
-        scaling = Scaling.of(self.mean, self.std)
         for start in range(0, self.count, self.batch_size):
             part = slice(start, start + self.batch_size)
-            images, labels = self._gathered(part, order)
+            inputs, targets = self._gathered(part, order)
             if crop_flip is not None:
-                images = crop_flip[part].apply(images)
-            yield scaling(images), labels
+                inputs = crop_flip[part].apply(inputs)
+            yield inputs if self.scaling is None else self.scaling(inputs), targets
 
     def _gathered(self, part: slice, order: Tensor | None) -> tuple[Tensor, Tensor]:
         if order is None:
-            return self.images[part], self.labels[part]
+            return self.inputs[part], self.targets[part]
         # Eight times faster on a CPU than indexing with a tensor.
         chosen = order[part]
-        return self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
+        return self.inputs.index_select(0, chosen), self.targets.index_select(0, chosen)

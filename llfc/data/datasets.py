@@ -1,8 +1,10 @@
-"""Data sets as uint8 tensors on the device; normalised, and augmented, batch by batch.
+"""Data sets by name: images as uint8 tensors on the device, normalised batch by batch; token ids.
 
 A data set is named as on the command line:
 `fashion-mnist-small` (embedded), `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, or
-`imagefolder:PATH` for a folder of one's own (see llfc.data.imagefolder).
+`imagefolder:PATH` for a folder of one's own (see llfc.data.imagefolder); of tokens `king-james`
+(embedded), `modular-addition`, or `text:PATH` for a text of one's own (see llfc.data.text), with
+options after the name, as in `king-james#context=32`.
 """
 
 import os
@@ -10,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ from torch import Tensor
 from llfc.data.batches import CropFlip, Loader, Scaling
 from llfc.data.downloads import published
 from llfc.data.imagefolder import PREFIX, Arrays, load_folder, resolve_folder
+from llfc.data.sequences import Sequences
+from llfc.data.tokens import SEQUENCES, load_sequences, of_tokens, resolve_sequences
 from llfc.names import lookup
 from llfc.results import SPLITS
 from llfc.seeds import stream
@@ -38,6 +42,9 @@ class Dataset:
         mean: of each channel over all training images, scaled to [0, 1], shape [C].
         std: its standard deviation, shape [C].
     """
+
+    kind: ClassVar[str] = "images"
+    task: ClassVar[str] = "classification"
 
     name: str
     train_images: Tensor
@@ -66,10 +73,18 @@ class Dataset:
                 )
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
+    def input_shape(self) -> tuple[int, ...]:
         """Channels, height and width of an image."""
-        channels, height, width = self.train_images.shape[1:]
-        return channels, height, width
+        return tuple(self.train_images.shape[1:])
+
+    @property
+    def device(self) -> torch.device:
+        """Where all of it is."""
+        return self.train_images.device
+
+    def count(self, split: str) -> int:
+        """The number of images in `split`."""
+        return len(self.split(split)[0])
 
     def split(self, split: str) -> tuple[Tensor, Tensor]:
         """The images, uint8, and the labels of `split`: `train` or `test`."""
@@ -77,6 +92,10 @@ class Dataset:
         images: Tensor = getattr(self, f"{split}_images")
         labels: Tensor = getattr(self, f"{split}_labels")
         return images, labels
+
+    def example(self) -> Tensor:
+        """Two inputs of a network, on the CPU: of the right shape and type, all zero."""
+        return torch.zeros(2, *self.input_shape)
 
     def to(self, device: torch.device | str) -> "Dataset":
         """This data set on `device`."""
@@ -106,7 +125,27 @@ class Dataset:
             crop_flip: how each image of `order` is cropped and flipped; not at all if None.
         """
         images, labels = self.split(split)
-        return Loader(images, labels, self.mean, self.std, batch_size, order, crop_flip)
+        scaling = Scaling.of(self.mean, self.std)
+        return Loader(images, labels, batch_size, order, crop_flip, scaling)
+
+    def limited(self, split: str, limit: int) -> "Dataset":
+        """The same with `limit` images of `split`: every class's first, in an order of its own."""
+        images, labels = self.split(split)
+        labels = labels.cpu()
+        shuffled = torch.randperm(len(labels), generator=stream(0, f"subset/{split}"))
+        turn = torch.empty_like(labels)
+        for label in range(self.num_classes):
+            members = shuffled[labels[shuffled] == label]
+            turn[members] = torch.arange(len(members))
+        taken = torch.argsort(turn * self.num_classes + labels)[:limit].sort().values
+        chosen: dict[str, Any] = {
+            f"{split}_images": images[taken.to(images.device)],
+            f"{split}_labels": labels[taken].to(images.device),
+        }
+        return replace(self, **chosen)
+
+
+Data = Dataset | Sequences
 
 
 def load_dataset(
@@ -117,28 +156,32 @@ def load_dataset(
     limit_train: int | None = None,
     limit_test: int | None = None,
     progress: bool = False,
-) -> Dataset:
+) -> Data:
     """The data set called `name`, on the CPU.
 
     Args:
-        name: a name in DATASETS, `imagefolder:PATH`, or what `resolve_dataset` made of it.
-        cache: folder of decoded image folders; only `imagefolder:` uses it.
+        name: a name in DATASETS or SEQUENCES, `imagefolder:PATH`, `text:PATH`, or what
+            `resolve_dataset` made of it.
+        cache: folder of decoded image folders and copies of texts.
         data_root: folder of torchvision's data sets; by default LLFC_DATA, or ~/.cache/llfc without
             it.
         limit_train: number of training images, the same number of each class where the set
-            allows; a smaller limit's images are among a larger one's. None for all.
-        limit_test: the same for test images.
+            allows, or of sequences; those of a smaller limit are among a larger one's. None for
+            all.
+        limit_test: the same for testing.
         progress: whether to show a bar while an image folder is decoded.
 
     Raises:
         ValueError: if the name is unknown, the data are not there, or a limit is too large.
     """
     name = resolve_dataset(name, cache, progress=progress)
-    if name.startswith(PREFIX):
-        arrays = load_folder(name, cache)
+    full: Data
+    if of_tokens(name):
+        full = load_sequences(name, cache)
+    elif name.startswith(PREFIX):
+        full = _dataset(name, load_folder(name, cache))
     else:
-        arrays = DATASETS[name](_data_root(data_root))
-    full = _dataset(name, arrays)
+        full = _dataset(name, DATASETS[name](_data_root(data_root)))
     for split, limit in (("train", limit_train), ("test", limit_test)):
         full = limited(full, split, limit)
     return full
@@ -154,7 +197,8 @@ def resolve_dataset(
     """The name that says what is in the data set, wherever it lies; networks are named after it.
 
     `imagefolder:PATH` becomes `imagefolder:FOLDER@DIGITS`, of the folder's own name and a digest
-    of its content, and from then on is loaded from `cache` alone. Other names are unchanged.
+    of its content, and from then on is loaded from `cache` alone; so does `text:PATH`. Options at
+    their defaults are left out of a name.
     `progress` and `say` are `llfc.data.imagefolder.resolve_folder`'s.
 
     Raises:
@@ -162,8 +206,21 @@ def resolve_dataset(
     """
     if name.startswith(PREFIX):
         return resolve_folder(name, cache, progress=progress, say=say)
-    lookup("dataset", name, DATASETS)
-    return name
+    kind_of(name)
+    return resolve_sequences(name, cache) if of_tokens(name) else name
+
+
+def kind_of(name: str) -> str:
+    """What the data set called `name` is of, `images` or `tokens`, without loading it.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if of_tokens(name):
+        return Sequences.kind
+    if not name.startswith(PREFIX):
+        lookup("dataset", name, {**DATASETS, **SEQUENCES})
+    return Dataset.kind
 
 
 def _dataset(name: str, arrays: Arrays) -> Dataset:
@@ -189,8 +246,8 @@ def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
     return mean.float(), torch.where(std > 0, std, 1.0).float()
 
 
-def limited(dataset: Dataset, split: str, limit: int | None, name: str = "") -> Dataset:
-    """`dataset` with `limit` images of `split`: every class's first, in an order of its own.
+def limited(dataset: Data, split: str, limit: int | None, name: str = "") -> Data:
+    """`dataset` with `limit` inputs of `split`, chosen as its own `limited` says; all if None.
 
     An error calls the limit `name`, by default limit_<split>.
 
@@ -199,24 +256,13 @@ def limited(dataset: Dataset, split: str, limit: int | None, name: str = "") -> 
     """
     if limit is None:
         return dataset
-    images, labels = dataset.split(split)
-    labels = labels.cpu()
-    if not 1 <= limit <= len(labels):
+    count = dataset.count(split)
+    if not 1 <= limit <= count:
         raise ValueError(
-            f"{name or f'limit_{split}'} must be in [1, {len(labels)}], the size of {dataset.name},"
+            f"{name or f'limit_{split}'} must be in [1, {count}], the size of {dataset.name},"
             f" got {limit}"
         )
-    shuffled = torch.randperm(len(labels), generator=stream(0, f"subset/{split}"))
-    turn = torch.empty_like(labels)
-    for label in range(dataset.num_classes):
-        members = shuffled[labels[shuffled] == label]
-        turn[members] = torch.arange(len(members))
-    taken = torch.argsort(turn * dataset.num_classes + labels)[:limit].sort().values
-    chosen: dict[str, Any] = {
-        f"{split}_images": images[taken.to(images.device)],
-        f"{split}_labels": labels[taken].to(images.device),
-    }
-    return replace(dataset, **chosen)
+    return dataset.limited(split, limit)
 
 
 def _data_root(given: Path | None) -> Path:

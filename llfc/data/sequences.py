@@ -1,21 +1,21 @@
-"""Sequences of token ids: the embedded text, a text of one's own, and modular addition.
+"""Sequences of token ids, and how a data set of them is named with its options.
 
-A text is cut into windows of `context` tokens that do not overlap. The inputs of a next-token
-task are the windows, and so are its targets: the task shifts them.
+The inputs of a next-token task are the sequences, and so are its targets: the task shifts them.
 """
 
-import lzma
-from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from llfc.data.batches import CropFlip, Loader
+from llfc.names import lookup
+from llfc.results import SPLITS
 from llfc.seeds import stream
 
-# Share of a text, its end, that is for testing.
-TEST_SHARE = 0.1
 # A target that does not count.
 IGNORED = -100
 
@@ -25,107 +25,131 @@ class Sequences:
     """Token ids with the targets of a next-token task, whole, on one device.
 
     Attributes:
-        name: what it is called.
-        train_ids: int64, [N, T], in [0, vocabulary).
+        name: what it is called; see `llfc.data.datasets.resolve_dataset`.
+        train_ids: int64, [N, T], in [0, num_classes).
         train_targets: int64, [N, T]; IGNORED where a token does not count.
         test_ids: int64, [M, T].
         test_targets: int64, [M, T].
-        vocabulary: number of tokens.
+        num_classes: size of the vocabulary.
         tokens: what each id stands for, if that can be said.
     """
+
+    kind: ClassVar[str] = "tokens"
+    task: ClassVar[str] = "next-token"
 
     name: str
     train_ids: Tensor
     train_targets: Tensor
     test_ids: Tensor
     test_targets: Tensor
-    vocabulary: int
+    num_classes: int
     tokens: tuple[str, ...] = ()
 
     @property
-    def input_shape(self) -> tuple[int]:
+    def input_shape(self) -> tuple[int, ...]:
         """The length of a sequence."""
         return (self.train_ids.shape[1],)
 
+    @property
+    def device(self) -> torch.device:
+        """Where all of it is."""
+        return self.train_ids.device
 
-def king_james() -> str:
-    """The embedded text: the first 1.1 million characters of the King James Bible."""
-    return lzma.decompress((files("llfc.data.assets") / "king_james.txt.xz").read_bytes()).decode()
+    def count(self, split: str) -> int:
+        """The number of sequences in `split`."""
+        return len(self.split(split)[0])
+
+    def split(self, split: str) -> tuple[Tensor, Tensor]:
+        """The ids and the targets of `split`: `train` or `test`."""
+        lookup("split", split, dict.fromkeys(SPLITS))
+        ids: Tensor = getattr(self, f"{split}_ids")
+        targets: Tensor = getattr(self, f"{split}_targets")
+        return ids, targets
+
+    def example(self) -> Tensor:
+        """Two inputs of a network, on the CPU: of the right shape and type, all zero."""
+        return torch.zeros(2, *self.input_shape, dtype=torch.int64)
+
+    def to(self, device: torch.device | str) -> "Sequences":
+        """This data set on `device`."""
+        moved: dict[str, Any] = {
+            key: value.to(device) for key, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
+
+    def batches(
+        self,
+        split: str,
+        batch_size: int,
+        *,
+        order: Tensor | None = None,
+        crop_flip: CropFlip | None = None,
+    ) -> Loader:
+        """Batches of `split`, of ids and targets; can be iterated again and again.
+
+        Args:
+            split: `train` or `test`.
+            batch_size: sequences per batch; the last may be smaller.
+            order: indices into the split, int64, shape [n]; all sequences, in order, if None.
+            crop_flip: of images alone.
+
+        Raises:
+            ValueError: if `crop_flip` is given.
+        """
+        if crop_flip is not None:
+            raise ValueError(f"augment crops and flips images, and {self.name} is of tokens")
+        return Loader(*self.split(split), batch_size, order)
+
+    def limited(self, split: str, limit: int) -> "Sequences":
+        """The same with `limit` sequences of `split`, drawn at random, those of a smaller first."""
+        ids, targets = self.split(split)
+        shuffled = torch.randperm(len(ids), generator=stream(0, f"subset/{split}"))
+        taken = shuffled[:limit].sort().values.to(ids.device)
+        chosen: dict[str, Any] = {f"{split}_ids": ids[taken], f"{split}_targets": targets[taken]}
+        return replace(self, **chosen)
 
 
-def text_sequences(name: str, text: str | bytes, context: int) -> Sequences:
-    """Windows of `text`: characters, in the order of their code points, or bytes.
+Source = Callable[..., Sequences]
+
+
+def split_options(name: str) -> tuple[str, dict[str, str]]:
+    """`BASE#OPTION=VALUE,...` as BASE and its options; none where nothing of that form follows.
+
+    >>> split_options("king-james#context=32")
+    ('king-james', {'context': '32'})
+    """
+    base, mark, text = name.rpartition("#")
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not (mark and all(key and equals for key, equals, _ in pairs)):
+        return name, {}
+    return base, {key: value for key, _, value in pairs}
+
+
+def read_options(name: str, source: Source, given: Mapping[str, str]) -> dict[str, Any]:
+    """The options `given` to `source`, typed as their defaults are, without those at them.
 
     Raises:
-        ValueError: if a split has no whole window.
+        ValueError: if `source` has no such option, or its value is of another type.
     """
-    tokens: tuple[str, ...] = ()
-    if isinstance(text, bytes):
-        ids, vocabulary = torch.tensor(list(text)), 256
-    else:
-        tokens = tuple(sorted(set(text)))
-        number = {token: index for index, token in enumerate(tokens)}
-        ids, vocabulary = torch.tensor([number[token] for token in text]), len(tokens)
-    first = len(ids) - int(len(ids) * TEST_SHARE)
-    parts = [part[: len(part) // context * context] for part in (ids[:first], ids[first:])]
-    if context < 2 or not all(len(part) for part in parts):
-        raise ValueError(
-            f"context must be at least 2 and leave a window in each split of {name},"
-            f" got {context} for {len(ids)} tokens"
-        )
-    train, test = (part.view(-1, context) for part in parts)
-    return Sequences(
-        name=name,
-        train_ids=train,
-        train_targets=train,
-        test_ids=test,
-        test_targets=test,
-        vocabulary=vocabulary,
-        tokens=tokens,
-    )
+    defaults = {
+        key: parameter.default
+        for key, parameter in inspect.signature(source).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    found = {}
+    for key, text in given.items():
+        default = lookup(f"option of {name}", key, defaults)
+        kind = type(default)
+        try:
+            found[key] = kind(text)
+        except ValueError:
+            raise ValueError(
+                f"option {key} of {name} must be of the type of {default!r}, got {text!r}"
+            ) from None
+    return {key: value for key, value in sorted(found.items()) if value != defaults[key]}
 
 
-def text_file(path: Path, context: int, *, level: str = "character") -> Sequences:
-    """Windows of the text at `path`, `character` (UTF-8) or `byte` level.
-
-    Raises:
-        ValueError: if it cannot be read, or is too short.
-    """
-    if level not in ("character", "byte"):
-        raise ValueError(f"level must be character or byte, got {level!r}")
-    try:
-        raw = path.read_bytes()
-        text = raw if level == "byte" else raw.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"text {path} cannot be read: {error}") from None
-    return text_sequences(f"text:{path.name}", text, context)
-
-
-def modular_addition(modulus: int = 97, *, train_share: float = 0.5) -> Sequences:
-    """All sums `a + b = c` modulo `modulus`, as sequences a, b, =, c of which only c counts.
-
-    Args:
-        modulus: numbers are the tokens 0 to modulus - 1; the sign `=` is token `modulus`.
-        train_share: share of all pairs that are for training, drawn from a stream of its own.
-
-    Reference:
-        Power, Burda, Edwards, Babuschkin & Misra, Grokking, 2022. https://arxiv.org/abs/2201.02177
-    """
-    if modulus < 2 or not 0 < train_share < 1:
-        raise ValueError(
-            f"modulus must be at least 2 and train_share in (0, 1), got {modulus} and {train_share}"
-        )
-    a, b = torch.cartesian_prod(torch.arange(modulus), torch.arange(modulus)).unbind(1)
-    ids = torch.stack([a, b, torch.full_like(a, modulus), (a + b) % modulus], dim=1)
-    targets = torch.cat([torch.full_like(ids[:, :3], IGNORED), ids[:, 3:]], dim=1)
-    order = torch.randperm(len(ids), generator=stream(0, f"modular-addition/{modulus}"))
-    train, test = order.tensor_split([max(1, round(len(ids) * train_share))])
-    return Sequences(
-        name=f"modular-addition-{modulus}",
-        train_ids=ids[train],
-        train_targets=targets[train],
-        test_ids=ids[test],
-        test_targets=targets[test],
-        vocabulary=modulus + 1,
-        tokens=(*map(str, range(modulus)), "="),
-    )
+def with_options(base: str, options: Mapping[str, Any]) -> str:
+    """The name that `split_options` reads back."""
+    text = ",".join(f"{key}={value}" for key, value in options.items())
+    return f"{base}#{text}" if text else base

@@ -26,7 +26,7 @@ class Builder(Protocol):
     """Makes a network of one architecture; its weights are of no account."""
 
     def __call__(
-        self, *, width: float, norm: str, input_shape: tuple[int, int, int], num_classes: int
+        self, *, width: float, norm: str, input_shape: tuple[int, ...], num_classes: int
     ) -> nn.Module: ...
 
 
@@ -68,7 +68,7 @@ def build_network(
     *,
     width: float = 1.0,
     norm: str | None = None,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     num_classes: int,
     generator: torch.Generator,
 ) -> nn.Module:
@@ -106,7 +106,7 @@ def skeleton(
     *,
     width: float = 1.0,
     norm: str | None = None,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     num_classes: int,
 ) -> nn.Module:
     """What `build_network` builds, without memory for its weights (on the meta device)."""

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from llfc.data.datasets import Dataset
+from llfc.data.datasets import Data
 from llfc.networks.spawning import train_network, training_cost
 from llfc.networks.store import Store
 from llfc.specs import Network, fingerprint
@@ -14,7 +14,7 @@ from llfc.specs import Network, fingerprint
 def train_networks(
     networks: Iterable[Network],
     store: Store,
-    dataset: Dataset,
+    dataset: Data,
     *,
     device: torch.device | str = "cpu",
     at_once: int = 1,

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from llfc.codec import to_plain
-from llfc.data.datasets import Dataset
+from llfc.data.datasets import Data
 from llfc.modules.hooks import hooked
 from llfc.networks.architectures import build_network, skeleton
 from llfc.networks.store import STATES, Store
@@ -26,7 +26,7 @@ from llfc.specs import Network, fingerprint
 def train_network(
     network: Network,
     store: Store,
-    dataset: Dataset,
+    dataset: Data,
     *,
     device: torch.device | str = "cpu",
     keep_epochs: Iterable[int] = (),
@@ -63,7 +63,7 @@ def train_network(
     store.save_network(network, state.weights)
 
 
-def untrained(network: Network, dataset: Dataset) -> nn.Module:
+def untrained(network: Network, dataset: Data) -> nn.Module:
     """`network` with its first weights, which are its root's, on the CPU and in training mode."""
     return build_network(
         network.architecture,
@@ -76,7 +76,7 @@ def untrained(network: Network, dataset: Dataset) -> nn.Module:
 
 
 def load_network(
-    network: Network, store: Store, dataset: Dataset, *, device: torch.device | str = "cpu"
+    network: Network, store: Store, dataset: Data, *, device: torch.device | str = "cpu"
 ) -> nn.Module:
     """`network` as it was trained, in evaluation mode.
 
@@ -102,14 +102,14 @@ def has_state(root: Network, epoch: int, store: Store) -> bool:
     return epoch == 0 or store.has_tensors(STATES, _state_name(root, epoch))
 
 
-def training_cost(network: Network, dataset: Dataset | None = None) -> float:
+def training_cost(network: Network, dataset: Data | None = None) -> float:
     """About how long `network` takes to train, in units of no meaning; to train the longest first.
 
     Epochs left after the fork, times images, times the multiply-adds of one. Without `dataset`
     5000 images of 32x32 pixels are assumed.
     """
     shape = (3, 32, 32) if dataset is None else dataset.input_shape
-    images = network.limit_train or (5000 if dataset is None else len(dataset.train_labels))
+    images = network.limit_train or (5000 if dataset is None else dataset.count("train"))
     left = network.recipe.epochs - (network.spawn_epoch or 0)
     return float(
         left * images * _multiply_adds(network.architecture, network.width, network.norm, shape)
@@ -120,11 +120,11 @@ class _Training:
     """The training of one network: where its states come from and where they go."""
 
     def __init__(
-        self, network: Network, store: Store, dataset: Dataset, on_epoch: OnEpoch | None
+        self, network: Network, store: Store, dataset: Data, on_epoch: OnEpoch | None
     ) -> None:
         self.network, self.root, self.store = network, network.root, store
         self.dataset, self.on_epoch = dataset, on_epoch
-        self.model = untrained(network, dataset).to(dataset.train_images.device)
+        self.model = untrained(network, dataset).to(dataset.device)
 
     def trunk(self, epoch: int) -> TrainState:
         """The root's state after `epoch` epochs, from the store or trained and kept."""
@@ -182,7 +182,7 @@ def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tens
 
 
 @functools.cache
-def _multiply_adds(architecture: str, width: float, norm: str, shape: tuple[int, int, int]) -> int:
+def _multiply_adds(architecture: str, width: float, norm: str, shape: tuple[int, ...]) -> int:
     """Multiplications of weights in the forward pass of one image of `shape`."""
     model = skeleton(architecture, width=width, norm=norm, input_shape=shape, num_classes=10)
     total = 0

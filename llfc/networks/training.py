@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from llfc.data.batches import CropFlip, Loader
-from llfc.data.datasets import Dataset
+from llfc.data.datasets import Data
 from llfc.devices import fastest_layout, own_stream, tf32_disabled
 from llfc.networks.steps import Step
 from llfc.seeds import stream
@@ -44,7 +44,7 @@ def initial_state(model: nn.Module) -> TrainState:
 
 def train(
     model: nn.Module,
-    dataset: Dataset,
+    dataset: Data,
     recipe: Recipe,
     *,
     start: TrainState,
@@ -73,12 +73,12 @@ def train(
     Raises:
         ValueError: if the loss is not finite, or a batch norm would see a batch of one image.
     """
-    device = dataset.train_images.device
+    device, count = dataset.device, dataset.count("train")
     layout = fastest_layout(model)
     model.load_state_dict(start.weights)
     model.train().to(memory_format=layout)  # type: ignore[call-overload]
-    check_batches(model, len(dataset.train_labels), recipe.batch_size)
-    steps = -(-len(dataset.train_labels) // recipe.batch_size)
+    check_batches(model, count, recipe.batch_size)
+    steps = -(-count // recipe.batch_size)
     with own_stream(device), tf32_disabled():
         optimizer = _optimizer(model, recipe, start.optimizer, device)
         take = Step(model, optimizer, recipe.batch_size, recipe.precision, recipe.clip)
@@ -125,9 +125,9 @@ def check_batches(model: nn.Module, count: int, batch_size: int) -> None:
         )
 
 
-def _epoch(dataset: Dataset, recipe: Recipe, seed: int, branch: str, epoch: int) -> Loader:
+def _epoch(dataset: Data, recipe: Recipe, seed: int, branch: str, epoch: int) -> Loader:
     """The batches of one epoch, counted from 0."""
-    count = len(dataset.train_labels)
+    count = dataset.count("train")
     order = torch.randperm(count, generator=stream(seed, f"order/{branch}/{epoch}"))
     crop_flip = None
     if recipe.augment:

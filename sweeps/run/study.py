@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.runs.database import check_address
 from analysis.runs.server import way_to
-from llfc.data.datasets import Dataset, load_dataset, resolve_dataset
+from llfc.data.datasets import Data, load_dataset, resolve_dataset
 from llfc.networks.spawning import has_state, training_cost
 from llfc.networks.store import Store
 from llfc.specs import Network, Trial, fingerprint
@@ -88,7 +88,7 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
 
 def _open(
     sweep: Sweep, trials: Sequence[Trial], settings: Settings
-) -> tuple[Mapping[DataKey, Dataset], "Tracker"]:
+) -> tuple[Mapping[DataKey, Data], "Tracker"]:
     """The data sets, on which every trial can be run, and then the tracking store."""
     datasets = _load_each(trials, settings)
     kinds = {_kind(trial): trial for trial in trials}
@@ -125,7 +125,7 @@ def _data_key(network: Network) -> DataKey:
     return network.dataset, network.limit_train
 
 
-def _load_each(trials: Iterable[Trial], settings: Settings) -> dict[DataKey, Dataset]:
+def _load_each(trials: Iterable[Trial], settings: Settings) -> dict[DataKey, Data]:
     """Every data set of the sweep, read once here: a missing one is said before anything runs."""
     wanted = {_data_key(trial.pair.a): trial.limit_test for trial in trials}
     return {

@@ -13,7 +13,7 @@ import torch
 
 from analysis.runs import schema
 from llfc.codec import from_plain
-from llfc.data.datasets import Dataset, load_dataset
+from llfc.data.datasets import Data, load_dataset
 from llfc.devices import keep_freed_memory
 from llfc.networks.spawning import train_network
 from llfc.networks.store import Store, StoreWarning
@@ -82,7 +82,7 @@ def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) 
 
 def _dataset_of(
     network: Network, limit_test: int | None, place: Mapping[str, Any], device: torch.device
-) -> Dataset:
+) -> Data:
     return _dataset(
         network.dataset,
         network.limit_train,
@@ -101,7 +101,7 @@ def _dataset(
     data_root: str | None,
     cache: str,
     device: torch.device,
-) -> Dataset:
+) -> Data:
     """A worker's data set stays on its device from one job to the next."""
     return load_dataset(
         name,

@@ -19,7 +19,9 @@ llfc.specs llfc.results
 llfc.modules.copies llfc.modules.inputs llfc.modules.hooks llfc.modules.modes
 llfc.modules
 llfc.data.batches llfc.data.downloads llfc.data.imagelayout llfc.data.assets
-llfc.data.imagefolder
+llfc.data.imagefolder llfc.data.sequences
+llfc.data.text llfc.data.procedural
+llfc.data.tokens
 llfc.data
 llfc.networks.families llfc.networks.files
 llfc.networks.architectures llfc.networks.store

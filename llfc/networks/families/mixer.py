@@ -51,7 +51,7 @@ class Mixer(nn.Module):
         width: float,
         depth: int,
         norm: str,
-        input_shape: tuple[int, int, int],
+        input_shape: tuple[int, ...],
         classes: int,
     ) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def mixer(
     *,
     width: float,
     norm: str,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     num_classes: int,
     depth: int = 4,
 ) -> nn.Module:

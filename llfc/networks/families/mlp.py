@@ -9,9 +9,7 @@ from llfc.networks.families.layers import scaled, vector_norm
 HIDDEN = (512, 512, 512)
 
 
-def mlp(
-    *, width: float, norm: str, input_shape: tuple[int, int, int], num_classes: int
-) -> nn.Module:
+def mlp(*, width: float, norm: str, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     """A perceptron on the flattened image; hidden layer i is `hidden{i}`, `norm{i}`, `relu{i}`.
 
     Reference:

@@ -61,7 +61,7 @@ class ResidualBlock(nn.Module):
 
 
 def cifar_resnet(
-    depth: int, *, width: float, norm: str, input_shape: tuple[int, int, int], num_classes: int
+    depth: int, *, width: float, norm: str, input_shape: tuple[int, ...], num_classes: int
 ) -> nn.Module:
     """The ResNet of `depth` = 6n + 2 layers for images of some 32 pixels: three stages of n blocks.
 
@@ -87,7 +87,7 @@ def resnet(
     bottleneck: bool,
     width: float,
     norm: str,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     num_classes: int,
 ) -> nn.Module:
     """The ResNet of four stages of `blocks` blocks; made for ImageNet.

@@ -18,7 +18,7 @@ BLOCKS: Mapping[int, tuple[int, ...]] = {
 
 
 def vgg(
-    depth: int, *, width: float, norm: str, input_shape: tuple[int, int, int], num_classes: int
+    depth: int, *, width: float, norm: str, input_shape: tuple[int, ...], num_classes: int
 ) -> nn.Module:
     """The VGG of `depth` weighted layers; layer i is `conv{i}`, `norm{i}`, `relu{i}`.
 

@@ -27,7 +27,7 @@ class Vit(nn.Module):
     """
 
     def __init__(
-        self, heads: int, depth: int, norm: str, input_shape: tuple[int, int, int], classes: int
+        self, heads: int, depth: int, norm: str, input_shape: tuple[int, ...], classes: int
     ) -> None:
         super().__init__()
         inputs, height, across = input_shape
@@ -58,7 +58,7 @@ def vit(
     *,
     width: float,
     norm: str,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     num_classes: int,
     depth: int = 4,
 ) -> nn.Module:
