@@ -160,8 +160,9 @@ class Pair:
         norm: normalisation layers, one of NORMS: with statistics over a batch, over each image's
             channels and positions (one group), over the channels at each position, none at all, or
             the root mean square over the channels at each position (transformers and the mixer).
-        dataset: one of DATASETS, or imagefolder:PATH.
-        limit_train: number of training images to use; None for all.
+        dataset: one of DATASETS, imagefolder:PATH or text:PATH; of tokens with options after it, as
+            in king-james#context=32.
+        limit_train: number of training images, or sequences of tokens, to use; None for all.
         seed: random seed of initialisations, data orders and everything else that is drawn; one
             pair per seed.
         spawn_epoch: number of epochs of the shared trunk, before the pair forks; None for two

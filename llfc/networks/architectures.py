@@ -5,19 +5,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from llfc.names import lookup
+from llfc.networks.families.gpt import gpt
 from llfc.networks.families.layers import IMAGE_NORMS, initialise
-from llfc.networks.families.mixer import Mixer, mixer
+from llfc.networks.families.mixer import mixer
 from llfc.networks.families.mlp import mlp
 from llfc.networks.families.resnet import ResidualBlock, cifar_resnet, resnet
-from llfc.networks.families.transformer import TOKEN_NORMS
+from llfc.networks.families.transformer import STREAM_NORMS
 from llfc.networks.families.vgg import vgg
-from llfc.networks.families.vit import Vit, vit
+from llfc.networks.families.vit import vit
 from llfc.oneline import first_line
 from llfc.specs import NORMS
 
@@ -30,6 +31,14 @@ class Builder(Protocol):
     ) -> nn.Module: ...
 
 
+@runtime_checkable
+class DrawsItself(Protocol):
+    """A module with first weights of its own."""
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw them from `generator` alone."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
     """A family member that can be built at any width.
@@ -38,12 +47,14 @@ class Architecture:
         make: makes its module.
         norm: its usual norm, one of NORMS.
         norms: those it can be built with.
+        inputs: what it takes, `images` or `tokens`; a data set is of either.
         convolutional: whether it sees images rather than vectors; decides its usual recipe.
     """
 
     make: Builder
     norm: str
     norms: tuple[str, ...] = IMAGE_NORMS
+    inputs: str = "images"
     convolutional: bool = True
 
 
@@ -58,8 +69,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "resnet56": Architecture(make=partial(cifar_resnet, 56), norm="batch"),
     "resnet18": Architecture(make=partial(resnet, (2, 2, 2, 2), bottleneck=False), norm="batch"),
     "resnet50": Architecture(make=partial(resnet, (3, 4, 6, 3), bottleneck=True), norm="batch"),
-    "vit": Architecture(make=vit, norm="layer", norms=TOKEN_NORMS),
-    "mixer": Architecture(make=mixer, norm="layer", norms=TOKEN_NORMS),
+    "vit": Architecture(make=vit, norm="layer", norms=STREAM_NORMS),
+    "mixer": Architecture(make=mixer, norm="layer", norms=STREAM_NORMS),
+    "gpt": Architecture(make=gpt, norm="layer", norms=STREAM_NORMS, inputs="tokens"),
 }
 
 
@@ -78,8 +90,8 @@ def build_network(
         architecture: a name in ARCHITECTURES.
         width: multiple of the usual numbers of units and channels; fractions allowed.
         norm: one of NORMS; the architecture's usual one if None.
-        input_shape: channels, height and width of an image.
-        num_classes: number of outputs.
+        input_shape: channels, height and width of an image; or (T,), tokens in a sequence.
+        num_classes: number of outputs; of tokens, the size of the vocabulary.
         generator: all that the weights are drawn from; the global generator is left alone.
 
     Raises:
@@ -90,7 +102,7 @@ def build_network(
     )
     with _fitting(architecture, width):
         model.to_empty(device="cpu")
-    if isinstance(model, Mixer | Vit):
+    if isinstance(model, DrawsItself):
         model.initialise(generator)
         return model
     initialise(model, generator)
@@ -112,10 +124,7 @@ def skeleton(
     """What `build_network` builds, without memory for its weights (on the meta device)."""
     entry = lookup("architecture", architecture, ARCHITECTURES)
     norm = norm or entry.norm
-    lookup("norm", norm, dict.fromkeys(NORMS))
-    if norm not in entry.norms:
-        choices = ", ".join(entry.norms)
-        raise ValueError(f"norm of {architecture} must be one of {choices}, got {norm!r}")
+    check_fits(architecture, norm, "images" if len(input_shape) == 3 else "tokens")
     if not 0 < width < math.inf:
         raise ValueError(f"width must be a positive number, got {width}")
     if num_classes < 1 or min(input_shape) < 1:
@@ -125,6 +134,25 @@ def skeleton(
     # On the meta device torch's own first weights draw nothing from the global generator.
     with torch.device("meta"), _fitting(architecture, width):
         return entry.make(width=width, norm=norm, input_shape=input_shape, num_classes=num_classes)
+
+
+def check_fits(architecture: str, norm: str, inputs: str) -> None:
+    """Refuse a norm, or inputs, that `architecture` does not take.
+
+    Raises:
+        ValueError: in one line that says what would do.
+    """
+    entry = lookup("architecture", architecture, ARCHITECTURES)
+    lookup("norm", norm, dict.fromkeys(NORMS))
+    if inputs != entry.inputs:
+        others = ", ".join(name for name, each in ARCHITECTURES.items() if each.inputs == inputs)
+        raise ValueError(
+            f"architecture {architecture} takes {entry.inputs}, and the data set is of {inputs}:"
+            f" choose another data set, or one of {others}"
+        )
+    if norm not in entry.norms:
+        choices = ", ".join(entry.norms)
+        raise ValueError(f"norm of {architecture} must be one of {choices}, got {norm!r}")
 
 
 @contextmanager

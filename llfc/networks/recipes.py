@@ -25,6 +25,8 @@ def default_recipe(architecture: str, dataset: str, norm: str | None = None) -> 
     """
     entry = lookup("architecture", architecture, ARCHITECTURES)
     norm = norm or entry.norm
+    if entry.inputs == "tokens":
+        return _sequences()
     if architecture in ("mixer", "vit"):
         return _tokens(small=dataset == "fashion-mnist-small", augment=dataset not in GREY)
     if dataset == "fashion-mnist-small":
@@ -81,6 +83,19 @@ def _tokens(*, small: bool, augment: bool) -> Recipe:
         schedule="cosine",
         warmup=0.1,
         augment=augment,
+        clip=1.0,
+    )
+
+
+def _sequences() -> Recipe:
+    return Recipe(
+        epochs=4,
+        batch_size=32,
+        optimizer="adamw",
+        lr=4e-3,
+        weight_decay=0.1,
+        schedule="cosine",
+        warmup=0.1,
         clip=1.0,
     )
 

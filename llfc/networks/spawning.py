@@ -183,14 +183,14 @@ def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tens
 
 @functools.cache
 def _multiply_adds(architecture: str, width: float, norm: str, shape: tuple[int, ...]) -> int:
-    """Multiplications of weights in the forward pass of one image of `shape`."""
+    """Multiplications of weights in the forward pass of one input of `shape`."""
     model = skeleton(architecture, width=width, norm=norm, input_shape=shape, num_classes=10)
     total = 0
 
     def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         nonlocal total
         if isinstance(module, nn.Linear | nn.Conv2d):
-            total += module.weight.numel() * (output[0].numel() // output.shape[1])
+            total += module.weight.numel() * (output[0].numel() // len(module.weight))
 
     # Not on the meta device, nor by torch's counter, for which it first loads its compiler, for
     # seconds.
@@ -198,5 +198,5 @@ def _multiply_adds(architecture: str, width: float, norm: str, shape: tuple[int,
     for parameter in model.parameters():
         parameter.detach().zero_()
     with torch.no_grad(), hooked(m.register_forward_hook(count) for m in model.modules()):
-        model(torch.zeros((1, *shape)))
+        model(torch.zeros((1, *shape), dtype=torch.float32 if len(shape) == 3 else torch.int64))
     return total

@@ -7,11 +7,10 @@ from typing import Any
 
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.registry import MEASURES
-from llfc.data.datasets import DATASETS
-from llfc.data.imagefolder import PREFIX
+from llfc.data.datasets import kind_of
 from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
-from llfc.networks.architectures import ARCHITECTURES
+from llfc.networks.architectures import ARCHITECTURES, check_fits
 from llfc.networks.recipes import default_recipe
 from llfc.specs import Pair, Recipe, Trial
 from sweeps.grid.sweep import Sweep
@@ -80,9 +79,12 @@ def _pair(point: Mapping[str, Any]) -> Pair:
     """The pair at one point of the grid; its names are looked up before anything is trained."""
     lookup("matching", point["matching"], MATCHERS)
     lookup("correction", point["correction"], CORRECTIONS)
-    if not point["dataset"].startswith(PREFIX):
-        lookup("dataset", point["dataset"], DATASETS)
+    inputs = kind_of(point["dataset"])
     architecture = lookup("architecture", point["architecture"], ARCHITECTURES)
+    check_fits(point["architecture"], point["norm"] or architecture.norm, inputs)
+    recipe = _recipe(point)
+    if recipe.augment and inputs == "tokens":
+        raise ValueError(f"augment must be false for tokens, as {point['dataset']} is of, got true")
     return Pair(
         architecture=point["architecture"],
         width=point["width"],
@@ -91,7 +93,7 @@ def _pair(point: Mapping[str, Any]) -> Pair:
         limit_train=point["limit_train"],
         seed=point["seed"],
         spawn_epoch=point["spawn_epoch"],
-        recipe=_recipe(point),
+        recipe=recipe,
     )
 
 

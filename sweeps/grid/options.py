@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.registry import MEASURES
 from llfc.data.datasets import DATASETS
+from llfc.data.tokens import SEQUENCES
 from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES
@@ -34,7 +35,7 @@ from sweeps.grid.sweep import Sweep
 CONSTANTS: Mapping[str, Iterable[str]] = {
     "ARCHITECTURES": ARCHITECTURES,
     "CORRECTIONS": CORRECTIONS,
-    "DATASETS": DATASETS,
+    "DATASETS": (*DATASETS, *SEQUENCES),
     "GPU_SHARE": (f"{GPU_SHARE:g}",),
     "MATCHERS": MATCHERS,
     "MEASURES": MEASURES,

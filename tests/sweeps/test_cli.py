@@ -10,6 +10,7 @@ import pytest
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.registry import MEASURES
 from llfc.data.datasets import DATASETS
+from llfc.data.tokens import SEQUENCES
 from llfc.matching.matchers import MATCHERS
 from llfc.networks.architectures import ARCHITECTURES
 from llfc.networks.store import Store
@@ -135,7 +136,14 @@ def test_every_option_is_explained_with_its_choices(capsys):
     with pytest.raises(SystemExit):
         parse(WIDTH, ["--help"])
     said = " ".join(capsys.readouterr().out.split())
-    for choices in (ARCHITECTURES, CORRECTIONS, DATASETS, MATCHERS, MEASURES, *NAMED):
+    for choices in (
+        ARCHITECTURES,
+        CORRECTIONS,
+        (*DATASETS, *SEQUENCES),
+        MATCHERS,
+        MEASURES,
+        *NAMED,
+    ):
         assert ", ".join(choices) in said
     assert not re.search(r"\b(?:one )?of [A-Z]{4,}|\bNone\b", said)
     assert "over a batch, over each image's channels and positions (one group)" in said  # --norm
@@ -218,6 +226,17 @@ def test_what_the_help_shows_as_default_is_the_default_when_typed(sweep, capsys)
         ),
         ("--name ../x", "not be 'all', got '../x'"),
         ("--lr 0", "error: lr must be a positive number, got 0.0"),
+        ("--dataset king-jame", "did you mean 'king-james'?"),
+        ("--dataset king-james", "architecture mlp takes images, and the data set is of tokens:"),
+        ("--architecture gpt", "architecture gpt takes tokens, and the data set is of images:"),
+        (
+            "--architecture gpt --dataset text:x --norm batch",
+            "norm of gpt must be one of layer, rms",
+        ),
+        (
+            "--architecture gpt --dataset modular-addition --augment true",
+            "augment must be false for tokens, as modular-addition is of, got true",
+        ),
     ],
 )
 def test_bad_input_is_one_line(words, message, capsys):

@@ -16,7 +16,7 @@ HEADS = 4
 HEAD_SIZE = 16
 # Hidden units of the MLP for each channel of the stream.
 EXPANSION = 4
-TOKEN_NORMS = ("layer", "rms")
+STREAM_NORMS = ("layer", "rms")
 
 
 def stream_norm(norm: str, channels: int) -> nn.Module:
@@ -34,7 +34,9 @@ def stream_norm(norm: str, channels: int) -> nn.Module:
         return nn.LayerNorm(channels)
     if norm == "rms":
         return nn.RMSNorm(channels, eps=1e-5)
-    raise ValueError(f"norm of a transformer must be one of {', '.join(TOKEN_NORMS)}, got {norm!r}")
+    raise ValueError(
+        f"norm of a transformer must be one of {', '.join(STREAM_NORMS)}, got {norm!r}"
+    )
 
 
 def heads_at(width: float) -> int:

@@ -17,9 +17,11 @@ from llfc.networks.spawning import training_cost
 from llfc.seeds import stream
 from llfc.specs import Network
 
-ALL = [(name, norm) for name, entry in ARCHITECTURES.items() for norm in entry.norms]
+# Networks of images; those of tokens are in test_transformers.py.
+IMAGES = {name: entry for name, entry in ARCHITECTURES.items() if entry.inputs == "images"}
+ALL = [(name, norm) for name, entry in IMAGES.items() for norm in entry.norms]
 # Transformers and the mixer have tests of their own for their layers and their first weights.
-RELU = [name for name in ARCHITECTURES if name not in ("mixer", "vit")]
+RELU = [name for name in IMAGES if name not in ("mixer", "vit")]
 SHAPES = [(1, 28, 28), (3, 32, 32)]
 
 
@@ -51,7 +53,7 @@ def test_logits_and_gradients_are_finite_and_all_parameters_take_part(name, norm
 @pytest.mark.parametrize(
     ("name", "training"),
     [
-        *((name, False) for name in ARCHITECTURES),
+        *((name, False) for name in IMAGES),
         ("mlp", True),
         ("vgg11", True),
         ("resnet20", True),
@@ -232,6 +234,16 @@ def test_large_images_take_the_stem_of_the_original():
         ({"width": math.nan}, "width must be a positive number, got nan"),
         ({"width": 1e9}, "width must let mlp fit into memory, got 1e\\+09: "),
         ({"num_classes": 0}, "num_classes must be at least 1"),
+        (
+            {"name": "gpt"},
+            "architecture gpt takes tokens, and the data set is of images: choose another data set,"
+            " or one of mlp, vgg11,",
+        ),
+        (
+            {"shape": (8,)},
+            "architecture mlp takes images, and the data set is of tokens: choose another data set,"
+            " or one of gpt",
+        ),
     ],
 )
 def test_bad_input_is_one_line(change, line):
@@ -241,7 +253,7 @@ def test_bad_input_is_one_line(change, line):
 
 
 @pytest.mark.parametrize("dataset", ["fashion-mnist-small", "mnist", "cifar10", "imagefolder:x@0"])
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_every_architecture_has_a_recipe_for_every_set(name, dataset):
     recipe = default_recipe(name, dataset)
     # A grey digit or garment is told by its place and side; a perceptron sees no neighbours.

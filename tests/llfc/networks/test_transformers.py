@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import llfc
 from llfc.networks.families.gpt import gpt
 from llfc.networks.families.mixer import mixer
-from llfc.networks.families.transformer import HEAD_SIZE, TOKEN_NORMS, turned
+from llfc.networks.families.transformer import HEAD_SIZE, STREAM_NORMS, turned
 from llfc.networks.families.vit import vit
 from llfc.seeds import stream
 
@@ -54,7 +54,7 @@ def by_hand(name, heads):
     return Counter([stream_channels, *(DEPTH * block)])
 
 
-@pytest.mark.parametrize("norm", TOKEN_NORMS)
+@pytest.mark.parametrize("norm", STREAM_NORMS)
 @pytest.mark.parametrize("width", [0.5, 1.0])
 @pytest.mark.parametrize("name", BUILDERS)
 def test_groups_are_those_counted_by_hand_and_permuting_keeps_the_function(name, width, norm):
@@ -68,7 +68,7 @@ def test_groups_are_those_counted_by_hand_and_permuting_keeps_the_function(name,
         assert torch.allclose(moved(x), model(x), rtol=0, atol=2e-4)
 
 
-@pytest.mark.parametrize("norm", TOKEN_NORMS)
+@pytest.mark.parametrize("norm", STREAM_NORMS)
 @pytest.mark.parametrize("name", BUILDERS)
 def test_they_can_be_exported_and_all_parameters_take_part(name, norm):
     model, x = made(name, norm), inputs(name)
