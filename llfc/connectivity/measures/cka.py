@@ -89,9 +89,9 @@ class HsicSums:
         return _estimate(self.count, trace, sums[0] * sums[1], rows)
 
 
-def block_pairs(images: Tensor, size: int) -> Iterator[tuple[slice, slice]]:
-    """Which images meet which: every two parts of at most `size`, each two once."""
-    parts = [slice(first, first + size) for first in range(0, len(images), size)]
+def block_pairs(count: int, size: int) -> Iterator[tuple[slice, slice]]:
+    """Which of `count` images meet which: every two parts of at most `size`, each two once."""
+    parts = [slice(first, first + size) for first in range(0, count, size)]
     for index, part in enumerate(parts):
         for other in parts[: index + 1]:
             yield part, other

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from llfc.modules import check_network, check_state, copy_of, in_mode, twice
-from llfc.reals import as_reals
+from llfc.modules.reals import as_reals
 from llfc.seeds import drawn_alike, stream
 from llfc.symmetry.spec.onedraw import OneDraw
 from llfc.symmetry.spec.precision import InDouble, Lowest, in_double

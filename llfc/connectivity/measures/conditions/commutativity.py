@@ -15,7 +15,7 @@ from llfc.connectivity.measures.conditions.sums import (
     image_parts,
     square,
 )
-from llfc.reals import as_reals
+from llfc.modules.reals import as_reals
 
 
 @dataclass(frozen=True)

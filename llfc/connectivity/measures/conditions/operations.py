@@ -26,6 +26,7 @@ from llfc.connectivity.measures.conditions.operation import (
 from llfc.connectivity.probes import ACTIVATIONS, LINEAR_MODULES
 from llfc.devices import fused_attention_disabled
 from llfc.modules.hooks import calls_followed
+from llfc.modules.inputs import Inputs, run
 
 # Products of matrices: where the two stand among the arguments, and where what is added does.
 MATRIX_PRODUCTS: Mapping[str, tuple[int, int, int | None]] = {
@@ -37,7 +38,7 @@ MATRIX_PRODUCTS: Mapping[str, tuple[int, int, int | None]] = {
 CAPTURED = ACTIVATIONS | MATRIX_PRODUCTS.keys() | {"convolution"}
 
 
-def operations(model: nn.Module, images: Tensor) -> list[Operation]:
+def operations(model: nn.Module, images: Inputs) -> list[Operation]:
     """The activations, linear maps and norms of one pass of `model`, in the order they ran.
 
     Memory is that of all their inputs and outputs; what is overwritten in place is copied first.
@@ -55,7 +56,7 @@ def operations(model: nn.Module, images: Tensor) -> list[Operation]:
 
 
 def stream_operations(
-    model: nn.Module, images: Tensor, receive: Callable[[Operation], None]
+    model: nn.Module, images: Inputs, receive: Callable[[Operation], None]
 ) -> None:
     """Hand each of the `operations` of one forward pass to `receive`, as soon as it ran.
 
@@ -68,14 +69,14 @@ def stream_operations(
 @torch.no_grad()
 def _run(
     model: nn.Module,
-    images: Tensor,
+    images: Inputs,
     receive: Callable[[Operation], None],
     kept: Sequence[Operation],
 ) -> None:
     watch = _Watch(model, receive, kept)
     told = calls_followed(model, watch.enter, watch.leave, around_hooks=True)
     with told, fused_attention_disabled(), watch, CaptureNorms(watch.norm):
-        model(images)
+        run(model, images)
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]

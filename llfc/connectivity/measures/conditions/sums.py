@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from llfc.reals import as_reals
+from llfc.modules.reals import as_reals
 
 PART = 2**17  # numbers; with more, the dozen tensors of a part outgrow the cache
 
