@@ -38,18 +38,9 @@ RECIPE = Recipe(
 )
 
 
-def trial(seed=0, **fields):
-    pair = Pair(
-        architecture="mlp",
-        width=0.25,
-        norm="none",
-        dataset="fashion-mnist-small",
-        limit_train=None,
-        seed=seed,
-        spawn_epoch=None,
-        recipe=RECIPE,
-    )
-    return Trial(pair=pair, alphas=ALPHAS, probes=("fc1", "fc2"), **fields)
+def trial(seed=0):
+    made = fabricated(width=0.25, seed=seed, recipe=RECIPE, alphas=ALPHAS)
+    return dataclasses.replace(made, probes=("fc1", "fc2"))
 
 
 def connection(seed=0, layers=2):
