@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+import transformers
 
 import llfc
 
-transformers = pytest.importorskip("transformers")
 VOCABULARY = 23
 TINY = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
 TEXT = {"vocab_size": VOCABULARY, "use_cache": False, "bos_token_id": 0, "eos_token_id": 0}
