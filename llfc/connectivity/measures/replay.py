@@ -31,11 +31,11 @@ from llfc.tasks import CLASSIFICATION, Task
 
 @dataclass(frozen=True, eq=False)
 class _Answer:
-    """What a call gave.
+    """The recorded result of a call of a module.
 
     Attributes:
         module: whose call it was.
-        output: what its own code gave, before any hook.
+        output: the result of its own forward code, before any hook.
         version: how often the output had been written to by then.
         shared: whether the output's memory is that of an input.
         after: the number of the next call to begin; those in between are calls inside this one.
@@ -50,7 +50,7 @@ class _Answer:
 
 @dataclass(frozen=True, eq=False)
 class _Start:
-    """Where a probe's call ended.
+    """The state of the recording when a probe's call ended.
 
     Attributes:
         number: the call's.

@@ -1,4 +1,4 @@
-"""Whether one network can go on from where another has come to: features stitched, no adapter."""
+"""Model stitching without an adapter: A's layers up to a probe, followed by B's after it."""
 
 import numpy as np
 from torch import Tensor

@@ -23,12 +23,12 @@ class Permutation(Mapping[str, Tensor]):
     """For every group of units, an int64 index vector [units] on the CPU.
 
     Attributes:
-        record: what the matcher that made it has to say of its work; no part of equality.
+        record: scalars that its matcher reports, such as `objective`; ignored by `==`.
         left_out: the groups that the matcher left in place as it found nothing to match them by,
-            each with the reason; no part of equality.
+            each with the reason; ignored by `==`.
 
     Raises:
-        ValueError: an index vector is not a permutation.
+        ValueError: if an index vector is not a permutation.
     """
 
     record: Mapping[str, float]
@@ -70,7 +70,7 @@ class Permutation(Mapping[str, Tensor]):
         return f"Permutation({len(self)} groups, {self.moved()} units moved)"
 
     def moved(self) -> int:
-        """How many units change their place.
+        """The number of units that are not mapped to themselves.
 
         >>> Permutation({"fc": torch.tensor([1, 0, 2])}).moved()
         2
@@ -78,7 +78,7 @@ class Permutation(Mapping[str, Tensor]):
         return sum(int((p != torch.arange(len(p))).sum()) for p in self._indices.values())
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """All of it as tensors: `group/NAME`, `record/NAME` and, in UTF-8, `left_out/NAME`."""
+        """A dict of tensors: `group/NAME`, `record/NAME` and, in UTF-8, `left_out/NAME`."""
         record = {
             f"record/{name}": torch.tensor(value, dtype=torch.float64)
             for name, value in self.record.items()
@@ -91,7 +91,7 @@ class Permutation(Mapping[str, Tensor]):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Permutation":
-        """What `to_tensors` gave, read again.
+        """The permutation that `to_tensors` converted.
 
         Raises:
             ValueError: a name is none that `to_tensors` gives, or an index is not a permutation.
@@ -107,7 +107,7 @@ class Permutation(Mapping[str, Tensor]):
         return cls(parts["group"], record, left_out)
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file, whole or not at all: an int64 index [units] for every group.
+        """Write a safetensors file, atomically: an int64 index [units] for every group.
 
         Raises:
             OSError: the file cannot be written.

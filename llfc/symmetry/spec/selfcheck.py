@@ -1,4 +1,4 @@
-"""Does a spec keep the function? Asked of the model itself, with everything permuted at once."""
+"""Does a spec preserve the function? Checked on the model, with all groups permuted at random."""
 
 import contextlib
 import math
@@ -32,7 +32,7 @@ LARGE_STATE = 1 << 27  # entries from which float64 is asked only when float32 f
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether a fresh network holds one and the same number throughout, which would hide errors."""
+    """Whether all entries are equal, as of a new norm's scale, which would hide a wrong spec."""
     return tensor.numel() > 0 and bool((tensor == tensor.flatten()[0]).all())
 
 
@@ -66,7 +66,7 @@ def randomised_inputs(inputs: Sequence[Any], seed: int) -> tuple[Any, ...]:
 
 
 def relative_gap(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
-    """The largest difference, relative to the largest entry of its tensor."""
+    """The maximum over tensors of max |x - y| / max |x|; NaN if any entry is NaN."""
     gaps = [0.0]
     for x, y in zip(before, after, strict=True):
         x, y = (as_reals(side.detach()).double() for side in (x, y))

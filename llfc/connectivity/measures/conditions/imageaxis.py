@@ -1,4 +1,4 @@
-"""Along which dimension of each operation's tensors the images of a batch are."""
+"""The batch dimension of each operation's tensors, which need not be the first."""
 
 from collections.abc import Sequence
 

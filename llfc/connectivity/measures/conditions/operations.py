@@ -80,7 +80,7 @@ def _run(
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the operations that run."""
+    """Records the operations that run."""
 
     def __init__(
         self,
@@ -224,7 +224,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return _memory(tensor) in self._owners
 
     def _is_weight(self, tensor: Tensor) -> bool:
-        """Whether it is the network's own, or computed for a module that is a linear map."""
+        """Whether a tensor is the network's own, or computed as the weight of a linear module."""
         return self._is_own(tensor) or isinstance(self._running[-1][1], LINEAR_MODULES)
 
     def _unique(self, kind: type[Operation], module: str) -> str:
@@ -235,7 +235,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @functools.cache
 def _facts(func: Any) -> tuple[str, bool]:
-    """An operator's name, be it in place or not, and whether it writes to what it is given."""
+    """An operator's name without the mark of in-place variants, and whether it is in place."""
     return func.overloadpacket.__name__.rstrip("_"), func._schema.is_mutable
 
 
