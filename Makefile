@@ -8,6 +8,8 @@ TESTERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Without bytecode, as in many containers, every process compiles PyTorch anew as it starts.
+unexport PYTHONDONTWRITEBYTECODE
 # A .venv that is incomplete, or was moved from another folder, is created anew.
 BROKEN := $(shell test -e $(READY) && test -x $(BIN)/uv && $(BIN)/python -c 'import importlib.metadata as m, json, os, urllib.parse as u; \
 	at = json.loads(m.distribution("llfc").read_text("direct_url.json"))["url"]; \
@@ -28,8 +30,8 @@ $(READY): pyproject.toml requirements.txt $(BROKEN)
 	@rm -f $@
 	@test -z "$(BROKEN)" || { $(PYTHON) -m venv --clear $(VENV) && \
 		$(BIN)/python -m pip install --quiet uv==$(UV_VERSION); }
-	@echo "setting up $(VENV) (5 GB with PyTorch)"
-	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -r requirements.txt
+	@echo "setting up $(VENV) (6 GB with PyTorch)"
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode -r requirements.txt
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps -e .
 	@touch $@
 

@@ -21,14 +21,17 @@ from llfc.matching import (
     permutation_spec,
 )
 from llfc.results import Connection, LayerProfile, LeftOut
+from llfc.tasks import TASKS, Task
 
 __all__ = [
     "MATCHERS",
+    "TASKS",
     "Connection",
     "LayerProfile",
     "LeftOut",
     "Permutation",
     "PermutationSpec",
+    "Task",
     "connect",
     "match",
     "match_many",

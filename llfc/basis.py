@@ -9,9 +9,11 @@ from llfc.connectivity.samples import Batches
 from llfc.matching.matchers import match_alike
 from llfc.matching.overlap.parameters import check_spec
 from llfc.modules import check_same_function, check_same_outputs, check_state, copy_of
+from llfc.modules.inputs import positional
 from llfc.results import LeftOut
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec import Permutation, PermutationSpec
+from llfc.tasks import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +46,11 @@ def into_one_basis(
         raise ValueError(
             f"matching must be a name, a Permutation or None, got a {type(matching).__name__}"
         )
-    spec = permutation_spec(a, test.example()) if spec is None else spec
+    spec = permutation_spec(a, *positional(a, test.example())) if spec is None else spec
     check_spec(spec)
     check_state("model_b", b)
     if isinstance(matching, str):
+        _check_task(matching, test.task)
         seen = None if train is None else (images for images, _ in train)
         matching = match_alike(matching, a, b, spec, seen, seed)
     left_out = (
@@ -59,9 +62,18 @@ def into_one_basis(
     permuted = copy_of(b)
     permuted.load_state_dict(spec.apply(matching, b.state_dict()))
     images = test.first()
-    check_same_outputs(permuted, b, [images])
-    check_same_function(a, permuted, [images])
+    check_same_outputs(permuted, b, images)
+    check_same_function(a, permuted, images)
     return Basis(permuted, matching.record, left_out)
+
+
+def _check_task(matching: str, task: Task) -> None:
+    """Refuse a matcher that descends what the task does not have."""
+    if matching == "straight-through" and (not task.classes or task.output is not None):
+        raise ValueError(
+            "matching 'straight-through' descends class probabilities, which this task's output has"
+            " not: choose another, such as 'weights'"
+        )
 
 
 def _named(frozen: str) -> tuple[str, str]:

@@ -1,10 +1,12 @@
 """Two networks, aligned, and everything measured on the line between them: `connect`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from llfc.basis import Basis, into_one_basis
 from llfc.connectivity.barrier import (
@@ -17,12 +19,11 @@ from llfc.connectivity.blend import Correction, Line, line_positions
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.derived import blended_in_parts
 from llfc.connectivity.distances import weight_distance
-from llfc.connectivity.evaluation import logits_of
 from llfc.connectivity.layerwise import summarise
 from llfc.connectivity.logits import logit_scalars
 from llfc.connectivity.measures.registry import MEASURES
 from llfc.connectivity.path import LineProfile, walk
-from llfc.connectivity.probes import confirmed, select_probes
+from llfc.connectivity.probes import confirmed, read_by_token, select_probes
 from llfc.connectivity.samples import Batches, Samples
 from llfc.connectivity.subject import Measure, Subject
 from llfc.devices import tf32_disabled
@@ -35,11 +36,13 @@ from llfc.modules import (
     device_of,
     eval_copy,
 )
+from llfc.modules.inputs import Inputs, run
 from llfc.names import as_names, lookup
 from llfc.results import METRICS, Array, Connection, LeftOut, Table, averaged_layers, midpoint
 from llfc.seeds import generators_left, stream
 from llfc.specs import DEFAULT_MEASURES
 from llfc.symmetry.spec import Permutation, PermutationSpec
+from llfc.tasks import CLASSIFICATION, Task, as_task
 
 BATCH_SIZE = 250  # larger batches were no faster on a CPU, and their features take memory
 
@@ -54,6 +57,7 @@ def connect(
     test: Samples,
     train: Samples | None = None,
     statistics: Samples | None = None,
+    task: str | Task = "classification",
     matching: str | Permutation | None = "weights",
     correction: str = "reset",
     alphas: int | Sequence[float] | Array = 25,
@@ -75,14 +79,18 @@ def connect(
     on the other images in its batch, as with a batch norm without running statistics.
 
     Args:
-        model_a: a classifier that returns logits of shape [images, classes].
+        model_a: a network for the task; a classifier returns logits of shape [images, classes].
         model_b: another of the same architecture, on the same device.
-        test: float images in the shape that the models take, and labels; in memory, or as an
-            iterable of such batches that can be iterated repeatedly.
+        test: inputs as the models take them, and targets; in memory, or as an iterable of such
+            batches that can be iterated repeatedly. Inputs are a tensor, a tuple of positional
+            arguments, or a dictionary of keyword arguments; targets are a tensor. Samples are along
+            dimension 0 of every tensor.
         train: the same for training data; if None, the train columns are NaN.
         statistics: training data on which corrections compute statistics, ideally augmented as in
             training and with all classes in every batch, as batch norms see one batch at a time;
             `train` if None. Images in memory are shuffled here.
+        task: a name in `llfc.tasks.TASKS`, or a `llfc.Task` of one's own: which part of the output
+            counts, its loss and error, and what LLFC takes as a sample.
         matching: a name in MATCHERS; or a permutation of B's units, as returned by `llfc.match`; or
             None to leave B as it is.
         correction: a name in CORRECTIONS. Curves and barriers use A and B as trained; barriers
@@ -109,10 +117,11 @@ def connect(
     wanted = [lookup("measure", name, MEASURES) for name in as_names("measures", measures)]
     layers = None if probes is None else as_names("probes", probes)
     a, b = _copies(model_a, model_b)
-    seen, trained_on = _checked(a, b, test, train, batch_size)
+    wanted_task = as_task(task)
+    seen, trained_on = _checked(a, b, test, train, batch_size, wanted_task)
     source = trained_on
     if statistics is not None:
-        source = Batches("statistics", statistics, batch_size, seen.device)
+        source = Batches("statistics", statistics, batch_size, seen.device, task=wanted_task)
     if source is not None:
         source = source.shuffled(stream(seed, "order/statistics"))
     basis = into_one_basis(a, b, matching, spec, seen, trained_on, seed)
@@ -133,16 +142,25 @@ def _copies(model_a: nn.Module, model_b: nn.Module) -> tuple[nn.Module, nn.Modul
 
 
 def _checked(
-    a: nn.Module, b: nn.Module, test: Samples, train: Samples | None, batch_size: int
+    a: nn.Module,
+    b: nn.Module,
+    test: Samples,
+    train: Samples | None,
+    batch_size: int,
+    task: Task,
 ) -> tuple[Batches, Batches | None]:
     """The test and the train samples in batches, if the models accept them and agree on them."""
     device = device_of(a)
-    seen = Batches("test", test, batch_size, device)
-    trained_on = None if train is None else Batches("train", train, batch_size, device)
-    check_inputs("test images", a, [seen.example()])
-    images = seen.first()
-    logits_of(a, images)
-    check_same_function(a, b, [images])
+    seen = Batches("test", test, batch_size, device, task=task)
+    trained_on = None
+    if train is not None:
+        trained_on = Batches("train", train, batch_size, device, task=task)
+    example = seen.example()
+    check_inputs("test images", a, [example] if isinstance(example, Tensor) else example)
+    images, targets = next(iter(seen))
+    with torch.no_grad():
+        task.check(task.run(a, images), targets, "test")
+    check_same_function(a, b, images)
     return seen, trained_on
 
 
@@ -159,6 +177,12 @@ def _subject(
     example = test.example()
     sampled = (line.at(position) for position in (0, midpoint(line.alpha), len(line.alpha) - 1))
     selected = confirmed(select_probes(line.a, example, layers), sampled, test.first(), layers)
+    if test.task.tokens and not test.task.whole:
+        _, targets = next(iter(test))
+        selected = read_by_token(selected, line.a, example, targets.shape[1], layers)
+    if not _reads_output(line.a, example, test.task):
+        probes = tuple(replace(probe, logits=False) for probe in selected.probes)
+        selected = replace(selected, probes=probes)
     line.correct(correct(line, statistics, example, line.every))
     if unmatched is not None:
         alone = Line(unmatched, unmatched, line.alpha)
@@ -174,6 +198,14 @@ def _subject(
         correction=correct,
         seed=seed,
     )
+
+
+@torch.no_grad()
+def _reads_output(model: nn.Module, example: Inputs, task: Task) -> bool:
+    """Whether a probe of the whole network reads what the task takes for its output."""
+    returned = run(model, example)
+    leaves = [leaf for leaf in pytree.tree_leaves(returned) if isinstance(leaf, Tensor)]
+    return bool(leaves) and leaves[0] is task.found_in(returned)
 
 
 def _connection(
@@ -210,6 +242,7 @@ def _connection(
             *subject.left_out,
             *basis.left_out,
             *line.corrections.left_out,
+            *_of_task(subject.test.task),
             *_stood_in(on_test),
             *_of_batches(line, subject.test.first()),
             *blended_in_parts(line, subject.test),
@@ -247,7 +280,24 @@ def _stood_in(walked: LineProfile) -> list[LeftOut]:
     return found
 
 
-def _of_batches(line: Line, images: Tensor) -> list[LeftOut]:
+def _of_task(task: Task) -> list[LeftOut]:
+    """What a task other than classification takes for an error and a sample, and has not."""
+    if task is CLASSIFICATION:
+        return []
+    found = [LeftOut("definition", "error", task.meaning)]
+    if task.tokens:
+        whole = "a whole sequence, all its tokens" if task.whole else "a token that counts"
+        found += [
+            LeftOut("definition", "sample", f"of LLFC and of all that compares features: {whole}"),
+            LeftOut("definition", "conditions", "of whole sequences, tokens that do not count too"),
+        ]
+    if not task.classes:
+        reason = "no logits of classes: no identity, calibration, disagreement, error of chance"
+        found.append(LeftOut("definition", "logits", reason))
+    return found
+
+
+def _of_batches(line: Line, images: Inputs) -> list[LeftOut]:
     """An entry if the logits of an image depend on the other images in its batch."""
     gap = max(batch_dependence(model, images) for model in (line.a, line.b))
     if not gap:

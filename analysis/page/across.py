@@ -9,9 +9,8 @@ from analysis.answers.tables import differences, estimate, estimates, filled_col
 from analysis.figures.statistics import forest_figure
 from analysis.page.provenance import nothing
 from analysis.page.report import Page
-from analysis.page.sections import compared, connected, explained, sweep, together
-from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, Section, basis
-from analysis.page.sections.registry import sections_of
+from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis
+from analysis.page.sections.registry import SECTIONS_ACROSS, sections_of
 from analysis.runs.columns import phrase
 from analysis.runs.frames import Runs, join_runs
 from analysis.runs.grid import FAMILY, GridLayout, family_axes, name, values
@@ -20,18 +19,6 @@ from analysis.statistics.coefficients import RANKS
 from analysis.statistics.comparators import comparisons
 from analysis.statistics.correlations import correlations
 
-# What does not need a grid of its own; the rest is on the sweeps' own pages.
-SECTIONS_ACROSS: Sequence[Section] = (
-    sweep.scatter_section,
-    compared.comparison_section,
-    compared.cells_section,
-    together.association_section,
-    together.depths_section,
-    together.prediction_section,
-    explained.explanation_section,
-    explained.transfer_section,
-    connected.agreement_section,
-)
 FURTHER = ("dataset", "matching")
 
 

@@ -1,1 +1,1 @@
-"""What an association is worth: beside what else says so, within a cell, in other families."""
+"""The statistics: correlations and intervals over seeds, comparators, cells, held-out families."""

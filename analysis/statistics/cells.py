@@ -1,9 +1,9 @@
-"""Do barrier and LLFC error go together within a cell of the grid, or only between cells?
+"""Are barrier and LLFC error associated within cells of the grid, or only between cells?
 
 A cell is one setting of everything but the seed. Cells differ by design - a spawned pair has
 neither barrier nor LLFC error, an independent one has both - so a correlation over the grid may be
-all between cells. Within a cell nothing but chance differs; there the question is by which power
-of the LLFC error the barrier rises.
+entirely between cells. Within a cell only chance differs, and the question is with which power of
+the LLFC error the barrier rises.
 
 References:
     van de Pol & Wright, A Simple Method for Distinguishing Within- versus Between-Subject Effects
@@ -35,14 +35,14 @@ SHARED = ("cell", "seed", "pair")
 
 
 def within_cells(trials: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """How `y` goes with `x` within the cells of the grid, and between them.
+    """The association of `y` with `x` within the cells of the grid, and between them.
 
-    The logarithm of y is regressed, by restricted maximum likelihood, on the mean of that of x in
-    the cell and on what a trial has above this mean, with an effect of the cell, of the seed in its
-    family and of the pair, which trials share; the intervals are Wald's, of a mixed model.
+    A mixed model, fitted by restricted maximum likelihood: log y on the cell mean of log x and on
+    the deviation of log x from it, with random effects of the cell, of the seed within its family
+    and of the pair, which trials share. Intervals are Wald's.
 
     A number that is not positive, as a barrier of 0, has no logarithm. A cell with one is left out
-    whole: without its zeros alone, trials would be chosen by what is asked of them. Of a family
+    as a whole: dropping its zeros only would select trials by the outcome. Of a family
     with more than MOST_TRIALS trials, whole cells are drawn at random; where a cell alone would
     have more than an eighth of these, whole seeds before.
 
@@ -74,7 +74,7 @@ def within_cells(trials: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
 
 
 def _frame(trials: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """Both columns beside what the trial shares with others, as numbers."""
+    """Both columns, with cell, seed and pair as integer codes."""
     family = [name for name in FAMILY if name in trials]
     return pd.DataFrame(
         {
@@ -89,7 +89,7 @@ def _frame(trials: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
 
 
 def _repeated(frame: pd.DataFrame) -> pd.DataFrame:
-    """The trials of cells that have two at least; one says nothing of what is within a cell."""
+    """The trials of cells with at least two; a single one has no deviation from its cell's mean."""
     kept: pd.DataFrame = frame[frame.groupby("cell")["x"].transform("size") > 1]
     return kept
 
@@ -102,7 +102,7 @@ def _positive(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _fewer_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of every family whole seeds, in random order, so that eight of its largest cells fit."""
+    """A random subset of every family's seeds, so small that eight of its largest cells fit."""
     kept = []
     for _, family in frame.groupby("family"):
         share = MOST_TRIALS // 8 / family.groupby("cell").size().max()
@@ -113,7 +113,7 @@ def _fewer_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of every family whole cells, in random order, as long as they have MOST_TRIALS together."""
+    """A random subset of every family's cells, with at most MOST_TRIALS trials together."""
     cells = frame["cell"].unique()
     order = dict(zip(cells, np.random.default_rng(0).permutation(len(cells)), strict=True))
     shuffled = frame.assign(order=frame["cell"].map(order)).sort_values("order", kind="stable")
@@ -152,7 +152,7 @@ def _slopes(frame: pd.DataFrame, note: str) -> pd.DataFrame:
 
 
 def _unfit(seeds: int, frame: pd.DataFrame) -> str:
-    """Why the trials that are left have no slopes; empty if they may have."""
+    """Why no slopes can be fitted to the remaining trials; empty if they can."""
     cells = frame["cell"].nunique()
     if seeds < 2:
         return f"no slope: {seeds} seed{'s'[: seeds != 1]}, at least 2 are needed"
@@ -188,7 +188,7 @@ def _fit(frame: pd.DataFrame) -> Any:
 
 
 def _components(frame: pd.DataFrame) -> list[str]:
-    """Those of SHARED that can be told from the residual, and from one another."""
+    """The random effects of SHARED that are identifiable: distinct from residual and each other."""
     groups = {name: group_index(frame, ["family", name]) for name in SHARED}
     several = [name for name in SHARED if len(set(groups[name])) < len(frame)]
     return [
@@ -199,5 +199,5 @@ def _components(frame: pd.DataFrame) -> list[str]:
 
 
 def _alike(one: NDArray[np.integer], other: NDArray[np.integer]) -> bool:
-    """Whether both part the trials alike."""
+    """Whether both codes partition the trials in the same way."""
     return len(set(zip(one, other, strict=True))) == len(set(one)) == len(set(other))

@@ -69,7 +69,7 @@ USUAL = tuple(method for method in METHODS if method != "distance")
 
 
 def step(method: str, count: int, *, tied: bool) -> float:
-    """How far below 1 the next value of the method's statistic over `count` trials is.
+    """The gap between 1 and the next smaller value of the method's statistic over `count` trials.
 
     A single tie, in one column of otherwise equal order, takes less off Spearman's rho and
     Kendall's tau-b than two exchanged neighbours do: both become the root of 1 - step / 2.
@@ -79,7 +79,7 @@ def step(method: str, count: int, *, tied: bool) -> float:
 
 
 def clip(found: Floats, steps: Floats | float) -> Floats:
-    """Perfect correlations half a step below 1, so that Fisher's z of them is finite.
+    """Correlations with perfect ones set half a step below 1, so that Fisher's z is finite.
 
     A perfect one stands for all that the ranks of so few trials would round to it. The others are
     left as they are: none is nearer to 1 than a step.

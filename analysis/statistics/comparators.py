@@ -1,9 +1,9 @@
-"""What the LLFC error says of the barrier beside what is had without any blend.
+"""How much closer the barrier is associated with the LLFC error than with simpler predictors.
 
-That the barrier goes with the LLFC error is news only as far as it goes with it more closely than
-with what needs no blended network: how far apart the features of the two ends are in the first
-place, their weights, or the two factors of commutativity. The same trials of the same seed decide
-both coefficients, so their difference is taken seed by seed: it is far surer than either.
+A correlation of the barrier with the LLFC error is informative only as far as it exceeds that with
+quantities that need no blended network: the distance between the features of A and of B, between
+their weights, or the two factors of commutativity. Both coefficients are computed on the same
+trials of the same seed, so their difference is paired by seed, which makes it far more precise.
 
 Reference:
     Meng, Rosenthal & Rubin, Comparing Correlated Correlation Coefficients, Psychological Bulletin
@@ -40,9 +40,9 @@ COMPARATORS: Sequence[str] = (
 
 
 def comparators(trials: pd.DataFrame, error: str) -> tuple[str, ...]:
-    """The columns beside which the LLFC summary `error` has to be seen, those that `trials` has.
+    """The columns with which the LLFC summary `error` is compared, as far as `trials` has them.
 
-    The baseline is summed up over layers as the error is.
+    The baseline is summarised over layers in the same way as the error.
     """
     own = error.replace("_error_", "_baseline_").replace("_ratio_", "_baseline_")
     names = (own if own in trials else BASELINE, *COMPARATORS[1:])
@@ -95,11 +95,11 @@ def comparisons(
 def given_each_other(
     trials: pd.DataFrame, x: str, y: str, *, method: str = "Spearman"
 ) -> pd.DataFrame:
-    """What is left of the correlation of `y` with `x` given a comparator, and the other way round.
+    """Partial correlations of `y` with `x` given each comparator, and with it given `x`.
 
     Returns:
-        Two rows a comparator, `predictor` x and `given` the comparator, and the reverse: `raw`, the
-        correlation without it, `within`, the partial one, and the other columns of
+        Two rows per comparator, `predictor` x and `given` the comparator, and the reverse: `raw`,
+        the correlation without it, `within`, the partial one, and the other columns of
         `analysis.statistics.partial.partial_correlations`.
     """
     trials = with_weight_distance(trials)
@@ -115,7 +115,7 @@ def given_each_other(
 
 
 def _beside(trials: pd.DataFrame, x: str, y: str) -> tuple[pd.DataFrame, pd.DataFrame, int, str]:
-    """Trials once each: all, those that seeds are compared on, how many cells' are not; a note."""
+    """Distinct trials; those of cells that all seeds have; how many are not in these; a note."""
     used, common = counted_once(trials, x, y), of_all_seeds(trials, LEAST_TRIALS)
     if common is trials:
         return used, used, uneven(trials), unlike(trials)
@@ -148,7 +148,7 @@ def _row(
 
 
 def difference(own: Floats, other: Floats, same: bool = False) -> dict[str, Any]:
-    """The seeds' own numbers less another's of the same seeds; nothing where they are the same."""
+    """The mean difference of two coefficients, paired by seed; NaN if both are the `same`."""
     found = over_seeds([] if same else own - other, possible=(-2, 2)).columns("difference")
     del found["seeds"]
     found["note"] = "" if same else found["note"]

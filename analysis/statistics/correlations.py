@@ -1,8 +1,8 @@
-"""How closely two columns of a sweep go together: within a seed, and over all trials.
+"""Correlations of two columns of a sweep: within a seed, and over all trials.
 
-A correlation within a seed compares the trials of one seed across the grid; each seed gives one,
-and `analysis.statistics.over_seeds` says what they give together, with an interval that knows what
-trials share. The correlation over all trials is given beside it, without an interval.
+A correlation within a seed compares the trials of one seed across the grid. There is one per seed,
+and `analysis.statistics.over_seeds` averages them, with an interval that is valid although trials
+share networks. The correlation over all trials is reported next to it, without an interval.
 """
 
 import math
@@ -53,7 +53,7 @@ def correlations(
         - `within`: within a seed, over the cells of the grid that every seed has (see
           `analysis.runs.pairs.of_all_seeds`), averaged over `seeds` on Fisher's z scale; `low` and
           `high`, its 95 % interval over seeds; `p`, of the t test over seeds that it is zero;
-        - `p_permuted`: how often pairs exchanged at random go together as closely; see
+        - `p_permuted`: the p value of a permutation test that exchanges whole pairs; see
           `analysis.statistics.permutations`; `permuted`, the trials that it rests on;
         - the numbers of `trials` and `pairs`, and of `seeds` that have a correlation of their own;
           `left_out`, the trials that the method cannot use (not finite, or not positive under a
@@ -140,7 +140,7 @@ def columns_of(trials: pd.DataFrame, *names: str) -> Floats:
 
 
 def unlike(trials: pd.DataFrame) -> str:
-    """That seeds compare other trials, where they do; for a note."""
+    """A note if seeds were measured on different cells of the grid; otherwise empty."""
     return "seeds were measured on other cells of the grid" if uneven(trials) else ""
 
 

@@ -1,8 +1,8 @@
-"""How well one thing predicts another in trials that the fit has not seen.
+"""How well one column predicts another in held-out trials.
 
-Numbers enter as their places among those of the trials that are fitted, so that any monotone
-relation can be a straight line and what is held out has no say in it; what is no number, such as an
-architecture, enters with a level for each value. A share of variance is 1 for a perfect prediction,
+Numeric columns enter as ranks among the fitted trials, so that any monotone relation can be a
+straight line and held-out trials do not affect the ranks; others, such as the architecture, enter
+as indicator variables. A share of variance is 1 for a perfect prediction,
 0 for one no better than the mean of the trials it is judged on, and negative for a worse one.
 
 Reference:
@@ -63,7 +63,7 @@ def design(trials: pd.DataFrame, columns: Sequence[str], fitted: NDArray[np.bool
 def predict(
     trials: pd.DataFrame, columns: Sequence[str], target: str, groups: Sequence[object]
 ) -> pd.DataFrame:
-    """Each trial's `target` as a line through the trials of all other groups predicts it.
+    """Predictions of `target` for each group by a linear fit to the trials of all other groups.
 
     Args:
         trials: one row per trial.
@@ -101,7 +101,7 @@ def predict(
 
 
 def _levels(column: "pd.Series[Any]") -> Floats:
-    """A column of zeros and ones for each value."""
+    """Indicator variables, one column of zeros and ones per value."""
     found: Floats = pd.get_dummies(column.astype(str)).to_numpy(dtype=float)
     return found
 
@@ -111,7 +111,7 @@ def shares(
     predicted: "Floats | pd.Series[float]",
     seeds: Sequence[object],
 ) -> Floats:
-    """The share of each seed's variance that was predicted; NaN for a seed without any."""
+    """The fraction of variance predicted (R²) per seed; NaN for a seed without variance."""
     columns = {"target": np.asarray(target), "predicted": np.asarray(predicted)}
     frame = pd.DataFrame({**columns, "seed": list(seeds)})
     return np.array(
@@ -129,5 +129,5 @@ def share(
     predicted: "Floats | pd.Series[float]",
     seeds: Sequence[object],
 ) -> Estimate:
-    """`shares`, as seeds say it together."""
+    """`shares` averaged over seeds, with an interval."""
     return over_seeds(shares(target, predicted, seeds), possible=(-math.inf, 1))

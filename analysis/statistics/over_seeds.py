@@ -1,4 +1,4 @@
-"""What seeds say together: each seed's own estimate, their mean, Student's t between them.
+"""Estimates over seeds: one per seed, their mean and its Student's t interval.
 
 Trials of one seed share networks, so they are not independent; seeds are. Every seed runs the whole
 grid, so a seed has an estimate of its own, and the estimates of different seeds are independent of
@@ -16,8 +16,7 @@ interval is that of the correlation within a seed.
 
 And it is for new seeds of the same grid. Other families of networks are another sample, of which
 a grid has few: in simulated sweeps of four families with laws of their own, it holds what further
-families would say in less than half of them with three seeds, and the less, the more seeds there
-are.
+families would yield in less than half of them with three seeds, and in fewer with more seeds.
 
 References:
     Ibragimov & Müller, t-Statistic Based Correlation and Heterogeneity Robust Inference, Journal of
@@ -48,7 +47,7 @@ class Scale:
     """The scale on which seeds are averaged, and its inverse.
 
     Attributes:
-        there: from a seed's estimate to a number whose mean over seeds is nearly normal.
+        there: the transformation (as Fisher's z) after which the mean over seeds is nearly normal.
         back: its inverse.
     """
 
@@ -66,7 +65,7 @@ SCALES: Mapping[str, Scale] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What seeds say together.
+    """The mean over seeds with its interval and test.
 
     Attributes:
         value: the mean of the seeds' estimates, taken on the scale; NaN without any.
@@ -94,7 +93,7 @@ def over_seeds(
     scale: str = "plain",
     possible: tuple[float, float] = (-math.inf, math.inf),
 ) -> Estimate:
-    """The mean of the seeds' own estimates, with the interval that seeds give it.
+    """The mean of one estimate per seed, with its 95 % Student's t interval over seeds.
 
     Args:
         estimates: one per seed; NaN for a seed without one.
@@ -131,7 +130,7 @@ def over_seeds(
 
 
 def is_constant(values: Floats) -> bool:
-    """Whether one of the columns of `values`, or they themselves, vary by rounding at most."""
+    """Whether `values`, or one of their columns, are constant up to rounding."""
     spread, size = np.ptp(values, axis=0), np.abs(values).max(axis=0, initial=0)
     return bool(np.any(spread <= RELATIVE_ROUNDING * size))
 

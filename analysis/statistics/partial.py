@@ -1,8 +1,7 @@
-"""Do barrier and LLFC error go together beyond what both owe to something else?
+"""Partial correlations of barrier and LLFC error, given what may explain both.
 
 A wide network has a low barrier and a low LLFC error; so have two networks close to each other. A
-partial correlation is that of what is left of both once a straight line in the covariates is taken
-off each.
+partial correlation is that of the residuals of both after linear regression on the covariates.
 """
 
 from collections.abc import Sequence
@@ -55,7 +54,7 @@ def partial_correlations(
         One row per method: `given`; `raw`, the correlation within a seed without covariates;
         `within`, that with them, with `low`, `high`, `p`, `seeds` and `note` as in `correlations`;
         `trials`, those that both rest on, of cells that every seed has (see `correlations`). A seed
-        with fewer than SPARE trials beyond what the covariates use up says nothing.
+        with fewer than SPARE trials beyond what the covariates use up has none.
 
     Raises:
         ValueError: if a covariate is no column, or was measured in no trial.
@@ -84,7 +83,7 @@ def partial_correlations(
 
 
 def measured_covariates(trials: pd.DataFrame) -> list[str]:
-    """Those of GIVEN that some trial has."""
+    """The covariates of GIVEN that were measured in some trial."""
     trials = with_weight_distance(trials)
     return [name for name in GIVEN if name in trials and trials[name].notna().any()]
 

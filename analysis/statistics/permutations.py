@@ -1,13 +1,13 @@
-"""A permutation test of whether two columns go together, that keeps together what belongs so.
+"""A permutation test of association between two columns, which exchanges whole pairs of networks.
 
-If barrier and LLFC error had nothing to do with each other, the errors of one pair of networks
-could as well stand beside the barriers of another. So the errors are exchanged between the pairs of
-a seed - never between seeds, and all trials of a pair (its matchings, its corrections) moving
-together, as they share both networks - in every seed alike, as pairs of different seeds in one cell
-of the grid resemble one another. In simulated sweeps without a relation, trials exchanged one by
-one found one at the 5 % level in up to 42 % of them, and pairs exchanged alike in 3 to 6 %.
+Under the null hypothesis that barrier and LLFC error are independent, the errors of one pair of
+networks could equally belong to another pair. So errors are exchanged between the pairs of a seed,
+never between seeds. All trials of a pair (its matchings, its corrections) are exchanged together,
+as they share both networks, and in the same way in every seed, as pairs of different seeds in one
+cell of the grid resemble one another. In simulated sweeps under the null hypothesis, exchanging
+single trials rejected it at the 5 % level in up to 42 % of them, and exchanging pairs in 3 to 6 %.
 
-What remains assumed: that pairs of one seed are exchangeable. Spawned pairs of one trunk share
+It remains assumed that pairs of one seed are exchangeable. Spawned pairs of one trunk share
 network A, which makes the test reject a little too often over spawn epochs.
 
 Reference:
@@ -35,7 +35,7 @@ LEAST_ORDERS = 24
 
 @dataclass(frozen=True)
 class PermutationTest:
-    """What a permutation test found.
+    """The result of a permutation test.
 
     Attributes:
         p: the two-sided p value; NaN if there are fewer than LEAST_ORDERS orders.
@@ -55,7 +55,7 @@ def permutation_test(
     permutations: int = 999,
     seed: int = 0,
 ) -> PermutationTest:
-    """How often exchanged pairs go together, in mean over seeds, at least as closely as these.
+    """The permutation test of `statistic`, averaged over seeds, between `x` and `y`.
 
     The two-sided p value of `statistic` within seeds; the smallest there is, is one over the number
     of orders of a seed's pairs, or 1 / (permutations + 1) if those are more and drawn at random.

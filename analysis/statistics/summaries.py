@@ -1,4 +1,4 @@
-"""One number a trial from its layers: every way to sum up a layer profile that is correlated.
+"""Summaries of a trial's layers as one number each, such as their mean, maximum and last.
 
 Profiles are read at the layers after activation functions and residual blocks, and at the logits:
 pre-activations, which some families are probed at and others are not, are in no mean and at no
@@ -101,7 +101,7 @@ def over_baseline(error: "pd.Series[float]", baseline: "pd.Series[float]") -> "p
 
 
 def _summarise(rows: pd.DataFrame) -> dict[str, float]:
-    """SUMMARIES and BASELINES of one trial, but for the means, from its layers in forward order."""
+    """SUMMARIES and BASELINES of one trial, except the means, from its layers in forward order."""
     columns = {
         "error": rows["cos_error"],
         "ratio": over_baseline(rows["cos_error"], rows["baseline"]),

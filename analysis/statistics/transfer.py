@@ -1,8 +1,8 @@
-"""Does what one family of networks says of barrier and LLFC error hold for another?
+"""Does the relation of barrier and LLFC error in some families of networks hold in another?
 
-Intervals over seeds are for new seeds of the same grid. Of other families they say nothing: there
-the families are the sample, and there are few. So each is held out in turn, and predicted from the
-others alone - in ranks, which asks for the order only, and in the barrier's own unit.
+Intervals over seeds are for new seeds of the same grid. For other families the sample is the
+families, of which there are few. So each is held out in turn and predicted from the others only:
+in ranks, which only tests the order, and in the barrier's own unit.
 """
 
 import numpy as np
@@ -59,7 +59,7 @@ def transfers(trials: pd.DataFrame, x: str = LLFC, y: str = BARRIER) -> pd.DataF
 
 
 def _families(trials: pd.DataFrame) -> dict[str, "pd.Series[bool]"]:
-    """What is held out in turn: the trials of each architecture, and of each of its norms."""
+    """What is held out in turn: each architecture, and each of its norms."""
     found: dict[str, pd.Series[bool]] = {}
     for names in (trials.get("architecture", family_names(trials)), family_names(trials)):
         for name in sorted(set(names)):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from llfc.connectivity.samples import Batches
 from llfc.modules import copy_of, device_of, frozen_copy, tensors
+from llfc.modules.inputs import Inputs
 from llfc.modules.sites import Interposed, Site, Sites
 from llfc.results import Array, LeftOut
 
@@ -203,5 +204,5 @@ class Correction(Protocol):
     """
 
     def __call__(
-        self, line: Line, train: Batches | None, example: Tensor, at: Iterable[int]
+        self, line: Line, train: Batches | None, example: Inputs, at: Iterable[int]
     ) -> Corrections: ...

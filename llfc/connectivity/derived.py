@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 
 from llfc.connectivity.blend import Line
 from llfc.connectivity.samples import Batches
+from llfc.modules.inputs import Inputs, backwards, run
 from llfc.results import LeftOut, midpoint
 
 DERIVED_TOLERANCE = (
@@ -48,14 +49,14 @@ def blended_in_parts(line: Line, batches: Batches) -> list[LeftOut]:
     return found
 
 
-def _derived_in_pass(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+def _derived_in_pass(model: nn.Module, images: Inputs) -> dict[str, Tensor]:
     """What is `derived` once a pass was made, less what depends on its images, as features do.
 
     Seen on the same images in reverse order of all their numbers.
     """
-    model(images.reshape(-1).flip(0).view_as(images))
+    run(model, backwards(images))
     before = {name: tensor.clone() for name, tensor in derived(model).items()}
-    model(images)
+    run(model, images)
     return {
         name: tensor.clone()
         for name, tensor in derived(model).items()

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from llfc.reals import as_reals
+from llfc.modules.reals import as_reals
 
 
 def weight_distance(a: nn.Module, b: nn.Module) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from llfc.connectivity.barrier import excess
 from llfc.results import Array, Table, midpoint
+from llfc.tasks import CLASSIFICATION, Task
 
 BINS = 15  # of confidence, as in Guo et al. 2017
 NETWORKS = ("a", "b", "blend", "ensemble")
@@ -37,13 +38,13 @@ class LogitSums:
         parts: sums of D, J and e_y at each position, shape [3, P].
         loss: sums of cross-entropies of NETWORKS, shape [4]; A and B are as trained, the blend is
             the one nearest to alpha = 1/2 and the ensemble is the mean of A's and B's logits.
-        wrong: numbers of errors of NETWORKS, shape [4].
+        wrong: sums of errors of NETWORKS, shape [4].
         bins: of NETWORKS and each bin of confidence: the sum of confidences less the number of
             hits, shape [4, B].
         disagreed: number of images that A and B put into different classes.
         labels: number of images of each class, shape [C].
-        above: of each image and position, whether the network errs there, less the mean of whether
-            A and B do: sums and sums of squares, shape [2, P].
+        above: of each image and position, the network's error there, less the mean of A's and B's:
+            sums and sums of squares, shape [2, P].
 
     Reference:
         Bae 2026, for the identity; re-derived here.
@@ -64,6 +65,7 @@ class LogitSums:
         logits_PNC: Tensor,
         labels_N: Tensor,
         trained_2NC: Tensor | None = None,
+        task: Task = CLASSIFICATION,
     ) -> "LogitSums":
         """The sums of one batch.
 
@@ -72,7 +74,11 @@ class LogitSums:
             logits_PNC: of the networks at these positions, all corrected alike, shape [P, N, C].
             labels_N: classes, shape [N].
             trained_2NC: of A and of B as trained, shape [2, N, C]; if None, those at the ends.
+            task: what the outputs are; where they are no logits of classes, what needs these is
+                not a number.
         """
+        if not task.classes:
+            return _of_task(alpha_P, logits_PNC, labels_N, trained_2NC, task)
         z = logits_PNC.double()
         a, b = z[[0, -1]] if trained_2NC is None else trained_2NC.double()
         at = midpoint(alpha_P.tolist())
@@ -149,6 +155,29 @@ class LogitSums:
     def chance(self) -> float:
         """Error rate of always naming the class that most images have."""
         return 1 - float(self.labels.max()) / self.count
+
+
+def _of_task(
+    alpha_P: Tensor, outputs: Tensor, targets: Tensor, trained: Tensor | None, task: Task
+) -> LogitSums:
+    """The sums of a batch of outputs that are no logits of classes."""
+    z = outputs.double()
+    a, b = z[[0, -1]] if trained is None else trained.double()
+    at = midpoint(alpha_P.tolist())
+    each = [task.scores(one, targets) for one in (a, b, z[at], (a + b) / 2)]
+    error_PN = torch.stack([task.scores(one, targets)[1] for one in (a, *z[1:-1], b)])
+    above_PN = error_PN - (error_PN[0] + error_PN[-1]) / 2
+    unknown = error_PN.new_full((), math.nan)
+    return LogitSums(
+        count=error_PN.shape[1],
+        parts=unknown.expand(3, len(z)),
+        loss=torch.stack([loss.sum() for loss, _ in each]),
+        wrong=torch.stack([error.sum() for _, error in each]),
+        bins=unknown.expand(len(NETWORKS), BINS),
+        disagreed=unknown,
+        labels=unknown.expand(1),
+        above=torch.stack([above_PN, above_PN.square()]).sum(-1),
+    )
 
 
 def logit_scalars(

@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from llfc.connectivity.blend import Line
-from llfc.connectivity.evaluation import check_labels, cross_entropy_sum, errors, logits_of
 from llfc.connectivity.layerwise import InnerProducts, LayerMoments
 from llfc.connectivity.logits import LogitSums
 from llfc.connectivity.probes import Probe, tapped
 from llfc.connectivity.samples import Batches
+from llfc.modules.inputs import Inputs, count_of
 from llfc.results import Array, LayerProfile
+from llfc.tasks import CLASSIFICATION, Task
 
 CACHED = 2**18  # numbers; a megabyte in float32
 
@@ -34,9 +35,8 @@ class LineProfile:
     """What was found along the line.
 
     Attributes:
-        loss: mean cross-entropy in nats at each position, A and B as trained, shape [P].
-        error: share of images whose largest logit is not their label's, A and B as trained, shape
-            [P].
+        loss: mean over samples at each position, A and B as trained, shape [P].
+        error: mean over samples at each position, A and B as trained, shape [P].
         corrected_loss: `loss`, but of A and B corrected as the networks between them are.
         corrected_error: `error`, but of A and B corrected as the networks between them are.
         layers: one profile per probe, against A and B corrected as the networks between them are.
@@ -75,25 +75,25 @@ def walk(line: Line, batches: Batches, probes: Sequence[Probe] = ()) -> LineProf
         ValueError: if there are no images, a label is out of range, the networks give no logits,
             or a loss or a feature is not finite.
     """
-    walker = _Walker(line, probes)
+    walker = _Walker(line, probes, batches.task)
     with ExitStack() as stack:
         for model in {id(m): m for m in (*line.ends, line.at(1))}.values():
             stack.enter_context(tapped(model, probes, walker.receive))
-        for images, labels in batches:
-            walker.batch(images, labels, batches.split)
+        for inputs, targets in batches:
+            walker.batch(inputs, targets, batches.split)
     return walker.found(batches.split)
 
 
 class _Walker:
     """The state of one walk: running sums, and the features of A and B on the batch at hand."""
 
-    def __init__(self, line: Line, probes: Sequence[Probe]) -> None:
-        self.line, self.probes = line, probes
+    def __init__(self, line: Line, probes: Sequence[Probe], task: Task = CLASSIFICATION) -> None:
+        self.line, self.probes, self.task = line, probes, task
         size, device = len(line.alpha) + 2, line.device  # all positions, and the ends as trained
         self.alpha = torch.as_tensor(line.alpha, device=device)
         self.count = 0
         self.loss = torch.zeros(size, dtype=torch.float64, device=device)
-        self.wrong = torch.zeros(size, dtype=torch.int64, device=device)
+        self.error = torch.zeros(size, dtype=torch.float64, device=device)
         self.moments = LayerMoments({})
         self.of_logits = LayerMoments({})  # what the probe that reads them should give
         self.sums: LogitSums | None = None
@@ -102,9 +102,14 @@ class _Walker:
         self.at: str = "a"
         self.weight = 0.0  # alpha of the position at hand
         self.eps = 0.0
+        self.counted: Tensor | None = (
+            None  # the tokens of the batch at hand, where they are samples
+        )
 
     def receive(self, index: int, feature: Tensor) -> None:
         """Take the feature [N, D] of probe `index`, of the network that is running."""
+        if self.counted is not None:
+            feature = feature[self.counted]
         if self.at in self.ends:
             # A copy, as a module that works in place may follow.
             self.ends[self.at].append(feature.clone())
@@ -112,47 +117,68 @@ class _Walker:
             ends = self.ends["a"][index], self.ends["b"][index]
             self.products.append(products_between(feature, *ends, self.weight))
 
-    def batch(self, images: Tensor, labels: Tensor, split: str) -> None:
+    def batch(self, inputs: Inputs, targets: Tensor, split: str) -> None:
         """Add one batch."""
-        line = self.line
-        self.count += len(labels)
+        task = self.task
+        counted, labels = task.counted(targets), task.targets(targets)
+        if not len(labels):
+            return
+        self.counted = None if counted is None else counted.reshape(-1)
         self.ends = {"a": [], "b": []}
-        first = self._logits(line.ends[0], "a", images)
-        check_labels(labels, first.shape[1], split)
-        last = self._logits(line.ends[1], "b", images)
+        alike, trained = self._outputs(inputs, targets, split)
+        scores = [task.sums(output, labels) for output in (*alike, *trained)]
+        self.count += scores[0][0]
+        for row, (_, loss, error) in enumerate(scores):
+            self.loss[row] += loss
+            self.error[row] += error
+        if self.probes and not task.whole:
+            rows = alike.reshape(
+                len(alike), count_of(inputs) if counted is None else len(labels), -1
+            )
+            products = InnerProducts.of(self.alpha, rows)
+            self.of_logits = self.of_logits.update(self.alpha, products, self.eps)
+        sums = LogitSums.of(self.alpha, alike, labels, trained, task)
+        self.sums = sums if self.sums is None else self.sums.merged(sums)
+
+    def _outputs(self, inputs: Inputs, targets: Tensor, split: str) -> tuple[Tensor, Tensor]:
+        """What is picked of the output at each position [P, S, ...], and of A and B as trained."""
+        line, task = self.line, self.task
+
+        def output(model: nn.Module, at: str) -> Tensor:
+            self.at = at
+            found = task.run(model, inputs)
+            if at == "a":
+                task.check(found, targets, split)
+            picked, _ = task.picked(found, targets)
+            return picked
+
+        first, last = output(line.ends[0], "a"), output(line.ends[1], "b")
         between, rows = [], []
         for position in line.inner:
             self.products, self.weight = [], float(line.alpha[position])
-            between.append(self._logits(line.at(position), "between", images))
+            between.append(output(line.at(position), "between"))
             if self.probes:
                 rows.append(torch.stack(self.products, 1))
         if self.probes:
             products = self._with_ends(rows)
             self.moments = self.moments.update(self.alpha, products, self.eps)
         alike = torch.stack([first, *between, last])
-        if self.probes:
-            products = InnerProducts.of(self.alpha, alike)
-            self.of_logits = self.of_logits.update(self.alpha, products, self.eps)
-        trained = alike[[0, -1]]
-        if line.ends != (line.a, line.b):
-            trained = torch.stack([logits_of(model, images) for model in (line.a, line.b)])
-        for row, logits in enumerate((*alike, *trained)):
-            self.loss[row] += cross_entropy_sum(logits, labels)
-            self.wrong[row] += errors(logits, labels)
-        sums = LogitSums.of(self.alpha, alike, labels, trained)
-        self.sums = sums if self.sums is None else self.sums.merged(sums)
+        if line.ends == (line.a, line.b):
+            return alike, alike[[0, -1]]
+        return alike, torch.stack([output(model, "trained") for model in (line.a, line.b)])
 
     def found(self, split: str) -> LineProfile:
         """The result, on the CPU."""
         alpha = self.line.alpha
+        if self.sums is None:
+            raise ValueError(f"{split} has no tokens that count")
         loss, corrected_loss = self._curves(self.loss / self.count)
-        error, corrected_error = self._curves(self.wrong.double() / self.count)
+        error, corrected_error = self._curves(self.error / self.count)
         finite = np.isfinite(loss) & np.isfinite(corrected_loss)
         if not finite.all():
             at = int(finite.argmin())
             worst = loss[at] if not np.isfinite(loss[at]) else corrected_loss[at]
             raise ValueError(f"{split} loss is {worst} at alpha {alpha[at]:g}")
-        assert self.sums is not None  # there was a batch, or the samples refused
         return LineProfile(
             loss=loss,
             error=error,
@@ -167,11 +193,8 @@ class _Walker:
 
     def _logits_differ(self) -> float:
         at = [index for index, probe in enumerate(self.probes) if probe.logits]
+        at = at if self.of_logits.moments else []
         return self.moments.differ(self.of_logits, at[0]) if at else 0.0
-
-    def _logits(self, model: nn.Module, at: str, images: Tensor) -> Tensor:
-        self.at = at
-        return logits_of(model, images)
 
     def _curves(self, values: Tensor) -> tuple[Array, Array]:
         """With the ends as trained, and with corrected ends; from one row per network."""

@@ -1,28 +1,33 @@
-"""Images and labels as a caller gives them, in batches that can be walked again and again."""
+"""Inputs and targets as a caller gives them, in batches that can be walked again and again."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-Samples = tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]]
+from llfc.modules.inputs import Inputs, batched, count_of, on_device, taken
+from llfc.tasks import CLASSIFICATION, Task
+
+Samples = tuple[Inputs, Tensor] | Iterable[tuple[Inputs, Tensor]]
 RULE = "must be (images, labels), two tensors, or an iterable of such batches"
 
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """Batches of images and labels, on the networks' device; refuses what is no labelled batch.
+    """Batches of inputs and targets, on the networks' device; refuses what is no such batch.
 
     Iterating twice gives the same twice, as far as `source` does.
 
     Attributes:
         split: `train` or `test`; names the samples in errors.
-        source: images [N, ...] and labels [N] in memory, or an iterable of such batches.
-        batch_size: at most so many images per batch, where `source` is in memory.
+        source: inputs and targets [N, ...] in memory, or an iterable of such batches. Inputs are a
+            tensor [N, ...], a tuple of what the models take, or a dictionary of it by name.
+        batch_size: at most so many samples per batch, where `source` is in memory.
         device: where the networks are.
-        order: in which images in memory are taken, indices of shape [N]; as they lie if None.
+        order: in which samples in memory are taken, indices of shape [N]; as they lie if None.
+        task: what the networks are compared at.
     """
 
     split: str
@@ -30,6 +35,7 @@ class Batches:
     batch_size: int
     device: torch.device
     order: Tensor | None = None
+    task: Task = CLASSIFICATION
 
     def __post_init__(self) -> None:
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
@@ -41,69 +47,93 @@ class Batches:
         if isinstance(self.source, Tensor) or not hasattr(self.source, "__iter__"):
             raise ValueError(f"{self.split} {RULE}, got a {type(self.source).__name__}")
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
         count = 0
         for batch in self._batches():
-            images, labels = self._checked(batch)
-            if len(images) != len(labels):
-                raise ValueError(f"{self.split} has {len(images)} images, but {len(labels)} labels")
-            if len(labels):
-                yield images.to(self.device), labels.to(self.device)
-            count += len(labels)
+            inputs, targets = self._checked(batch)
+            self._check_count(inputs, targets)
+            if len(targets):
+                yield on_device(inputs, self.device), targets.to(self.device)
+            count += len(targets)
         if not count:
             raise ValueError(f"{self.split} has no images")
 
-    def _checked(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def _check_count(self, inputs: Inputs, targets: Tensor) -> None:
+        for tensor in batched(inputs):
+            if len(tensor) != len(targets):
+                raise ValueError(
+                    f"{self.split} has {len(tensor)} images, but {len(targets)} labels"
+                )
+
+    def _checked(self, batch: Any) -> tuple[Inputs, Tensor]:
         """`batch`, if it is one."""
         if not isinstance(batch, tuple | list):
             raise ValueError(f"{self.split} {RULE}, got a batch that is a {type(batch).__name__}")
-        if not all(isinstance(part, Tensor) and part.ndim for part in batch) or len(batch) != 2:
+        if len(batch) != 2 or not (_is_inputs(batch[0]) and _is_samples(batch[1])):
             parts = ", ".join(
                 f"tensor {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
                 for part in batch[:3]
             )
             raise ValueError(f"{self.split} {RULE}, got a batch of {len(batch)} parts: {parts}")
-        images, labels = batch
-        return images, labels
+        inputs, targets = batch
+        return inputs, targets
 
-    def first(self) -> Tensor:
-        """The images of the first batch, shape [N, ...]."""
-        images, _ = next(iter(self))
-        return images
+    def first(self) -> Inputs:
+        """The inputs of the first batch, [N, ...] each."""
+        inputs, _ = next(iter(self))
+        return inputs
 
-    def example(self) -> Tensor:
-        """The first two images, or one if the first batch has no more; shape [2, ...]."""
-        return self.first()[:2]
+    def example(self) -> Inputs:
+        """The first two inputs, or one if the first batch has no more; [2, ...] each."""
+        found: Inputs = taken(self.first(), slice(2))
+        return found
 
     def shuffled(self, generator: torch.Generator) -> "Batches":
-        """The same, images in memory in a random order; other batches come as they come."""
+        """The same, samples in memory in a random order; other batches come as they come."""
         pair = _in_memory(self.source)
         if pair is None:
             return self
-        _, labels = self._checked(pair)
-        return replace(self, order=torch.randperm(len(labels), generator=generator))
+        _, targets = self._checked(pair)
+        return replace(self, order=torch.randperm(len(targets), generator=generator))
 
     def _batches(self) -> Iterable[Any]:
         pair = _in_memory(self.source)
         if pair is None:
             return self.source
-        images, labels = self._checked(pair)
-        if len(images) != len(labels):
-            raise ValueError(f"{self.split} has {len(images)} images, but {len(labels)} labels")
+        inputs, targets = self._checked(pair)
+        self._check_count(inputs, targets)
         # Of equal sizes, so that no batch is too small for the statistics of a batch norm.
-        parts = max(1, -(-len(labels) // self.batch_size))
-        if self.order is None:
-            return zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True)
-        order = self.order.to(images.device)
-        return (
-            (images[part], labels[part.to(labels.device)]) for part in order.tensor_split(parts)
-        )
+        parts = max(1, -(-len(targets) // self.batch_size))
+        rows: Iterable[slice | Tensor] = _slices(len(targets), parts)
+        if self.order is not None:
+            rows = self.order.tensor_split(parts)
+        return ((taken(inputs, part), taken(targets, part)) for part in rows)
+
+
+def _slices(count: int, parts: int) -> Iterator[slice]:
+    """As `Tensor.tensor_split` cuts: the first are larger by one if it does not divide."""
+    size, larger = divmod(count, parts)
+    start = 0
+    for part in range(parts):
+        stop = start + size + (part < larger)
+        yield slice(start, stop)
+        start = stop
+
+
+def _is_samples(part: Any) -> bool:
+    return isinstance(part, Tensor) and part.ndim > 0
+
+
+def _is_inputs(part: Any) -> bool:
+    return _is_samples(part) or (
+        isinstance(part, tuple | list | Mapping) and count_of(part) > 0 and len(part) > 0
+    )
 
 
 def _in_memory(source: Samples) -> tuple[Any, Any] | None:
-    """`source` itself if it is a pair of images and labels, and not of batches of them."""
+    """`source` itself if it is a pair of inputs and targets, and not of batches of them."""
     if isinstance(source, tuple | list) and len(source) == 2:
-        images, labels = source
-        if not (isinstance(images, tuple | list) and isinstance(labels, tuple | list)):
-            return images, labels
+        inputs, targets = source
+        if not (isinstance(inputs, tuple | list) and isinstance(targets, tuple | list)):
+            return inputs, targets
     return None

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from llfc.modules.inputs import Inputs, batched, count_of, each_of, joined, taken
+
 SAMPLE_SIZE = 512  # images, or all there are; a control needs no more, and each costs two passes
 
 
@@ -28,28 +30,38 @@ class Shuffled:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.keys = np.zeros(0, dtype=np.uint64)
-        self.images: Tensor | None = None
+        self.images: Inputs | None = None
 
-    def add(self, images: Tensor) -> None:
+    def add(self, images: Inputs) -> None:
         """See a batch of the set."""
-        keys = np.concatenate([self.keys, self._keys(images)])
+        keys = np.concatenate([self.keys, keys_of(images, self.seed)])
         kept = np.argsort(keys, kind="stable")[:SAMPLE_SIZE]
         if self.images is not None and (kept < len(self.keys)).all():
             return
-        together = images if self.images is None else torch.cat([self.images, images])
+        together = images if self.images is None else joined([self.images, images])
         self.keys = keys[kept]
-        self.images = together[torch.from_numpy(kept).to(images.device)]
+        self.images = taken(together, torch.from_numpy(kept))
 
-    def pairs(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def pairs(self, size: int) -> Iterator[tuple[Inputs, Inputs]]:
         """The pairs, in batches of at most `size`; none where there is a single image."""
-        if self.images is None or len(self.images) < 2:
+        if self.images is None or count_of(self.images) < 2:
             return
-        sides = (torch.split(side, size) for side in (self.images, self.images.roll(-1, 0)))
-        yield from zip(*sides, strict=True)
+        others = each_of(self.images, lambda x: x.roll(-1, 0))
+        for start in range(0, count_of(self.images), size):
+            part = slice(start, start + size)
+            yield taken(self.images, part), taken(others, part)
 
-    def _keys(self, images: Tensor) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-        rounded = images.bfloat16() if images.is_floating_point() else images
-        rows = rounded.reshape(len(images), -1).cpu().contiguous().view(torch.uint8).numpy()
-        name = f"{self.seed}/shuffled".encode()
-        digests = (hashlib.blake2b(row, digest_size=8, key=name).digest() for row in rows)
-        return np.frombuffer(b"".join(digests), dtype=np.uint64)
+
+def keys_of(images: Inputs, seed: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    """The key of each image, shape [n]."""
+    rows = np.concatenate([_bytes(x) for x in batched(images)], 1)
+    name = f"{seed}/shuffled".encode()
+    digests = (hashlib.blake2b(row, digest_size=8, key=name).digest() for row in rows)
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)
+
+
+def _bytes(images: Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    rounded = images.bfloat16() if images.is_floating_point() else images
+    rows = rounded.reshape(len(images), -1).cpu().contiguous()
+    found: np.ndarray[tuple[int, int], np.dtype[np.uint8]] = rows.view(torch.uint8).numpy()
+    return found

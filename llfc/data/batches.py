@@ -1,4 +1,4 @@
-"""Batches of what lies on the device: gathered; images also cropped, flipped and normalised."""
+"""Batches on the device: inputs indexed; images cropped, flipped and normalised."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Scaling:
 
     @staticmethod
     def of(mean: Tensor, std: Tensor) -> "Scaling":
-        """That of channels with these means and deviations, of images scaled to [0, 1]; [C]."""
+        """From mean and standard deviation per channel, shape [C] each, of images in [0, 1]."""
         return Scaling((1 / (255 * std)).view(-1, 1, 1), (mean / std).view(-1, 1, 1))
 
     def __call__(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The one door to torchvision's data sets: read where they lie, or downloaded once, whole."""
+"""Data sets of torchvision, read from a folder or downloaded into it, atomically."""
 
 import contextlib
 import shutil
@@ -52,7 +52,7 @@ def _read(source: Any, root: Path, *, download: bool = False) -> dict[str, Any]:
 
 
 def _fetch(source: Any, root: Path) -> None:
-    """Download and unpack a data set beside, and give it its place in `root` once it is whole.
+    """Download and unpack a data set to a temporary folder, then move it into `root`.
 
     torchvision takes an unpacked file that is there for a whole one. Archives that lie in `root`
     are used, and what cannot be read there is renamed, not removed: somebody may have put it there.

@@ -1,4 +1,4 @@
-"""A folder of one's own images as arrays, decoded once into a cache.
+"""Data sets from folders of images, decoded once into a cache of uint8 arrays.
 
 Its layout is that of `llfc.data.imagelayout`. It is named `imagefolder:PATH`, or
 `imagefolder:PATH#N` to have every image N pixels high and wide rather than as large as the first; a
@@ -126,14 +126,14 @@ def _split_size(given: str) -> tuple[str, int | None]:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Of a decoded image: its own height and width, and whether it had transparency."""
+    """The original height and width of a decoded image, and whether it had transparency."""
 
     size: tuple[int, int]
     alpha: bool
 
 
 def _summary(folder: Path, listing: Listing, arrays: Arrays, seen: Sequence[_Seen]) -> str:
-    """One line on what became of the images, so that nothing is changed or left out unsaid."""
+    """One line that counts the images read, rescaled, converted and skipped."""
     height, width = arrays["train_images"].shape[2:]
     sizes = {image.size for image in seen}
     said = [f"{len(seen)} images of {len(listing.classes)} classes"]
@@ -223,7 +223,7 @@ def _listing_digest(folder: Path, size: int | None, pictures: Sequence[ImageFile
 
 
 def _content_digest(arrays: Arrays, classes: Sequence[str]) -> str:
-    """Eight hex digits of all that the data set is."""
+    """Eight hex digits of a digest of images, labels and class names."""
     digest = hashlib.blake2b("\0".join(classes).encode(errors="surrogateescape"), digest_size=4)
     for key in ARRAYS:
         digest.update(f"\0{key}{arrays[key].shape}".encode())
@@ -242,7 +242,7 @@ def _noted(note: Path, cache: Path) -> str | None:
 
 
 def _safe(name: str) -> str:
-    """`name` with nothing in it that a shell, a file system or a table could stumble over."""
+    """`name` with characters replaced that are special to shells, file systems or tables."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".") or "folder"
 
 

@@ -30,7 +30,7 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder holds.
+    """The images of a folder, by split and class.
 
     Attributes:
         classes: their names, in order.
@@ -99,7 +99,7 @@ def _is_unlabelled(home: Path) -> bool:
 
 
 class _Lists:
-    """The images of one folder, split by split."""
+    """Collects the images of one folder, split by split."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

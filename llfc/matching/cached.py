@@ -43,33 +43,11 @@ def cached_permutation(
     name = f"{permutation_name(trial)}-{_digest(spec, a, b)}"
     cached = store.get_tensors(PERMUTATIONS, name)
     if cached is not None:
-        return _from_tensors(cached)
+        return Permutation.from_tensors(cached)
     found = match(trial.matching, a, b, spec, images, trial.pair.seed)
     record = {"matching": trial.matching, "pair": to_plain(trial.pair)}
-    store.put_tensors(PERMUTATIONS, name, _to_tensors(found), record)
+    store.put_tensors(PERMUTATIONS, name, found.to_tensors(), record)
     return found
-
-
-def _to_tensors(permutation: Permutation) -> dict[str, Tensor]:
-    record = {
-        f"record/{name}": torch.tensor(value, dtype=torch.float64)
-        for name, value in permutation.record.items()
-    }
-    reasons = {
-        f"left_out/{name}": torch.tensor(list(reason.encode()), dtype=torch.uint8)
-        for name, reason in permutation.left_out.items()
-    }
-    return {f"group/{name}": units for name, units in permutation.items()} | record | reasons
-
-
-def _from_tensors(tensors: dict[str, Tensor]) -> Permutation:
-    kinds: dict[str, dict[str, Tensor]] = {"group": {}, "record": {}, "left_out": {}}
-    for key, tensor in tensors.items():
-        kind, _, name = key.partition("/")
-        kinds[kind][name] = tensor
-    record = {name: float(number) for name, number in kinds["record"].items()}
-    left_out = {name: bytes(text.tolist()).decode() for name, text in kinds["left_out"].items()}
-    return Permutation(kinds["group"], record, left_out)
 
 
 def _digest(spec: PermutationSpec, *models: nn.Module) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -13,9 +14,10 @@ from llfc.matching.ascent.search import best_within
 from llfc.matching.overlap.basis import permuted_rows
 from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.modules import device_of, eval_copy
-from llfc.modules.inputs import Inputs, on_device
+from llfc.modules.inputs import Inputs, on_device, positional
 from llfc.seeds import stream
 from llfc.symmetry.spec import Permutation, PermutationSpec
+from llfc.tasks import CLASSIFICATION
 
 DESCENT_STEPS = 40  # batches; fewer batches are iterated over repeatedly
 # A step's length, relative to that of the tensor. On trained pairs of width 1/4 the loss that Adam
@@ -119,6 +121,7 @@ class _Midpoint:
         ends = eval_copy(a), eval_copy(b)
         self.a, self.b = (dict(end.named_parameters()) for end in ends)
         self.device = device_of(ends[0])
+        self.model = ends[0]
         self.weights = {
             name: torch.empty_like(tensor, memory_format=torch.contiguous_format)
             for name, tensor in self.a.items()
@@ -126,13 +129,15 @@ class _Midpoint:
         self.move(spec.identity())
         with torch.no_grad():
             self.targets = [
-                torch.stack([end(*inputs).softmax(-1) for end in ends]).mean(0)
-                for inputs in (on_device(batch, self.device) for batch in data)
+                torch.stack([_logits(end(*inputs)).softmax(-1) for end in ends]).mean(0)
+                for inputs in map(self._inputs, data)
             ]
-        self.model = ends[0]
         for module in self.model.modules():
             if any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False)):
                 module.training = True  # a norm's own switch; all others stay in eval mode
+
+    def _inputs(self, batch: Inputs) -> tuple[Any, ...]:
+        return positional(self.model, on_device(batch, self.device))
 
     def move(self, index: Mapping[str, Tensor]) -> None:
         """Stand half-way to the b that `index` gives."""
@@ -143,8 +148,8 @@ class _Midpoint:
 
     def _batch_loss(self, weights: Mapping[str, Tensor], number: int) -> Tensor:
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        inputs = on_device(self.data[number], self.device)
-        logits = functional_call(self.model, {**weights, **buffers}, inputs)
+        inputs = self._inputs(self.data[number])
+        logits = _logits(functional_call(self.model, {**weights, **buffers}, inputs))
         return F.kl_div(logits.log_softmax(-1), self.targets[number], reduction="batchmean")
 
     def loss(self) -> float:
@@ -170,3 +175,9 @@ class _Midpoint:
         with torch.enable_grad():
             loss = self._batch_loss(leaves, step % len(self.data))
             torch.autograd.backward(loss)
+
+
+def _logits(returned: Any) -> Tensor:
+    """What a network gave, or the logits in it."""
+    found: Tensor = CLASSIFICATION.found_in(returned)
+    return found

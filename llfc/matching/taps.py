@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
+from torch.utils import _pytree as pytree
 
 from llfc.modules import check_inputs, device_of, eval_copy
-from llfc.modules.inputs import Inputs, on_device
+from llfc.modules.inputs import Inputs, on_device, positional
 from llfc.symmetry.derive import derive
 from llfc.symmetry.graph.export import program_of
 from llfc.symmetry.spec import PermutationSpec
@@ -132,7 +133,7 @@ class FeatureReader:
         Raises:
             ValueError: the model does not take the batch, or runs other operators on it.
         """
-        inputs = on_device(batch, self._device)
+        inputs = positional(self._model, on_device(batch, self._device))
         found: dict[Tap, list[Tensor]] = {tap: [] for taps in self._wanted.values() for tap in taps}
 
         def take(name: str, value: Any) -> None:
@@ -150,7 +151,7 @@ class FeatureReader:
             )
         return found
 
-    def _program(self, inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
+    def _program(self, inputs: tuple[Any, ...]) -> torch.export.ExportedProgram:
         """The model's graph for inputs of these shapes."""
         key = _shapes(inputs)
         if key not in self._programs:
@@ -161,7 +162,7 @@ class FeatureReader:
                 raise
         return self._programs[key]
 
-    def _moved(self, tap: Tap, inputs: tuple[Tensor, ...]) -> Tap:
+    def _moved(self, tap: Tap, inputs: tuple[Any, ...]) -> Tap:
         """The tap where more images, or larger ones, lie on one dimension with its units.
 
         Raises:
@@ -181,20 +182,21 @@ class FeatureReader:
         )
 
 
-def _shapes(inputs: tuple[Tensor, ...]) -> Shapes:
-    return tuple((x.shape, x.dtype) for x in inputs)
+def _shapes(inputs: tuple[Any, ...]) -> Shapes:
+    leaves = pytree.tree_leaves(inputs)
+    return tuple((x.shape, x.dtype) for x in leaves if isinstance(x, Tensor))
 
 
-def _check_batch(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+def _check_batch(model: nn.Module, inputs: tuple[Any, ...]) -> None:
     try:
         check_inputs("a batch", model, inputs)
     except ValueError as error:
         raise ValueError(f"batches must be inputs that the models accept: {error}") from error
 
 
-def _arguments(program: torch.export.ExportedProgram, inputs: tuple[Tensor, ...]) -> Iterator[Any]:
+def _arguments(program: torch.export.ExportedProgram, inputs: tuple[Any, ...]) -> Iterator[Any]:
     """What the graph takes: the model's tensors and the inputs."""
-    given = iter(inputs)
+    given = iter(pytree.tree_leaves(inputs))
     for spec in program.graph_signature.input_specs:
         if spec.kind == InputKind.USER_INPUT:
             yield next(given)

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from llfc.modules.copies import copy_into, copy_of, tensors
 from llfc.modules.differences import first_difference, first_setting
+from llfc.modules.inputs import Inputs, backwards, count_of, joined, run, taken
 from llfc.seeds import drawn_alike
 
 # Of the outputs' scale. Two networks that are alike do the same operations on the same numbers, and
@@ -60,7 +61,7 @@ def check_same_settings(a: nn.Module, b: nn.Module) -> None:
         )
 
 
-def check_same_function(a: nn.Module, b: nn.Module, inputs: Sequence[Tensor]) -> None:
+def check_same_function(a: nn.Module, b: nn.Module, inputs: Inputs) -> None:
     """Refuse two models that are not the same but for the numbers in their parameters and buffers.
 
     A's modules, once they have run with A's numbers, are given B's, and must give B's outputs. Six
@@ -69,7 +70,7 @@ def check_same_function(a: nn.Module, b: nn.Module, inputs: Sequence[Tensor]) ->
     Args:
         a: a copy of a network, in eval mode; it is run.
         b: the same of another one.
-        inputs: a batch, as both take it.
+        inputs: a batch, as both take it; a list of positional arguments will do.
 
     Raises:
         ValueError: if the outputs differ, with the first other difference; or if one of the models
@@ -91,7 +92,7 @@ def check_same_function(a: nn.Module, b: nn.Module, inputs: Sequence[Tensor]) ->
         )
 
 
-def check_same_outputs(moved: nn.Module, b: nn.Module, inputs: Sequence[Tensor]) -> None:
+def check_same_outputs(moved: nn.Module, b: nn.Module, inputs: Inputs) -> None:
     """Refuse a permuted B that is another function than B.
 
     Raises:
@@ -105,7 +106,7 @@ def check_same_outputs(moved: nn.Module, b: nn.Module, inputs: Sequence[Tensor])
         )
 
 
-def batch_dependence(model: nn.Module, images: Tensor) -> float:
+def batch_dependence(model: nn.Module, images: Inputs) -> float:
     """How far an image's logits move when other images are in its batch; 0 if by rounding alone.
 
     As where a batch norm in eval mode has no running statistics, so that it takes its batch's.
@@ -119,10 +120,11 @@ def batch_dependence(model: nn.Module, images: Tensor) -> float:
         The largest difference, relative to the logits' scale; 0 if the network does not take
         batches of both sizes.
     """
-    few = images[:2]
-    many = images if len(images) > 2 else torch.cat([few, few.reshape(-1).flip(0).view_as(few)])
+    few, whole = taken(images, slice(2)), count_of(images) > 2
+    size = count_of(few)
+    many = images if whole else joined([few, backwards(few)])
     try:
-        gap = _gap(_Apart(model, len(few)), _Beside(model, len(few)), [many], REORDERED)
+        gap = _gap(_Apart(model, size), _Beside(model, size), [many], REORDERED)
     except Exception:  # whatever a model's own code raises
         return 0.0
     return gap if gap > REORDERED else 0.0
@@ -135,18 +137,20 @@ class _Beside(nn.Module):
         super().__init__()
         self.model, self.count = model, count
 
-    def forward(self, images: Tensor) -> Any:
-        return self.model(images)[: self.count]
+    def forward(self, images: Inputs) -> Any:
+        returned, count = run(self.model, images), count_of(images)
+        return [x[: self.count] for x in _tensors_in(returned) if x.ndim and len(x) == count]
 
 
 class _Apart(_Beside):
     """The same of these images alone."""
 
-    def forward(self, images: Tensor) -> Any:
-        return self.model(images[: self.count])
+    def forward(self, images: Inputs) -> Any:
+        returned = run(self.model, taken(images, slice(self.count)))
+        return [x for x in _tensors_in(returned) if x.ndim and len(x) == self.count]
 
 
-def _gap(one: nn.Module, other: nn.Module, inputs: Sequence[Tensor], most: float) -> float:
+def _gap(one: nn.Module, other: nn.Module, inputs: Inputs, most: float) -> float:
     """The largest difference of the outputs, relative to their scale; in float64 if above `most`.
 
     Zero if they do not run in float64, sums may be in another order, and they do not differ by more
@@ -158,7 +162,7 @@ def _gap(one: nn.Module, other: nn.Module, inputs: Sequence[Tensor], most: float
     if gap <= most or torch.float64 in dtypes:
         return gap
     try:
-        doubled = [_doubled(x) for x in inputs]
+        doubled = pytree.tree_map_only(Tensor, _doubled, inputs)
         exact = [_outputs(_in_double(model), doubled) for model in (one, other)]
     except RuntimeError:  # types that are written into the code, say
         coarse = max((COARSE.get(dtype, 0.0) for dtype in dtypes), default=0.0)
@@ -176,7 +180,7 @@ def _doubled(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
-def _check_repeats(role: str, model: nn.Module, inputs: Sequence[Tensor]) -> None:
+def _check_repeats(role: str, model: nn.Module, inputs: Inputs) -> None:
     """Refuse a model that gives other outputs when it is run again."""
     first, again = (_outputs(model, inputs, seed) for seed in (0, 1))
     gap = _difference(first, again)
@@ -189,14 +193,14 @@ def _check_repeats(role: str, model: nn.Module, inputs: Sequence[Tensor]) -> Non
 
 
 @torch.no_grad()
-def _outputs(model: nn.Module, inputs: Sequence[Tensor], seed: int = 0) -> list[Tensor]:
+def _outputs(model: nn.Module, inputs: Inputs, seed: int = 0) -> list[Tensor]:
     """Every tensor that `model` returns, as a copy.
 
     Raises:
         ValueError: if there is none.
     """
     with drawn_alike(seed):
-        returned = model(*inputs)
+        returned = run(model, inputs)
     found = [tensor.clone() for tensor in _tensors_in(returned)]
     if not found:
         raise ValueError(f"model must return a tensor, got a {type(returned).__name__}")

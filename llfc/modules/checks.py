@@ -1,12 +1,13 @@
 """Checks that a model is a usable network, and that it accepts its inputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from llfc.modules.copies import eval_copy, tensors
+from llfc.modules.inputs import Inputs, run
 from llfc.oneline import first_line
 from llfc.seeds import drawn_alike
 
@@ -74,13 +75,13 @@ def described_input(value: Any) -> str:
     return repr(value) if isinstance(value, int | float | str | None) else type(value).__name__
 
 
-def check_inputs(role: str, model: nn.Module, inputs: Sequence[Any]) -> None:
+def check_inputs(role: str, model: nn.Module, inputs: Inputs) -> None:
     """Refuse inputs with which a copy of `model` does not run in eval mode.
 
     Args:
         role: what the caller calls `inputs`.
         model: the network; it is not run itself.
-        inputs: its positional arguments: tensors, or whatever else it takes.
+        inputs: a batch; a list is of positional arguments, whatever the model takes.
 
     Raises:
         ValueError: with the inputs' types and shapes, and the reason in one line.
@@ -88,9 +89,10 @@ def check_inputs(role: str, model: nn.Module, inputs: Sequence[Any]) -> None:
     copied = eval_copy(model)
     try:
         with torch.no_grad(), drawn_alike(0):
-            copied(*inputs)
+            run(copied, inputs)
     except Exception as error:  # whatever a model's own code raises
-        shown = ", ".join(map(described_input, inputs)) or "none"
+        listed = inputs if isinstance(inputs, tuple | list) else [inputs]
+        shown = ", ".join(map(described_input, listed)) or "none"
         reason = first_line(error)
         half = any(tensor.dtype in HALVES for tensor in tensors(model).values())
         hint = "; or give the model in float32: model.float()" if half else ""

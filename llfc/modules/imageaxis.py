@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llfc.modules.inputs import Inputs, backwards, count_of, each_of, equal, joined, taken
+
 AXIS_ROUNDINGS = (
     8  # roundings that kernels may leave between a row and the same row at another place
 )
@@ -95,23 +97,21 @@ class Trio:
         twice: the two, and once more the two.
     """
 
-    batch: Tensor
-    swapped: Tensor
-    twice: Tensor
+    batch: Inputs
+    swapped: Inputs
+    twice: Inputs
 
     @staticmethod
-    def of(example: Tensor) -> "Trio":
+    def of(example: Inputs) -> "Trio":
         """From one image or more, along dimension 0.
 
         Taken are the first and the first that differs from it; where none does, the first with its
         numbers in reverse order.
         """
-        first = example[:1]
-        others = (example[i : i + 1] for i in range(1, len(example)))
-        turned = first.reshape(-1).flip(0).view_as(first)
-        second = next((other for other in others if not torch.equal(other, first)), turned)
-        batch = torch.cat([first, second])
-        return Trio(batch, batch.flip(0), torch.cat([batch, batch]))
+        first, *others = (taken(example, slice(i, i + 1)) for i in range(count_of(example)))
+        second = next((other for other in others if not equal(other, first)), backwards(first))
+        batch = joined([first, second])
+        return Trio(batch, each_of(batch, lambda x: x.flip(0)), joined([batch, batch]))
 
 
 def image_axis(batch: Tensor, swapped: Tensor, twice: torch.Size | None) -> ImageAxis | str:

@@ -24,7 +24,7 @@ from llfc.specs import NORMS
 
 
 class Builder(Protocol):
-    """Makes a network of one architecture; its weights are of no account."""
+    """Builds the module of an architecture; its initial weights are overwritten afterwards."""
 
     def __call__(
         self, *, width: float, norm: str, input_shape: tuple[int, ...], num_classes: int
@@ -157,7 +157,7 @@ def check_fits(architecture: str, norm: str, inputs: str) -> None:
 
 @contextmanager
 def _fitting(architecture: str, width: float) -> Iterator[None]:
-    """A network that is too large to be made, as a ValueError in one line."""
+    """Within the context, running out of memory is a ValueError that names the width."""
     try:
         yield
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # as the size overflows

@@ -1,7 +1,7 @@
-"""Where the store's bytes lie: a folder, or a place that fsspec knows by a URI, such as a bucket.
+"""The store's files: in a local folder, or at a URI known to fsspec, such as a bucket.
 
-Both promise the same: what is read was written whole, by somebody. Paths are relative to the root
-and have forward slashes.
+Both write atomically: whatever is read was written completely. Paths are relative to the root and
+have forward slashes.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ from llfc.atomic import made_whole
 
 
 class Files(Protocol):
-    """Whole files by path. Every method raises OSError where the place refuses."""
+    """Files that are read and written atomically; methods raise OSError if the backend fails."""
 
     @property
     def root(self) -> Path | str:
         """The folder or the URI under which they are."""
 
     def check_writable(self) -> None:
-        """Write something, and take it away again."""
+        """Write a small file and remove it again."""
 
     def read(self, path: str) -> bytes | None:
         """The content of a file; None if there is none.
@@ -36,7 +36,7 @@ class Files(Protocol):
         """Make or replace a file, whole or not at all."""
 
     def mark(self, path: str) -> Any:
-        """What changes whenever the file does; None if that is not known."""
+        """A version mark that changes whenever the file does; None if there is none."""
 
     def exists(self, path: str) -> bool:
         """Whether a file or a folder is there."""
@@ -52,7 +52,7 @@ class Files(Protocol):
         """
 
     def remove(self, path: str) -> None:
-        """Take a file away, if it is there."""
+        """Remove a file if it exists."""
 
     def names(self, folder: str) -> list[str]:
         """Names of what is in a folder; none if there is no folder."""
@@ -70,7 +70,7 @@ def files_at(root: Path | str) -> Files:
 
 
 class LocalFiles:
-    """Files in a folder of a file system; one that several machines mount is as good."""
+    """Files in a folder, which may be on a file system that several machines mount."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -200,7 +200,7 @@ class RemoteFiles:
 
 @contextlib.contextmanager
 def _as_os_error() -> Iterator[None]:
-    """Whatever a store's library raises, as an OSError of one line."""
+    """Convert whatever the backend's library raises to an OSError with a one-line message."""
     try:
         yield
     except OSError:

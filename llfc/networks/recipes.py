@@ -18,7 +18,7 @@ GREY = ("fashion-mnist-small", "mnist", "fashion-mnist")
 def default_recipe(architecture: str, dataset: str, norm: str | None = None) -> Recipe:
     """The usual recipe for `architecture` with `norm` on `dataset`.
 
-    A set of one's own is taken for CIFAR, or for Tiny-ImageNet if the network is a ResNet-50.
+    An image folder gets the recipe of CIFAR, or of Tiny-ImageNet if the network is a ResNet-50.
 
     Raises:
         ValueError: if there is no such architecture.

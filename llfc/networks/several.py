@@ -1,4 +1,4 @@
-"""Several networks trained at once by threads of one process: one may be too small for a GPU."""
+"""Several networks trained at once in threads of one process, as one rarely fills a GPU."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Trunk, fork, branch; or two independently trained networks.
+"""Training of networks and pairs: a shared trunk that forks into branches, or two roots.
 
 Every distinct network is trained exactly once.
 
@@ -32,7 +32,7 @@ def train_network(
     keep_epochs: Iterable[int] = (),
     on_epoch: OnEpoch | None = None,
 ) -> None:
-    """Train `network` and leave it in `store`; nothing is done twice.
+    """Train `network` and put it into `store`, unless it is there already.
 
     Args:
         network: what to train. Of a branch, the trunk up to its spawn epoch is taken from the
@@ -103,7 +103,7 @@ def has_state(root: Network, epoch: int, store: Store) -> bool:
 
 
 def training_cost(network: Network, dataset: Data | None = None) -> float:
-    """About how long `network` takes to train, in units of no meaning; to train the longest first.
+    """The relative cost of training `network`, by which the longest is trained first.
 
     Epochs left after the fork, times images, times the multiply-adds of one. Without `dataset`
     5000 images of 32x32 pixels are assumed.

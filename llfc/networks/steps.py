@@ -1,4 +1,4 @@
-"""A step of training: on a CPU as it is written, on a GPU recorded once and then replayed.
+"""A training step: run eagerly on a CPU, captured once as a CUDA graph and replayed on a GPU.
 
 A small network's step is hundreds of kernels that run for microseconds each, and Python cannot
 start them as fast as a GPU ends them. Recorded as a CUDA graph, one call starts them all.
@@ -68,7 +68,7 @@ class Step:
         return self.loss
 
     def _recorded(self, images: Tensor, labels: Tensor) -> torch.cuda.CUDAGraph:
-        """What a step does, written down without being done."""
+        """The step captured as a CUDA graph; capturing does not run it."""
         self.images, self.labels = images.clone(), labels.clone()
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.current_stream(images.device)

@@ -1,8 +1,8 @@
 """Trained networks, results and figures under the fingerprint of what made them.
 
 A file is written whole or not at all, so a reader never sees half of one, and carries a checksum,
-so a reader never takes a damaged one for a whole. Two workers that make the same thing lose time,
-never truth.
+so a damaged file is detected when read. Two workers that compute the same thing waste time but do
+no harm.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ class Store:
         return self._files.root
 
     def check_writable(self) -> None:
-        """Say now, rather than when something is finished, that nothing can be written here.
+        """Check that the store is writable, before hours are spent on results to write.
 
         Raises:
             ValueError: if a file cannot be made.
@@ -170,7 +170,7 @@ class Store:
         return {file: tensor.numpy().tobytes() for file, tensor in tensors.items()}
 
     def quarantine_text(self, kind: str, name: str, reason: str) -> None:
-        """Rename what `put_text` left and what turned out to be of no use, and warn.
+        """Quarantine a text whose content is invalid: rename it and warn.
 
         Raises:
             ValueError: if it cannot be renamed.
@@ -178,7 +178,7 @@ class Store:
         self.quarantine(_path(kind, name, "txt"), reason)
 
     def remove(self, kind: str, name: str) -> None:
-        """Take away whatever was put there as `kind/name`, if it is there and can be."""
+        """Remove `kind/name` if it exists and can be removed."""
         for suffix in SUFFIXES:
             with contextlib.suppress(OSError):
                 self._files.remove(_path(kind, name, suffix))

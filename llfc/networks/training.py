@@ -1,4 +1,4 @@
-"""The training loop: from one epoch to another, with nothing remembered but the state.
+"""The training loop, a function from the state after one epoch to the state after another.
 
 What an epoch draws comes from streams named after the epoch, and the learning rate from the number
 of the step; so a training stopped after any epoch goes on from its state as if it had not been.
@@ -24,7 +24,7 @@ OnEpoch = Callable[[int, float], None]
 
 @dataclass(frozen=True, eq=False)
 class TrainState:
-    """Where a training stands: all that its next epoch depends on.
+    """The state of a training run after some epochs: all that later epochs depend on.
 
     Attributes:
         epoch: epochs done.
@@ -100,7 +100,7 @@ def train(
 
 
 def learning_rate(recipe: Recipe, share: float) -> float:
-    """The learning rate after `share` of all steps, in [0, 1)."""
+    """The learning rate of the schedule after a fraction `share`, in [0, 1), of all steps."""
     if share < recipe.warmup:
         return recipe.lr * share / recipe.warmup
     if recipe.schedule == "step":

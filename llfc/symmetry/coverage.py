@@ -101,7 +101,7 @@ def cover(name: str) -> ModelRow:
 
 
 def coverage(names: Sequence[str]) -> Iterator[ModelRow]:
-    """A row for each model."""
+    """One row per model."""
     for name in names:
         yield cover(name)
 

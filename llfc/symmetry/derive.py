@@ -82,7 +82,7 @@ class Derivation:
         return walk
 
     def unused(self) -> list[str]:
-        """Tensors that no graph has used; counters, which are no weights, aside."""
+        """Tensors that no graph uses, except integer counters, which are not weights."""
         return [
             name
             for name, layout in self.layouts.items()
@@ -134,7 +134,7 @@ class Derivation:
 
 
 def is_weight(tensor: Tensor) -> bool:
-    """Whether a tensor holds numbers that a network computes with; counters are whole numbers."""
+    """Whether a tensor is floating or complex: a weight or statistic, not an integer counter."""
     return tensor.is_floating_point() or tensor.is_complex()
 
 
@@ -151,7 +151,8 @@ def permutation_spec(
         model: any module that torch.export can follow.
         example_inputs: inputs as the model takes them: tensors, numbers, None, and lists, tuples
             and dicts of them; the values of tensors do not matter.
-        strict: refuse what cannot be derived; False fixes it, and says so in `frozen`.
+        strict: raise where a symmetry cannot be derived; if False, fix the units concerned and
+            list the reason in `frozen`.
 
     Returns:
         The spec, checked: permuting every group at random keeps the outputs in eval and in train
@@ -175,7 +176,7 @@ def permutation_spec(
 
 
 def random_calls(model: nn.Module, example_inputs: Sequence[Any]) -> list[str]:
-    """The calls of train mode that draw an order or a choice, which no check can draw alike."""
+    """The calls of train mode that draw a permutation or a choice, which the check cannot fix."""
     try:
         graph = exported(model, example_inputs, training=True).graph
     except ValueError:

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Iterable
 from operator import itemgetter
-from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
@@ -44,12 +43,7 @@ class Progress:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._show(last=True)
         if self._live is not None:
             self._live.stop()

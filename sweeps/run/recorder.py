@@ -4,7 +4,6 @@ import dataclasses
 import queue
 import sys
 import threading
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tenacity import (
@@ -48,12 +47,7 @@ class Recorder:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Wait until everything that was handed in is logged."""
         self._queue.put(None)
         self._thread.join()

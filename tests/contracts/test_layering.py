@@ -14,10 +14,11 @@ ROOT = Path(__file__).parents[2]
 # Places, from the ground up: a folder, which stands for all in it that has no place of its own, or
 # a file. A place may import those of earlier lines; within a place, files may have no circle.
 LAYERS = """
-llfc.names llfc.oneline llfc.seeds llfc.reals llfc.atomic llfc.codec llfc.devices
+llfc.names llfc.oneline llfc.seeds llfc.atomic llfc.codec llfc.devices
 llfc.specs llfc.results
-llfc.modules.copies llfc.modules.inputs llfc.modules.hooks llfc.modules.modes
+llfc.modules.copies llfc.modules.inputs llfc.modules.hooks llfc.modules.modes llfc.modules.reals
 llfc.modules
+llfc.tasks
 llfc.data.batches llfc.data.downloads llfc.data.imagelayout llfc.data.assets
 llfc.data.imagefolder llfc.data.sequences
 llfc.data.text llfc.data.procedural

@@ -45,6 +45,11 @@ def between(function, units=5, out=None, x=None):
     )
 
 
+def on_tokens(function, **modules):
+    """A network whose `embed` makes six units of each token, and whose `head` makes two of six."""
+    return Net(function, embed=lin(5, 6), **modules, head=lin(6, 2)), [tokens]
+
+
 def on_images(function, channels=4):
     return (
         Net(

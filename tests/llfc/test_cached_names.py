@@ -27,8 +27,8 @@ from sweeps.record import measurement
 from sweeps.record.measurement import FIGURES, PROVENANCE, RESULTS
 from sweeps.run import worker
 from sweeps.run.storage import MARKS
+from tests.helpers.picture_folders import picture_folder
 from tests.helpers.small_networks import convnet
-from tests.llfc.data.test_imagefolder import picture_folder
 from tests.llfc.matching.test_cached import PAIR, TRIAL
 
 ROOT = Path(__file__).parents[2]

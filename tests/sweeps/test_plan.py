@@ -5,28 +5,21 @@ import random
 
 import pytest
 
-from llfc.specs import Network, Pair, Recipe, Trial, fingerprint
+from llfc.specs import Network, Recipe, fingerprint
 from sweeps.record.titles import title_of
 from sweeps.run.dispatcher import Dispatcher
 from sweeps.run.plan import Queue, plan
 from sweeps.run.pool import WorkerPool
 from sweeps.run.progress import Progress
+from tests.helpers.fabricated_runs import trial as fabricated
 
 RECIPE = Recipe(epochs=8, batch_size=10, optimizer="sgd", lr=0.1)
 
 
 def trial(seed=0, spawn_epoch=None, width=1.0, matching="none"):
-    pair = Pair(
-        architecture="mlp",
-        width=width,
-        norm="none",
-        dataset="mnist",
-        limit_train=None,
-        seed=seed,
-        spawn_epoch=spawn_epoch,
-        recipe=RECIPE,
+    return fabricated(
+        seed=seed, spawn_epoch=spawn_epoch, width=width, matching=matching, recipe=RECIPE
     )
-    return Trial(pair=pair, matching=matching)
 
 
 TRIALS = [

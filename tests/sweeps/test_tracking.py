@@ -3,33 +3,22 @@
 import dataclasses
 import json
 import math
-import os
-import shutil
-import sqlite3
-import subprocess
-import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import ui
-from analysis.runs.database import path_of
 from analysis.runs.mlflow import load_runs
 from analysis.runs.params import params_of
 from llfc.results import BARRIERS, CURVE, PROFILE, TABLES, Connection, LayerProfile
 from llfc.specs import Pair, Recipe, Trial, fingerprint
 from sweeps.grid.settings import Settings
-from sweeps.record import commit, reporting, tracking
+from sweeps.record import tracking
 from sweeps.record.flattening import metrics_of
 from sweeps.record.measurement import Measurement
 from sweeps.record.tracking import Tracker
-from sweeps.run.study import run_sweep
-from sweeps.smoke import SMOKE
-from tests.helpers.fabricated_runs import runs_of as frames_of
 from tests.helpers.fabricated_runs import trial as fabricated
 
 ALPHAS = 5
@@ -38,18 +27,9 @@ RECIPE = Recipe(
 )
 
 
-def trial(seed=0, **fields):
-    pair = Pair(
-        architecture="mlp",
-        width=0.25,
-        norm="none",
-        dataset="fashion-mnist-small",
-        limit_train=None,
-        seed=seed,
-        spawn_epoch=None,
-        recipe=RECIPE,
-    )
-    return Trial(pair=pair, alphas=ALPHAS, probes=("fc1", "fc2"), **fields)
+def trial(seed=0):
+    made = fabricated(width=0.25, seed=seed, recipe=RECIPE, alphas=ALPHAS)
+    return dataclasses.replace(made, probes=("fc1", "fc2"))
 
 
 def connection(seed=0, layers=2):
@@ -151,18 +131,6 @@ def test_a_database_in_a_folder_of_any_name_is_where_it_should_be(tmp_path):
     assert len(load_runs(uri, "width").layers) == 2 * ALPHAS
     (figure,) = folder.glob("artifacts/width/*/artifacts/figures/curve.png")
     assert figure.read_bytes() == b"x"
-
-
-def test_a_database_that_was_half_made_is_one_line_that_says_what_to_do(tmp_path):
-    path = tmp_path / "mlflow.db"
-    with closing(sqlite3.connect(path)) as half:
-        half.execute("create table _alembic_tmp_runs (run_uuid text)")
-        half.execute("create table experiments (experiment_id integer)")
-    with pytest.raises(
-        ValueError, match=r"mlflow\.db is not a complete MLflow database .*move it away"
-    ) as said:
-        Tracker(Settings(storage=str(tmp_path)).tracking, "width", tmp_path / "artifacts")
-    assert "\n" not in str(said.value)
 
 
 def test_a_run_has_params_steps_tags_and_artifacts(tracker):
@@ -312,125 +280,3 @@ def test_parameters_are_every_field_of_the_trial():
     }
     names |= {f"recipe.{field.name}" for field in dataclasses.fields(Recipe)}
     assert params_of(trial()).keys() == names
-
-
-def test_an_address_that_cannot_be_written_is_one_line(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"tracking address sqlite:.* cannot be used") as said:
-        Tracker(f"sqlite:///{tmp_path}/mlflow.db", "width", tmp_path / "file")
-    assert "\n" not in str(said.value)
-
-
-def test_a_database_that_cannot_be_made_is_one_line_at_once(tmp_path):
-    with pytest.raises(ValueError, match=r"tracking address sqlite:.* cannot be used") as said:
-        Tracker(f"sqlite:///{tmp_path}/none/mlflow.db", "width", tmp_path)
-    assert "\n" not in str(said.value)
-
-
-def test_commit_is_known_or_said_to_be_unknown(monkeypatch, tmp_path):
-    monkeypatch.setattr(commit, "__file__", str(tmp_path / "commit.py"))
-    assert commit.commit() == "unknown"
-
-
-def test_a_deleted_experiment_is_one_line_with_the_ways_out(tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    tracker = Tracker(uri, "width", tmp_path)
-    tracker._client.delete_experiment(tracker.experiment_id)
-    with pytest.raises(
-        ValueError, match=r"'width' is deleted: restore it .*--experiment-id 1\)"
-    ) as e:
-        Tracker(uri, "width", tmp_path)
-    assert "\n" not in str(e.value)
-    assert Tracker(uri, "wide", tmp_path).experiment_id != tracker.experiment_id
-    tracker._client.restore_experiment(tracker.experiment_id)
-    assert Tracker(uri, "width", tmp_path).experiment_id == tracker.experiment_id
-
-
-def test_a_script_that_is_not_as_committed_is_marked(monkeypatch, tmp_path):
-    committed = commit.ROOT / "sweeps/width.py"
-    copy = tmp_path / "width.py"
-    copy.write_bytes(committed.read_bytes())
-    assert not commit._is_other(None)
-    assert not commit._is_other(committed)
-    assert not commit._is_other(copy), "as `ray submit` puts it into the home of the head"
-    copy.write_text(copy.read_text().replace("0, 1, 2", "0, 1"))
-    assert commit._is_other(copy)
-    assert commit._is_other(tmp_path / "mine.py")
-    monkeypatch.setattr(commit, "_git", lambda folder, *words: "a" * 40 * (words[0] != "status"))
-    for script, expected in ((committed, "a" * 40), (copy, "a" * 40 + "+changes")):
-        monkeypatch.setattr(commit.sys.modules["__main__"], "__file__", str(script), raising=False)
-        assert commit.commit() == expected
-
-
-def test_sources_are_named_by_all_their_files(monkeypatch, tmp_path):
-    names = set()
-    for content in ({"a.py": "1"}, {"a.py": "2"}, {"b.py": "1"}, {"a.py": "1", "c.py": ""}):
-        folder = tmp_path / str(len(names)) / "llfc"
-        folder.mkdir(parents=True)
-        for name, text in {**content, "notes.txt": str(len(names))}.items():
-            (folder / name).write_text(text)
-        monkeypatch.setattr(commit, "PACKAGES", (str(folder),))
-        commit.sources.cache_clear()
-        names.add(commit.sources())
-    commit.sources.cache_clear()
-    assert len(names) == 4
-
-
-def test_a_page_is_made_again_once_the_sources_are_others():
-    """A commit with changes is called the same after further changes."""
-    runs = frames_of([fabricated()])
-    made_by = {"llfc.commit": "a+changes", "llfc.versions": "{}", "llfc.sources": "1"}
-    first = reporting._digest("width", runs, made_by)
-    assert reporting._digest("width", runs, dict(made_by)) == first
-    for name in made_by:
-        assert reporting._digest("width", runs, {**made_by, name: "2"}) != first
-
-
-def test_sources_that_are_unpacked_apart_are_the_same(tmp_path):
-    """As Ray does with a driver's packages on the nodes of a cluster."""
-    apart = []
-    for package in map(Path, commit.PACKAGES):
-        apart.append(tmp_path / f"only {package.name}")
-        ignored = shutil.ignore_patterns("__pycache__", "*.ipynb")
-        shutil.copytree(package, apart[-1] / package.name, ignore=ignored)
-    script = "from sweeps.record import commit; print(commit.__file__, commit.sources(), sep='\\n')"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, apart))}
-    command = [sys.executable, "-c", script]
-    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert run.stdout.splitlines() == [f"{apart[1]}/sweeps/record/commit.py", commit.sources()]
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["x.db?a=b#c", "x.db?a", "x.db?mode=memory&uri=true", "x.db?timeout=1&a=b", "q?x/mlflow.db"],
-)
-def test_an_address_with_what_sqlite_would_not_heed_is_refused_in_one_line(address, tmp_path):
-    after = address.partition("?")[2]
-    uri = f"sqlite:///{tmp_path}/{address}"
-    for refused in (
-        lambda: Tracker(uri, "width", tmp_path),
-        lambda: load_runs(uri, "width"),
-        lambda: ui.serve(uri, 6543),
-        lambda: run_sweep(SMOKE, {}, Settings(storage=f"{tmp_path}/new", tracking_uri=uri)),
-    ):
-        with pytest.raises(ValueError, match="must end with its file") as e:
-            refused()
-        assert f"got ?{after} after it" in str(e.value)
-        assert "\n" not in str(e.value)
-    assert not (tmp_path / "new").exists()
-    assert not list(tmp_path.glob("*.db*"))
-
-
-def test_an_address_may_say_how_long_sqlite_waits(tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db?timeout=30"
-    Tracker(uri, "width", tmp_path)
-    assert path_of(uri).is_file()
-
-
-@pytest.mark.parametrize("address", ["sqlite://", "sqlite:///:memory:"])
-def test_a_database_in_memory_is_refused_in_one_line(address, tmp_path):
-    with pytest.raises(
-        ValueError, match=r"must name a file, .* give sqlite:////FOLDER/mlflow\.db"
-    ) as e:
-        Tracker(address, "width", tmp_path)
-    assert "\n" not in str(e.value)

@@ -21,6 +21,15 @@ SECTIONS: Sequence[Section] = (
     measured.conditions_section,
     measured.stitching_section,
 )
+# What needs the grid of one sweep is on that sweep's own page only.
+OF_ONE_GRID = (
+    sweep.barrier_section,
+    sweep.layers_section,
+    connected.onset_section,
+    measured.conditions_section,
+    measured.stitching_section,
+)
+SECTIONS_ACROSS = tuple(section for section in SECTIONS if section not in OF_ONE_GRID)
 
 
 def sections_of(findings: Findings, sections: Sequence[Section] = SECTIONS) -> list[Part]:

@@ -10,16 +10,15 @@ blend, are of ends that are corrected as the blend is: `Line.ends`.
 
 from collections.abc import Iterable, Mapping
 
-from torch import Tensor
-
 from llfc.connectivity.blend import Corrected, Correction, Corrections, Line
 from llfc.connectivity.corrections.repair import repair, rescale
 from llfc.connectivity.corrections.reset import reset
 from llfc.connectivity.samples import Batches
+from llfc.modules.inputs import Inputs
 
 
 def no_correction(
-    line: Line, train: Batches | None, example: Tensor, at: Iterable[int]
+    line: Line, train: Batches | None, example: Inputs, at: Iterable[int]
 ) -> Corrections:
     """Statistics stay as they were blended."""
     del line, train, example

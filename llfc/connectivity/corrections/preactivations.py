@@ -29,6 +29,7 @@ from torch.utils._pytree import tree_leaves
 
 from llfc.connectivity.corrections.following import Channels, Following, last_of
 from llfc.modules.hooks import calls_followed
+from llfc.modules.inputs import Inputs, run
 from llfc.modules.sites import (
     NORM_FUNCTIONS,
     Site,
@@ -53,7 +54,7 @@ OPAQUE = frozenset("multi_head_attention_forward lstm gru rnn_tanh rnn_relu".spl
 
 
 @torch.no_grad()
-def preactivations(model: nn.Module, example: Tensor) -> tuple[Sites, tuple[LeftOut, ...]]:
+def preactivations(model: nn.Module, example: Inputs) -> tuple[Sites, tuple[LeftOut, ...]]:
     """The pre-activations of `model`, and the modules with layers that were not looked into.
 
     Args:
@@ -62,7 +63,7 @@ def preactivations(model: nn.Module, example: Tensor) -> tuple[Sites, tuple[Left
     """
     trace = _Trace(model)
     with calls_followed(model, trace.enter, trace.leave), trace:
-        model(example)
+        run(model, example)
     left_out = tuple(LeftOut("correction", *passed) for passed in trace.passed.items())
     return trace.sites(), left_out
 

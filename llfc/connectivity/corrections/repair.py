@@ -18,12 +18,13 @@ from llfc.connectivity.blend import Affine, Corrected, Corrections, Line
 from llfc.connectivity.corrections.preactivations import preactivations
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.samples import Batches
+from llfc.modules.inputs import Inputs, count_of, run
 from llfc.modules.sites import Interposed, Site, Sites
 
 Seen = dict[str, list[Moments]]  # a layer's name -> its channels' moments, one per call
 
 
-def repair(line: Line, train: Batches | None, example: Tensor, at: Iterable[int]) -> Corrections:
+def repair(line: Line, train: Batches | None, example: Inputs, at: Iterable[int]) -> Corrections:
     r"""Each channel's mean and standard deviation become the blend of those at the two ends.
 
     .. math:: \mu_\alpha = (1 - \alpha)\mu_A + \alpha\mu_B, \qquad
@@ -50,7 +51,7 @@ def repair(line: Line, train: Batches | None, example: Tensor, at: Iterable[int]
     return _renormalised(line, train, example, at, shift=True)
 
 
-def rescale(line: Line, train: Batches | None, example: Tensor, at: Iterable[int]) -> Corrections:
+def rescale(line: Line, train: Batches | None, example: Inputs, at: Iterable[int]) -> Corrections:
     """Each channel's standard deviation becomes the blend of those at the two ends; no shift.
 
     As `repair`, but the channel is only multiplied, so its mean is scaled with it.
@@ -66,7 +67,7 @@ def rescale(line: Line, train: Batches | None, example: Tensor, at: Iterable[int
 
 
 def _renormalised(
-    line: Line, train: Batches | None, example: Tensor, at: Iterable[int], *, shift: bool
+    line: Line, train: Batches | None, example: Inputs, at: Iterable[int], *, shift: bool
 ) -> Corrections:
     correction = "repair" if shift else "rescale"
     if train is None:
@@ -76,7 +77,7 @@ def _renormalised(
     blends: dict[int, Seen] = {p: {} for p in corrected if p in line.inner and sites.at}
     ends: tuple[Seen, Seen] = ({}, {})
     for images, _ in train if blends else ():
-        if len(images) > 1:
+        if count_of(images) > 1:
             of_a, of_b = (_seen(model, sites, images) for model in (line.a, line.b))
             _pool(ends[0], of_a)
             _pool(ends[1], of_b)
@@ -130,7 +131,7 @@ def _pool(pooled: Seen, batch: Mapping[str, Sequence[Moments]]) -> None:
 
 
 @torch.no_grad()
-def _seen(model: nn.Module, sites: Sites, images: Tensor, towards: _Towards | None = None) -> Seen:
+def _seen(model: nn.Module, sites: Sites, images: Inputs, towards: _Towards | None = None) -> Seen:
     """The moments of each pre-activation on a batch, before `towards` corrects them."""
     seen: Seen = {name: [] for name in sites.names}
 
@@ -143,7 +144,7 @@ def _seen(model: nn.Module, sites: Sites, images: Tensor, towards: _Towards | No
         return towards(site.name, len(calls) - 1, moments)(output, site.dim)
 
     with Interposed(sites, model, receive):
-        model(images)
+        run(model, images)
     return seen
 
 

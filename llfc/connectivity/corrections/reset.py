@@ -12,13 +12,14 @@ from llfc.connectivity.blend import Corrected, Corrections, Line
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.samples import Batches
 from llfc.modules import copy_of, tensors
+from llfc.modules.inputs import Inputs, batched, count_of, joined, run
 from llfc.oneline import first_line
 from llfc.results import LeftOut
 
 RunningNames = tuple[str, str]  # names of the tensors that hold a layer's running mean and variance
 
 
-def reset(line: Line, train: Batches | None, example: Tensor, at: Iterable[int]) -> Corrections:
+def reset(line: Line, train: Batches | None, example: Inputs, at: Iterable[int]) -> Corrections:
     """Running statistics of every batch norm, computed anew for every network on training data.
 
     A batch norm is a call of PyTorch's `batch_norm` with running statistics that are tensors of the
@@ -52,7 +53,7 @@ def reset(line: Line, train: Batches | None, example: Tensor, at: Iterable[int])
         raise ValueError("correction 'reset' needs train images for the batch norms, got None")
     found: dict[int, dict[RunningNames, Moments]] = {position: {} for position in at}
     for images, _ in train:
-        if len(images) > 1:
+        if count_of(images) > 1:
             for position, seen in found.items():
                 _run_by_batch_statistics(line.at(position), images, seen)
     if not all(found.values()):
@@ -61,7 +62,7 @@ def reset(line: Line, train: Batches | None, example: Tensor, at: Iterable[int])
     return Corrections(corrected, layers=len(norms), left_out=left_out)
 
 
-def batch_norms(model: nn.Module, example: Tensor) -> tuple[RunningNames, ...]:
+def batch_norms(model: nn.Module, example: Inputs) -> tuple[RunningNames, ...]:
     """The running statistics `model` normalises by, a pair of names per batch norm, in order."""
     seen: dict[RunningNames, Moments] = {}
     _run_by_batch_statistics(model, _at_least_two(example), seen)
@@ -70,11 +71,11 @@ def batch_norms(model: nn.Module, example: Tensor) -> tuple[RunningNames, ...]:
 
 @torch.no_grad()
 def _run_by_batch_statistics(
-    model: nn.Module, images: Tensor, found: dict[RunningNames, Moments]
+    model: nn.Module, images: Inputs, found: dict[RunningNames, Moments]
 ) -> None:
     """Run `model` on a batch whose statistics its batch norms use; add these to those `found`."""
     with _ByBatchStatistics(model, found):
-        model(images)
+        run(model, images)
 
 
 # The arguments of the functions that normalise by running statistics.
@@ -135,7 +136,7 @@ def _statistics(found: Mapping[RunningNames, Moments]) -> dict[str, Tensor]:
     return values
 
 
-def _passed_over(line: Line, example: Tensor, recomputed: set[str]) -> tuple[LeftOut, ...]:
+def _passed_over(line: Line, example: Inputs, recomputed: set[str]) -> tuple[LeftOut, ...]:
     """The modules with statistics, or what may be some, that are not among those `recomputed`."""
     of_a, of_b = (
         {name: b for name, b in model.named_buffers() if b.is_floating_point() or b.is_complex()}
@@ -157,14 +158,14 @@ def _passed_over(line: Line, example: Tensor, recomputed: set[str]) -> tuple[Lef
     )
 
 
-def _updated_in_training(model: nn.Module, example: Tensor) -> tuple[set[str], tuple[LeftOut, ...]]:
+def _updated_in_training(model: nn.Module, example: Inputs) -> tuple[set[str], tuple[LeftOut, ...]]:
     """The tensors that a forward pass in training mode changes; and that there can be none."""
     copied = copy_of(model).train()
     before = {name: each.clone() for name, each in tensors(copied).items()}
-    devices = [example.device] if example.is_cuda else []
+    devices = list({x.device for x in batched(example) if x.is_cuda})
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=devices):
-            copied(_at_least_two(example))
+            run(copied, _at_least_two(example))
     except Exception as error:  # whatever a model's own code raises
         said = first_line(error)
         reason = f"cannot run in training mode, which would show what it updates: {said}"
@@ -174,6 +175,7 @@ def _updated_in_training(model: nn.Module, example: Tensor) -> tuple[set[str], t
     return {name for name in changed if after[name].is_floating_point()}, ()
 
 
-def _at_least_two(example: Tensor) -> Tensor:
+def _at_least_two(example: Inputs) -> Inputs:
     """A single image twice, as it has no variance."""
-    return example if len(example) > 1 else torch.cat([example, example])
+    found: Inputs = example if count_of(example) > 1 else joined([example, example])
+    return found

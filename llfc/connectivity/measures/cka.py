@@ -1,4 +1,4 @@
-"""Linear CKA of features that are streamed: the same number in any batches."""
+"""Linear CKA from streamed features, exact and independent of the batch size."""
 
 # Shape suffixes: N = images of a batch, X, Y = numbers of a feature.
 
@@ -33,7 +33,7 @@ def unbiased_hsic(k: Tensor, m: Tensor) -> float:
 
 
 def _estimate(count: int, trace: Tensor, sums: Tensor, rows: Tensor) -> float:
-    """From tr(K M), the product of the sums of K and M, and that of the sums of their rows."""
+    """HSIC from tr(K M), sum(K) sum(M) and the inner product of their row sums."""
     found = trace + sums / ((count - 1) * (count - 2)) - 2 * rows / (count - 2)
     return float(found / (count * (count - 3)))
 
@@ -89,9 +89,9 @@ class HsicSums:
         return _estimate(self.count, trace, sums[0] * sums[1], rows)
 
 
-def block_pairs(images: Tensor, size: int) -> Iterator[tuple[slice, slice]]:
-    """Which images meet which: every two parts of at most `size`, each two once."""
-    parts = [slice(first, first + size) for first in range(0, len(images), size)]
+def block_pairs(count: int, size: int) -> Iterator[tuple[slice, slice]]:
+    """Which of `count` images meet which: every two parts of at most `size`, each two once."""
+    parts = [slice(first, first + size) for first in range(0, count, size)]
     for index, part in enumerate(parts):
         for other in parts[: index + 1]:
             yield part, other

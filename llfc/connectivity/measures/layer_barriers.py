@@ -1,4 +1,4 @@
-"""Which layer makes the barrier: one layer, or one block, half way between A and B at a time."""
+"""Layer-wise barriers: one layer, or one block, at the midpoint of A and B, the rest A's or B's."""
 
 from collections.abc import Sequence
 

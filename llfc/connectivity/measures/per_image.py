@@ -38,9 +38,12 @@ def samples(subject: Subject) -> Measured:
     names = [probe.name for probe in subject.probes]
     alpha = torch.as_tensor(line.alpha[[at]], device=line.device)
     parts = []
-    for images, _ in subject.test:
+    for images, targets in subject.test:
+        counted = subject.test.task.counted(targets)
         networks = (*line.ends, line.at(at))
-        of_a, of_b, blend = (features_of(model, subject.probes, images) for model in networks)
+        of_a, of_b, blend = (
+            features_of(model, subject.probes, images, counted) for model in networks
+        )
         eps = torch.finfo(blend[0].dtype).eps
         found, _ = quantities(alpha, _products(of_a, of_b, blend, float(alpha)), eps)
         # The baseline has no dimension of positions.

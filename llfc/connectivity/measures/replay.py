@@ -23,18 +23,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llfc.connectivity.evaluation import logits_of
 from llfc.connectivity.probes import Probe
 from llfc.modules.hooks import hooked
+from llfc.modules.inputs import Inputs
+from llfc.tasks import CLASSIFICATION, Task
 
 
 @dataclass(frozen=True, eq=False)
 class _Answer:
-    """What a call gave.
+    """The recorded result of a call of a module.
 
     Attributes:
         module: whose call it was.
-        output: what its own code gave, before any hook.
+        output: the result of its own forward code, before any hook.
         version: how often the output had been written to by then.
         shared: whether the output's memory is that of an input.
         after: the number of the next call to begin; those in between are calls inside this one.
@@ -49,7 +50,7 @@ class _Answer:
 
 @dataclass(frozen=True, eq=False)
 class _Start:
-    """Where a probe's call ended.
+    """The state of the recording when a probe's call ended.
 
     Attributes:
         number: the call's.
@@ -71,19 +72,19 @@ class Replay:
     the numbers of those inside it, so that a module shared by several callers is no puzzle.
     """
 
-    def __init__(self, model: nn.Module, probes: Sequence[Probe]) -> None:
-        self._model, self._probes = model, probes
+    def __init__(self, model: nn.Module, probes: Sequence[Probe], task: Task) -> None:
+        self._model, self._probes, self._task = model, probes, task
         self._wanted = {(probe.module, probe.call): i for i, probe in enumerate(probes)}
         # Found while recording; what is written to in place follows from the network's code.
         self._copied: set[nn.Module] = set()  # these answer with a copy
         self._rerun: set[nn.Module] = set()  # and these not at all
         self._copied_features: set[int] = set()  # probes
-        self._images = torch.empty(0)
+        self._images: Inputs = torch.empty(0)
         self._starts: dict[int, _Start] = {}
         self._begin({})
 
-    def record(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Run on a batch: the logits [N, C], and each probe's feature, not to be written to.
+    def record(self, images: Inputs) -> tuple[Tensor, list[Tensor]]:
+        """Run on a batch: the output [N, ...], and each probe's feature, not to be written to.
 
         Raises:
             ValueError: if the network gives no logits.
@@ -96,7 +97,7 @@ class Replay:
                 return logits, [self._starts[i].feature for i in range(len(self._probes))]
 
     def resume(self, index: int, feature: Tensor) -> Tensor:
-        """The logits on the recorded batch with `feature` at probe `index`.
+        """The output on the recorded batch with `feature` at probe `index`.
 
         Raises:
             ValueError: if the network calls other modules before the probe than it did when it was
@@ -113,7 +114,7 @@ class Replay:
     ) -> Tensor:
         self._begin(answers, given)
         try:
-            return logits_of(self._model, self._images)
+            return self._task.run(self._model, self._images)
         finally:
             self._begin({})  # lets go of what the run held
 
@@ -195,7 +196,9 @@ class Replay:
 
 
 @contextmanager
-def replaying(model: nn.Module, probes: Sequence[Probe], example: Tensor) -> Iterator[Replay]:
+def replaying(
+    model: nn.Module, probes: Sequence[Probe], example: Inputs, task: Task = CLASSIFICATION
+) -> Iterator[Replay]:
     """Within the context, `model` is run through a `Replay`; afterwards it is as it was before.
 
     Args:
@@ -203,11 +206,12 @@ def replaying(model: nn.Module, probes: Sequence[Probe], example: Tensor) -> Ite
         probes: where it can be resumed.
         example: a small batch, on which is found what is written to in place; found on a large one,
             that would be recorded again.
+        task: which says what its output is.
 
     Raises:
         ValueError: if the network gives no logits.
     """
-    replay = Replay(model, probes)
+    replay = Replay(model, probes, task)
     own = {module: vars(module).get("forward") for module in model.modules()}
     modules = {name: model.get_submodule(name) for name in {probe.module for probe in probes}}
     handles = (

@@ -3,6 +3,7 @@
 # Shape suffixes: N = images of a batch, D = numbers of a feature.
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor
 from llfc.connectivity.measures.cka import NARROW, HsicSums, block_pairs, cka_ratio, unbiased_hsic
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.probes import features_of
-from llfc.connectivity.shuffled import Shuffled
+from llfc.connectivity.shuffled import Shuffled, keys_of
 from llfc.connectivity.subject import Measured, Subject
+from llfc.modules.inputs import Inputs, count_of, taken
 from llfc.results import midpoint
 
 BLOCK = 128  # images at a time whose wide features meet others'
@@ -32,7 +34,8 @@ def similarity(subject: Subject) -> Measured:
     Linear CKA is between A and B (`cka_ab`), and between the blend and each (`cka_a`, `cka_b`),
     from the unbiased estimate of HSIC. It is exact, whatever the batches: of features of at most
     1024 numbers over all images, of wider ones over 512 random images of the data, as `Shuffled`
-    has them, or all if there are no more. It does not see permutations of units. NaN of fewer than
+    has them, or all if there are no more; where samples are tokens, over one token of each of
+    512 sequences. It does not see permutations of units. NaN of fewer than
     four images, and where a feature does not vary.
 
     Costs a forward pass over the test data of A, B and the blend, and of each narrow feature of d
@@ -53,9 +56,12 @@ def similarity(subject: Subject) -> Measured:
     """
     line, at = subject.line, midpoint(subject.line.alpha)
     layers, sample = [_Layer() for _ in subject.probes], Shuffled(subject.seed)
-    for images, _ in subject.test:
-        sample.add(images)
-        for layer, features in zip(layers, _features(subject, images), strict=True):
+    for images, targets in subject.test:
+        counted = subject.test.task.counted(targets)
+        if counted is not None and not counted.any():
+            continue
+        sample.add(images if counted is None else _one_token(images, counted, subject.seed))
+        for layer, features in zip(layers, _features(subject, images, counted), strict=True):
             layer.add(features)
     if any(layer.wide for layer in layers) and sample.images is not None:
         _multiply(subject, layers, sample.images)
@@ -72,23 +78,45 @@ def similarity(subject: Subject) -> Measured:
     )
 
 
-def _features(subject: Subject, images: Tensor) -> Iterator[dict[str, Tensor]]:
+def _features(
+    subject: Subject, images: Inputs, counted: Tensor | None = None
+) -> Iterator[dict[str, Tensor]]:
     """The features [N, D] of each probe, by the network's name."""
     line = subject.line
-    a, b = (features_of(end, subject.probes, images) for end in line.ends)
-    blend = features_of(line.at(midpoint(line.alpha)), subject.probes, images)
+    a, b = (features_of(end, subject.probes, images, counted) for end in line.ends)
+    blend = features_of(line.at(midpoint(line.alpha)), subject.probes, images, counted)
     for of_a, of_b, between in zip(a, b, blend, strict=True):
         yield {"a": of_a, "b": of_b, "blend": between}
 
 
-def _multiply(subject: Subject, layers: Sequence["_Layer"], images: Tensor) -> None:
+def _one_token(images: Inputs, counted: Tensor, seed: int) -> tuple[Inputs, Tensor]:
+    """The sequences with a token that counts, and which one of these, at random, stands for each.
+
+    The same in any batches, as what is in a sequence decides.
+    """
+    counts = counted.sum(1)
+    keys = torch.from_numpy((keys_of(images, seed) >> np.uint64(1)).astype(np.int64))
+    nth = keys.to(counts.device) % counts.clamp_min(1)
+    chosen = counted & (counted.cumsum(1) == nth[:, None] + 1)
+    found: tuple[Inputs, Tensor] = taken((images, chosen), counts.nonzero()[:, 0])
+    return found
+
+
+def _features_of_sample(subject: Subject, sample: Any, rows: slice) -> Iterator[dict[str, Tensor]]:
+    """As `_features`, of some of a sample: inputs, or these and the tokens that stand for them."""
+    task = subject.test.task
+    by_token = task.tokens and not task.whole
+    images, counted = taken(sample, rows) if by_token else (taken(sample, rows), None)
+    return _features(subject, images, counted)
+
+
+def _multiply(subject: Subject, layers: Sequence["_Layer"], images: Inputs) -> None:
     """The inner products of all `images` with one another, in the layers that are wide."""
-    for part, other in block_pairs(images, BLOCK):
-        here = _features(subject, images[part])
-        there = _features(subject, images[other])
+    for part, other in block_pairs(count_of(images), BLOCK):
+        here, there = (_features_of_sample(subject, images, rows) for rows in (part, other))
         for layer, x, y in zip(layers, here, there, strict=True):
             if layer.wide:
-                layer.multiply(x, y, part, other, len(images))
+                layer.multiply(x, y, part, other, count_of(images))
 
 
 class _Layer:

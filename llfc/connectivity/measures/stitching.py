@@ -1,4 +1,4 @@
-"""Whether one network can go on from where another has come to: features stitched, no adapter."""
+"""Model stitching without an adapter: A's layers up to a probe, followed by B's after it."""
 
 import numpy as np
 from torch import Tensor
@@ -6,6 +6,7 @@ from torch import Tensor
 from llfc.connectivity.evaluation import Score
 from llfc.connectivity.measures.replay import Replay, replaying
 from llfc.connectivity.subject import Measured, Subject
+from llfc.modules.inputs import Inputs
 
 
 def stitching(subject: Subject) -> Measured:
@@ -32,9 +33,10 @@ def stitching(subject: Subject) -> Measured:
         NeurIPS 2021. https://arxiv.org/abs/2106.07682
     """
     line, names = subject.line, [probe.name for probe in subject.probes]
-    ends = (Score(), Score())
-    scores = [(Score(), Score()) for _ in names]
-    start = subject.probes, subject.test.example()
+    task = subject.test.task
+    ends = (Score(task), Score(task))
+    scores = [(Score(task), Score(task)) for _ in names]
+    start = subject.probes, subject.test.example(), task
     with replaying(line.a, *start) as a, replaying(line.b, *start) as b:
         for images, labels in subject.test:
             _add_batch(a, b, images, labels, ends, scores)
@@ -62,7 +64,7 @@ def stitching(subject: Subject) -> Measured:
 def _add_batch(
     a: Replay,
     b: Replay,
-    images: Tensor,
+    images: Inputs,
     labels: Tensor,
     ends: tuple[Score, Score],
     scores: list[tuple[Score, Score]],

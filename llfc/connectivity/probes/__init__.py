@@ -5,7 +5,13 @@ the images are in it. `choice` says which calls are probed, from what `calls` sa
 forward pass and how `kinds` names it; `features` reads them.
 """
 
-from llfc.connectivity.probes.choice import Selection, choose_probes, confirmed, select_probes
+from llfc.connectivity.probes.choice import (
+    Selection,
+    choose_probes,
+    confirmed,
+    read_by_token,
+    select_probes,
+)
 from llfc.connectivity.probes.features import features_of, tapped
 from llfc.connectivity.probes.kinds import ACTIVATIONS, LINEAR_MODULES
 from llfc.connectivity.probes.probe import Probe
@@ -18,6 +24,7 @@ __all__ = [
     "choose_probes",
     "confirmed",
     "features_of",
+    "read_by_token",
     "select_probes",
     "tapped",
 ]

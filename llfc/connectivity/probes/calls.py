@@ -15,6 +15,7 @@ from llfc.connectivity.probes.probe import Probe
 from llfc.devices import fused_attention_disabled
 from llfc.modules.hooks import calls_followed
 from llfc.modules.imageaxis import ImageAxis, Trio, image_axis
+from llfc.modules.inputs import Inputs, count_of, run
 from llfc.oneline import first_line
 
 ADDITIONS = ("add", "add_", "__add__", "__iadd__", "__radd__")
@@ -37,6 +38,7 @@ class ModuleCall:
         functions: the activation functions that its own code calls, by name.
         activates: whether the last thing computed, but for views and pools, is one of these.
         maps: whether it is a linear map that its own code runs.
+        attends: whether its own code weighs features by a softmax, as attention does.
     """
 
     probe: Probe
@@ -50,9 +52,10 @@ class ModuleCall:
     functions: tuple[str, ...]
     activates: bool
     maps: bool
+    attends: bool
 
 
-def calls_of(model: nn.Module, example: Tensor) -> list[ModuleCall]:
+def calls_of(model: nn.Module, example: Inputs) -> list[ModuleCall]:
     """Every call of a module in a forward pass of `model`, in the order in which they end.
 
     Costs three forward passes on four images at most.
@@ -97,6 +100,7 @@ class _Begun:
     functions: tuple[str, ...] = ()
     activates: bool = False
     maps: bool = False
+    attends: bool = False
 
 
 class _Run(TorchFunctionMode):
@@ -119,6 +123,10 @@ class _Run(TorchFunctionMode):
         return func(*args, **kwargs or {})
 
     def _ran(self, kind: str, function: str) -> None:
+        if kind == "attention":
+            if self._running:
+                self._running[-1].attends = True
+            return
         self._by = self._running[-1] if self._running else None
         if self._by is not None and kind == "activation":
             self._by.functions += (function,)
@@ -161,20 +169,19 @@ class _Run(TorchFunctionMode):
 
 
 @torch.no_grad()
-def _watched(model: nn.Module, images: Tensor) -> _Run:
-    run = _Run()
+def _watched(model: nn.Module, images: Inputs) -> _Run:
+    seen = _Run()
     try:
         # Fused attention runs a whole block as one operation.
-        with calls_followed(model, run.enter, run.leave), fused_attention_disabled():
-            with run, run.course:
-                model(images)
+        with calls_followed(model, seen.enter, seen.leave), fused_attention_disabled():
+            with seen, seen.course:
+                run(model, images)
     except Exception as error:  # whatever a model's own code raises
-        reason = first_line(error)
+        size, reason = count_of(images), first_line(error)
         raise ValueError(
-            f"the model must accept batches of any size, but fails on one of {len(images)}:"
-            f" {reason}"
+            f"the model must accept batches of any size, but fails on one of {size}: {reason}"
         ) from error
-    return run
+    return seen
 
 
 def _are_features(args: Sequence[Any]) -> bool:
@@ -192,7 +199,7 @@ def _call(end: _End, total: int, swapped: _Run, twice: _Run | None) -> ModuleCal
     """What all runs say of a call that ended in the first, of `total` linear maps in it."""
     name, number = end.key
     label = name or "model"
-    others = [run.ended(end.key) for run in (swapped, twice) if run is not None]
+    others = [each.ended(end.key) for each in (swapped, twice) if each is not None]
     added = all(each is not None and each.begun.added for each in (end, *others))
     part, axis, unread = _read(end, others)
     probe = Probe(
@@ -216,6 +223,7 @@ def _call(end: _End, total: int, swapped: _Run, twice: _Run | None) -> ModuleCal
         functions=end.begun.functions,
         activates=end.begun.activates,
         maps=end.begun.maps,
+        attends=end.begun.attends,
     )
 
 

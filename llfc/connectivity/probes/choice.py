@@ -4,12 +4,13 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from torch import Tensor, nn
+from torch import nn
 
 from llfc.connectivity.probes.calls import ModuleCall, calls_of
-from llfc.connectivity.probes.features import unread_probes
+from llfc.connectivity.probes.features import token_dims, unread_probes
 from llfc.connectivity.probes.kinds import RECURRENT_MODULES, is_layer
 from llfc.connectivity.probes.probe import Probe
+from llfc.modules.inputs import Inputs
 from llfc.names import lookup
 from llfc.results import LeftOut
 
@@ -28,14 +29,14 @@ class Selection:
 
 
 def choose_probes(
-    model: nn.Module, example: Tensor, names: Sequence[str] | None = None
+    model: nn.Module, example: Inputs, names: Sequence[str] | None = None
 ) -> tuple[Probe, ...]:
     """The probes that `select_probes` finds, without what it passes over."""
     return select_probes(model, example, names).probes
 
 
 def select_probes(
-    model: nn.Module, example: Tensor, names: Sequence[str] | None = None
+    model: nn.Module, example: Inputs, names: Sequence[str] | None = None
 ) -> Selection:
     """The probes of `model` in forward order, and the modules that would be but cannot be read.
 
@@ -44,9 +45,12 @@ def select_probes(
     In a residual network, which is one where a module other than the network itself adds two
     features of one shape in its own forward code: the stem (the last layer or module without calls
     inside it to end before the first block begins), every block's output and the head (the last
-    such layer or module). A block is an outermost module of a class that adds anywhere. In every
-    other network: the output of every layer, and of every module whose own code ends with an
-    activation function, as an activation module's does. A function (`F.relu`) that is called
+    such layer or module). A block is an outermost module of a class that adds anywhere. Where
+    modules between the blocks, or in them, run attention, which is a softmax in their own code, the
+    output of each of these and of every module whose own code ends with an activation function is
+    read too: a transformer's attention and MLPs, beside its residual stream. In every other
+    network: the output of every layer, and of every module whose own code ends with an activation
+    function, as an activation module's does. A function (`F.relu`) that is called
     elsewhere, as in the network's own code, is not read: who calls it is passed over. What a
     module hands on as it is is read once. A network that has none of these is read at its output.
 
@@ -86,7 +90,7 @@ def select_probes(
 def confirmed(
     selected: Selection,
     models: Iterable[nn.Module],
-    images: Tensor,
+    images: Inputs,
     names: Sequence[str] | None = None,
 ) -> Selection:
     """What of a selection can be read in all of several networks, on a whole batch.
@@ -116,6 +120,40 @@ def confirmed(
     return Selection(probes, (*selected.left_out, *left_out))
 
 
+def read_by_token(
+    selected: Selection,
+    model: nn.Module,
+    example: Inputs,
+    tokens: int,
+    names: Sequence[str] | None = None,
+) -> Selection:
+    """A selection whose probes are read token by token, a row each.
+
+    Args:
+        selected: what `confirmed` gives.
+        model: one of the networks.
+        example: a few sequences.
+        tokens: how many are in each.
+        names: as they were given to `select_probes`.
+
+    Raises:
+        ValueError: if a probe that is named has no dimension for the tokens, or none has.
+    """
+    dims = token_dims(model, selected.probes, example, tokens)
+    probes = tuple(
+        replace(probe, token=dims[probe.name]) for probe in selected.probes if probe.name in dims
+    )
+    reason = (
+        f"its output has no dimension for the {tokens} tokens, which are samples: a task whose name"
+        " ends in -sequences takes whole sequences for samples"
+    )
+    unread = [probe.name for probe in selected.probes if probe.name not in dims]
+    if unread and (names is not None or not probes):
+        raise ValueError(f"probe {unread[0]!r} cannot be read: {reason}")
+    left_out = (LeftOut("probe", name, reason) for name in unread)
+    return Selection(probes, (*selected.left_out, *left_out))
+
+
 def _default(calls: Sequence[ModuleCall]) -> tuple[list[ModuleCall], list[LeftOut]]:
     """The calls to probe; and the activation functions that no module gives."""
     kinds = {call.kind for call in calls if call.added and call.probe.module}
@@ -132,8 +170,18 @@ def _default(calls: Sequence[ModuleCall]) -> tuple[list[ModuleCall], list[LeftOu
     leaves = [call for call in calls if call.leaf or _maps(call)]
     stem = _last([call for call in leaves if call.ended < blocks[0].began])
     head = _last([call for call in leaves if call.ended > blocks[-1].ended])
+    within = [call for call in calls if blocks[0].began <= call.ended <= blocks[-1].ended]
+    parts = _of_attention([call for call in within if call not in blocks])
     blocks = [_as_block(call) for call in blocks]
-    return stem + blocks + head, _functions(calls[-1:], [])
+    chosen = sorted(stem + blocks + parts + head, key=lambda call: call.ended)
+    return chosen, _functions(parts and within, parts) + _functions(calls[-1:], [])
+
+
+def _of_attention(calls: Sequence[ModuleCall]) -> list[ModuleCall]:
+    """Of calls in a transformer: attention, and the hidden layers of MLPs; otherwise none."""
+    if not any(call.attends for call in calls):
+        return []
+    return [call for call in calls if call.attends or call.activates]
 
 
 def _maps(call: ModuleCall) -> bool:

@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from llfc.connectivity.probes.probe import Probe
 from llfc.modules.hooks import hooked
+from llfc.modules.inputs import Inputs, alike, count_of, each_of, run
 from llfc.modules.sites import uncounted
 
 
@@ -45,10 +46,10 @@ def _captured(
     counts: Counter[str] = Counter()
     images = 0
 
-    def begin(module: nn.Module, inputs: Any) -> None:
+    def begin(module: nn.Module, inputs: Any, named: Any) -> None:
         nonlocal images
         del module
-        images = len(inputs[0])
+        images = count_of((inputs, named))
         counts.clear()
 
     def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -62,7 +63,7 @@ def _captured(
         return capture
 
     def handles() -> Iterator[RemovableHandle]:
-        yield model.register_forward_pre_hook(begin)
+        yield model.register_forward_pre_hook(begin, with_kwargs=True)
         for name in {probe.module for probe in probes}:
             yield model.get_submodule(name).register_forward_hook(hook(name))
 
@@ -71,20 +72,25 @@ def _captured(
 
 
 @torch.no_grad()
-def features_of(model: nn.Module, probes: Sequence[Probe], images: Tensor) -> list[Tensor]:
+def features_of(
+    model: nn.Module, probes: Sequence[Probe], images: Inputs, counted: Tensor | None = None
+) -> list[Tensor]:
     """Each probe's feature of each image, one row per image, [N, D]; at least in float32.
+
+    Where tokens are samples, one row per token that is `counted`, [N, T].
 
     Raises:
         ValueError: if a probe gives no tensor that holds the images.
     """
     found: list[Tensor] = []
-    with tapped(model, probes, lambda index, feature: found.append(feature.clone())):
-        model(images)
+    rows = slice(None) if counted is None else counted.reshape(-1)
+    with tapped(model, probes, lambda index, feature: found.append(feature[rows].clone())):
+        run(model, images)
     return found
 
 
 @torch.no_grad()
-def unread_probes(model: nn.Module, probes: Sequence[Probe], images: Tensor) -> dict[str, str]:
+def unread_probes(model: nn.Module, probes: Sequence[Probe], images: Inputs) -> dict[str, str]:
     """The names of probes that are not read on these images, and why.
 
     Such are those of modules that are given a part of the images, as experts are.
@@ -100,5 +106,42 @@ def unread_probes(model: nn.Module, probes: Sequence[Probe], images: Tensor) -> 
             found[probe.name] = f"its output {shape} does not hold {count} images, given as many"
 
     with _captured(model, probes, read):
-        model(images)
+        run(model, images)
+    return found
+
+
+@torch.no_grad()
+def token_dims(
+    model: nn.Module, probes: Sequence[Probe], example: Inputs, tokens: int
+) -> dict[str, int]:
+    """The dimension of the tokens in `Probe.canonical`, of each probe that has one, by its name.
+
+    It is the one that is shorter by one where the inputs are; where the model takes no shorter
+    ones, the first that has as many numbers as there are tokens.
+    """
+    whole = _shapes(model, probes, example)
+    cut = each_of(example, lambda x: x[:, :-1] if x.ndim > 1 and x.shape[1] == tokens > 1 else x)
+    try:
+        less = _shapes(model, probes, cut) if not alike(cut, example) else {}
+    except Exception:  # whatever a model's own code raises
+        less = {}
+    found = {}
+    for name, shape in whole.items():
+        dims = [d for d, size in enumerate(shape) if d and size == tokens]
+        if less:
+            other = less.get(name, ())
+            dims = [d for d in dims if len(other) == len(shape) and other[d] == tokens - 1]
+        if dims:
+            found[name] = dims[0]
+    return found
+
+
+def _shapes(model: nn.Module, probes: Sequence[Probe], images: Inputs) -> dict[str, torch.Size]:
+    found: dict[str, torch.Size] = {}
+
+    def read(index: int, output: Any, count: int) -> None:
+        found[probes[index].name] = probes[index].canonical(output, count).shape
+
+    with _captured(model, probes, read):
+        run(model, images)
     return found

@@ -56,7 +56,7 @@ class Course(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """
 
     def __init__(self, ran: Callable[[str, str], None]) -> None:
-        """Each is told to `ran`: `linear` or `activation`, and its name in PyTorch."""
+        """Each is told to `ran`: `linear`, `activation` or `attention`, and its name in PyTorch."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.linear, self.last = 0, ""
         self._ran = ran
@@ -72,6 +72,8 @@ class Course(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if _is_linear(name):
             self.linear, self.last = self.linear + 1, "linear"
             self._ran(self.last, name)
+        elif "softmax" in name or "scaled_dot_product" in name:
+            self._ran("attention", name)
         elif name in ACTIVATIONS | OTHER_ACTIVATIONS and _rectifies(name, args, kwargs or {}):
             self.last = "activation"
             self._ran(self.last, name)

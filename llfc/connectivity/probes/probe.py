@@ -23,6 +23,8 @@ class Probe:
         kind: what the feature is; one of `llfc.results.LAYER_KINDS`.
         depth: the share of the network's linear maps that have run by then.
         logits: whether it is the network's own output.
+        token: the dimension of the tokens in what `canonical` gives, where each is a sample; None
+            where an image, or a whole sequence, is.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Probe:
     kind: str = "other"
     depth: float = 1.0
     logits: bool = False
+    token: int | None = None
 
     def tensor(self, output: Any) -> Tensor:
         """What is read of the module's output.
@@ -49,6 +52,8 @@ class Probe:
     def rows(self, output: Any, count: int) -> Tensor:
         """The feature of each of `count` images as one row, [count, D]; at least in float32.
 
+        Where each token is a sample, [count * tokens, D].
+
         Numbers are in the order of their memory where that saves a copy: the same order in all
         networks that lie alike. A view of `output` where that can be.
 
@@ -56,13 +61,29 @@ class Probe:
             ValueError: if the output does not hold so many images.
         """
         try:
-            feature = self.axis.rows(self.tensor(output), count, in_memory_order=True)
+            if self.token is not None:
+                whole = self.canonical(output, count).movedim(self.token, 1)
+                feature = whole.reshape(count * whole.shape[1], -1)
+            else:
+                feature = self.axis.rows(self.tensor(output), count, in_memory_order=True)
         except ValueError as error:
             raise ValueError(
                 f"feature of probe {self.name!r}: {error}; name another module in probes instead"
             ) from None
         # Half precision has too few digits for a sum of squares.
         return feature.float() if feature.element_size() < torch.float32.itemsize else feature
+
+    def canonical(self, output: Any, count: int) -> Tensor:
+        """What is read, with the images as dimension 0 and folds of it in dimensions of their own.
+
+        Raises:
+            ValueError: if the output does not hold so many images.
+        """
+        tensor = self.tensor(output)
+        if not self.axis.holds(tensor, count):
+            raise ValueError(f"it does not hold {count} images, given as many")
+        unfolded = self.axis.unfold(tensor, count).movedim(self.axis.place, 0)
+        return torch.view_as_real(unfolded) if unfolded.is_complex() else unfolded
 
     def replaced(self, output: Any, tensor: Tensor) -> Any:
         """`output` with `tensor` in place of what is read of it."""

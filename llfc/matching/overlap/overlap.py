@@ -23,7 +23,7 @@ from llfc.matching.overlap.bounds import bound
 from llfc.matching.overlap.nested import PairScores
 from llfc.matching.overlap.parameters import check_alike, finite_parameters
 from llfc.matching.overlap.terms import Term, inner_product
-from llfc.reals import as_reals
+from llfc.modules.reals import as_reals
 from llfc.symmetry.spec import PermutationSpec
 from llfc.symmetry.spec.blocks import Cluster, blocks, place, root, too_deep
 

@@ -14,7 +14,7 @@ from llfc.modules import (
     device_of,
     eval_copy,
 )
-from llfc.modules.inputs import Inputs, on_device
+from llfc.modules.inputs import Inputs, on_device, positional
 from llfc.oneline import first_line
 from llfc.symmetry.spec import PermutationSpec
 
@@ -102,7 +102,7 @@ def check_one_function(
     for other in others:
         a, b = eval_copy(first), eval_copy(other)
         try:
-            there = on_device(batch, device_of(a))
+            there = positional(a, on_device(batch, device_of(a)))
             with torch.no_grad():
                 a(*there)
         except (AttributeError, TypeError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""What the families share: scaled widths, the norms, and how weights begin."""
+"""What the families share: width scaling, norms and initialisation."""
 
 import math
 

@@ -58,7 +58,7 @@ HINTS = {
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """Nothing on stderr and in no log: a failing export prints its graph, many times over."""
+    """Silence stderr and logging: a failing export prints its graph many times."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -123,7 +123,7 @@ def program_of(
 
 
 def reason_of(error: Exception) -> str:
-    """What stopped the exporter, where in the network's code, and the way out if there is one."""
+    """Why the export failed, where in the network's code, and how to avoid it if known."""
     text = str(error).strip()
     sentence = text.partition("\n")[0].partition(" (unhinted: ")[0].partition(". ")[0]
     reason = sentence[:200].rstrip(".") or type(error).__name__

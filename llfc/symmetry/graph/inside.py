@@ -1,4 +1,4 @@
-"""What an operator without a rule of its own is made of: a graph of operators that may have one."""
+"""Decompositions: an operator without a rule as a graph of simpler operators."""
 
 from collections.abc import Callable
 from functools import cache
@@ -24,7 +24,7 @@ def time_of(node: fx.Node) -> int | None:
 
 
 def inside(node: fx.Node, known: dict[str, fx.GraphModule | None]) -> fx.GraphModule | None:
-    """The graph of an operator that PyTorch knows how to take apart; None if it does not.
+    """PyTorch's decomposition of an operator, as a graph; None if it has none.
 
     The first input of a recurrent layer is cut down to its first two steps.
 
@@ -48,7 +48,7 @@ def inside(node: fx.Node, known: dict[str, fx.GraphModule | None]) -> fx.GraphMo
 
 
 def signature(node: fx.Node) -> str:
-    """Equal for two calls only if their insides are."""
+    """A key for caching decompositions: equal keys mean equal decompositions."""
     inputs = node.all_input_nodes
     args = fx.node.map_arg((node.args, node.kwargs), lambda source: f"%{inputs.index(source)}")
     shapes = [stand_in(source.meta["val"]) for source in inputs]
@@ -56,7 +56,7 @@ def signature(node: fx.Node) -> str:
 
 
 def traced(node: fx.Node) -> fx.GraphModule | None:
-    """The graph of an operator's inside; None if it cannot be traced or is too large."""
+    """The traced decomposition of an operator; None if it cannot be traced or is too large."""
     inputs, apart = list(node.all_input_nodes), taken_apart(node.target)
     assert apart is not None
 
@@ -79,7 +79,7 @@ def traced(node: fx.Node) -> fx.GraphModule | None:
 
 @cache
 def taken_apart(target: Any) -> Callable[..., Any] | None:
-    """A function of simpler operators that does what an operator does."""
+    """A function that computes an operator by simpler ones."""
     if not isinstance(target, torch._ops.OpOverload):
         return None
     known = torch._decomp.get_decompositions([target])

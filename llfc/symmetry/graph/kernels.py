@@ -1,4 +1,4 @@
-"""Parameters that a layer reads as its weight only after some maths (standardised, low rank).
+"""Weights that a layer computes from parameters first (weight standardisation, low rank).
 
 Such maths works on every entry, so that each entry of the parameter would be a unit of its own
 until the layer shows how they move together. So its units are given to it beforehand.

@@ -24,7 +24,7 @@ from llfc.symmetry.rules.registry import PICKING, RULES
 
 
 def without_picks(value: Value) -> Value:
-    """A value whose layouts have no picked axes."""
+    """A value with the picked axes of its layouts tied (see `tied`)."""
     if isinstance(value, list):
         return [without_picks(part) for part in value]
     return tied(value) if isinstance(value, Layout) else value
@@ -66,7 +66,7 @@ class Memory:
         return Call(self.units, node, values, module_path(node), self.training)
 
     def follow(self, node: fx.Node, result: Value) -> None:
-        """Note what a node is a view of, and what it overwrites."""
+        """Record what a node is a view of, and apply its in-place writes."""
         source = next(iter(node.all_input_nodes), None)
         apart = operator_name(node) == "getitem" and source not in self.roots
         if source is not None and not apart and is_view(node, source):

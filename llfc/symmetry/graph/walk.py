@@ -37,7 +37,7 @@ from llfc.symmetry.rules.registry import LOOKUPS, RULES, fallback, rule_of
 
 
 class RuleError(RuntimeError):
-    """A rule that failed: its own bug, whatever the model; the cause is chained."""
+    """A rule raised an unexpected error, which is a bug of the rule; the cause is chained."""
 
 
 @dataclass
@@ -195,7 +195,7 @@ class GraphWalk:
         return outputs
 
     def opened(self, node: fx.Node, module: fx.GraphModule) -> Value:
-        """An operator by its inside; a recurrent layer by its first steps."""
+        """An operator's result by its decomposition; a recurrent layer's by its first two steps."""
         inputs = [without_picks(self.memory.lookup(source)) for source in node.all_input_nodes]
         time = time_of(node)
         if time is not None:

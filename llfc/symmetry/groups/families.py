@@ -57,7 +57,7 @@ from llfc.symmetry.layouts.units import Nodes
 
 
 class Irregular(Exception):
-    """Classes that no product of symmetric groups can move; they are fixed instead."""
+    """Classes whose symmetry is not a product of symmetric groups; they are fixed instead."""
 
     def __init__(self, classes: Nodes) -> None:
         super().__init__(f"{len(classes)} classes")
@@ -65,7 +65,7 @@ class Irregular(Exception):
 
 
 class Implied(Exception):
-    """Relations that follow from others: units of one parent that always have one grandparent."""
+    """Implied relations: all children of one parent share their parent in another relation."""
 
     def __init__(self, pairs: list[tuple[Nodes, Nodes]]) -> None:
         super().__init__(f"{len(pairs)} relations")
@@ -74,7 +74,7 @@ class Implied(Exception):
 
 @dataclass
 class Coordinates:
-    """For the classes of one colour: which unit of which groups each is.
+    """For the classes of one colour: of which groups each is a unit, and which unit.
 
     Attributes:
         groups: [coordinates, classes], the number of the group, from the outermost.
@@ -176,7 +176,7 @@ def parent_columns(quotient: Quotient, counts: Nodes, rank: Nodes) -> dict[int, 
 
 
 def look_for_implied(quotient: Quotient, columns: dict[int, list[Nodes]], rank: Nodes) -> None:
-    """Find parents that determine another parent of their children.
+    """Look for relations that follow from others: parents that determine another parent.
 
     Raises:
         Implied: some do, and are not related yet.
@@ -222,7 +222,7 @@ def in_order(moving: list[int], columns: dict[int, list[Nodes]], quotient: Quoti
 
 
 def place_family(result: Families, colour: int, members: Nodes, columns: list[Nodes]) -> None:
-    """Make the groups of one colour and give its classes their coordinates."""
+    """Add the groups of one colour, and the coordinates of its classes, to `result`."""
     inherited = inherit(result, columns, len(members))
     if columns:
         rows, row = np.unique(np.stack(columns), axis=1, return_inverse=True)
@@ -257,7 +257,7 @@ def place_family(result: Families, colour: int, members: Nodes, columns: list[No
 
 
 def inherit(result: Families, columns: list[Nodes], count: int) -> Coordinates:
-    """The coordinates of all parents together, each once."""
+    """The coordinates of all parents of each class, concatenated, duplicates removed."""
     found: dict[bytes, tuple[Nodes, Nodes]] = {}
     for column in columns:
         groups, units = result.coordinates(column)
@@ -272,7 +272,7 @@ def inherit(result: Families, columns: list[Nodes], count: int) -> Coordinates:
 
 
 def moved_parents(result: Families, rows: Nodes) -> Nodes:
-    """For each tuple of parents, the tuple that a random permutation takes it to.
+    """For each tuple of parents, its image under a random permutation of the parents.
 
     Raises:
         Irregular: there is none with children; the parents cannot move freely.

@@ -1,4 +1,4 @@
-"""The largest groups that every axis can say: what fits none is fixed, and it begins again."""
+"""The largest groups that axes can express: units that do not fit are fixed, and it is repeated."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,12 +57,12 @@ class Grouping:
         raise AssertionError("fixing does not end")
 
     def note(self, nodes: Nodes, reason: str) -> None:
-        """Say of some units that they were fixed, or the innermost of them, and why."""
+        """Record in `lines` which units were fixed, or the innermost of them, and why."""
         owners = dict.fromkeys(owner_at(self.units, node) for node in nodes.tolist())
         self.lines.append(f"units of {', '.join(owners)}: {reason}")
 
     def fix_inner(self, found: Families, classes: Nodes) -> bool:
-        """Let units inside others only follow them: heads still move, what is in them does not.
+        """Fix nested units only: heads can still be permuted, the units within them cannot.
 
         Returns:
             Whether any of the classes is such a unit.
@@ -81,7 +81,7 @@ class Grouping:
 
 
 def fixed_by_rules(units: Units, found: Quotient) -> list[tuple[str, str]]:
-    """What would move without a rule's reason, and the reason."""
+    """The nodes that would be free if no rule had fixed them, with the rule's reason."""
     if not units.reasons:
         return []
     shown = quotient(units.shown(), [])

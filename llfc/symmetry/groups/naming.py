@@ -9,7 +9,7 @@ from llfc.symmetry.layouts.units import Units
 
 
 def group_names(units: Units, families: Families) -> list[str]:
-    """A name for each group: the module that made its first unit, and for siblings their place."""
+    """A name per group: the module that made its first unit, and the index among its siblings."""
     _, first_node = np.unique(families.quotient.of, return_index=True)
     taken: dict[str, int] = {}
     names: list[str] = []

@@ -86,7 +86,7 @@ def segment_at(
 
 
 def stride_of(units: Nodes, groups: Nodes) -> int:
-    """How far it is to the next unit."""
+    """The number of positions until the unit or group changes."""
     changes = np.flatnonzero((units != units[0]) | (groups != groups[0]))
     return int(changes[0]) if len(changes) else len(units)
 
@@ -124,5 +124,5 @@ def product_order(families: Families, groups: Nodes, units: Nodes, kinds: Nodes)
 
 
 def column_numbers(rows: Nodes) -> Nodes:
-    """The number of each column among the distinct ones."""
+    """For each column, the index of its value among the distinct columns."""
     return np.unique(rows, axis=1, return_inverse=True)[1].reshape(-1)

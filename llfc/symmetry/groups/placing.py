@@ -48,7 +48,7 @@ from llfc.symmetry.spec.axes import Axis, axis_groups
 
 @dataclass
 class Placing:
-    """Reads axes off layouts, given the groups and their names."""
+    """Converts layouts to axes, given the groups and their names."""
 
     families: Families
     names: list[str]
@@ -138,7 +138,7 @@ class Placing:
         )
 
     def groups_of(self, layout: Layout) -> set[str]:
-        """The groups that move a tensor."""
+        """The groups whose permutations move some entry of a tensor."""
         groups, _, _ = self.coordinates(layout, layout.slots())
         return {self.names[group] for group in np.unique(groups).tolist() if group >= 0}
 
@@ -202,7 +202,7 @@ class Placing:
 def separated(
     groups: Nodes, units: Nodes, kinds: Nodes, shape: Sequence[int]
 ) -> list[tuple[Nodes, Nodes, Nodes]]:
-    """One for each dimension if no coordinate depends on two, else one for all."""
+    """The arrays per dimension if no coordinate depends on two, otherwise one for all of them."""
     if len(shape) == 1:
         return [(groups, units, kinds)]
     apart: list[tuple[list[Nodes], list[Nodes]]] = [([], []) for _ in shape]
@@ -227,5 +227,5 @@ def separated(
 
 
 def varies(table: Nodes, dim: int) -> bool:
-    """Whether an array changes along a dimension."""
+    """Whether an array is not constant along a dimension."""
     return bool((table != table.take([0], axis=dim)).any())

@@ -1,4 +1,4 @@
-"""From nodes and facts to classes of nodes: what is one unit, and which units are alike.
+"""From nodes and facts to classes of nodes: which nodes are one unit, which units are alike.
 
 Example: two layers are added, so that their 4 units are the same 4, and a third reads the sum.
 
@@ -92,12 +92,12 @@ def components(count: int, one: Nodes, other: Nodes) -> tuple[int, Nodes]:
 
 
 def flat(arrays: list[Nodes]) -> Nodes:
-    """All arrays end to end."""
+    """All arrays, flattened and concatenated."""
     return np.concatenate([np.empty(0, dtype=np.int64), *(a.reshape(-1) for a in arrays)])
 
 
 def quotient(units: Units, fixed: list[Nodes]) -> Quotient:
-    """Unite what must be one unit and colour what is left.
+    """Identify the nodes that must be one unit, and colour the resulting classes.
 
     What is one with a fixed node is fixed as well, but stays a class of its own: two pixels that
     are added to one another do not move, and are nevertheless two.
@@ -167,7 +167,7 @@ def dissolved(
 def distinct(
     count: int, relation: Nodes, child: Nodes, parent: Nodes
 ) -> tuple[Nodes, Nodes, Nodes]:
-    """The rows without doubles, sorted by relation, child and parent."""
+    """The distinct rows, sorted by relation, child and parent."""
     rows = int(relation.max(initial=-1)) + 1
     assert rows * count * count < 1 << 63  # a key in one number sorts ten times faster than three
     keys = (relation * count + child) * count + parent
@@ -177,7 +177,7 @@ def distinct(
 
 
 def congruent(count: int, relation: Nodes, child: Nodes, parent: Nodes) -> tuple[Nodes, Nodes]:
-    """Pairs of classes that must be one: parents of one child, and of one set of children."""
+    """Pairs of classes to identify: parents of one child, and parents of equal sets of children."""
     if not len(relation):
         return relation, relation
     same = (relation[1:] == relation[:-1]) & (child[1:] == child[:-1])

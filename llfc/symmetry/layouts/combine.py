@@ -92,7 +92,7 @@ def combine(
 
 
 def tied(layout: Layout) -> Layout:
-    """The tensor without picked axes: what their positions have of their own is one in all."""
+    """The tensor without picked axes (`Pick`): units along them are identified at all positions."""
     if not layout.picks:
         return layout
     names = [str(d) for d in range(len(layout.raw))]
@@ -104,7 +104,7 @@ def tied(layout: Layout) -> Layout:
 def constants_by_kind(
     layouts: list[Layout], letters: Sequence[Sequence[str]], owner: str
 ) -> list[Layout]:
-    """The tensors, with constants that units meet saying which of them may change places."""
+    """The tensors, where constants that meet units say which positions can be permuted."""
     moving, fixed = set[str](), set[str]()
     for layout, names in zip(layouts, letters, strict=True):
         for dim, letter in enumerate(names):
@@ -132,7 +132,7 @@ def meet(
     owner: str,
     apart: bool,
 ) -> Layout:
-    """`combine`, once the slots are aligned."""
+    """The rest of `combine`, once dimensions that share a letter have the same slots."""
     target, slots, maps = common_slots(Space(units, owner), layouts, letters, places)
     # First what is known meets; then parameters that nothing has used get what is still missing;
     # then labels over some of the same slots are made to agree on them.
@@ -163,7 +163,7 @@ def common_slots(
     letters: Sequence[Sequence[str]],
     places: Mapping[str, Sequence[tuple[int, int]]],
 ) -> tuple[Space, dict[str, tuple[int, ...]], list[dict[int, int]]]:
-    """One slot for each slot of each letter, whichever tensors have it.
+    """A space with one slot for each slot of each letter, shared by the tensors that have it.
 
     Returns:
         The space with these slots; those of each letter; for each tensor its own slot -> the common
@@ -193,7 +193,7 @@ def free_dims(layout: Layout, own: dict[int, int]) -> list[list[int]]:
 
 
 def pointwise(units: Units, inputs: Sequence[Layout], shape: Sequence[int], owner: str) -> Layout:
-    """The layout of an elementwise operation with broadcasting."""
+    """The layout of an elementwise operation on tensors that are broadcast to `shape`."""
     names = [str(dim) for dim in range(len(shape))]
     return combine(
         units,
@@ -205,7 +205,7 @@ def pointwise(units: Units, inputs: Sequence[Layout], shape: Sequence[int], owne
 
 
 def fibres(layout: Layout, dims: Iterable[int], owner: str) -> None:
-    """Units along `dims` are treated alike at each place of the other dimensions (a softmax).
+    """Tie the units along `dims` at each position of the other dimensions (as a softmax does).
 
     So a label that speaks of both must keep together what lies at one place of the others.
     """

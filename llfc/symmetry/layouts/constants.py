@@ -17,7 +17,7 @@ LARGEST_CONSTANT = 1 << 20
 
 
 def constant_layout(units: Units, tensor: Tensor) -> Layout:
-    """A constant is neutral along the dimensions along which it does not change."""
+    """The layout of a constant: neutral along each dimension along which its entries are equal."""
     layout = new_layout(units, tensor.shape, "neutral")
     layout.value = tensor
     for dim, slots in enumerate(layout.raw):
@@ -27,7 +27,7 @@ def constant_layout(units: Units, tensor: Tensor) -> Layout:
 
 
 def by_kind(layout: Layout, dims: Sequence[int], owner: str) -> Layout:
-    """A constant whose positions along some dimensions move wherever that leaves it as it is.
+    """A constant, with nodes for those permutations along `dims` that leave it unchanged.
 
     Positions of equal entries are of one kind and change places freely. Kinds of two dimensions
     change places together, if the entries where they meet stay the same: those of an identity.
@@ -66,14 +66,14 @@ def by_kind(layout: Layout, dims: Sequence[int], owner: str) -> Layout:
 
 
 def is_knowable(fake: Any) -> bool:
-    """Whether a result is a dense tensor that is small, and on a device that has numbers."""
+    """Whether a result can be computed: dense, small, and not on the meta device."""
     if not isinstance(fake, Tensor) or fake.layout is not torch.strided:
         return False
     return fake.numel() <= LARGEST_KNOWN and fake.device.type != "meta"
 
 
 def blank(fake: Tensor) -> Tensor:
-    """A tensor like another, whatever it holds."""
+    """A tensor of the same shape and type as a fake one, with arbitrary entries."""
     return torch.empty(fake.shape, dtype=fake.dtype, device=fake.device)
 
 

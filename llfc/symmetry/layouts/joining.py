@@ -1,4 +1,4 @@
-"""Joins: tensors put end to end along a dimension, or side by side along a new one."""
+"""Concatenation along a dimension, and stacking along a new one."""
 
 from collections.abc import Sequence
 
@@ -102,7 +102,7 @@ def joined(common: Layout, dim: int, sizes: Sequence[int]) -> Layout:
 
 
 def told_apart(units: Units, blocks: list[Nodes]) -> Nodes:
-    """The parts of a join end to end; what a unit is in one part is not what it is in another.
+    """The nodes of concatenated parts, of which no unit is identified with its copy in another.
 
     Of `cat([h, -h])` both halves move alike, but no unit of one may be taken for its twin.
     """

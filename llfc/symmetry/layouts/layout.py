@@ -21,7 +21,7 @@ Value = Any  # a Layout, a list of them, or a plain argument
 
 
 class Refusal(Exception):
-    """What could not be derived, in words; the walk adds the operator, the node and the module."""
+    """No layout could be derived: the reason; the walk adds operator, node and module."""
 
 
 @dataclass(eq=False)
@@ -92,7 +92,7 @@ class Space:
         return SHOWN if SHOWN in reasons else next(iter(reasons), SHOWN)
 
     def covering(self, slot: int) -> list[Label]:
-        """The labels that speak of a slot."""
+        """The labels over a slot, alone or together with others."""
         return [label for label in self.labels if slot in label.slots]
 
 
@@ -146,7 +146,7 @@ class Layout:
         return [slot for slots in self.dims for slot in slots]
 
     def moves(self, dim: int) -> bool:
-        """Whether units could move a dimension."""
+        """Whether some permutation of units could permute a dimension."""
         return any(self.space.covering(slot) for slot in self.dims[dim])
 
     def permuted(self, order: Sequence[int]) -> "Layout":
@@ -185,7 +185,7 @@ def with_fixed(layout: Layout, dim: int, sizes: Sequence[int], whys: Sequence[st
 
 
 def copied(layout: Layout) -> Layout:
-    """The same tensor with slots of its own, so that more can be said of them."""
+    """A copy with its own slots, to which facts can be added that do not hold for the original."""
     settle(layout)
     old, copy = layout.space, Space(layout.space.units, layout.space.owner)
     new = {s: copy.slot(old.sizes[s]) for s in layout.slots()}
@@ -204,7 +204,7 @@ def project(units: Units, label: Label, keep: Iterable[int], owner: str) -> Labe
 
 
 def spread(nodes: Nodes, slots: Sequence[int], over: Sequence[int]) -> Nodes:
-    """An array over `slots`, arranged to broadcast over the slots `over`."""
+    """An array with an axis per slot of `slots`, reshaped to broadcast against the slots `over`."""
     order = [slots.index(slot) for slot in over if slot in slots]
     shape = [nodes.shape[slots.index(slot)] if slot in slots else 1 for slot in over]
     return nodes.transpose(order).reshape(shape)
@@ -265,6 +265,6 @@ def layouts_in(value: Value) -> list[Layout]:
 
 
 def is_fixed(layout: Layout) -> bool:
-    """Whether no unit can move anything in a tensor."""
+    """Whether no permutation of units moves any entry of a tensor."""
     named = isinstance(layout.into, np.ndarray)
     return not layout.space.labels and not layout.space.free and not named

@@ -1,4 +1,4 @@
-"""Tensors that meet in common slots: what each says of them, and what they say together."""
+"""Facts that several tensors have about the slots they share, reconciled."""
 
 import itertools
 import math
@@ -30,7 +30,7 @@ class Meeting:
     fixed: dict[int, str] = field(default_factory=dict)
 
     def add(self, label: Label) -> None:
-        """Let a label in: it is united with the one over the same slots, if there is one."""
+        """Add a label; if there is one over the same slots, their nodes are identified."""
         key = frozenset(label.slots)
         if key in self.labels:
             known = self.labels[key]
@@ -39,7 +39,7 @@ class Meeting:
             self.labels[key] = label
 
     def over(self, keep: Iterable[int]) -> list[Label]:
-        """The labels restricted to some slots: as they are, or projected; the largest alone."""
+        """The labels, projected to some slots; only those over maximal sets of slots."""
         wanted = frozenset(keep)
         # A list: a projection is a label too, and is remembered for whoever asks next.
         found: dict[frozenset[int], Label] = {}
@@ -53,7 +53,7 @@ class Meeting:
         return [found[key] for key in found if not any(key < other for other in found)]
 
     def restricted(self, label: Label, keep: frozenset[int]) -> Label:
-        """A label of some of another's slots, to which the other's nodes belong."""
+        """A label projected to some of its slots; the new nodes are parents of its own."""
         if keep == frozenset(label.slots):
             return label
         if keep in self.labels:
@@ -64,7 +64,7 @@ class Meeting:
         return part
 
     def reconcile(self) -> None:
-        """Make labels that share slots agree on them."""
+        """Project labels that share some slots onto these, and identify the projections."""
         labels = sorted(self.labels.values(), key=lambda label: len(label.slots))
         for i, small in enumerate(labels):
             for large in labels[i + 1 :]:

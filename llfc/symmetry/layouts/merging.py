@@ -1,4 +1,4 @@
-"""Several slots of a dimension as one."""
+"""Merging the slots of a dimension into one."""
 
 import math
 from collections.abc import Sequence

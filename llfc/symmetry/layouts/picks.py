@@ -1,4 +1,4 @@
-"""Picked axes in a contraction: each is a letter of its own."""
+"""Picked axes (`Pick`) in a contraction: each gets a letter of its own."""
 
 from collections.abc import Sequence
 

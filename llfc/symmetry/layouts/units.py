@@ -26,7 +26,7 @@ SHOWN = ""  # the reason of what the function itself shows to be told apart
 
 @dataclass(frozen=True)
 class Fixed:
-    """Nodes that a rule fixed, or their places, and why."""
+    """Nodes that a rule fixed, or the positions they are fixed at, and why."""
 
     nodes: Nodes
     why: str
@@ -90,7 +90,7 @@ class Units:
         self.relate(nodes, places)
 
     def shown(self) -> "Units":
-        """The facts without those that a rule has a reason for."""
+        """The facts without what a rule fixed for a stated reason, to find what that costs."""
         found = copy.copy(self)
         found.fixed = [n for k, n in enumerate(self.fixed) if k not in self._fixed_by_rules]
         found.relations = [
@@ -106,15 +106,15 @@ class Units:
         return found
 
     def union(self, one: Nodes, other: Nodes) -> None:
-        """Node for node, `one` and `other` are the same unit."""
+        """Identify the nodes of two arrays, entry by entry: each pair is one unit."""
         if one is not other:
             self.unions.append((one, other))
 
     def relate(self, children: Nodes, parents: Nodes) -> None:
-        """Each child belongs to its parent; `parents` broadcasts against `children`."""
+        """Each child belongs to its parent, as a unit to its head; `parents` is broadcast."""
         self.relations.append((children, np.broadcast_to(parents, children.shape)))
 
     def together(self, nodes: Nodes) -> Nodes:
-        """These nodes are an axis: they stay among themselves."""
+        """The nodes are those of one axis, which every symmetry maps to itself."""
         self.sets.append(nodes)
         return nodes

@@ -1,4 +1,4 @@
-"""Reshapes, slices and joins: where units lie, not what they are."""
+"""Reshapes, slices and broadcasts, which change where units lie but not which units they are."""
 
 import math
 from collections.abc import Sequence
@@ -103,7 +103,7 @@ def selected_at(layout: Layout, dim: int, index: int, why: str, apart: bool = Tr
 
 
 def drop(layout: Layout, dims: Sequence[int]) -> Layout:
-    """Without some dimensions of size one."""
+    """The tensor with some dimensions of size one removed."""
     kept = [d for d in range(len(layout.raw)) if d not in dims]
     layout = tied(layout) if any({*pick.dims} & {*dims} for pick in layout.picks) else layout
     to = [kept.index(d) if d in kept else -1 for d in range(len(layout.raw))]
@@ -111,7 +111,7 @@ def drop(layout: Layout, dims: Sequence[int]) -> Layout:
 
 
 def insert(layout: Layout, dim: int) -> Layout:
-    """With a dimension of size one more."""
+    """The tensor with a dimension of size one inserted."""
     to = [d + (d >= dim) for d in range(len(layout.raw))]
     return layout.arranged([*layout.raw[:dim], (), *layout.raw[dim:]], to)
 
@@ -133,7 +133,7 @@ def expand(layout: Layout, shape: Sequence[int]) -> Layout:
 
 
 def resized(x: Layout, dim: int, size: int) -> Layout:
-    """A fixed dimension with another size."""
+    """The tensor with a fixed dimension resized, as space is by pooling."""
     slots, why = x.dims[dim], x.space.why(x.dims[dim])
     if len(slots) > 1:
         x = merged(x, dim)

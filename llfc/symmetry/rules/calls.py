@@ -50,7 +50,7 @@ class Call:
         return [fix(layout, layout.dims[dim], self.why(why)) for dim in dims if layout.raw]
 
     def used_as_numbers(self) -> None:
-        """Positions of units that are used other than to look up what is theirs tell them apart."""
+        """Fix units whose indices are used as numbers (`index * 2`), not only for lookups."""
         for layout in self.tensors():
             if isinstance(layout.into, np.ndarray):
                 why = "positions of units are used as numbers, not only to look up"
@@ -61,7 +61,7 @@ class Call:
         return f"{where(self.node)}: {reason}"
 
     def part(self, word: str) -> str:
-        """A name for what an operator finds in its tensors: the heads of this module."""
+        """A name for a factor that an operator splits off, such as the heads of this module."""
         return f"{self.owner}.{word}".lstrip(".")
 
     @property
@@ -98,7 +98,7 @@ class Call:
 
 
 def is_number(call: Call) -> bool:
-    """Whether a call makes one number, or several of them, of others: there are no axes."""
+    """Whether all tensors of a call, arguments and results, are scalars: nothing to permute."""
     fakes = [x for x in tree_leaves(call.node.meta.get("val")) if isinstance(x, Tensor)]
     alone = all(not x.slots() and x.into is None for x in call.tensors())
     return bool(call.tensors()) and alone and all(fake.numel() == 1 for fake in fakes)

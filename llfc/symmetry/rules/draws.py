@@ -21,7 +21,7 @@ PARAMETRIC = ("normal", "bernoulli", "poisson")  # whose arguments may be tensor
 
 
 def drawn(call: Call) -> Value:
-    """Numbers drawn alike for all entries, or with parameters that other tensors name."""
+    """Random numbers, i.i.d. over all entries, or with parameters given entry by entry."""
     fresh = new_layout(call.units, call.shape, "neutral" if call.training else "free", call.owner)
     given = call.tensors()[1 if is_inplace(call.node) else 0 :]
     if operator_name(call.node) in PARAMETRIC and given:
@@ -41,5 +41,5 @@ def draws(node: fx.Node) -> bool:
 
 
 def chooses(node: fx.Node) -> bool:
-    """Whether an operator draws an order or a choice: no single number can stand for that."""
+    """Whether an operator draws a permutation or a choice, as `randperm` and `multinomial` do."""
     return operator_name(node) in ("randperm", "multinomial", "randint", "randint_like", "random")

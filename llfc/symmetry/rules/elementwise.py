@@ -12,7 +12,10 @@ from llfc.symmetry.rules.order import is_used, places_on
 
 
 def symmetric(call: Call) -> Value:
-    """As any other, but two parts of one axis may change places in it, unit by unit."""
+    """A commutative operator: as `elementwise`, but two parts of one axis may be exchanged too.
+
+    In `h[:, :3] * h[:, 3:]`, unit i and unit i + 3 can be swapped with each other (`is_twin`).
+    """
     if not all(map(is_twin, call.node.all_input_nodes)):
         return elementwise(call)
     (x, y), units = call.tensors(), call.units
@@ -30,7 +33,7 @@ def symmetric(call: Call) -> Value:
 
 
 def elementwise(call: Call) -> Value:
-    """Broadcasting aligns dimensions from the right; aligned units are tied."""
+    """Operands are broadcast, aligned from the right; units at the same position are identified."""
     if isinstance(call.result, list | tuple):
         shape = tuple(int(n) for n in call.result[0].shape)
         return [pointwise(call.units, call.tensors(), shape, call.owner)] * len(call.result)
@@ -38,50 +41,50 @@ def elementwise(call: Call) -> Value:
 
 
 def same(call: Call) -> Value:
-    """The tensor itself."""
+    """The layout of the argument, unchanged."""
     return call.first
 
 
 def unary(call: Call) -> Value:
-    """A function of one entry."""
+    """A function of each entry by itself: the layout of the argument."""
     return settle(call.first)
 
 
 def uniform(call: Call) -> Value:
-    """A tensor whose entries are all alike."""
+    """A tensor of equal entries: neutral along every dimension, so any permutation preserves it."""
     return new_layout(call.units, call.shape, "neutral")
 
 
 def fill(call: Call) -> Value:
-    """Overwritten with one number."""
+    """A tensor overwritten with one number: neutral along every dimension."""
     return new_layout(call.units, call.shape, "neutral")
 
 
 def between(call: Call) -> Value:
-    """Between which of some boundaries each entry lies."""
+    """`bucketize`: entry by entry in the input; the order of the boundaries matters: fixed."""
     edges, x = (settle(call.tensor(n)) for n in ("boundaries", "self"))
     call.fix(edges, range(len(edges.raw)), "boundaries are compared by place")
     return x
 
 
 def copy(call: Call) -> Value:
-    """Overwritten with another tensor."""
+    """A tensor overwritten with `src`, broadcast to its shape: the layout of `src`."""
     return pointwise(call.units, [call.tensor("src")], call.shape, call.owner)
 
 
 def complex_numbers(call: Call) -> Value:
-    """Numbers of two parts, entry by entry."""
+    """Complex numbers from two real tensors, entry by entry: their units are identified."""
     return elementwise(call)
 
 
 def real_and_imaginary(call: Call) -> Value:
-    """The two parts of each number along a new last dimension."""
+    """Real and imaginary part along a new last dimension of size 2, which is fixed."""
     x = settle(call.first)
     return with_fixed(x, len(x.raw), [2], [SHOWN])
 
 
 def as_complex(call: Call) -> Value:
-    """The last dimension is the two parts of each number."""
+    """Complex numbers from a last dimension of size 2, real and imaginary part, which is fixed."""
     x = settle(call.first)
     call.fix(x, [-1], "it is a real and an imaginary part")
     names = [str(d) for d in range(len(x.raw))]
@@ -89,7 +92,7 @@ def as_complex(call: Call) -> Value:
 
 
 def prelu(call: Call) -> Value:
-    """Slopes for each channel (dimension 1), or one for all."""
+    """One slope per channel (dimension 1), whose unit it shares, or one slope for all."""
     x, slope = call.first, call.tensors()[1]
     if len(x.raw) < 2:  # one slope for all
         return settle(x)
@@ -100,7 +103,7 @@ def prelu(call: Call) -> Value:
 
 
 def batch_norm(call: Call) -> Value:
-    """Statistics for each channel (dimension 1), over all others."""
+    """Scale, shift and statistics per channel (dimension 1) share the unit of their channel."""
     x, *others = call.tensors()
     names = [str(d) for d in range(len(x.raw))]
     fibres(x, [d for d in range(len(x.raw)) if d != 1], call.owner)
@@ -112,7 +115,7 @@ def batch_norm(call: Call) -> Value:
 
 
 def layer_norm(call: Call) -> Value:
-    """Statistics over the last dimensions."""
+    """Statistics over the last dimensions, whose units scale and shift share."""
     x, *others = call.tensors()
     last = len(call["normalized_shape"])
     names = [str(d) for d in range(len(x.raw))]
@@ -125,7 +128,7 @@ def layer_norm(call: Call) -> Value:
 
 
 def group_norm(call: Call) -> Value:
-    """Statistics for each run of channels: channels stay in their run, runs move whole."""
+    """Statistics per norm group: channels are permuted within a group, and groups as a whole."""
     x, *others = call.tensors()
     settle(x)
     channels = x.shape[1]
@@ -142,14 +145,14 @@ def group_norm(call: Call) -> Value:
 
 
 def softmax(call: Call) -> Value:
-    """Entries along one dimension are compared with one another, all alike."""
+    """Equivariant to permutations along one dimension, the same at all positions of a slice."""
     x = settle(call.first)
     fibres(x, [call.dim(call["dim"])], call.owner)
     return x
 
 
 def reduction(call: Call) -> Value:
-    """A symmetric function of the entries along some dimensions."""
+    """A sum, mean, maximum, norm...: invariant to permutations of the dimensions reduced."""
     tensors = call.tensors()
     if len(tensors) == 2:
         return elementwise(call)
@@ -171,5 +174,5 @@ def reduction(call: Call) -> Value:
 
 
 def ignored(call: Call) -> Value:
-    """Nothing that carries units."""
+    """Sizes and assertions: no result that carries units."""
     return call.node.meta.get("val")

@@ -45,12 +45,12 @@ LARGEST_PICKED = 1 << 18  # entries of a table each of whose rows may have units
 
 
 def embedding(call: Call) -> Value:
-    """Rows of a table."""
+    """Rows of a table, selected by indices."""
     return looked_up(call, call.tensor("weight"), [call.tensor("indices")], 0)
 
 
 def embedding_bag(call: Call) -> Value:
-    """Sums of rows of a table."""
+    """Sums or means of bags of rows of a table."""
     weight, index = call.tensor("weight"), settle(call.tensor("indices"))
     call.fix(weight, [0], "rows are looked up by index")
     whys = call.fix(index, range(len(index.raw)), "entries are put into bags by index")
@@ -62,7 +62,7 @@ def embedding_bag(call: Call) -> Value:
 
 
 def index_select(call: Call) -> Value:
-    """Positions of one dimension."""
+    """Positions of one dimension, selected by a vector of indices."""
     x = call.first
     return looked_up(call, x, [call.tensor("index")], call.dim(call["dim"], x))
 
@@ -136,7 +136,7 @@ def as_ones(call: Call, index: Layout, size: int, asked: str) -> Layout:
 
 
 def as_one_hot(call: Call) -> Value:
-    """Ones where an index points to."""
+    """One-hot encoding; the new dimension has the units that the indices point to, if any."""
     return as_ones(call, call.first, call.shape[-1], SHOWN)
 
 
@@ -159,7 +159,7 @@ def equal(call: Call) -> Value:
 
 
 def gathered(call: Call) -> Value:
-    """For each entry, another entry along one dimension."""
+    """`gather`: each entry of the result is selected by its own index along one dimension."""
     x, index = call.tensors()[:2]
     if call["dim"] is None:
         raise Refusal("entries of all dimensions, in one line")
@@ -182,14 +182,14 @@ def gathered(call: Call) -> Value:
 
 
 def triangle(call: Call) -> Value:
-    """The last two dimensions are told apart."""
+    """A triangle of a matrix depends on the order of its rows and columns: both are fixed."""
     x = settle(call.first)
     call.fix(x, [-2, -1], "a triangle is cut out of them")
     return x
 
 
 def index_add(call: Call) -> Value:
-    """Rows written, or added, to the rows that an index names."""
+    """Rows written or added to the rows that a vector of indices selects."""
     x, index, rows = (settle(call.tensor(name)) for name in ("self", "index", "source"))
     dim = call.dim(call["dim"], x)
     call.fix(index, range(len(index.raw)), "rows are written to by index")
@@ -197,7 +197,7 @@ def index_add(call: Call) -> Value:
 
 
 def scatter_entries(call: Call) -> Value:
-    """Entries written, or added, to where an index says along one dimension."""
+    """Entries written or added, each at its own index along one dimension."""
     x, index = settle(call.tensor("self")), settle(call.tensor("index"))
     dim, entries = call.dim(call["dim"], x), call.values.get("src")
     sources = [index] if not isinstance(entries, Layout) else [index, settle(entries)]
@@ -233,7 +233,7 @@ def row_names(x: Layout, dim: int) -> list[str]:
 
 
 def written_into_part(call: Call) -> Value:
-    """Written into."""
+    """Part of a tensor overwritten, selected by indices, a mask or a slice."""
     if not any(layout.space.labels for layout in map(settle, call.tensors())):
         return new_layout(call.units, call.shape, "fixed")
     raise Refusal("units are written into a part of a tensor")

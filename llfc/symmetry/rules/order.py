@@ -1,4 +1,4 @@
-"""Rules of operators that say which entry is the largest, and of those that run along an axis."""
+"""Rules of sorting, arg-max and cumulative operators."""
 
 import operator
 
@@ -15,10 +15,10 @@ POSITIONS_ALONE = ("argsort", "argmax", "argmin")  # operators that return posit
 
 
 def ordered(call: Call) -> Value:
-    """Entries in order: whichever unit comes first, and the positions where they lay.
+    """Sorting and top-k: invariant to the order of the units; indices say which unit an entry was.
 
-    So units that are only sorted move freely, and so do units whose positions are only used to
-    look up what belongs to them.
+    So units that are only sorted are free, and so are units whose indices are only used to look up
+    what belongs to them, as the experts of a top-k router.
     """
     given = call.values.get("dim", 0 if call.name == "msort" else -1)
     x, dim = settle(call.first), call.dim(-1 if given is None else given)
@@ -34,7 +34,7 @@ def ordered(call: Call) -> Value:
 
 
 def with_ranks(call: Call, x: Layout, dim: int, shape: list[int], why: str) -> Layout:
-    """The tensor with ranks, which are fixed, in the place of a dimension, or without it."""
+    """The tensor with one dimension replaced by ranks, which are fixed, or removed."""
     names = [str(d) for d in range(len(x.raw))]
     kept = [*names[:dim], *names[dim + 1 :]]
     rest = combine(call.units, [(x, names)], kept, call.owner)
@@ -42,7 +42,7 @@ def with_ranks(call: Call, x: Layout, dim: int, shape: list[int], why: str) -> L
 
 
 def places_on(call: Call, x: Layout, dims: list[int]) -> Nodes | str:
-    """What the positions of some dimensions name: nodes, or why these dimensions are fixed."""
+    """What indices into these dimensions point to: the nodes, or why the dimensions are fixed."""
     if len(dims) == 1 and x.moves(dims[0]):
         whole = merged(x, dims[0])
         (slot,) = whole.dims[dims[0]]
@@ -61,7 +61,7 @@ def is_used(node: fx.Node, result: int) -> bool:
 
 
 def extreme(call: Call) -> Value:
-    """Where the largest entry lies."""
+    """`argmax` and `argmin`: the index of a unit, which follows the unit where it is permuted."""
     x = settle(call.first)
     dims = call.dims(call["dim"], x)
     names = [str(d) for d in range(len(x.raw))]
@@ -76,7 +76,7 @@ def extreme(call: Call) -> Value:
 
 
 def cumulative(call: Call) -> Value:
-    """What lies before what matters: the dimension is fixed."""
+    """Cumulative sums and the like depend on the order along a dimension, which is fixed."""
     x = settle(call.first)
     call.fix(x, [call.dim(call["dim"])], "what comes before what matters")
     return [x, x] if isinstance(call.result, list | tuple) else x

@@ -7,7 +7,7 @@ from llfc.symmetry.rules.calls import Call
 
 
 def linear(call: Call) -> Value:
-    """`x Wᵀ + b`."""
+    """`x Wᵀ + b`: input units of W are those of x; its rows and b are the output units."""
     x, weight, *bias = call.tensors()
     names = [f"x{d}" for d in range(len(x.raw) - 1)]
     if len(weight.raw) == 1:
@@ -18,13 +18,13 @@ def linear(call: Call) -> Value:
 
 
 def plus(call: Call, x: Layout, bias: Layout) -> Layout:
-    """A bias along the last dimension."""
+    """The layout of x plus a bias, whose units are those of the last dimension of x."""
     names = [str(d) for d in range(len(x.raw))]
     return combine(call.units, [(x, names), (bias, names[-1:])], names, call.owner)
 
 
 def matmul(call: Call) -> Value:
-    """A matrix product, batched over what comes before."""
+    """A matrix product, batched over leading dimensions; contracted units are identified."""
     return matrix_product(call, *call.tensors())
 
 
@@ -39,7 +39,7 @@ def matrix_product(call: Call, x: Layout, y: Layout) -> Layout:
 
 
 def addmm(call: Call) -> Value:
-    """A bias and a matrix product."""
+    """A bias plus a matrix product."""
     bias, x, y = call.tensors()
     result = matrix_product(call, x, y)
     names = [str(d) for d in range(len(result.raw))]
@@ -57,7 +57,7 @@ def bilinear(call: Call) -> Value:
 
 
 def distances(call: Call) -> Value:
-    """From every row of one tensor to every row of another."""
+    """Distances between the rows of two tensors, over whose columns the units are identified."""
     x, y = call.tensors()
     rank = len(call.shape) - 2
     batch = [f"b{d}" for d in range(rank)]
@@ -66,7 +66,7 @@ def distances(call: Call) -> Value:
 
 
 def einsum(call: Call) -> Value:
-    """Any contraction, by its equation."""
+    """A contraction given by its equation: units of equal letters are identified."""
     equation = str(call["equation"]).replace(" ", "")
     tensors = call.tensors()
     left, arrow, right = equation.partition("->")
@@ -118,7 +118,7 @@ def attention(call: Call) -> Value:
 
 
 def heads_repeated(x: Layout, count: int) -> Layout:
-    """Each head `count` times over."""
+    """Each head of keys or values repeated `count` times (grouped-query attention)."""
     dim = len(x.raw) - 3
     shape = list(x.shape)
     wider = [*shape[: dim + 1], count, *shape[dim + 1 :]]

@@ -1,4 +1,4 @@
-"""Rules of convolutions, pools and what else runs over space.
+"""Rules of convolutions, pooling, resampling and other operators over space.
 
 Along each dimension of space an operator does one of three things. It may treat every position by
 itself (a kernel of one): then what lies there, hidden units too, goes through. It may take all
@@ -107,7 +107,7 @@ def in_place(
 
 
 def pooling(call: Call) -> Value:
-    """Space changes its size; channels go through."""
+    """Pooling, resampling and padding of space, channel by channel: channels keep their units."""
     x = settle(call.first)
     results = call.result if isinstance(call.result, list | tuple) else [call.result]
     lead = len(x.raw) - spatial(call)
@@ -143,12 +143,12 @@ def way_of_window(call: Call, d: int, x: Layout, sizes: Sequence[int]) -> str:
 
 
 def spatial(call: Call) -> int:
-    """How many spatial dimensions an operator has, which its name says."""
+    """The number of spatial dimensions, as in the operator's name: 2 for conv2d."""
     return next(d for d in (1, 2, 3) if f"{d}d" in str(call.node.target))
 
 
 def sampled(call: Call) -> Value:
-    """Read between pixels, at places that another tensor names."""
+    """Interpolated at the coordinates of a grid: space is fixed, channels keep their units."""
     x, grid = (settle(layout) for layout in call.tensors())
     call.fix(grid, range(1, len(grid.raw)), "places to read at")
     call.fix(x, range(2, len(x.raw)), "it reads between them")
@@ -160,7 +160,7 @@ def sampled(call: Call) -> Value:
 
 
 def patches_folded(call: Call) -> Value:
-    """Patches laid over one another: the places in them come after the channels."""
+    """`fold`: overlapping patches summed into an image; positions in a patch are fixed."""
     x, shape = settle(call.first), call.shape
     x = x if len(shape) == 4 else insert(x, 0)
     batch, channels, patches = x.shape[0], shape[-3], x.shape[2]
@@ -172,7 +172,7 @@ def patches_folded(call: Call) -> Value:
 
 
 def windows(call: Call) -> Value:
-    """Windows that run along one dimension; the places in them are a dimension of their own."""
+    """`unfold`: sliding windows along one dimension, which is fixed, as is the window's own."""
     x, dim = settle(call.first), call.dim(call["dimension"])
     (why,) = call.fix(x, [dim], "windows run along them")
     names = [str(d) for d in range(len(x.raw))]

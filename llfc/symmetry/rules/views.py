@@ -22,7 +22,7 @@ from llfc.symmetry.rules.indices import is_twin
 
 
 def viewed(call: Call) -> Value:
-    """Read in row-major order into another shape."""
+    """The entries in row-major order in another shape; dimensions are split and merged."""
     x, shape = call.first, call.shape
     if x.picks and [n for n in x.shape if n > 1] == [n for n in shape if n > 1]:
         long = [d for d, size in enumerate(shape) if size > 1]
@@ -38,7 +38,7 @@ def permute(call: Call) -> Value:
 
 
 def transpose(call: Call) -> Value:
-    """Two dimensions change places."""
+    """Two dimensions are exchanged."""
     x = call.first
     order = list(range(len(x.raw)))
     _, one, other = call.values.values()
@@ -48,14 +48,14 @@ def transpose(call: Call) -> Value:
 
 
 def turned(call: Call) -> Value:
-    """The last two dimensions change places."""
+    """The transpose: the last two dimensions are exchanged."""
     x = call.first
     order = list(range(len(x.raw)))
     return x.permuted(order[:-2] + order[-2:][::-1])
 
 
 def movedim(call: Call) -> Value:
-    """Some dimensions go elsewhere; the others keep their order."""
+    """Some dimensions are moved; the others keep their order."""
     x = call.first
     source, target = call.dims(call["source"]), call.dims(call["destination"])
     rest = iter(d for d in range(len(x.raw)) if d not in source)
@@ -64,25 +64,25 @@ def movedim(call: Call) -> Value:
 
 
 def squeeze(call: Call) -> Value:
-    """Without dimensions of size one."""
+    """Dimensions of size one are removed."""
     x = call.first
     dims = call.dims(call.values.get("dim"), x)
     return drop(x, [d for d in dims if x.shape[d] == 1])
 
 
 def unsqueeze(call: Call) -> Value:
-    """With a dimension of size one more."""
+    """A dimension of size one is inserted."""
     x = call.first
     return insert(x, call["dim"] % (len(x.raw) + 1))
 
 
 def expanded(call: Call) -> Value:
-    """Repeated along dimensions of size one."""
+    """Broadcast along dimensions of size one, which become neutral."""
     return expand(call.first, call.shape)
 
 
 def broadcast_tensors(call: Call) -> Value:
-    """All repeated to one shape."""
+    """All tensors broadcast to their common shape."""
     return [
         expand(x, [int(n) for n in r.shape])
         for x, r in zip(call.tensors(), call.result, strict=True)
@@ -90,7 +90,7 @@ def broadcast_tensors(call: Call) -> Value:
 
 
 def repeat(call: Call) -> Value:
-    """Copies end to end: a neutral factor outside each dimension."""
+    """Tiled: each dimension gets an outer factor along which nothing changes (neutral)."""
     x, shape = settle(call.first), call.shape
     if 0 in shape:
         raise Refusal("no copies at all")
@@ -105,7 +105,7 @@ def repeat(call: Call) -> Value:
 
 
 def repeat_interleave(call: Call) -> Value:
-    """Each position several times: a neutral factor inside the dimension."""
+    """Each position repeated: an inner factor along which nothing changes (neutral)."""
     x = settle(call.first)
     count = call.values.get("repeats")
     if not isinstance(count, int) or call["dim"] is None:
@@ -163,13 +163,13 @@ def getitem(call: Call) -> Value:
 
 
 def cat(call: Call) -> Value:
-    """End to end along one dimension."""
+    """The concatenation along one dimension; units of the other dimensions are identified."""
     parts = [part for part in call["tensors"] if 0 not in part.shape]
     return join(call.units, parts, call.dim(call["dim"], parts[0]), call.owner)
 
 
 def stack(call: Call) -> Value:
-    """Along a new dimension: each position keeps its own kind."""
+    """Stacked along a new dimension, whose positions are told apart."""
     dim = call["dim"] % len(call.shape)
     whole = stacked(call.units, call["tensors"], dim)
     if whole is not None:
@@ -197,7 +197,7 @@ def pad(call: Call) -> Value:
 
 
 def padded(call: Call, x: Layout, dim: int, before: int, after: int) -> Layout:
-    """With constant positions on both ends of a dimension of units: all of them are alike."""
+    """A dimension of units padded with constants: all positions added are interchangeable."""
     nodes = call.units.fresh((before + after,), call.owner)
     parts = [
         filler(call, x, dim, nodes[:before]),
@@ -208,7 +208,7 @@ def padded(call: Call, x: Layout, dim: int, before: int, after: int) -> Layout:
 
 
 def filler(call: Call, x: Layout, dim: int, nodes: Nodes) -> Layout:
-    """Constant positions, each a unit."""
+    """The positions that padding adds, each a unit of its own."""
     shape = list(x.shape)
     shape[dim] = 1
     layout = new_layout(call.units, shape, "neutral", call.owner)
@@ -219,7 +219,7 @@ def filler(call: Call, x: Layout, dim: int, nodes: Nodes) -> Layout:
 
 
 def roll(call: Call) -> Value:
-    """Positions turned round."""
+    """A cyclic shift along one or more dimensions."""
     x = settle(call.first)
     if not call["dims"]:
         line = reshape(x, [math.prod(x.shape)])
@@ -230,7 +230,7 @@ def roll(call: Call) -> Value:
 
 
 def turned_round(x: Layout, dim: int, shift: int) -> Layout:
-    """The positions of one dimension turned round."""
+    """A cyclic shift by `shift` along one dimension."""
     return taken(x, dim, np.roll(np.arange(x.shape[dim]), shift))
 
 
@@ -243,7 +243,7 @@ def flip(call: Call) -> Value:
 
 
 def channel_shuffle(call: Call) -> Value:
-    """Groups and the channels in them change places."""
+    """[groups, channels] transposed: the channel shuffle of ShuffleNet."""
     x, (n, c, *space) = settle(call.first), call.first.shape
     groups = int(call["groups"])
     split = reshape(x, [n, groups, c // groups, *space])
@@ -251,7 +251,7 @@ def channel_shuffle(call: Call) -> Value:
 
 
 def pixel_shuffle(call: Call) -> Value:
-    """Channels spread over pixels."""
+    """[C r², H, W] to [C, H r, W r]: part of the channels become positions in space."""
     x, (*lead, c, h, w) = settle(call.first), call.first.shape
     r, k = int(call["upscale_factor"]), len(call.shape) - 3
     split = reshape(x, [*lead, c // (r * r), r, r, h, w])
@@ -259,7 +259,7 @@ def pixel_shuffle(call: Call) -> Value:
 
 
 def pixel_unshuffle(call: Call) -> Value:
-    """Pixels gathered in channels."""
+    """[C, H r, W r] to [C r², H, W]: positions in space become channels."""
     x, (*lead, c, h, w) = settle(call.first), call.first.shape
     r, k = int(call["downscale_factor"]), len(call.shape) - 3
     split = reshape(x, [*lead, c, h // r, r, w // r, r])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Factor:
-    """A part of an axis: `size` positions, and what moves them.
+    """A factor of an axis: `size` positions, and the groups that permute them.
 
     Attributes:
         groups: none: nothing moves them. One: that group does, the same everywhere. As many as
@@ -65,12 +65,12 @@ class Feature:
 
 
 def segment_size(segment: Segment) -> int:
-    """How many positions a segment has."""
+    """The number of positions of a segment: the product of its factors' sizes."""
     return math.prod(factor.size for factor in segment)
 
 
 def axis_size(axis: Axis) -> int:
-    """How many positions an axis has."""
+    """The number of positions of an axis: the sum over its segments."""
     return sum(map(segment_size, axis))
 
 
@@ -87,7 +87,7 @@ def plain_segments(axis: Axis) -> Iterator[Segment]:
 
 
 def axis_groups(axis: Axis) -> tuple[str, ...]:
-    """The groups that move an axis, each once, in order."""
+    """The groups that permute an axis, without repetition, in order."""
     names = (g for segment in plain_segments(axis) for factor in segment for g in factor.groups)
     return tuple(dict.fromkeys(names))
 

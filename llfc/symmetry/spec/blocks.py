@@ -1,4 +1,4 @@
-"""Axes cut into blocks, each dimension of which carries the units of a cluster or is fixed.
+"""Axes cut into blocks, of which each dimension carries the units of a cluster or is fixed.
 
 A *cluster* is what the units of one dimension are: a plain factor, its root; or a root and factors
 nested in it, each with one group for each unit of the root. Heads with units inside are one. All
@@ -25,7 +25,7 @@ GroupNames = NDArray[np.object_]  # "" for none; broadcasts over all dimensions 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """A part of an axis.
+    """A set of positions of an axis, arranged as an array with one dimension per cluster.
 
     Attributes:
         positions: on the axis, int64 in the shape [units of each cluster..., all that is fixed].
@@ -165,7 +165,7 @@ def _factor(part: _Part, dim: int) -> Factor:
 
 @lru_cache(maxsize=4096)
 def too_deep(axis: Axis) -> frozenset[str]:
-    """The groups on an axis that no cluster holds; they must stay in place."""
+    """The groups on an axis that are nested too deeply for a cluster; they must be the identity."""
     clustered = {
         name
         for block in blocks(axis)

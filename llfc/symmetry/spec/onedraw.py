@@ -1,7 +1,8 @@
-"""A mode in which every random draw gives one number.
+"""A mode in which every random draw returns one number for all entries.
 
-In train mode a network may draw for each unit (dropout). Permuting its units changes which draw
-goes to which unit, and so the outputs, though nothing else: the self-check lets all draws be alike.
+In train mode a network may draw random numbers per unit (dropout). Permuting its units changes
+which unit gets which, and so the outputs, though not their distribution. The self-check therefore
+makes all draws equal.
 """
 
 import math
@@ -16,7 +17,7 @@ OFF = {"dropout_p": 0.0, "dropout": 0.0, "train": False, "training": False}
 
 
 def heads_or_tails(given: Mapping[str, Any]) -> Any:
-    """Heads; of entries with chances of their own, what is likelier."""
+    """1 (heads); where each entry has its own probability, the more likely of 0 and 1."""
     chance = given.get("p", given["self"])
     return chance.ge(0.5) if isinstance(chance, Tensor) else 1
 
@@ -37,7 +38,7 @@ TYPICAL: dict[str, Callable[[Mapping[str, Any]], Any]] = {
 
 
 class OneDraw(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Every draw gives one number for all entries, every dropout passes its input on."""
+    """Within the context, a draw gives all entries one number, and dropout is the identity."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None

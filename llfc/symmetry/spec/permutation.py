@@ -5,22 +5,30 @@ Git Re-Basin, ICLR 2023, section 3; arXiv 2209.04836).
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor
+
+from llfc.atomic import made_whole
+from llfc.oneline import in_one_line
+
+FORMAT = {"format": "llfc.Permutation"}  # in the header of its file
 
 
 class Permutation(Mapping[str, Tensor]):
     """For every group of units, an int64 index vector [units] on the CPU.
 
     Attributes:
-        record: what the matcher that made it has to say of its work; no part of equality.
+        record: scalars that its matcher reports, such as `objective`; ignored by `==`.
         left_out: the groups that the matcher left in place as it found nothing to match them by,
-            each with the reason; no part of equality.
+            each with the reason; ignored by `==`.
 
     Raises:
-        ValueError: an index vector is not a permutation.
+        ValueError: if an index vector is not a permutation.
     """
 
     record: Mapping[str, float]
@@ -62,9 +70,61 @@ class Permutation(Mapping[str, Tensor]):
         return f"Permutation({len(self)} groups, {self.moved()} units moved)"
 
     def moved(self) -> int:
-        """How many units change their place.
+        """The number of units that are not mapped to themselves.
 
         >>> Permutation({"fc": torch.tensor([1, 0, 2])}).moved()
         2
         """
         return sum(int((p != torch.arange(len(p))).sum()) for p in self._indices.values())
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """A dict of tensors: `group/NAME`, `record/NAME` and, in UTF-8, `left_out/NAME`."""
+        record = {
+            f"record/{name}": torch.tensor(value, dtype=torch.float64)
+            for name, value in self.record.items()
+        }
+        reasons = {
+            f"left_out/{name}": torch.tensor(list(reason.encode()), dtype=torch.uint8)
+            for name, reason in self.left_out.items()
+        }
+        return {f"group/{name}": index_U for name, index_U in self.items()} | record | reasons
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Permutation":
+        """The permutation that `to_tensors` converted.
+
+        Raises:
+            ValueError: a name is none that `to_tensors` gives, or an index is not a permutation.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"group": {}, "record": {}, "left_out": {}}
+        for key, tensor in tensors.items():
+            part, _, name = key.partition("/")
+            if part not in parts:
+                raise ValueError(f"{key!r} is no part of a permutation")
+            parts[part][name] = tensor
+        record = {name: float(number) for name, number in parts["record"].items()}
+        left_out = {name: bytes(text.tolist()).decode() for name, text in parts["left_out"].items()}
+        return cls(parts["group"], record, left_out)
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file, atomically: an int64 index [units] for every group.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        with made_whole(Path(path)) as beside:
+            save_file({n: t.contiguous() for n, t in self.to_tensors().items()}, beside, FORMAT)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Permutation":
+        """Read what `save` wrote.
+
+        Raises:
+            OSError: there is no such file, or it cannot be read.
+            ValueError: the file holds no permutation.
+        """
+        data = Path(path).read_bytes()
+        try:
+            return cls.from_tensors(load(data))
+        except (SafetensorError, ValueError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a saved permutation: {in_one_line(error)}") from error

@@ -1,4 +1,4 @@
-"""A spec back from its JSON, which may come from anywhere."""
+"""Reading a spec from JSON, which is validated, as the file may come from anywhere."""
 
 import json
 from collections.abc import Mapping

@@ -1,8 +1,9 @@
-"""Does a spec keep the function? Asked of the model itself, with everything permuted at once."""
+"""Does a spec preserve the function? Checked on the model, with all groups permuted at random."""
 
 import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from llfc.modules import check_network, check_state, copy_of, in_mode, twice
-from llfc.reals import as_reals
+from llfc.modules.reals import as_reals
 from llfc.seeds import drawn_alike, stream
 from llfc.symmetry.spec.onedraw import OneDraw
 from llfc.symmetry.spec.precision import InDouble, Lowest, in_double
@@ -31,7 +32,7 @@ LARGE_STATE = 1 << 27  # entries from which float64 is asked only when float32 f
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether a fresh network holds one and the same number throughout, which would hide errors."""
+    """Whether all entries are equal, as of a new norm's scale, which would hide a wrong spec."""
     return tensor.numel() > 0 and bool((tensor == tensor.flatten()[0]).all())
 
 
@@ -53,28 +54,19 @@ def randomised(state: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
     return new
 
 
-def outputs(
-    model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Any], seed: int
-) -> list[Tensor]:
-    """The tensors that the model returns with this state; its own state is untouched."""
-    draws = (
-        OneDraw()  # type: ignore[no-untyped-call]
-        if model.training
-        else contextlib.nullcontext()
+def randomised_inputs(inputs: Sequence[Any], seed: int) -> tuple[Any, ...]:
+    """The inputs, with noise in those tensors whose entries are all equal."""
+    leaves, shape = pytree.tree_flatten(tuple(inputs))
+    tensors = {str(k): x for k, x in enumerate(leaves) if isinstance(x, Tensor)}
+    drawn = randomised(tensors, seed)
+    found: tuple[Any, ...] = pytree.tree_unflatten(
+        [drawn.get(str(k), x) for k, x in enumerate(leaves)], shape
     )
-    with drawn_alike(seed), torch.no_grad(), draws:
-        copies = {name: tensor.clone() for name, tensor in state.items()}
-        result = torch.func.functional_call(
-            model,
-            copies,
-            pytree.tree_map_only(Tensor, Tensor.clone, tuple(inputs)),
-            tie_weights=False,
-        )
-    return [x for x in pytree.tree_leaves(result) if isinstance(x, Tensor)]
+    return found
 
 
 def relative_gap(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
-    """The largest difference, relative to the largest entry of its tensor."""
+    """The maximum over tensors of max |x - y| / max |x|; NaN if any entry is NaN."""
     gaps = [0.0]
     for x, y in zip(before, after, strict=True):
         x, y = (as_reals(side.detach()).double() for side in (x, y))
@@ -83,126 +75,124 @@ def relative_gap(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
     return float("nan") if any(gap != gap for gap in gaps) else max(gaps)
 
 
-def gap_in_mode(
-    permuted: StateMap,
-    model: nn.Module,
-    state: Mapping[str, Tensor],
-    inputs: Sequence[Any],
-    seed: int,
-    training: bool,
-) -> float:
-    """The function gap in eval mode, or in train mode with draws that are one number."""
-    found = []
-    for entries in (state, permuted(state)):
-        with in_mode(model, training):
-            found.append(outputs(model, entries, inputs, seed))
-    return relative_gap(*found)
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A model's outputs with a state and with the permuted state, on the same inputs in one mode.
 
-
-def trainable(
-    model: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[Any]
-) -> Sequence[Any] | None:
-    """The inputs, or `twice`, on which the model runs in train mode; None if on neither.
-
-    A norm may need more than one example, and a head for train mode alone larger ones, or targets.
+    Attributes:
+        permuted: maps a state dict to the permuted one.
+        model: the model to run; its own state and mode are unchanged afterwards.
+        state: the state dict to run it with.
+        inputs: the model's positional arguments.
+        seed: of what the model draws at random, the same with either state.
+        training: whether to run in train mode, where every random draw is a single number that all
+            units share (`OneDraw`).
     """
-    for given in (inputs, twice(inputs)):
-        with contextlib.suppress(Exception), in_mode(model, True):  # whatever its own code raises
-            outputs(model, state, given, seed=0)
-            return given
-    return None
+
+    permuted: StateMap
+    model: nn.Module
+    state: Mapping[str, Tensor]
+    inputs: Sequence[Any]
+    seed: int
+    training: bool
+
+    def outputs(self, state: Mapping[str, Tensor]) -> list[Tensor]:
+        """The tensors that the model returns with `state`, which is not modified."""
+        draws = (
+            OneDraw()  # type: ignore[no-untyped-call]
+            if self.training
+            else contextlib.nullcontext()
+        )
+        with in_mode(self.model, self.training), drawn_alike(self.seed), torch.no_grad(), draws:
+            result = torch.func.functional_call(
+                self.model,
+                {name: tensor.clone() for name, tensor in state.items()},
+                pytree.tree_map_only(Tensor, Tensor.clone, tuple(self.inputs)),
+                tie_weights=False,
+            )
+        return [x for x in pytree.tree_leaves(result) if isinstance(x, Tensor)]
+
+    def gap(self) -> float:
+        """The function gap: the largest change of an output, relative to the largest output."""
+        return relative_gap(self.outputs(self.state), self.outputs(self.permuted(self.state)))
+
+    def gap_in_double(self) -> float:
+        """The function gap in float64; infinite if the model does not run in float64."""
+        state = {name: in_double(tensor) for name, tensor in self.state.items()}
+        inputs = pytree.tree_map_only(Tensor, in_double, self.inputs)
+        try:
+            with InDouble():  # type: ignore[no-untyped-call]
+                return replace(self, state=state, inputs=inputs).gap()
+        except (RuntimeError, TypeError, ValueError):
+            return float("inf")
+
+    def rounding(self) -> float:
+        """The machine epsilon of the coarsest floating type in which the model computes."""
+        with Lowest() as lowest:
+            self.outputs(self.state)
+        return float(lowest.eps)
+
+    def in_train_mode(self) -> "Comparison | None":
+        """The same in train mode, on `twice` the inputs if need be; None if it runs on neither.
+
+        A norm may need more than one example, and a head that only train mode has larger images, or
+        targets.
+        """
+        for given in (self.inputs, twice(self.inputs)):
+            comparison = replace(self, inputs=given, training=True)
+            with contextlib.suppress(Exception):  # whatever the model's own code raises
+                comparison.outputs(self.state)
+                return comparison
+        return None
+
+    def gap_and_tolerance(self) -> tuple[float, float]:
+        """The function gap, and the largest that can be rounding rather than a false symmetry."""
+        gap = self.gap()
+        entries = sum(tensor.numel() for tensor in self.state.values())
+        if gap <= (SUSPICIOUS if entries < LARGE_STATE else GAP_TOLERANCE):
+            return gap, GAP_TOLERANCE
+        exact = self.gap_in_double()
+        if exact <= max(DOUBLE_TOLERANCE, ROUNDED * min(gap, 1.0)):
+            return min(gap, exact), GAP_TOLERANCE
+        if math.isfinite(exact) and exact > gap / 10:
+            return gap, SUSPICIOUS
+        if math.isfinite(exact):
+            return gap, GAP_TOLERANCE
+        return gap, max(GAP_TOLERANCE, ROUNDINGS * self.rounding())
 
 
 def function_gap(
     permuted: StateMap, model: nn.Module, inputs: Sequence[Any], seed: int = 0
 ) -> float:
-    """The worse of the function gaps of a copy of `model` in eval and in train mode.
+    """The larger of the function gaps of a copy of `model` in eval and in train mode.
 
-    The function gap is how much the outputs change when the state is `permuted`, relative to the
-    largest of them.
+    The function gap is the largest change of an output when the state is `permuted`, relative to
+    the largest output; 0 for an exact symmetry in exact arithmetic.
 
     Where the model rounds by more than the tolerance, the gap is that in float64. A model that does
-    not run on the inputs in train mode is asked in eval mode alone.
+    not run on the inputs in train mode is checked in eval mode only.
 
     Raises:
-        ValueError: the gap exceeds 1e-4 of the outputs' scale, or is not a number, or exceeds 1e-5
-            and is as large in float64, so that it is no rounding. Of a model that does not run in
-            float64, more is allowed if its own precision is coarser.
+        ValueError: if the gap exceeds 1e-4 or is NaN, or exceeds 1e-5 and is as large in float64,
+            so that it is not rounding. For a model that does not run in float64, a larger gap is
+            allowed if its own precision is coarser.
     """
     check_network("model", model)
     check_state("model", model)
     model = copy_of(model)
     state = randomised(model.state_dict(), seed)
-    leaves, shape = pytree.tree_flatten(tuple(inputs))
-    drawn = {str(k): x for k, x in enumerate(leaves) if isinstance(x, Tensor)}
-    drawn = randomised(drawn, seed)
-    inputs = pytree.tree_unflatten([drawn.get(str(k), x) for k, x in enumerate(leaves)], shape)
+    in_eval = Comparison(permuted, model, state, randomised_inputs(inputs, seed), seed, False)
     worst = 0.0
-    for training in (False, True):
-        given = trainable(model, state, inputs) if training else inputs
-        if given is None:
+    for mode in ("eval", "train"):
+        comparison = in_eval if mode == "eval" else in_eval.in_train_mode()
+        if comparison is None:
             continue
-        gap, allowed = judged(permuted, model, state, given, seed, training)
+        gap, allowed = comparison.gap_and_tolerance()
         if not gap <= allowed:
-            where = "train" if training else "eval"
             hint = "" if allowed <= GAP_TOLERANCE else "; upcast it to float32 first to be sure"
             raise ValueError(
-                f"permutation spec: outputs in {where} mode change by {gap:.2g} of their scale, "
+                f"permutation spec: outputs in {mode} mode change by {gap:.2g} of their scale, "
                 f"more than {allowed:.2g}{hint}"
             )
         worst = max(worst, gap)
     return worst
-
-
-def judged(
-    permuted: StateMap,
-    model: nn.Module,
-    state: Mapping[str, Tensor],
-    inputs: Sequence[Any],
-    seed: int,
-    training: bool,
-) -> tuple[float, float]:
-    """The function gap in one mode, and how much of it may be rounding."""
-    gap = gap_in_mode(permuted, model, state, inputs, seed, training)
-    entries = sum(tensor.numel() for tensor in state.values())
-    if gap <= (SUSPICIOUS if entries < LARGE_STATE else GAP_TOLERANCE):
-        return gap, GAP_TOLERANCE
-    exact = gap_in_double(permuted, model, state, inputs, seed, training)
-    if exact <= max(DOUBLE_TOLERANCE, ROUNDED * min(gap, 1.0)):
-        return min(gap, exact), GAP_TOLERANCE
-    if math.isfinite(exact) and exact > gap / 10:
-        return gap, SUSPICIOUS
-    if math.isfinite(exact):
-        return gap, GAP_TOLERANCE
-    return gap, max(GAP_TOLERANCE, ROUNDINGS * coarsest(model, state, inputs, seed, training))
-
-
-def gap_in_double(
-    permuted: StateMap,
-    model: nn.Module,
-    state: Mapping[str, Tensor],
-    inputs: Sequence[Any],
-    seed: int,
-    training: bool,
-) -> float:
-    """The function gap in float64; infinite if the model insists on another type."""
-    state64 = {name: in_double(tensor) for name, tensor in state.items()}
-    inputs64 = pytree.tree_map_only(Tensor, in_double, inputs)
-    try:
-        with InDouble():  # type: ignore[no-untyped-call]
-            return gap_in_mode(permuted, model, state64, inputs64, seed, training)
-    except (RuntimeError, TypeError, ValueError):
-        return float("inf")
-
-
-def coarsest(
-    model: nn.Module,
-    state: Mapping[str, Tensor],
-    inputs: Sequence[Any],
-    seed: int,
-    training: bool,
-) -> float:
-    """The relative rounding of the coarsest type that a model computes in."""
-    with in_mode(model, training), Lowest() as lowest:
-        outputs(model, state, inputs, seed)
-    return float(lowest.eps)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def shared_names(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """For each tensor the name of the first that is the same memory: tied parameters are one."""
+    """For each tensor, the first name with the same memory: that of tied parameters is shared."""
     first: dict[object, str] = {}
     found = {}
     for name, tensor in state.items():

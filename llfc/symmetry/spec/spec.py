@@ -36,7 +36,7 @@ from llfc.symmetry.spec.table import table
 
 @dataclass(repr=False)
 class PermutationSpec:
-    """Which units of a network may change places, and what moves with them.
+    """The permutation symmetry of a network: groups of units, and the axes that each permutes.
 
     Printed, it is a table that names the first axes of every group; `table()` names them all.
 
@@ -58,11 +58,11 @@ class PermutationSpec:
     frozen: tuple[str, ...] = ()
 
     def identity(self) -> Permutation:
-        """The permutation that moves nothing."""
+        """The identity: every group's index is 0, 1, 2, ..."""
         return Permutation({group: torch.arange(units) for group, units in self.groups.items()})
 
     def random(self, seed: int) -> Permutation:
-        """A permutation drawn uniformly, from a stream of its own for every group."""
+        """A uniformly random permutation, drawn from a separate stream per group."""
         return Permutation(
             {
                 group: torch.randperm(units, generator=stream(seed, f"permutation/{group}"))
@@ -99,7 +99,7 @@ class PermutationSpec:
         return tensor.reshape(sizes)
 
     def apply(self, perm: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same function in another basis: new tensors, none of which shares memory.
+        """The permuted state dict, which computes the same function; its tensors are new.
 
         The versions of modules that a model's own state dict carries are carried on, as some
         modules refuse a state dict without.
@@ -174,7 +174,7 @@ class PermutationSpec:
         """The largest change of an output under random permutations, relative to its scale.
 
         Raises:
-            ValueError: the change exceeds 1e-4: the spec is not a symmetry of the model.
+            ValueError: if the change exceeds 1e-4, so that the spec is not a symmetry of the model.
         """
         permuted = partial(self.apply, self.random(seed))
         return function_gap(permuted, model, example_inputs, seed)

@@ -186,7 +186,7 @@ def test_memory_is_that_of_a_batch():
             for _ in range(count):
                 walker.batch(*samples(10, (6,)), "test")
         moments = [m for of in walker.moments.moments.values() for m in (of.mean, of.squares)]
-        held = [*moments, walker.loss, walker.wrong, *walker.ends["a"], *walker.products]
+        held = [*moments, walker.loss, walker.error, *walker.ends["a"], *walker.products]
         kept.append(sum(tensor.numel() for tensor in held))
     assert kept[0] == kept[1]
 

@@ -118,7 +118,8 @@ def test_kinds_of_a_transformer():
     """The embedding, which is linear by definition, is none of its post-activations."""
     images = torch.randn(2, 5, 6, generator=stream(0, "images"))
     found = kinds(Encoder(), images)
-    assert found == {"drop": PRE, "blocks.0": POST, "blocks.1": POST, "head": LOGITS}
+    attention = {"blocks.0.attend": PRE, "blocks.1.attend": PRE}
+    assert found == {"drop": PRE, "blocks.0": POST, "blocks.1": POST, "head": LOGITS} | attention
     assert kinds(Encoder(), images, ["norm", "blocks.0.one"]) == {"blocks.0.one": PRE, "norm": POST}
 
 

@@ -401,14 +401,14 @@ def test_what_is_no_logits_is_refused_with_a_way_out(given):
     class Wrapped(Between):
         def forward(self, x):
             logits = super().forward(x)
-            return {"tuple": (logits, x), "dict": {"logits": logits}, "column": logits[:, 0]}[given]
+            return {"tuple": (logits, x), "dict": {"scores": logits}, "column": logits[:, 0]}[given]
 
     a, b = drawn(lambda: Wrapped(1.0), 0), drawn(lambda: Wrapped(1.0), 1)
     text = refused(lambda: connected(a, b))
     assert text.startswith("model must return logits of shape [images, classes], got ")
     way_out = "wrap it in a module whose forward returns the logits alone"
     assert text.endswith(way_out) == (given != "column")
-    assert ("dict of logits" in text) == (given == "dict")
+    assert ("dict of scores" in text) == (given == "dict")
 
 
 def test_wrapped_scripted_and_lazy_parts_are_refused():

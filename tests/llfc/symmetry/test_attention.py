@@ -13,6 +13,7 @@ from tests.helpers.wired_networks import (
     conv,
     image,
     lin,
+    on_tokens,
     tokens,
 )
 
@@ -153,59 +154,26 @@ def swin():
     return model, [image(side=8)]
 
 
-SIX = [6, 6, 2, 3, 3, 3, 3]  # embedding, output, two heads, three units for q/k and v in each
+# Embedding, two heads, three units for q/k and three for v in each; SIX: and an output of its own.
+ATTENTION = [6, 2, 3, 3, 3, 3]
+SIX = [6, *ATTENTION]
 decoder = nn.TransformerDecoderLayer
 
 # name -> (model, inputs, the sizes of its groups)
 CASES = {
-    "multi-head attention": lambda: (
-        Net(multihead, embed=lin(5, 6), mha=attention(), head=lin(6, 2)),
-        [tokens],
-        [6, 2, 3, 3, 3, 3],
-    ),
+    "multi-head attention": lambda: (*on_tokens(multihead, mha=attention()), ATTENTION),
     "heads by reshape": lambda: (
-        Net(
-            heads_by_reshape,
-            embed=lin(5, 6),
-            q=lin(6, 6),
-            k=lin(6, 6),
-            v=lin(6, 6),
-            out=lin(6, 6),
-            head=lin(6, 2),
-        ),
-        [tokens],
-        [6, 2, 3, 3, 3, 3],
+        *on_tokens(heads_by_reshape, q=lin(6, 6), k=lin(6, 6), v=lin(6, 6), out=lin(6, 6)),
+        ATTENTION,
     ),
-    "fused qkv": lambda: (
-        Net(fused_qkv, embed=lin(5, 6), qkv=lin(6, 18), out=lin(6, 6), head=lin(6, 2)),
-        [tokens],
-        [6, 2, 3, 3, 3, 3],
-    ),
+    "fused qkv": lambda: (*on_tokens(fused_qkv, qkv=lin(6, 18), out=lin(6, 6)), ATTENTION),
     "heads by einsum": lambda: (
-        Net(
-            einsum_heads,
-            embed=lin(5, 6),
-            q=P(2, 3, 6),
-            k=P(2, 3, 6),
-            v=P(2, 3, 6),
-            out=P(2, 3, 6),
-            head=lin(6, 2),
-        ),
-        [tokens],
-        [6, 2, 3, 3, 3, 3],
+        *on_tokens(einsum_heads, **{name: P(2, 3, 6) for name in ("q", "k", "v", "out")}),
+        ATTENTION,
     ),
     # Two key heads, two queries in each, three units for keys and three for values in each.
     "grouped queries": lambda: (
-        Net(
-            grouped_queries,
-            embed=lin(5, 6),
-            q=lin(6, 12),
-            k=lin(6, 6),
-            v=lin(6, 6),
-            out=lin(12, 6),
-            head=lin(6, 2),
-        ),
-        [tokens],
+        *on_tokens(grouped_queries, q=lin(6, 12), k=lin(6, 6), v=lin(6, 6), out=lin(12, 6)),
         [6, 2, 2, 2, 3, 3, 3, 3],
     ),
     "decoder": lambda: (
@@ -219,24 +187,18 @@ CASES = {
         [6, 2, 3, 3, 3, 3, 2, 3, 3, 3, 3, 7],
     ),
     "keys of another width": lambda: (
-        Net(
+        *on_tokens(
             lambda m, x: m.head(m.mha(m.embed(x), x, x)[0]),
-            embed=lin(5, 6),
             mha=nn.MultiheadAttention(6, 2, kdim=5, vdim=5, batch_first=True),
-            head=lin(6, 2),
         ),
-        [tokens],
         SIX,
     ),
     "learned queries": lambda: (
-        Net(
+        *on_tokens(
             lambda m, x: m.head(m.mha(m.q.expand(2, -1, -1), m.embed(x), m.embed(x))[0]),
-            embed=lin(5, 6),
             q=P(1, 4, 6),
             mha=attention(),
-            head=lin(6, 2),
         ),
-        [tokens],
         SIX,
     ),
     "rotary": lambda: (*heads(rotary, 24, 8), [6, 6, 2, 4, 4]),  # pairs of q/k differ in angle

@@ -13,7 +13,7 @@ from tests.helpers.wired_networks import (
     conv,
     image,
     lin,
-    tokens,
+    on_tokens,
 )
 
 
@@ -220,15 +220,7 @@ CASES = {
         [3, 4],
     ),
     "class token": lambda: (
-        Net(
-            class_token,
-            embed=lin(5, 6),
-            token=P(1, 1, 6),
-            place=P(1, 5, 6),
-            norm=nn.LayerNorm(6),
-            head=lin(6, 2),
-        ),
-        [tokens],
+        *on_tokens(class_token, token=P(1, 1, 6), place=P(1, 5, 6), norm=nn.LayerNorm(6)),
         [6],
     ),
     "tied embedding": lambda: (

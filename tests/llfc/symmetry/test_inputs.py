@@ -13,7 +13,7 @@ from torch.ao.nn import quantized
 
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec.axes import Factor
-from llfc.symmetry.spec.selfcheck import gap_in_mode
+from llfc.symmetry.spec.selfcheck import Comparison
 from tests.helpers.wired_networks import Net, chain, conv, lin
 
 x = torch.randn(2, 3)
@@ -130,7 +130,7 @@ def test_half_precision_is_checked_beyond_its_own_rounding(dtype, upcast):
     assert list(spec.groups.values()) == [128]
     perm = spec.random(0)
     moved = partial(spec.apply, perm)
-    rounding = gap_in_mode(moved, model, model.state_dict(), [inputs], 0, training=False)
+    rounding = Comparison(moved, model, model.state_dict(), [inputs], 0, training=False).gap()
     assert spec.check(model, inputs) < 1e-4 < rounding or rounding == 0
     spec.axes["norms.2.bias"] = (((Factor(128),),),)
     with torch.no_grad():

@@ -13,6 +13,7 @@ from tests.helpers.wired_networks import (
     conv,
     image,
     lin,
+    on_tokens,
     tokens,
 )
 
@@ -116,15 +117,7 @@ CASES = {
         [3, 3, 3, 3, 6, 2, 4, 4, 2, 6],
     ),
     "mixer": lambda: (
-        Net(
-            mixer,
-            embed=lin(5, 6),
-            norm=nn.LayerNorm(6),
-            mix=lin(4, 7),
-            wide=lin(7, 4),
-            head=lin(6, 2),
-        ),
-        [tokens],
+        *on_tokens(mixer, norm=nn.LayerNorm(6), mix=lin(4, 7), wide=lin(7, 4)),
         [6, 7],
     ),
     "experts": lambda: (

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from llfc.symmetry.spec import Factor, Permutation, PermutationSpec
 
@@ -108,6 +109,31 @@ def test_record_is_no_part_of_equality():
     assert Permutation({"g": torch.arange(2)}, record={"objective": 1.0}) == Permutation(
         {"g": torch.arange(2)}
     )
+
+
+def test_a_permutation_saved_and_loaded_is_the_same_with_all_that_was_said_of_it(tmp_path):
+    left_out = {"heads": "no feature was read: naïve"}
+    perm = Permutation(SPEC.random(3), {"objective": 1 / 3}, left_out)
+    perm.save(tmp_path / "perm.safetensors")
+    loaded = Permutation.load(tmp_path / "perm.safetensors")
+    assert loaded == perm
+    assert (loaded.record, loaded.left_out) == ({"objective": 1 / 3}, left_out)
+    assert [path.name for path in tmp_path.iterdir()] == ["perm.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_text("not tensors"),
+        lambda path: save_file({"fc.weight": torch.zeros(2)}, path),
+        lambda path: save_file({"group/fc": torch.tensor([0, 0])}, path),
+    ],
+)
+def test_a_file_that_holds_no_permutation_is_refused(tmp_path, write):
+    write(tmp_path / "perm.safetensors")
+    with pytest.raises(ValueError, match="not a saved permutation: ") as caught:
+        Permutation.load(tmp_path / "perm.safetensors")
+    assert "\n" not in str(caught.value)
 
 
 def test_saved_and_loaded(tmp_path):

@@ -20,7 +20,9 @@ from llfc.modules.imageaxis import ImageAxis
 
 @dataclass(frozen=True)
 class Linearity(Sums):
-    """What is summed of u, the mean of what a function gives, and v, what it gives of the mean.
+    """Sums over images that compare u = (f(h_A) + f(h_B)) / 2 with v = f((h_A + h_B) / 2).
+
+    The two are equal if the function f is affine.
 
     Attributes:
         images: their number.
@@ -45,14 +47,14 @@ class Linearity(Sums):
 
 @dataclass(frozen=True)
 class Additivity(Linearity):
-    r"""What is summed of an activation function on pre-activations :math:`h_A, h_B`.
+    r"""Sums over images for an activation function on pre-activations :math:`h_A, h_B`.
 
     With :math:`u = (\sigma(h_A) + \sigma(h_B)) / 2` and :math:`v = \sigma((h_A + h_B) / 2)`; for a
     ReLU, the halves make no difference to what follows.
 
     Attributes:
-        numbers: how many numbers h_A has.
-        differ: how many of these are positive where those of h_B are not, or the other way round.
+        numbers: the number of entries of h_A.
+        differ: the number of entries that are positive in exactly one of h_A and h_B.
     """
 
     numbers: float
@@ -64,11 +66,11 @@ class Additivity(Linearity):
 
 
 def additivity(features: Four, apply: Callable[[Tensor], Tensor]) -> Additivity:
-    """The sums of a batch; of two zero features, cosine and coefficient are 1, of a single one 0.
+    """The sums of a batch; cosine and coefficient are 1 if both features are zero, 0 if one is.
 
     Args:
-        features: pre-activations of A and of B, and what the function makes of them; each with a
-            row an image, [N, D].
+        features: pre-activations of A and of B, and the function's outputs for each; one row per
+            image, [N, D].
         apply: the function.
     """
     found: list[Tensor] = []
@@ -93,14 +95,14 @@ def sums_of(v: Tensor, both: Tensor) -> Linearity:
 
 
 def rows_of(features: Sequence[Tensor], axis: ImageAxis | None, count: int) -> list[Tensor]:
-    """A row an image, [count, D], or all as one row without an axis; all in one order."""
+    """One row per image, [count, D], or a single row if there is no image axis."""
     if axis is None:
         return [x.reshape(1, -1) for x in features]
     return [axis.rows(x, count) for x in (features if axis.dim else as_they_lie(*features))]
 
 
 def _norms(both: Tensor, v: Tensor, gap: Tensor) -> Tensor:
-    """Of each row of each, [3, N]."""
+    """The norms of 2 u, v and u - v for each image, [3, N]."""
     return torch.stack([torch.linalg.vector_norm(x, dim=1) for x in (both, v, gap)])
 
 

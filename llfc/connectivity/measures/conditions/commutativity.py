@@ -1,4 +1,4 @@
-"""Commutativity: whether two networks' layers may change their features, W_A with H_B's."""
+"""Commutativity: how close W_A H_A + W_B H_B is to W_A H_B + W_B H_A at each linear map."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ from llfc.connectivity.measures.conditions.sums import (
     image_parts,
     square,
 )
-from llfc.reals import as_reals
+from llfc.modules.reals import as_reals
 
 
 @dataclass(frozen=True)
 class Commutativity(Sums):
-    """What is summed of a layer, x = W_A H_A + W_B H_B and y = W_A H_B + W_B H_A, without biases.
+    """Sums over images for a layer: x = W_A H_A + W_B H_B and y = W_A H_B + W_B H_A, no biases.
 
     Attributes:
         gap: ||x - y||², which is ||(W_A - W_B) (H_A - H_B)||².
@@ -51,7 +51,7 @@ class Weights:
     Attributes:
         gap: W_A - W_B.
         bias: the sum of the two biases; None if there are none.
-        distance: of W_A and W_B.
+        distance: ||W_A - W_B||² / (||W_A|| ||W_B||).
     """
 
     gap: Tensor
@@ -60,7 +60,7 @@ class Weights:
 
     @staticmethod
     def of(a: LinearMap, b: LinearMap) -> "Weights":
-        """Those of a layer that ran in A and in B."""
+        """The weights of a layer of A and of the same layer of B."""
         w_a, w_b = at_least_float32(a.weight), at_least_float32(b.weight)
         gap = w_a - w_b
         norms = (float(as_reals(w).double().square().sum()) for w in (gap, w_a, w_b))

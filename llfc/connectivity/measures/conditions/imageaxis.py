@@ -1,16 +1,17 @@
-"""Along which dimension of each operation's tensors the images of a batch are."""
+"""The batch dimension of each operation's tensors, which need not be the first."""
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from llfc.connectivity.measures.conditions.operation import Operation
 from llfc.connectivity.measures.conditions.operations import operations
 from llfc.modules.imageaxis import ImageAxis, Trio, image_axis
+from llfc.modules.inputs import Inputs
 
 
 def image_axes(
-    model: nn.Module, example: Tensor, found: Sequence[Operation]
+    model: nn.Module, example: Inputs, found: Sequence[Operation]
 ) -> list[ImageAxis | None]:
     """Where the images are in each operation's input in a forward pass, in the order they run.
 

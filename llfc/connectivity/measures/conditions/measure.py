@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from llfc.connectivity.measures.conditions.imageaxis import image_axes
 from llfc.connectivity.measures.conditions.operation import (
@@ -18,6 +18,7 @@ from llfc.connectivity.measures.conditions.totals import Totals
 from llfc.connectivity.shuffled import Shuffled
 from llfc.connectivity.subject import Measured, Subject
 from llfc.modules.imageaxis import ImageAxis
+from llfc.modules.inputs import Inputs, count_of
 from llfc.modules.sites import WAY_OUT
 from llfc.results import midpoint
 
@@ -97,7 +98,7 @@ def conditions(subject: Subject) -> Measured:
 
 
 def _between(
-    subject: Subject, pair: str, example: Tensor, ran: Sequence[Operation]
+    subject: Subject, pair: str, example: Inputs, ran: Sequence[Operation]
 ) -> Sequence[Operation]:
     """The operations of the network half way between A and the other, whose norms are its own."""
     if not any(isinstance(operation, Norm) for operation in ran):
@@ -116,9 +117,9 @@ def _add_batch(
     found: Totals,
     model: nn.Module,
     others: Mapping[str, nn.Module],
-    images: Tensor,
+    images: Inputs,
     axes: Sequence[ImageAxis | None],
-    different: Tensor | None = None,
+    different: Inputs | None = None,
 ) -> None:
     """A on `images`, the others on these or on `different` ones.
 
@@ -127,7 +128,7 @@ def _add_batch(
     of_a = operations(model, images)
     found.check_repeats(of_a, axes)
     for pair, other in others.items():
-        step = _InStep(found, pair, of_a, axes, len(images))
+        step = _InStep(found, pair, of_a, axes, count_of(images))
         stream_operations(other, images if different is None else different, step.receive)
         step.check_ended()
 

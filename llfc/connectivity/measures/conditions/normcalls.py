@@ -1,4 +1,4 @@
-"""The calls of PyTorch's norms: what goes in, and the norm without it."""
+"""Calls of PyTorch's norms, as functions that can be applied to another input."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ BATCH_NORM = (
 
 @dataclass(frozen=True, eq=False)
 class NormCall:
-    """A norm as it was called.
+    """A call of a norm, with its arguments.
 
     Attributes:
         function: the function.
@@ -45,11 +45,11 @@ class NormCall:
         return NormCall(function, first, rest, given)
 
     def apply(self, feature: Tensor) -> Tensor:
-        """The norm of another feature."""
+        """The same norm applied to another feature."""
         return self.function(feature, *self.args, **self.kwargs)
 
     def scale(self) -> Tensor | None:
-        """What each channel is multiplied by, [C]; None where that depends on the input."""
+        """The factor per channel, [C]; None if it depends on the input, as in a layer norm."""
         args = self.input, *self.args
         if self.function is F.batch_norm:
             bound = inspect.signature(F.batch_norm).bind(*args, **self.kwargs)

@@ -1,4 +1,4 @@
-"""Norms: how far they commute with blending, and those that are folded into the layer before."""
+"""Norms: how closely they commute with averaging, and folding batch norms into linear maps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +15,10 @@ from llfc.modules.imageaxis import ImageAxis
 def blending(
     features: Four, between: Callable[[Tensor], Tensor], axis: ImageAxis | None, count: int
 ) -> Linearity:
-    """The sums of a batch on a norm, of u = (N_A(h_A) + N_B(h_B)) / 2 and v = N((h_A + h_B) / 2).
+    """The sums of a batch for a norm: u = (N_A(h_A) + N_B(h_B)) / 2, v = N((h_A + h_B) / 2).
 
     Args:
-        features: what goes into the norm, of A and of B, and what comes out.
+        features: inputs of the norm in A and in B, and its outputs.
         between: N, that of the network half way between them.
         axis: where the images are; None for all as one.
         count: their number.
@@ -30,7 +30,7 @@ def blending(
 
 @dataclass(frozen=True)
 class Folding:
-    """Which layers a norm with fixed statistics directly follows, and by what it multiplies them.
+    """Which linear maps a norm with fixed statistics directly follows, and its factor per channel.
 
     Attributes:
         scales: by the layer's place among the operations, of A and of B, one number per channel
@@ -54,7 +54,7 @@ class Folding:
         return Folding(found)
 
     def apply(self, index: int, a: LinearMap, b: LinearMap) -> tuple[LinearMap, LinearMap] | None:
-        """Both layers with what follows them, but its shift; None if there is none."""
+        """Both layers times the scale of the norm after them; None if no such norm follows."""
         if index not in self.scales:
             return None
         of_a, of_b = self.scales[index]

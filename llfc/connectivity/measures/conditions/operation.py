@@ -1,4 +1,4 @@
-"""What is known of one operation of a forward pass: what went in, what came out, its function."""
+"""One operation of a forward pass: its input, its output and its function."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class Operation:
     Attributes:
         layer: its name, unique among those of its kind in a forward pass.
         function: PyTorch's name of it.
-        input: what went in, as it was.
-        output: what came out, as it was.
+        input: its input, as it was when the operation ran.
+        output: its output, before anything overwrote it.
     """
 
     layer: str
@@ -59,8 +59,8 @@ class Norm(Operation):
 
     Attributes:
         apply: the norm with this network's scale, shift and running statistics, if it has any.
-        scale: what it multiplies each channel by (dimension 1), shape [C], if it is a batch norm
-            with fixed statistics; None if that depends on what goes in.
+        scale: its factor per channel (dimension 1), shape [C], if it is a batch norm with fixed
+            statistics; None if the factor depends on the input.
     """
 
     apply: Callable[[Tensor], Tensor]

@@ -26,6 +26,7 @@ from llfc.connectivity.measures.conditions.operation import (
 from llfc.connectivity.probes import ACTIVATIONS, LINEAR_MODULES
 from llfc.devices import fused_attention_disabled
 from llfc.modules.hooks import calls_followed
+from llfc.modules.inputs import Inputs, run
 
 # Products of matrices: where the two stand among the arguments, and where what is added does.
 MATRIX_PRODUCTS: Mapping[str, tuple[int, int, int | None]] = {
@@ -37,7 +38,7 @@ MATRIX_PRODUCTS: Mapping[str, tuple[int, int, int | None]] = {
 CAPTURED = ACTIVATIONS | MATRIX_PRODUCTS.keys() | {"convolution"}
 
 
-def operations(model: nn.Module, images: Tensor) -> list[Operation]:
+def operations(model: nn.Module, images: Inputs) -> list[Operation]:
     """The activations, linear maps and norms of one pass of `model`, in the order they ran.
 
     Memory is that of all their inputs and outputs; what is overwritten in place is copied first.
@@ -55,7 +56,7 @@ def operations(model: nn.Module, images: Tensor) -> list[Operation]:
 
 
 def stream_operations(
-    model: nn.Module, images: Tensor, receive: Callable[[Operation], None]
+    model: nn.Module, images: Inputs, receive: Callable[[Operation], None]
 ) -> None:
     """Hand each of the `operations` of one forward pass to `receive`, as soon as it ran.
 
@@ -68,18 +69,18 @@ def stream_operations(
 @torch.no_grad()
 def _run(
     model: nn.Module,
-    images: Tensor,
+    images: Inputs,
     receive: Callable[[Operation], None],
     kept: Sequence[Operation],
 ) -> None:
     watch = _Watch(model, receive, kept)
     told = calls_followed(model, watch.enter, watch.leave, around_hooks=True)
     with told, fused_attention_disabled(), watch, CaptureNorms(watch.norm):
-        model(images)
+        run(model, images)
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the operations that run."""
+    """Records the operations that run."""
 
     def __init__(
         self,
@@ -223,7 +224,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return _memory(tensor) in self._owners
 
     def _is_weight(self, tensor: Tensor) -> bool:
-        """Whether it is the network's own, or computed for a module that is a linear map."""
+        """Whether a tensor is the network's own, or computed as the weight of a linear module."""
         return self._is_own(tensor) or isinstance(self._running[-1][1], LINEAR_MODULES)
 
     def _unique(self, kind: type[Operation], module: str) -> str:
@@ -234,7 +235,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @functools.cache
 def _facts(func: Any) -> tuple[str, bool]:
-    """An operator's name, be it in place or not, and whether it writes to what it is given."""
+    """An operator's name without the mark of in-place variants, and whether it is in place."""
     return func.overloadpacket.__name__.rstrip("_"), func._schema.is_mutable
 
 

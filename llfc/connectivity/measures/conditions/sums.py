@@ -1,4 +1,4 @@
-"""Sums over samples that are streamed, and the distance that follows from them.
+"""Streaming sums over samples, and the normalised distance that follows from them.
 
 A tensor is taken a few images at a time, so that it is still in the cache where it is summed.
 Sums within such a part are in float32 or the networks' wider type, sums of parts in float64.
@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from llfc.reals import as_reals
+from llfc.modules.reals import as_reals
 
 PART = 2**17  # numbers; with more, the dozen tensors of a part outgrow the cache
 
@@ -32,7 +32,7 @@ class Sums:
 def distance(gap: float, x: float, y: float) -> float:
     """||x - y||² / (||x|| ||y||) from ||x - y||², ||x||² and ||y||².
 
-    That of two zero vectors is 0, that of a zero vector and another is 1.
+    It is 0 if both vectors are zero, and 1 if exactly one is.
 
     Reference:
         Zhou, Yang, Yang, Yan & Hu, Going Beyond Linear Mode Connectivity: The Layerwise Linear
@@ -47,7 +47,7 @@ def distance(gap: float, x: float, y: float) -> float:
 
 
 def square(tensor: Tensor) -> float:
-    """The sum of squares of a part, in pairs, as a norm's running sum loses two more digits."""
+    """The sum of squares, summed pairwise, which is two digits more exact than a running sum."""
     return float(as_reals(tensor).square().sum())
 
 
@@ -57,7 +57,7 @@ def dot(tensor: Tensor, other: Tensor) -> float:
 
 
 def as_they_lie(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Views in the order of their memory, if all lie channels last: flattened without a copy."""
+    """The tensors as NHWC views if all are channels_last, so that flattening does not copy."""
     last = torch.channels_last
     if all(tensor.ndim == 4 and tensor.is_contiguous(memory_format=last) for tensor in tensors):
         return tuple(tensor.permute(0, 2, 3, 1) for tensor in tensors)

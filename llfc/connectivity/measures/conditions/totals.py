@@ -1,4 +1,4 @@
-"""What is summed of every operation of two networks, and the tables and scalars that follow."""
+"""Sums over the data for every operation of two networks, and the resulting tables."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,0 +1,261 @@
+"""What two networks are compared at: what of their output counts, its loss, its error, its samples.
+
+A task takes a batch's output and targets, picks what counts of them, and says the loss and the
+error of each sample. Loss and error of a network are means over all samples of all batches, however
+these are cut.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from llfc.modules.inputs import Inputs, count_of, run
+from llfc.names import lookup
+
+PerSample = Callable[[Tensor, Tensor], Tensor]
+IGNORED = -100  # a target that does not count, as torch.nn.functional.cross_entropy has it
+
+
+@dataclass(frozen=True)
+class Task:
+    """What of an output counts, and how good it is.
+
+    One's own is made of two functions of the output and the targets, of a batch each, that give one
+    number per sample, shape [samples]; a sample of LLFC is then one sample of the inputs. Where the
+    output is no tensor, it is what is called `logits` in it, or what `output` says.
+
+    Of any task: curves, barriers, LLFC, stitching, layer barriers, conditions, similarity, random
+    directions, and the loss and the error of the ensemble, which is the mean of the two outputs.
+    What needs logits of classes is NaN where there are none: the logit identity and its parts, the
+    expected calibration errors, the disagreement and the error of chance.
+
+    Attributes:
+        loss: of each sample, shape [samples].
+        error: of each sample, shape [samples]; what it is, `meaning` says.
+        output: where in what the model gives the output is: a name in a dictionary or a record, or
+            the place in a tuple.
+        meaning: the error, in a few words.
+        classes: whether the output, as it is picked, is logits of shape [samples, classes] and
+            targets are classes of shape [samples].
+        dims: how many dimensions the output has; None if any number from 1 on will do.
+        tokens: whether outputs and targets have a dimension for tokens after that of the inputs.
+        shift: whether the output at a token is of the next token's target.
+        whole: whether a sample of LLFC is a whole sequence even so, its features those of all
+            tokens, be they counted or not; otherwise it is a token that counts.
+    """
+
+    loss: PerSample
+    error: PerSample
+    output: str | int | None = None
+    meaning: str = "what the given function says"
+    classes: bool = False
+    dims: int | None = None
+    tokens: bool = False
+    shift: bool = False
+    whole: bool = False
+
+    def run(self, model: nn.Module, inputs: Inputs) -> Tensor:
+        """The output of `model` on a batch, shape [N, ...].
+
+        Raises:
+            ValueError: if there is none, or it has not the shape that the task has.
+        """
+        found = self.found_in(run(model, inputs))
+        count = count_of(inputs)
+        if not isinstance(found, Tensor):
+            raise ValueError(f"model must return {self._shape()}, got {_described(found)}")
+        wrong = found.ndim != self.dims if self.dims else not found.ndim
+        if wrong or (self.dims and len(found) != count):
+            raise ValueError(f"model must return {self._shape()}, got {tuple(found.shape)}")
+        if self.classes and found.is_complex():
+            raise ValueError(
+                f"model must return real logits, got {found.dtype}: return their absolute values,"
+                " for example"
+            )
+        return found
+
+    def found_in(self, returned: Any) -> Any:
+        """The output in what a model returned; that itself if it is not there."""
+        where = self.output
+        if where is None:
+            if isinstance(returned, Tensor):
+                return returned
+            where = "logits"
+        if isinstance(where, int):
+            items = list(returned.values()) if isinstance(returned, Mapping) else returned
+            fits = isinstance(items, tuple | list) and -len(items) <= where < len(items)
+            return items[where] if fits else returned
+        if isinstance(returned, Mapping):
+            return returned.get(where, returned)
+        return getattr(returned, where, returned)
+
+    def _shape(self) -> str:
+        if self.output is not None:
+            return f"a tensor at {self.output!r}"
+        if self.classes:
+            tokens = ", tokens" if self.tokens else ""
+            return f"logits of shape [{'inputs' if tokens else 'images'}{tokens}, classes]"
+        return "a tensor of shape [inputs, ...]"
+
+    def counted(self, targets: Tensor) -> Tensor | None:
+        """Which tokens are samples of LLFC, shape [N, T]; None if a sample is a whole input."""
+        return None if self.whole or not self.tokens else self._mask(targets)
+
+    def _mask(self, targets: Tensor) -> Tensor:
+        mask = targets != IGNORED
+        if self.shift:
+            mask = torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], 1)
+        return mask
+
+    def picked(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """What counts: of token tasks, the output [samples, C] and the targets [samples]."""
+        if not self.tokens:
+            return output, targets
+        return output[self._mask(targets)], self.targets(targets)
+
+    def targets(self, targets: Tensor) -> Tensor:
+        """The targets that count."""
+        if not self.tokens:
+            return targets
+        return (
+            targets.roll(-1, 1)[self._mask(targets)] if self.shift else targets[self._mask(targets)]
+        )
+
+    def sums(self, output: Tensor, targets: Tensor) -> tuple[int, Tensor, Tensor]:
+        """The number of samples in what was picked, and the sums of their losses and errors.
+
+        In float64.
+
+        Raises:
+            ValueError: if loss or error is not one number per sample.
+        """
+        if self.classes:
+            loss = F.cross_entropy(output.double(), targets.long(), reduction="sum")
+            return len(targets), loss, (output.argmax(1) != targets).sum().double()
+        loss, error = self.scores(output, targets)
+        return len(loss), loss.sum(), error.sum()
+
+    def scores(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and error of each sample that was picked, in float64, [samples].
+
+        Raises:
+            ValueError: if they are not.
+        """
+        found = []
+        for called, function in (("loss", self.loss), ("error", self.error)):
+            values = function(output, targets)
+            if not isinstance(values, Tensor) or values.ndim != 1 or not len(values):
+                shown = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+                raise ValueError(f"{called} of a task must be a tensor [samples], got {shown}")
+            found.append(values.detach().double())
+        loss, error = found
+        if loss.shape != error.shape:
+            raise ValueError(
+                f"loss and error of a task must be of the same samples, got {len(loss)} losses and"
+                f" {len(error)} errors"
+            )
+        return loss, error
+
+    def check(self, output: Tensor, targets: Tensor, split: str) -> None:
+        """Refuse targets that the output, not yet picked, cannot have.
+
+        Raises:
+            ValueError: if so.
+        """
+        if self.classes:
+            _check_classes(self, output, targets, split)
+        elif self.loss is squared_error:
+            _gaps(output, targets)
+
+
+def _check_classes(task: Task, output: Tensor, targets: Tensor, split: str) -> None:
+    called, shape = ("targets", "[inputs, tokens]") if task.tokens else ("labels", "[images]")
+    fits = output.shape[:-1] == targets.shape if task.tokens else targets.ndim == 1
+    if targets.is_floating_point() or not fits:
+        raise ValueError(
+            f"{split} {called} must be whole numbers of shape {shape},"
+            f" got {targets.dtype} of shape {tuple(targets.shape)}"
+        )
+    counted = task.targets(targets)
+    if not len(counted):
+        return
+    classes, low, high = output.shape[-1], int(counted.min()), int(counted.max())
+    if low < 0 or high >= classes:
+        also = f" or {IGNORED}" if task.tokens else ""
+        raise ValueError(
+            f"{split} {called} must be in [0, {classes}){also}, got {low if low < 0 else high}"
+        )
+
+
+def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
+    """In nats, of each sample."""
+    return F.cross_entropy(logits.double(), classes.long(), reduction="none")
+
+
+def missed(logits: Tensor, classes: Tensor) -> Tensor:
+    """1 for each sample whose largest logit is not its class's, otherwise 0."""
+    return (logits.argmax(-1) != classes).double()
+
+
+def squared_error(output: Tensor, targets: Tensor) -> Tensor:
+    """The mean squared error of each sample's numbers."""
+    return _gaps(output, targets).square().mean(1)
+
+
+def absolute_error(output: Tensor, targets: Tensor) -> Tensor:
+    """The mean absolute error of each sample's numbers, in the targets' unit."""
+    return _gaps(output, targets).abs().mean(1)
+
+
+def _gaps(output: Tensor, targets: Tensor) -> Tensor:
+    """Output less targets, in float64, one row per sample; targets may lack a last dimension of 1.
+
+    Raises:
+        ValueError: if their shapes differ by more than that.
+    """
+    if output.shape == targets.shape or output.shape == (*targets.shape, 1):
+        return (output.double().view(targets.shape) - targets.double()).reshape(len(targets), -1)
+    raise ValueError(
+        f"targets must have the output's shape {tuple(output.shape)}, got {tuple(targets.shape)}"
+    )
+
+
+TOP1 = "share of samples whose largest logit is not their class's"
+TOKENS = "share of the tokens that count whose largest logit is another's"
+CLASSIFICATION = Task(cross_entropy, missed, meaning=TOP1, classes=True, dims=2)
+TOKEN_CLASSIFICATION = replace(CLASSIFICATION, meaning=TOKENS, dims=3, tokens=True)
+NEXT_TOKEN = replace(TOKEN_CLASSIFICATION, shift=True)
+TASKS: Mapping[str, Task] = {
+    "classification": CLASSIFICATION,
+    "next-token": NEXT_TOKEN,
+    "next-token-sequences": replace(NEXT_TOKEN, whole=True),
+    "token-classification": TOKEN_CLASSIFICATION,
+    "token-classification-sequences": replace(TOKEN_CLASSIFICATION, whole=True),
+    "regression": Task(squared_error, absolute_error, meaning="mean absolute error"),
+}
+
+
+def as_task(task: str | Task) -> Task:
+    """The task of that name, or the given one.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    return task if isinstance(task, Task) else lookup("task", task, TASKS)
+
+
+def _described(output: Any) -> str:
+    """What a network gave in place of an output, and what to do about it."""
+    kind = type(output).__name__
+    if isinstance(output, Mapping):
+        kind += f" of {', '.join(map(str, output))}"
+    elif isinstance(output, tuple | list):
+        kind += f" of {len(output)}"
+    return (
+        f"{kind}: name what counts of it, llfc.Task(loss, error, output=...), or wrap it in a"
+        " module whose forward returns the logits alone"
+    )

@@ -1,0 +1,66 @@
+"""Tables of a sweep: the axes that vary, means and SDs over seeds, one row per x."""
+
+import numpy as np
+import pytest
+
+from analysis.answers.tables import across, cell_table, layer_means
+from analysis.runs.grid import layout
+from analysis.runs.schema import BARRIER
+from tests.helpers.fabricated_runs import connection, runs_of, trial
+from tests.helpers.fabricated_sweeps import SWEEPS, sweep
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "series", "panels"),
+    [
+        ("width", "width", "matching", ()),
+        ("spawn_epoch", "spawn_epoch", "matching", ()),
+        ("architecture", "architecture", "matching", ("spawn_epoch",)),
+        ("matching", "matching", "correction", ("architecture",)),
+        ("recipes", "width", "matching", ("recipe.lr",)),
+    ],
+)
+def test_axes_that_vary_are_found(name, x, series, panels):
+    plan = layout(sweep(name).trials, sweep(name).sweep)
+    assert (plan.x, plan.series, plan.panels) == (x, series, panels)
+
+
+def test_an_axis_that_another_decides_is_no_axis():
+    trials = [trial(architecture=a, norm=n) for a, n in (("mlp", "none"), ("vgg11", "batch"))]
+    assert layout(runs_of(trials).trials, "width").panels == ("architecture",)
+
+
+def test_an_unknown_x_is_refused():
+    with pytest.raises(ValueError, match=r"^x must be an axis of the trials .* got 'wdith'$"):
+        layout(sweep("width").trials, "width", "wdith")
+
+
+def test_means_and_sds_are_over_seeds():
+    trials = sweep("spawn_epoch").trials
+    cells = across(trials, BARRIER, layout(trials, "spawn_epoch"))
+    assert len(cells) == 8
+    assert set(cells["trials"]) == {3}
+    independent = trials[trials["spawn_epoch"].isna() & (trials["matching"] == "weights")][BARRIER]
+    cell = cells[cells["spawn_epoch"].isna() & (cells["matching"] == "weights")]
+    assert cell["mean"].item() == pytest.approx(independent.mean())
+    assert cell["sd"].item() == pytest.approx(independent.std())
+
+
+def test_the_table_has_a_row_an_x_and_none_last():
+    trials = sweep("spawn_epoch").trials
+    table = cell_table(trials, BARRIER, layout(trials, "spawn_epoch"))
+    assert table["spawn epoch"].tolist() == ["0", "4", "16", "independent"]
+    assert table.columns.tolist() == ["spawn epoch", "none", "weights"]
+
+
+def test_layers_are_averaged_at_the_middle():
+    runs = sweep("one width")
+    means = layer_means(runs.trials, runs.layers, layout(runs.trials, "width"))
+    errors = [
+        connection(one).layers[3].cos_error[12]
+        for one in SWEEPS["one width"]
+        if one.matching == "weights"
+    ]
+    row = means[(means["matching"] == "weights") & (means["index"] == 3)]
+    assert row["cos_error"].item() == pytest.approx(np.mean(errors))
+    assert row["cos_error_sd"].item() == pytest.approx(np.std(errors, ddof=1))
