@@ -114,7 +114,9 @@ def test_a_make_that_was_killed_as_it_brought_an_environment_up_to_date(folder):
     time.sleep(0.02)
     (folder / "requirements.txt").touch()
     run = start(folder, 5)
-    time.sleep(0.5)
+    while (folder / ".venv/.ready").exists():
+        assert run.poll() is None
+        time.sleep(0.02)
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
     assert setup(folder)[1]
