@@ -16,7 +16,7 @@ from llfc.connectivity.barrier import (
     lemma1_slack,
 )
 from llfc.connectivity.blend import Correction, Line, line_positions
-from llfc.connectivity.corrections import CORRECTIONS
+from llfc.connectivity.corrections import correction_of
 from llfc.connectivity.derived import blended_in_parts
 from llfc.connectivity.distances import weight_distance
 from llfc.connectivity.layerwise import summarise
@@ -91,11 +91,11 @@ def connect(
             `train` if None. Images in memory are shuffled here.
         task: a name in `llfc.tasks.TASKS`, or a `llfc.Task` of one's own: which part of the output
             counts, its loss and error, and what LLFC takes as a sample.
-        matching: a name in MATCHERS; or a permutation of B's units, as returned by `llfc.match`; or
-            None to leave B as it is.
-        correction: a name in CORRECTIONS. Curves and barriers use A and B as trained; barriers
-            whose name ends in `_corrected`, and everything that compares features, use A and B
-            corrected in the same way as the networks between them.
+        matching: a name in MATCHERS, or a plug-in's as `FILE.py:FUNCTION`; or a permutation of B's
+            units, as returned by `llfc.match`; or None to leave B as it is.
+        correction: a name in CORRECTIONS, or a plug-in's. Curves and barriers use A and B as
+            trained; barriers whose name ends in `_corrected`, and everything that compares
+            features, use A and B corrected in the same way as the networks between them.
         alphas: an odd number of positions, or the positions themselves.
         probes: one or several names or patterns of modules; None for those that `select_probes`
             finds.
@@ -113,7 +113,7 @@ def connect(
             range, or training data are needed and not given; a loss or feature is not finite.
     """
     alpha = line_positions(alphas)
-    correct = lookup("correction", correction, CORRECTIONS)
+    correct = correction_of(correction)
     wanted = [lookup("measure", name, MEASURES) for name in as_names("measures", measures)]
     layers = None if probes is None else as_names("probes", probes)
     a, b = _copies(model_a, model_b)

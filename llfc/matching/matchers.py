@@ -13,12 +13,13 @@ from llfc.matching.frank_wolfe import match_frank_wolfe
 from llfc.matching.identity import match_nothing
 from llfc.matching.overlap.overlap import Overlap
 from llfc.matching.overlap.parameters import check_matchable, check_one_function
+from llfc.matching.plugged import OwnMatcher
 from llfc.matching.record import recorded
 from llfc.matching.sinkhorn import match_sinkhorn
 from llfc.matching.straight_through import match_straight_through
 from llfc.matching.weights import match_weights
 from llfc.modules.inputs import Inputs
-from llfc.names import lookup
+from llfc.plugins import is_own
 from llfc.seeds import generators_left
 from llfc.symmetry.spec import Permutation, PermutationSpec
 
@@ -54,6 +55,15 @@ MATCHERS: Mapping[str, Matcher] = {
 }
 
 
+def matcher_of(name: str) -> Matcher:
+    """The matcher called `name`: one of MATCHERS, or a plug-in (see `llfc.plugins`).
+
+    Raises:
+        ValueError: if there is none.
+    """
+    return OwnMatcher.named(name) if is_own("matching", name, MATCHERS) else MATCHERS[name]
+
+
 @tf32_disabled()
 @generators_left()
 @torch.inference_mode(False)
@@ -73,7 +83,7 @@ def match(
     first of them; without, all settings of the two modules must be equal.
 
     Args:
-        name: a name in MATCHERS.
+        name: a name in MATCHERS, or a plug-in's as `FILE.py:FUNCTION`.
         a: the network that stays as it is.
         b: the network whose units are permuted.
         spec: the symmetry of both, from `permutation_spec`.
@@ -86,7 +96,7 @@ def match(
             spec, are wrappers of other modules, or differ in more than their tensors; a parameter
             is not finite; or a matcher that needs batches is given none.
     """
-    lookup("matching", name, MATCHERS)
+    matcher_of(name)
     batches = check_one_function({"a": a, "b": b}, spec, batches)
     return match_alike(name, a, b, spec, batches, seed)
 
@@ -100,7 +110,7 @@ def match_alike(
     seed: int,
 ) -> Permutation:
     """As `match`, for two models that are known to differ only in parameters and buffers."""
-    matcher = lookup("matching", name, MATCHERS)
+    matcher = matcher_of(name)
     began = time.perf_counter()
     check_matchable(a, b, spec)
     found = matcher(a, b, spec, batches, seed=seed)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 # a file. A place may import those of earlier lines; within a place, files may have no circle.
 LAYERS = """
 llfc.names llfc.oneline llfc.seeds llfc.atomic llfc.codec llfc.devices
-llfc.specs llfc.results
+llfc.plugins llfc.specs llfc.results
 llfc.modules.copies llfc.modules.inputs llfc.modules.hooks llfc.modules.modes llfc.modules.reals
 llfc.modules
 llfc.tasks

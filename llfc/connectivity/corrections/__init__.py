@@ -11,10 +11,12 @@ blend, are of ends that are corrected as the blend is: `Line.ends`.
 from collections.abc import Iterable, Mapping
 
 from llfc.connectivity.blend import Corrected, Correction, Corrections, Line
+from llfc.connectivity.corrections.plugged import OwnCorrection
 from llfc.connectivity.corrections.repair import repair, rescale
 from llfc.connectivity.corrections.reset import reset
 from llfc.connectivity.samples import Batches
 from llfc.modules.inputs import Inputs
+from llfc.plugins import is_own
 
 
 def no_correction(
@@ -31,3 +33,14 @@ CORRECTIONS: Mapping[str, Correction] = {
     "rescale": rescale,
     "reset": reset,
 }
+
+
+def correction_of(name: str) -> Correction:
+    """The correction called `name`: one of CORRECTIONS, or a plug-in (see `llfc.plugins`).
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if is_own("correction", name, CORRECTIONS):
+        return OwnCorrection.named(name)
+    return CORRECTIONS[name]

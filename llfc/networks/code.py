@@ -1,0 +1,49 @@
+"""The code of plug-ins in the store, beside what is made with it: for workers, and for later."""
+
+from collections.abc import Iterator
+
+from llfc.networks.store import Store
+from llfc.plugins import code_of, is_plugin, is_resolved, learn
+from llfc.specs import Network, Pair, Trial
+
+CODE = "plugins"
+
+
+def share_code(record: Network | Trial, store: Store) -> None:
+    """Have the code of every plug-in in `record` both in this process and in `store`.
+
+    Whichever has it gives it to the other. Code from the store is taken only if its digest is that
+    in the plug-in's name.
+
+    Raises:
+        ValueError: if neither has it, or the store cannot be written.
+    """
+    for kind, name in _plugins(record):
+        if not is_resolved(name):
+            raise ValueError(
+                f"{kind} must be a plug-in's full name, as llfc.plugins.resolve gives it,"
+                f" got {name!r}"
+            )
+        known, digest = code_of(name), name.rpartition("@")[2]
+        if known is None:
+            text = store.get_text(CODE, digest)
+            if text is None:
+                raise ValueError(
+                    f"the code of {kind} {name} is neither known here nor in the store"
+                    f" {store.root}: name its file again"
+                )
+            learn(name, text)
+        elif not store.has_text(CODE, digest):
+            store.put_text(CODE, digest, known)
+
+
+def _plugins(record: Network | Pair | Trial) -> Iterator[tuple[str, str]]:
+    """Kind and name of every plug-in whose code is run; a data set is read once, and cached."""
+    kinds = ["architecture"]
+    if isinstance(record, Trial):
+        yield from _plugins(record.pair)
+        kinds = ["matching", "correction"]
+    for kind in kinds:
+        name = getattr(record, kind)
+        if is_plugin(kind, name):
+            yield kind, name
