@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from llfc.modules.inputs import Inputs, count_of, run
 from llfc.names import lookup
 
+NUMBERS = 2**21  # of outputs in float64 at a time: 16 MB
 PerSample = Callable[[Tensor, Tensor], Tensor]
 IGNORED = -100  # a target that does not count, as torch.nn.functional.cross_entropy has it
 
@@ -134,8 +135,10 @@ class Task:
             ValueError: if loss or error is not one number per sample.
         """
         if self.classes:
-            loss = F.cross_entropy(output.double(), targets.long(), reduction="sum")
-            return len(targets), loss, (output.argmax(1) != targets).sum().double()
+            parts = [(output[rows], targets[rows]) for rows in row_parts(output)]
+            losses = [F.cross_entropy(x.double(), y.long(), reduction="sum") for x, y in parts]
+            errors = [missed(x, y).sum() for x, y in parts]
+            return len(targets), torch.stack(losses).sum(), torch.stack(errors).sum()
         loss, error = self.scores(output, targets)
         return len(loss), loss.sum(), error.sum()
 
@@ -189,6 +192,12 @@ def _check_classes(task: Task, output: Tensor, targets: Tensor, split: str) -> N
         raise ValueError(
             f"{split} {called} must be in [0, {classes}){also}, got {low if low < 0 else high}"
         )
+
+
+def row_parts(output: Tensor) -> list[slice]:
+    """Consecutive samples of `output` [N, ...] so that none has more than NUMBERS numbers."""
+    rows = max(1, NUMBERS * len(output) // max(1, output.numel()))
+    return [slice(start, start + rows) for start in range(0, len(output), rows)]
 
 
 def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:

@@ -62,22 +62,25 @@ class InnerProducts:
     gap: Tensor
 
     @staticmethod
-    def of(alpha_P: Tensor, features_PND: Tensor) -> "InnerProducts":
-        """Those of one layer whose features at all positions are there, by their definition.
+    def terms(alpha_P: Tensor, f: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of one layer by their definition, from features in float64.
 
         Args:
             alpha_P: positions from 0 to 1, shape [P], float64.
-            features_PND: the networks' features there, A's first and B's last, shape [P, N, D].
+            f: the networks' features there, shape [P, N, D].
+            a: A's, shape [1, N, D].
+            b: B's.
+
+        Returns:
+            `aa`, `bb`, `ab` and `step`, shape [4, 1, N]; `ff`, `fa`, `fb` and `gap`, [4, P, N].
         """
-        f = features_PND.double()
-        a, b = f[:1], f[-1:]
         gap = f - torch.lerp(a, b, alpha_P[:, None, None])
         ends = (a * a, b * b, a * b, (a - b).square())
         between = (f * f, f * a, f * b, gap.square())
-        return InnerProducts(
-            *(products.sum(-1) for products in ends),
-            *(products.sum(-1)[:, None] for products in between),
+        of_ends, of_between = (
+            torch.stack([products.sum(-1) for products in each]) for each in (ends, between)
         )
+        return of_ends, of_between
 
 
 def quantities(

@@ -12,10 +12,64 @@ from torch.nn import functional as F
 
 from llfc.connectivity.barrier import excess
 from llfc.results import Array, Table, midpoint
-from llfc.tasks import CLASSIFICATION, Task
 
 BINS = 15  # of confidence, as in Guo et al. 2017
 NETWORKS = ("a", "b", "blend", "ensemble")
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """Running sums of NETWORKS: A and B as trained, a blend, and the mean of A's and B's logits.
+
+    What needs logits of classes is not a number where there are none.
+
+    Attributes:
+        loss: sums of losses, shape [4].
+        wrong: sums of errors, shape [4].
+        bins: of each bin of confidence: the sum of confidences less the number of hits, [4, B].
+        disagreed: number of images that A and B put into different classes.
+        labels: number of images of each class, shape [C].
+    """
+
+    loss: Tensor
+    wrong: Tensor
+    bins: Tensor
+    disagreed: Tensor
+    labels: Tensor
+
+    @staticmethod
+    def of(a_NC: Tensor, b_NC: Tensor, blend_NC: Tensor, labels_N: Tensor) -> "Networks":
+        """Those of some images, from logits in float64."""
+        each = torch.stack([a_NC, b_NC, blend_NC, (a_NC + b_NC) / 2])
+        hits = each.argmax(-1) == labels_N
+        confidence = each.softmax(-1).amax(-1)
+        # Clamped from below too: a confidence that is not a number must not end the walk here.
+        bins = (confidence * BINS).long().clamp(0, BINS - 1)
+        gaps = each.new_zeros(len(NETWORKS), BINS)
+        losses = [F.cross_entropy(one, labels_N, reduction="sum") for one in each]
+        return Networks(
+            loss=torch.stack(losses),
+            wrong=(~hits).sum(-1),
+            bins=gaps.scatter_add_(1, bins, confidence - hits.double()),
+            disagreed=(a_NC.argmax(-1) != b_NC.argmax(-1)).sum(),
+            labels=torch.bincount(labels_N, minlength=each.shape[-1]),
+        )
+
+    @staticmethod
+    def without_classes(loss: Tensor, wrong: Tensor) -> "Networks":
+        """Of outputs that are no logits of classes: losses and errors alone."""
+        unknown = loss.new_full((), math.nan)
+        return Networks(loss, wrong, unknown.expand(len(NETWORKS), BINS), unknown, unknown[None])
+
+    def merged(self, other: "Networks") -> "Networks":
+        """The sums of both together."""
+        return Networks(
+            self.loss + other.loss,
+            self.wrong + other.wrong,
+            self.bins + other.bins,
+            self.disagreed + other.disagreed,
+            self.labels + other.labels,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +90,9 @@ class LogitSums:
     Attributes:
         count: number of images.
         parts: sums of D, J and e_y at each position, shape [3, P].
-        loss: sums of cross-entropies of NETWORKS, shape [4]; A and B are as trained, the blend is
-            the one nearest to alpha = 1/2 and the ensemble is the mean of A's and B's logits.
-        wrong: sums of errors of NETWORKS, shape [4].
-        bins: of NETWORKS and each bin of confidence: the sum of confidences less the number of
-            hits, shape [4, B].
-        disagreed: number of images that A and B put into different classes.
-        labels: number of images of each class, shape [C].
         above: of each image and position, the network's error there, less the mean of A's and B's:
             sums and sums of squares, shape [2, P].
+        networks: of A, B, the blend nearest to alpha = 1/2 and the ensemble.
 
     Reference:
         Bae 2026, for the identity; re-derived here.
@@ -52,65 +100,16 @@ class LogitSums:
 
     count: int
     parts: Tensor
-    loss: Tensor
-    wrong: Tensor
-    bins: Tensor
-    disagreed: Tensor
-    labels: Tensor
     above: Tensor
-
-    @staticmethod
-    def of(
-        alpha_P: Tensor,
-        logits_PNC: Tensor,
-        labels_N: Tensor,
-        trained_2NC: Tensor | None = None,
-        task: Task = CLASSIFICATION,
-    ) -> "LogitSums":
-        """The sums of one batch.
-
-        Args:
-            alpha_P: positions from A to B, shape [P], float64.
-            logits_PNC: of the networks at these positions, all corrected alike, shape [P, N, C].
-            labels_N: classes, shape [N].
-            trained_2NC: of A and of B as trained, shape [2, N, C]; if None, those at the ends.
-            task: what the outputs are; where they are no logits of classes, what needs these is
-                not a number.
-        """
-        if not task.classes:
-            return _of_task(alpha_P, logits_PNC, labels_N, trained_2NC, task)
-        z = logits_PNC.double()
-        a, b = z[[0, -1]] if trained_2NC is None else trained_2NC.double()
-        at = midpoint(alpha_P.tolist())
-        each = torch.stack([a, b, z[at], (a + b) / 2])
-        hits = each.argmax(-1) == labels_N
-        confidence = each.softmax(-1).amax(-1)
-        # Clamped from below too: a confidence that is not a number must not end the walk here.
-        bins = (confidence * BINS).long().clamp(0, BINS - 1)
-        gaps = torch.zeros(len(NETWORKS), BINS, dtype=z.dtype, device=z.device)
-        losses = [F.cross_entropy(one, labels_N.long(), reduction="sum") for one in each]
-        return LogitSums(
-            count=len(labels_N),
-            parts=_parts(alpha_P, z, labels_N),
-            loss=torch.stack(losses),
-            wrong=(~hits).sum(-1),
-            bins=gaps.scatter_add_(1, bins, confidence - hits.double()),
-            disagreed=(a.argmax(-1) != b.argmax(-1)).sum(),
-            labels=torch.bincount(labels_N.long(), minlength=z.shape[-1]),
-            above=_above(torch.stack([a, *z[1:-1], b]), labels_N),
-        )
+    networks: "Networks"
 
     def merged(self, other: "LogitSums") -> "LogitSums":
         """The sums of both together."""
         return LogitSums(
             self.count + other.count,
             self.parts + other.parts,
-            self.loss + other.loss,
-            self.wrong + other.wrong,
-            self.bins + other.bins,
-            self.disagreed + other.disagreed,
-            self.labels + other.labels,
             self.above + other.above,
+            self.networks.merged(other.networks),
         )
 
     def decomposition(self, alpha: Array, loss: Array) -> Table:
@@ -132,9 +131,9 @@ class LogitSums:
         """
         return {
             "network": list(NETWORKS),
-            "loss": (self.loss / self.count).cpu().numpy(),
-            "error": (self.wrong.double() / self.count).cpu().numpy(),
-            "ece": (self.bins.abs().sum(1) / self.count).cpu().numpy(),
+            "loss": (self.networks.loss / self.count).cpu().numpy(),
+            "error": (self.networks.wrong.double() / self.count).cpu().numpy(),
+            "ece": (self.networks.bins.abs().sum(1) / self.count).cpu().numpy(),
         }
 
     def instability_se(self) -> float:
@@ -150,34 +149,34 @@ class LogitSums:
 
     def disagreement(self) -> float:
         """Share of images that A and B put into different classes."""
-        return float(self.disagreed) / self.count
+        return float(self.networks.disagreed) / self.count
 
     def chance(self) -> float:
         """Error rate of always naming the class that most images have."""
-        return 1 - float(self.labels.max()) / self.count
+        return 1 - float(self.networks.labels.max()) / self.count
 
 
-def _of_task(
-    alpha_P: Tensor, outputs: Tensor, targets: Tensor, trained: Tensor | None, task: Task
-) -> LogitSums:
-    """The sums of a batch of outputs that are no logits of classes."""
-    z = outputs.double()
-    a, b = z[[0, -1]] if trained is None else trained.double()
-    at = midpoint(alpha_P.tolist())
-    each = [task.scores(one, targets) for one in (a, b, z[at], (a + b) / 2)]
-    error_PN = torch.stack([task.scores(one, targets)[1] for one in (a, *z[1:-1], b)])
-    above_PN = error_PN - (error_PN[0] + error_PN[-1]) / 2
-    unknown = error_PN.new_full((), math.nan)
-    return LogitSums(
-        count=error_PN.shape[1],
-        parts=unknown.expand(3, len(z)),
-        loss=torch.stack([loss.sum() for loss, _ in each]),
-        wrong=torch.stack([error.sum() for _, error in each]),
-        bins=unknown.expand(len(NETWORKS), BINS),
-        disagreed=unknown,
-        labels=unknown.expand(1),
-        above=torch.stack([above_PN, above_PN.square()]).sum(-1),
-    )
+def parts_along(
+    alpha_P: Tensor, z_PNC: Tensor, a_NC: Tensor, b_NC: Tensor, labels_N: Tensor
+) -> Tensor:
+    """Sums of D, J and e_y, as `LogitSums` has them, shape [3, P]; all in float64.
+
+    Args:
+        alpha_P: the positions.
+        z_PNC: the logits there.
+        a_NC: A's, corrected as they are.
+        b_NC: B's.
+        labels_N: classes, int64.
+    """
+    between = torch.lerp(a_NC[None], b_NC[None], alpha_P[:, None, None])
+    of_between = between.logsumexp(-1)
+    sums = z_PNC.logsumexp(-1)
+    d = sums - of_between
+    of_ends = (end[None].logsumexp(-1) for end in (a_NC, b_NC))
+    j = torch.lerp(*of_ends, alpha_P[:, None]) - of_between
+    of_label = labels_N.expand(len(z_PNC), -1)[..., None]
+    e = (z_PNC - between).gather(-1, of_label)[..., 0]
+    return torch.stack([d, j, e]).sum(-1)
 
 
 def logit_scalars(
@@ -211,24 +210,6 @@ def logit_scalars(
     last = names.index("ensemble")
     found |= {f"ensemble_{k}": float(_column(ensemble, k)[last]) for k in ("loss", "error")}
     return found
-
-
-def _above(z: Tensor, labels_N: Tensor) -> Tensor:
-    wrong_PN = (z.argmax(-1) != labels_N).double()
-    above_PN = wrong_PN - (wrong_PN[0] + wrong_PN[-1]) / 2
-    return torch.stack([above_PN, above_PN.square()]).sum(-1)
-
-
-def _parts(alpha_P: Tensor, z: Tensor, labels_N: Tensor) -> Tensor:
-    alpha_PN = alpha_P[:, None]
-    between = torch.lerp(z[:1], z[-1:], alpha_P[:, None, None])
-    sums = z.logsumexp(-1)
-    of_between = between.logsumexp(-1)
-    d = sums - of_between
-    j = torch.lerp(sums[:1], sums[-1:], alpha_PN) - of_between
-    of_label = labels_N.long().expand(len(z), -1)[..., None]
-    e = (z - between).gather(-1, of_label)[..., 0]
-    return torch.stack([d, j, e]).sum(-1)
 
 
 def _column(table: Table, name: str) -> Array:

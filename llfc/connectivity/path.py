@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from llfc.connectivity.blend import Line
 from llfc.connectivity.layerwise import InnerProducts, LayerMoments
 from llfc.connectivity.logits import LogitSums
+from llfc.connectivity.outputs import BatchOutputs
 from llfc.connectivity.probes import Probe, tapped
 from llfc.connectivity.samples import Batches
 from llfc.modules.inputs import Inputs, count_of
@@ -109,10 +110,10 @@ class _Walker:
     def receive(self, index: int, feature: Tensor) -> None:
         """Take the feature [N, D] of probe `index`, of the network that is running."""
         if self.counted is not None:
-            feature = feature[self.counted]
+            feature = feature[self.counted]  # a copy
         if self.at in self.ends:
             # A copy, as a module that works in place may follow.
-            self.ends[self.at].append(feature.clone())
+            self.ends[self.at].append(feature.clone() if self.counted is None else feature)
         else:
             ends = self.ends["a"][index], self.ends["b"][index]
             self.products.append(products_between(feature, *ends, self.weight))
@@ -125,23 +126,22 @@ class _Walker:
             return
         self.counted = None if counted is None else counted.reshape(-1)
         self.ends = {"a": [], "b": []}
-        alike, trained = self._outputs(inputs, targets, split)
-        scores = [task.sums(output, labels) for output in (*alike, *trained)]
-        self.count += scores[0][0]
-        for row, (_, loss, error) in enumerate(scores):
-            self.loss[row] += loss
-            self.error[row] += error
+        features = None
         if self.probes and not task.whole:
-            rows = alike.reshape(
-                len(alike), count_of(inputs) if counted is None else len(labels), -1
-            )
-            products = InnerProducts.of(self.alpha, rows)
-            self.of_logits = self.of_logits.update(self.alpha, products, self.eps)
-        sums = LogitSums.of(self.alpha, alike, labels, trained, task)
+            features = count_of(inputs) if counted is None else len(labels)
+        outputs = self._outputs(inputs, targets, labels, split, features)
+        self.count += outputs.count
+        self.loss += outputs.loss
+        self.error += outputs.error
+        if features is not None:
+            self.of_logits = self.of_logits.update(self.alpha, outputs.products(), self.eps)
+        sums = outputs.sums()
         self.sums = sums if self.sums is None else self.sums.merged(sums)
 
-    def _outputs(self, inputs: Inputs, targets: Tensor, split: str) -> tuple[Tensor, Tensor]:
-        """What is picked of the output at each position [P, S, ...], and of A and B as trained."""
+    def _outputs(
+        self, inputs: Inputs, targets: Tensor, labels: Tensor, split: str, features: int | None
+    ) -> BatchOutputs:
+        """What counts of the outputs of all networks, summed; and the products of features."""
         line, task = self.line, self.task
 
         def output(model: nn.Module, at: str) -> Tensor:
@@ -153,19 +153,23 @@ class _Walker:
             return picked
 
         first, last = output(line.ends[0], "a"), output(line.ends[1], "b")
-        between, rows = [], []
+        trained = None
+        if line.ends != (line.a, line.b):
+            trained = output(line.a, "trained"), output(line.b, "trained")
+        ends = first, last
+        outputs = BatchOutputs(self.alpha, ends, labels, task, trained=trained, features=features)
+        outputs.add(first)
+        rows = []
         for position in line.inner:
             self.products, self.weight = [], float(line.alpha[position])
-            between.append(output(line.at(position), "between"))
+            outputs.add(output(line.at(position), "between"))
             if self.probes:
                 rows.append(torch.stack(self.products, 1))
+        outputs.add(last)
         if self.probes:
             products = self._with_ends(rows)
             self.moments = self.moments.update(self.alpha, products, self.eps)
-        alike = torch.stack([first, *between, last])
-        if line.ends == (line.a, line.b):
-            return alike, alike[[0, -1]]
-        return alike, torch.stack([output(model, "trained") for model in (line.a, line.b)])
+        return outputs
 
     def found(self, split: str) -> LineProfile:
         """The result, on the CPU."""

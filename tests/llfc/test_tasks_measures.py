@@ -1,5 +1,6 @@
 """Every measure, correction and matcher at every task: works, or is refused by name."""
 
+import weakref
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -184,6 +185,45 @@ def test_memory_is_that_of_a_batch(task):
             for _ in range(count):
                 walker.batch(*tokens(5, 6), "test")
         moments = [m for of in walker.moments.moments.values() for m in (of.mean, of.squares)]
-        held = [*moments, *vars(walker.sums).values(), *walker.ends["a"], *walker.products]
+        held = [
+            *moments,
+            *vars(walker.sums).values(),
+            *vars(walker.sums.networks).values(),
+            *walker.ends["a"],
+            *walker.products,
+        ]
         kept.append(sum(x.numel() for x in held if isinstance(x, torch.Tensor)))
     assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize("task", ["next-token", "token-classification-sequences", "regression"])
+def test_outputs_are_summed_a_few_at_a_time(task, monkeypatch):
+    """However few numbers are summed at once, what is found is the same."""
+    options = {"alphas": 5, "correction": "repair", "measures": ["stitching"]}
+    whole = connected(task, **options)
+    for numbers in (1, 50, 400):  # less than a sample, than a batch, than all positions of one
+        for module in ("llfc.tasks", "llfc.connectivity.outputs"):
+            monkeypatch.setattr(f"{module}.NUMBERS", numbers)
+        few = connected(task, **options)
+        for name, value in whole.summaries.items():
+            assert few.summaries[name] == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True)
+        for name, column in whole.curve.items():
+            assert few.curve[name] == pytest.approx(column, rel=1e-12), name
+
+
+def test_outputs_of_a_large_vocabulary_are_not_kept(monkeypatch):
+    """Of 25 positions, no more outputs are alive than the ends' and the one at hand."""
+    monkeypatch.setattr("llfc.connectivity.outputs.NUMBERS", 1)
+    alive, most = [], []
+    run = llfc.Task.run
+
+    def counting(self, model, inputs):
+        output = run(self, model, inputs)
+        alive.append(weakref.ref(output.untyped_storage()))
+        most.append(sum(1 for each in alive if each() is not None))
+        return output
+
+    monkeypatch.setattr(llfc.Task, "run", counting)
+    connected("next-token", alphas=25)
+    assert len(most) > 25
+    assert max(most) <= 4

@@ -8,7 +8,9 @@ from scipy.special import logsumexp, softmax
 
 import llfc
 from llfc.connectivity import path
-from llfc.connectivity.logits import BINS, NETWORKS, LogitSums
+from llfc.connectivity.logits import BINS, NETWORKS
+from llfc.connectivity.outputs import BatchOutputs
+from llfc.tasks import CLASSIFICATION
 from tests.helpers.small_networks import CLASSES, blended, convnet, loss_and_error, mlp, samples
 
 ALPHA = np.linspace(0, 1, 5)
@@ -20,10 +22,17 @@ def drawn(count=60, seed=0, scale=3.0):
     return logits, torch.randint(CLASSES, (count,), generator=generator)
 
 
+def batch_of(alpha, logits, labels, **options):
+    batch = BatchOutputs(alpha, (logits[0], logits[-1]), labels, CLASSIFICATION, **options)
+    for output in logits:
+        batch.add(output)
+    return batch
+
+
 def sums_of(logits, labels, parts=1):
     alpha = torch.from_numpy(ALPHA)
     each = zip(logits.tensor_split(parts, 1), labels.tensor_split(parts), strict=True)
-    first, *rest = (LogitSums.of(alpha, z, y) for z, y in each)
+    first, *rest = (batch_of(alpha, z, y).sums() for z, y in each)
     for sums in rest:
         first = first.merged(sums)
     return first
