@@ -142,6 +142,19 @@ class Task:
         loss, error = self.scores(output, targets)
         return len(loss), loss.sum(), error.sum()
 
+    def training_loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of a batch in the precision of the output, to be descended; a scalar.
+
+        Over the samples of the batch; of tokens, over those that count.
+        """
+        if not self.classes:
+            return self.loss(*self.picked(output, targets)).mean()
+        if self.shift:
+            output, targets = output[:, :-1], targets[:, 1:]
+        if self.tokens:
+            output, targets = output.flatten(0, 1), targets.flatten()
+        return F.cross_entropy(output, targets, ignore_index=IGNORED)
+
     def scores(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and error of each sample that was picked, in float64, [samples].
 

@@ -55,6 +55,7 @@ def run_trial(
             test=dataset.batches("test", BATCH_SIZE),
             train=train,
             statistics=_statistics(trial, dataset),
+            task=dataset.task,
             matching=cached_permutation(trial, a, b, spec, images, store),
             correction=trial.correction,
             alphas=trial.alphas,

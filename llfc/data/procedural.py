@@ -2,8 +2,9 @@
 
 import torch
 
-from llfc.data.sequences import IGNORED, Sequences
+from llfc.data.sequences import Sequences
 from llfc.seeds import stream
+from llfc.tasks import IGNORED
 
 
 def modular_addition(*, modulus: int = 97, train_share: float = 0.5) -> Sequences:

@@ -16,9 +16,6 @@ from llfc.names import lookup
 from llfc.results import SPLITS
 from llfc.seeds import stream
 
-# A target that does not count.
-IGNORED = -100
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sequences:

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from llfc.atomic import made_whole
@@ -46,16 +47,16 @@ def windows(name: str, raw: bytes, *, context: int = 64, level: str = "character
         raise ValueError(f"level of {name} must be one of {', '.join(LEVELS)}, got {level!r}")
     tokens: tuple[str, ...] = ()
     if level == "byte":
-        ids = torch.tensor(list(raw))
+        ids = torch.from_numpy(np.frombuffer(raw, np.uint8).astype(np.int64))
     else:
         try:
-            points = torch.tensor(list(map(ord, raw.decode())))
+            points = np.frombuffer(raw.decode().encode("utf-32-le"), dtype="<u4")
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{name} must be UTF-8, or its name have #level=byte after it: {error}"
             ) from None
-        known, ids = torch.unique(points, return_inverse=True)
-        tokens = tuple(map(chr, known.tolist()))
+        known, inverse = np.unique(points, return_inverse=True)
+        ids, tokens = torch.from_numpy(inverse), tuple(map(chr, known.tolist()))
     first = len(ids) - int(len(ids) * TEST_SHARE)
     if context < 2 or min(first, len(ids) - first) < context:
         raise ValueError(

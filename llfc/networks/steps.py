@@ -8,7 +8,8 @@ import threading
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from llfc.tasks import CLASSIFICATION, Task
 
 # A first step makes the optimiser's state, and all that libraries set up when they are first used.
 BEFORE_RECORDING = 2
@@ -25,6 +26,7 @@ class Step:
         batch_size: of a whole batch; only such steps are recorded.
         precision: one of llfc.specs.PRECISIONS.
         clip: largest norm of all gradients together; None for no clipping.
+        task: what the loss is.
     """
 
     def __init__(
@@ -34,10 +36,11 @@ class Step:
         batch_size: int,
         precision: str,
         clip: float | None = None,
+        task: Task = CLASSIFICATION,
     ) -> None:
         self.model, self.optimizer, self.batch_size = model, optimizer, batch_size
         self.bfloat16 = precision == "bfloat16"
-        self.clip = clip
+        self.clip, self.task = clip, task
         self.done = 0
         self.graph: torch.cuda.CUDAGraph | None = None
 
@@ -45,8 +48,8 @@ class Step:
         """The mean loss of the batch before the update, a scalar; the next call may change it.
 
         Args:
-            images: float, [n, C, H, W], on the device.
-            labels: int64, [n].
+            images: the inputs: float, [n, C, H, W], on the device; or token ids, int64, [n, T].
+            labels: the targets, int64, [n]; or [n, T].
             rate: the learning rate of this step.
         """
         for group in self.optimizer.param_groups:
@@ -88,6 +91,6 @@ class Step:
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
         if not self.bfloat16:  # a context takes a twentieth of the time of a small network's step
-            return F.cross_entropy(self.model(images), labels)
+            return self.task.training_loss(self.model(images), labels)
         with torch.autocast(images.device.type, torch.bfloat16):
-            return F.cross_entropy(self.model(images), labels)
+            return self.task.training_loss(self.model(images), labels)

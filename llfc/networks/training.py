@@ -18,6 +18,7 @@ from llfc.devices import fastest_layout, own_stream, tf32_disabled
 from llfc.networks.steps import Step
 from llfc.seeds import stream
 from llfc.specs import Recipe
+from llfc.tasks import as_task
 
 OnEpoch = Callable[[int, float], None]
 
@@ -81,7 +82,14 @@ def train(
     steps = -(-count // recipe.batch_size)
     with own_stream(device), tf32_disabled():
         optimizer = _optimizer(model, recipe, start.optimizer, device)
-        take = Step(model, optimizer, recipe.batch_size, recipe.precision, recipe.clip)
+        take = Step(
+            model,
+            optimizer,
+            recipe.batch_size,
+            recipe.precision,
+            recipe.clip,
+            as_task(dataset.task),
+        )
         for epoch in range(start.epoch, until_epoch):
             batches = _epoch(dataset, recipe, seed, branch, epoch)
             total = torch.zeros((), device=device)

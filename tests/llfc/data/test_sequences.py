@@ -5,12 +5,13 @@ import torch
 
 from llfc.data.datasets import limited, load_dataset, resolve_dataset
 from llfc.data.procedural import modular_addition
-from llfc.data.sequences import IGNORED, split_options, with_options
+from llfc.data.sequences import split_options, with_options
 from llfc.data.text import embedded_text, windows
+from llfc.tasks import IGNORED
 
 
 def spelt(data, split):
-    return "".join(data.tokens[i] for i in data.split(split)[0].flatten())
+    return "".join(data.tokens[i] for i in data.split(split)[0].flatten().tolist())
 
 
 def test_the_embedded_text_is_what_it_is_said_to_be(tmp_path):
