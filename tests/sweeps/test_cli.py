@@ -1,7 +1,6 @@
 """The command line: every axis and setting is a typed option; bad input is one line and exit 2."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -243,33 +242,6 @@ def test_bad_input_is_one_line(words, message, capsys):
     assert message in refused(capsys, *words.split())
 
 
-@pytest.mark.parametrize("module", ["sweeps.grid.options", "sweeps.run.study"])
-def test_ctrl_c_while_the_libraries_load_is_one_line(module, capsys, monkeypatch):
-    """For seconds after the command is typed nothing else happens."""
-
-    class Interrupted:
-        def find_spec(self, name, path=None, target=None):
-            if name == module:
-                raise KeyboardInterrupt
-
-    monkeypatch.delitem(sys.modules, module, raising=False)
-    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
-    with pytest.raises(SystemExit) as stop:
-        main(WIDTH, [])
-    assert stop.value.code == 130
-    said = capsys.readouterr().err
-    assert said == "interrupted: run the same command again to finish the rest\n"
-
-
-def test_nothing_slow_is_loaded_before_ctrl_c_is_heard():
-    code = "import sweeps.cli, sys; print(*({*sys.argv[1:]} & sys.modules.keys()))"
-    slow = ["torch", "numpy", "ray", "mlflow", "pandas"]
-    said = subprocess.run(
-        [sys.executable, "-c", code, *slow], capture_output=True, text=True, check=True
-    )
-    assert said.stdout.strip() == ""
-
-
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_lists_distinct_trials_and_has_its_question(name):
     sweep = SWEEPS[name]
@@ -285,32 +257,3 @@ def test_the_matching_sweep_has_every_matcher_and_correction():
     sweep = SWEEPS["matching"]
     assert sorted(sweep.axes["matching"]) == sorted(MATCHERS)
     assert sorted(sweep.axes["correction"]) == sorted(CORRECTIONS)
-
-
-HANGING = """
-import os, signal, sys, time
-import sweeps.cli, sweeps.run.study
-from sweeps.smoke import SMOKE
-
-def run_sweep(*given):
-    os.kill(os.getpid(), signal.SIGTERM)
-    try:
-        time.sleep(60)
-    except KeyboardInterrupt:
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(float(sys.argv[1]))
-        raise
-
-sweeps.run.study.run_sweep = run_sweep
-sweeps.cli.GRACE = 1.0
-sweeps.cli.main(SMOKE, [])
-"""
-
-
-@pytest.mark.parametrize("seconds", [0, 60])
-def test_sigterm_is_ctrl_c_that_comes_to_an_end(seconds):
-    """Whether what Ctrl-C has to tidy up is quick or hangs."""
-    command = [sys.executable, "-c", HANGING, str(seconds)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=50)
-    assert run.returncode == 143
-    assert run.stderr == "interrupted: run the same command again to finish the rest\n"

@@ -22,49 +22,53 @@ CHORDS = tuple(name for name in BARRIERS if name.endswith("_chord"))
 def association_section(findings: Findings) -> Part | None:
     """Every chord barrier with every LLFC summary, their p values corrected for their number."""
     trials = findings.trials
-    numbers = associations(
-        trials, barriers=[name for name in CHORDS if name in trials], methods=[RANKS]
-    )
+    barriers = [name for name in CHORDS if name in trials]
+    numbers = associations(trials, barriers=barriers, methods=[RANKS])
     found, beside = numbers[numbers["beside"] == ""], numbers[numbers["beside"] != ""]
     title = "Every barrier with every summary of the layers"
     if found["within"].isna().all():
         return Part(key="associations", title=title, note=f"Left out: {found['note'].iloc[0]}.")
-    tests = int(found["tests"].iloc[0])
     rows = found.assign(
         panel=[f"barrier of the {name.split('_')[1]}" for name in found["barrier"]],
         series=[name.split("_")[0] for name in found["barrier"]],
         label=[label(name) for name in found["error"]],
         value=found["within"],
     )
-    caption = (
-        f"{RANKS}'s ρ within a seed of each chord barrier (loss in nats, error as a share of"
-        " images; train and test) with each summary of the layers' LLFC errors at α = 1/2; a ratio"
-        f" is an LLFC error divided by its baseline. {SEEDS} {basis(trials)}"
-    )
-    corrected = (
-        f"p is from the t test over seeds of ρ = 0, corrected for all {tests} tests of this table"
-        " (Benjamini & Yekutieli 2001)."
-        if tests
-        else "There are too few seeds for intervals and tests."
-    )
-    told = rows.assign(cell=estimates(found, "within", "p_adjusted"), barrier=_short(found))
-    tables = [
-        PageTable(
-            key="associations",
-            frame=_square(told, "label", "barrier", "cell").reset_index(names="LLFC summary"),
-            caption=f"{RANKS}'s ρ within a seed with its 95 % interval, by chord barrier."
-            f" {corrected}",
-            numbers=found,
-        )
-    ]
+    tables = [_associations_table(found)]
     if beside["error"].str.startswith("llfc_baseline_").any():
         tables.append(_differences(beside))
     return Part(
         key="associations",
         title=title,
         figure=forest_figure(rows, f"{RANKS}'s ρ within a seed", series="split"),
-        caption=caption,
+        caption=(
+            f"{RANKS}'s ρ within a seed of each chord barrier (loss in nats, error as a share of"
+            " images; train and test) with each summary of the layers' LLFC errors at α = 1/2; a"
+            f" ratio is an LLFC error divided by its baseline. {SEEDS} {basis(trials)}"
+        ),
         tables=tables,
+    )
+
+
+def _associations_table(found: pd.DataFrame) -> PageTable:
+    """The correlation of each LLFC summary with each barrier, with its interval and p value."""
+    tests = int(found["tests"].iloc[0])
+    corrected = (
+        f"p is from the t test over seeds of ρ = 0, corrected for all {tests} tests of this table"
+        " (Benjamini & Yekutieli 2001)."
+        if tests
+        else "There are too few seeds for intervals and tests."
+    )
+    told = found.assign(
+        label=[label(name) for name in found["error"]],
+        barrier=_short(found),
+        cell=estimates(found, "within", "p_adjusted"),
+    )
+    return PageTable(
+        key="associations",
+        frame=_square(told, "label", "barrier", "cell").reset_index(names="LLFC summary"),
+        caption=f"{RANKS}'s ρ within a seed with its 95 % interval, by chord barrier. {corrected}",
+        numbers=found,
     )
 
 

@@ -2,9 +2,7 @@
 
 import copy
 import functools
-import warnings
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,59 +11,16 @@ from torch.nn import functional as F
 import llfc
 from llfc.modules import check_same_function, copy_into, copy_of, eval_copy, tensors
 from llfc.modules.differences import first_difference
-
-CLASSES = 3
-
-
-def drawn(make, seed, dtype=torch.float64):
-    """A network whose parameters are drawn from a seed of its own."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return make().to(dtype).eval()
-
-
-def samples(count=20, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(count, 6, generator=generator, dtype=torch.float64)
-    return images.to(dtype), torch.randint(CLASSES, (count,), generator=generator)
-
-
-def connected(a, b, **options):
-    given = {"test": samples(), "matching": None, "correction": "none", "measures": ()} | options
-    return llfc.connect(a, b, alphas=3, **given)
-
-
-def refused(call):
-    with pytest.raises(ValueError, match=r".") as raised:
-        call()
-    assert "\n" not in str(raised.value)
-    return str(raised.value)
-
-
-class Between(nn.Module):
-    """Two linear layers, and `inner` between them: a number, a function, or an attribute's use."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.first, self.last = nn.Linear(6, 8), nn.Linear(8, CLASSES)
-        self.inner = inner
-
-    def forward(self, x):
-        hidden = self.first(x)
-        return self.last(self.inner(hidden) if callable(self.inner) else hidden * self.inner)
-
-
-class Encoder(nn.Module):
-    """A transformer layer on three tokens of eight numbers."""
-
-    def __init__(self, **options):
-        super().__init__()
-        self.embed, self.head = nn.Linear(6, 24), nn.Linear(8, CLASSES)
-        given = {"nhead": 2, "dropout": 0.0, "batch_first": True} | options
-        self.layer = nn.TransformerEncoderLayer(8, dim_feedforward=16, **given)
-
-    def forward(self, x):
-        return self.head(self.layer(self.embed(x).reshape(-1, 3, 8)).mean(1))
+from tests.helpers.alike_networks import (
+    CLASSES,
+    Between,
+    Encoder,
+    connected,
+    drawn,
+    quantised,
+    refused,
+    samples,
+)
 
 
 class Held(nn.Module):
@@ -121,13 +76,6 @@ def patched(by):
     model = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, CLASSES))
     model.forward = lambda x: model[1](model[0](x).relu() * by)
     return model
-
-
-def quantised():
-    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, CLASSES))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
 
 
 class Epsilon(nn.Module):
@@ -204,13 +152,6 @@ def test_what_differs_in_more_than_its_numbers_is_refused_and_named(kind):
     text = refused(lambda: connected(a, b))
     assert text.startswith("models differ in architecture: with B's parameters and buffers, A's ")
     assert f"first difference {first}" in text
-
-
-def test_packed_weights_are_refused():
-    a, b = (drawn(quantised, seed, torch.float32) for seed in (0, 1))
-    test = samples(dtype=torch.float32)
-    assert "first difference 0._packed_params" in refused(lambda: connected(a, b, test=test))
-    assert "'0._packed_params.dtype'" in refused(lambda: llfc.permutation_spec(a, test[0]))
 
 
 def reference(a, b, alpha, images, labels):
@@ -293,38 +234,6 @@ def test_types_that_are_written_into_the_code_do_not_hide_a_difference():
     assert "inner: 2.0 against 2.001" in refused(lambda: connected(a, c, test=test))
 
 
-def test_a_spec_of_another_network_is_refused():
-    """The permuted B must be B: heads of two units are no heads of four."""
-    a, b = (drawn(lambda: Encoder(nhead=4), seed) for seed in (0, 1))
-    spec = llfc.permutation_spec(drawn(Encoder, 0), samples()[0][:2])
-    text = refused(lambda: connected(a, b, matching=spec.random(0), spec=spec))
-    assert text.startswith("permuted, B's outputs are ")
-
-
-class Drawing(nn.Module):
-    """Is another function every time that it is called."""
-
-    def __init__(self, how):
-        super().__init__()
-        self.how, self.generator, self.calls = how, torch.Generator(), 0
-
-    def forward(self, x):
-        self.calls += 1
-        noise = {
-            "torch": lambda: torch.rand(1).item(),
-            "numpy": lambda: np.random.rand(),
-            "own generator": lambda: torch.rand(1, generator=self.generator).item(),
-            "count": lambda: self.calls,
-        }[self.how]()
-        return x * (1 + noise)
-
-
-@pytest.mark.parametrize("how", ["torch", "numpy", "own generator", "count"])
-def test_a_network_that_gives_other_outputs_again_is_refused(how):
-    a, b = (drawn(lambda: Between(Drawing(how)), seed) for seed in (0, 1))
-    assert refused(lambda: connected(a, b)).startswith("model A must be a function in eval mode: ")
-
-
 def matchable(kind):
     make_a, make_b, _ = UNLIKE[kind]
     a, b = drawn(make_a, 0), drawn(make_b, 1)
@@ -367,89 +276,6 @@ def test_no_batch_is_lost_to_the_check():
     once = llfc.match("activations", a, b, spec, iter(images))
     assert once.record["iterations"] == 5
     assert once == llfc.match("activations", a, b, spec, images)
-
-
-class Stateful(nn.Linear):
-    def get_extra_state(self):
-        return {"scale": 2.0}
-
-    def set_extra_state(self, state):
-        pass
-
-
-def test_extra_state_is_refused_where_a_state_dict_is_permuted_and_nowhere_else():
-    a, b = (
-        drawn(lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), Stateful(8, CLASSES)), seed)
-        for seed in (0, 1)
-    )
-    images = samples()[0]
-    line = "must hold only tensors in its state dict, got '2._extra_state', a dict"
-    assert line in refused(lambda: llfc.permutation_spec(a, images))
-    plain = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, CLASSES)).double()
-    spec = llfc.permutation_spec(plain, images)
-    assert line in refused(lambda: llfc.match("weights", a, b, spec))
-    assert line in refused(lambda: connected(a, b, matching=spec.random(0), spec=spec))
-    assert line in refused(lambda: spec.check(a, images))
-    assert "'2._extra_state' must be a tensor, got a dict" in refused(
-        lambda: spec.apply(spec.random(0), a.state_dict())
-    )
-    connected(a, b)
-
-
-@pytest.mark.parametrize("given", ["tuple", "dict", "column"])
-def test_what_is_no_logits_is_refused_with_a_way_out(given):
-    class Wrapped(Between):
-        def forward(self, x):
-            logits = super().forward(x)
-            return {"tuple": (logits, x), "dict": {"scores": logits}, "column": logits[:, 0]}[given]
-
-    a, b = drawn(lambda: Wrapped(1.0), 0), drawn(lambda: Wrapped(1.0), 1)
-    text = refused(lambda: connected(a, b))
-    assert text.startswith("model must return logits of shape [images, classes], got ")
-    way_out = "wrap it in a module whose forward returns the logits alone"
-    assert text.endswith(way_out) == (given != "column")
-    assert ("dict of scores" in text) == (given == "dict")
-
-
-def test_wrapped_scripted_and_lazy_parts_are_refused():
-    def inner(change):
-        model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, CLASSES))
-        model[0] = change(model[0])
-        return model
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        scripted = inner(torch.jit.script), torch.jit.script(inner(lambda layer: layer))
-    compiled = inner(lambda layer: torch.compile(layer, backend="eager"))
-    lazy = inner(lambda layer: nn.LazyLinear(8))
-    empty = inner(lambda layer: layer.to("meta"))
-    for model, line in (
-        (scripted[0], "must run in Python, got RecursiveScriptModule in '0'"),
-        (scripted[1], "must run in Python, got RecursiveScriptModule: "),
-        (compiled, "must be the network itself, got OptimizedModule in '0': give its ._orig_mod"),
-        (lazy, "must be initialised, but '0.weight' is not: run it once"),
-        (empty, "must hold numbers, but '0.weight' is on the meta device: load a state dict"),
-    ):
-        assert f"model_a {line}" in refused(lambda model=model: connected(model, model))
-
-
-def test_an_applied_permutation_keeps_the_versions_of_a_state_dict():
-    class Versioned(nn.Linear):
-        _version = 2
-
-        def _load_from_state_dict(self, state, prefix, metadata, *rest):
-            assert metadata.get("version") == 2
-            super()._load_from_state_dict(state, prefix, metadata, *rest)
-
-    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), Versioned(8, CLASSES)).double()
-    images = samples()[0]
-    spec = llfc.permutation_spec(model, images)
-    before = copy.deepcopy(model.state_dict()._metadata)
-    state = spec.apply(spec.random(0), model.state_dict())
-    model.load_state_dict(state)
-    assert state._metadata == before
-    assert state._metadata is not model.state_dict()._metadata
-    spec.apply(spec.random(0), dict(model.state_dict()))  # one without is none the worse
 
 
 def test_the_check_leaves_its_models_as_they_are():
