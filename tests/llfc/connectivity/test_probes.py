@@ -53,7 +53,9 @@ def test_our_own_architectures(architecture, norm):
     residual = (ResidualBlock, Block, MixerBlock)
     if blocks := [name for name, module in modules.items() if isinstance(module, residual)]:
         stem = "relu" if "relu" in modules else "patches"
-        assert found == [stem, *blocks, "head"]
+        inner = ("attention", "mlp.gelu") if architecture == "vit" else ()
+        parts = [f"{block}.{name}" if name else block for block in blocks for name in (*inner, "")]
+        assert found == [stem, *parts, "head"]
     else:
         plain = (nn.Linear, nn.Conv2d, nn.ReLU)
         assert found == [name for name, module in modules.items() if isinstance(module, plain)]
