@@ -214,6 +214,8 @@ class Trial:
         limit_test: number of test images to use; None for all.
         limit_measured: number of training images that matching, correction and the training curve
             use; None for all that the pair was trained on.
+        task: what is measured, one of TASKS: the data set's own (None), or, for tokens, the same
+            where layers are compared by whole sequences instead of by tokens.
     """
 
     pair: Pair
@@ -224,6 +226,7 @@ class Trial:
     measures: tuple[str, ...] = DEFAULT_MEASURES
     limit_test: int | None = None
     limit_measured: int | None = None
+    task: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         # The order in which measures are named does not matter.

@@ -270,6 +270,21 @@ def as_task(task: str | Task) -> Task:
     return task if isinstance(task, Task) else lookup("task", task, TASKS)
 
 
+def measured_as(trained: str, wanted: str | None) -> Task:
+    """The task that a network is measured at, which was trained for another or the same.
+
+    Args:
+        trained: the name of the task that it was trained for.
+        wanted: the name of that to be measured; the same if None.
+
+    Raises:
+        ValueError: if they differ in more than in what a sample of LLFC is.
+    """
+    task = TASKS[trained]
+    alike = {name: x for name, x in TASKS.items() if replace(x, whole=task.whole) == task}
+    return lookup("task", wanted or trained, alike)
+
+
 def _described(output: Any) -> str:
     """What a network gave in place of an output, and what to do about it."""
     kind = type(output).__name__

@@ -18,6 +18,7 @@ from llfc.seeds import stream
 from llfc.specs import Network, Trial, fingerprint
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec import PermutationSpec
+from llfc.tasks import measured_as
 
 # By architecture, width, norm, input shape and number of classes.
 _specs: dict[tuple[str, float, str, tuple[int, ...], int], PermutationSpec] = {}
@@ -55,7 +56,7 @@ def run_trial(
             test=dataset.batches("test", BATCH_SIZE),
             train=train,
             statistics=_statistics(trial, dataset),
-            task=dataset.task,
+            task=measured_as(dataset.task, trial.task),
             matching=cached_permutation(trial, a, b, spec, images, store),
             correction=trial.correction,
             alphas=trial.alphas,
@@ -87,9 +88,10 @@ def check_trial(trial: Trial, dataset: Data) -> None:
     """See that the network of `trial` takes the data and has the probes, before it is trained.
 
     Raises:
-        ValueError: if a probe's name or pattern matches nothing, a batch is too small, or there
-            are fewer training images than are to be measured on.
+        ValueError: if a probe's name or pattern matches nothing, a batch is too small, there are
+            fewer training images than are to be measured on, or the task is none of the data set's.
     """
+    measured_as(dataset.task, trial.task)
     model = untrained(trial.pair.a, dataset)
     check_batches(model, dataset.count("train"), trial.pair.a.recipe.batch_size)
     images, _ = next(iter(dataset.batches("test", 2)))

@@ -223,6 +223,15 @@ def kind_of(name: str) -> str:
     return Dataset.kind
 
 
+def task_of(name: str) -> str:
+    """The task that the data set called `name` is for, one of llfc.tasks.TASKS, without loading it.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    return {each.kind: each.task for each in (Dataset, Sequences)}[kind_of(name)]
+
+
 def _dataset(name: str, arrays: Arrays) -> Dataset:
     tensors = {
         f"{split}_{kind}": torch.as_tensor(arrays[f"{split}_{kind}"]).to(dtype)

@@ -7,12 +7,13 @@ from typing import Any
 
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.registry import MEASURES
-from llfc.data.datasets import kind_of
+from llfc.data.datasets import kind_of, task_of
 from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES, check_fits
 from llfc.networks.recipes import default_recipe
 from llfc.specs import Pair, Recipe, Trial
+from llfc.tasks import measured_as
 from sweeps.grid.sweep import Sweep
 
 # A recipe's fields are axes too; one that a sweep does not name keeps the recipe's own value.
@@ -58,11 +59,22 @@ def trials_of(sweep: Sweep, **measuring: Any) -> list[Trial]:
             pair=_pair(point),
             matching=point["matching"],
             correction=point["correction"],
-            **measuring,
+            **measuring | {"task": _task(point["dataset"], measuring.get("task"))},
         )
         for point in points
     )
     return list(dict.fromkeys(trials))
+
+
+def _task(dataset: str, wanted: str | None) -> str | None:
+    """The task to measure, if it is not the one that the data set is for.
+
+    Raises:
+        ValueError: if networks that are trained on the data set cannot be measured at it.
+    """
+    own = task_of(dataset)
+    measured_as(own, wanted)
+    return None if wanted == own else wanted
 
 
 def _points(sweep: Sweep) -> Iterator[dict[str, Any]]:

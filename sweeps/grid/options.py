@@ -27,6 +27,7 @@ from llfc.specs import (
     Recipe,
     Trial,
 )
+from llfc.tasks import TASKS
 from sweeps.grid.grid import DEFAULTS, EVERY_AXIS, MEASURING, RECIPE_AXES, trials_of
 from sweeps.grid.settings import ENVIRONMENT, GPU_SHARE, Settings
 from sweeps.grid.sweep import Sweep
@@ -43,6 +44,7 @@ CONSTANTS: Mapping[str, Iterable[str]] = {
     "OPTIMIZERS": OPTIMIZERS,
     "PRECISIONS": PRECISIONS,
     "SCHEDULES": SCHEDULES,
+    "TASKS": TASKS,
     "None": ("none",),
 }
 

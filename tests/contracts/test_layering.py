@@ -40,6 +40,7 @@ llfc.matching
 llfc.connectivity.probes
 llfc.connectivity
 llfc.connectivity.corrections
+llfc.connectivity.measures.shuffled
 llfc.connectivity.measures.conditions llfc.connectivity.measures.replay
 llfc.connectivity.measures
 llfc.basis

@@ -67,6 +67,7 @@ OTHER = {
         "measures": ("similarity",),
         "limit_test": 7,
         "limit_measured": 9,
+        "task": "next-token",
     },
 }
 EXAMPLE = {Recipe: RECIPE, Pair: PAIR, Network: PAIR.b, Trial: TRIAL}

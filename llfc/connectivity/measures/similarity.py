@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from llfc.connectivity.measures.cka import NARROW, HsicSums, block_pairs, cka_ratio, unbiased_hsic
+from llfc.connectivity.measures.shuffled import Shuffled, keys_of
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.probes import features_of
-from llfc.connectivity.shuffled import Shuffled, keys_of
 from llfc.connectivity.subject import Measured, Subject
 from llfc.modules.inputs import Inputs, count_of, taken
 from llfc.results import midpoint

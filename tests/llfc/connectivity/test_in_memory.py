@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import llfc
-from llfc.connectivity.shuffled import Shuffled
+from llfc.connectivity.measures.shuffled import Shuffled
 from llfc.data.datasets import load_dataset
 from llfc.networks.spawning import load_network, train_network
 from llfc.networks.store import Store

@@ -15,7 +15,7 @@ from llfc.connectivity.measures.conditions.operation import (
 )
 from llfc.connectivity.measures.conditions.operations import operations, stream_operations
 from llfc.connectivity.measures.conditions.totals import Totals
-from llfc.connectivity.shuffled import Shuffled
+from llfc.connectivity.measures.shuffled import Shuffled
 from llfc.connectivity.subject import Measured, Subject
 from llfc.modules.imageaxis import ImageAxis
 from llfc.modules.inputs import Inputs, count_of

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from llfc.connectivity import shuffled
+from llfc.connectivity.measures import shuffled
 from llfc.connectivity.measures.conditions.additivity import additivity
 from llfc.connectivity.measures.conditions.measure import conditions
 from llfc.connectivity.measures.conditions.sums import square
-from llfc.connectivity.shuffled import Shuffled
+from llfc.connectivity.measures.shuffled import Shuffled
 from tests.helpers import in_memory_reference as in_memory
 from tests.helpers.conditions_measured import measured, rows, same
 from tests.helpers.measure_subjects import subject

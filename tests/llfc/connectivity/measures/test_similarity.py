@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 import llfc
-from llfc.connectivity import shuffled
-from llfc.connectivity.measures import cka
+from llfc.connectivity.measures import cka, shuffled
 from llfc.connectivity.measures import similarity as similarity_module
 from llfc.connectivity.measures.cka import HsicSums, unbiased_hsic
 from tests.helpers.small_networks import (
