@@ -17,6 +17,7 @@ from llfc.results import LeftOut, midpoint
 DERIVED_TOLERANCE = (
     1e-4  # of a weight's length; in half precision too a mask or a norm moves it by more
 )
+TINY = 1e-300  # in place of a length of zero, in float64
 
 
 @torch.no_grad()
@@ -39,7 +40,7 @@ def blended_in_parts(line: Line, batches: Batches) -> list[LeftOut]:
         if of_a is None or of_b is None or not of_a.shape == of_b.shape == tensor.shape:
             continue
         half = torch.lerp(of_a.double(), of_b.double(), float(line.alpha[at]))
-        off = float((tensor.double() - half).norm() / half.norm().clamp_min(1e-30))
+        off = float((tensor.double() - half).norm() / half.norm().clamp_min(TINY))
         if off > DERIVED_TOLERANCE:
             reason = (
                 "derived from parameters, which are what the line blends: at the midpoint it is"

@@ -25,6 +25,7 @@ from llfc.connectivity.outputs import BatchOutputs
 from llfc.connectivity.probes import Probe, tapped
 from llfc.connectivity.samples import Batches
 from llfc.modules.inputs import Inputs, count_of
+from llfc.modules.reals import lost
 from llfc.results import Array, LayerProfile
 from llfc.tasks import CLASSIFICATION, Task
 
@@ -64,8 +65,9 @@ class LineProfile:
 def walk(line: Line, batches: Batches, probes: Sequence[Probe] = ()) -> LineProfile:
     """Loss and error at every position, and each probe's profile, in one pass over `batches`.
 
-    Sums over images are in float64; so are products of inner products. The networks, their
-    features and the inner products themselves are in the networks' own type.
+    Sums over images are in float64; so are products of inner products. The networks and their
+    features are in the networks' own type; so are the inner products themselves, and in float64
+    where float32 does not hold them.
 
     Args:
         line: the networks.
@@ -102,6 +104,8 @@ class _Walker:
         self.products: list[Tensor] = []  # of the position at hand, [4, N] a probe
         self.at: str = "a"
         self.weight = 0.0  # alpha of the position at hand
+        # Whether each layer's products are looked through at once: a GPU would wait every time.
+        self.careful = device.type == "cpu"
         self.eps = 0.0
         self.counted: Tensor | None = (
             None  # the tokens of the batch at hand, where they are samples
@@ -116,7 +120,8 @@ class _Walker:
             self.ends[self.at].append(feature.clone() if self.counted is None else feature)
         else:
             ends = self.ends["a"][index], self.ends["b"][index]
-            self.products.append(products_between(feature, *ends, self.weight))
+            found = products_between(feature, *ends, self.weight, careful=self.careful)
+            self.products.append(found)
 
     def batch(self, inputs: Inputs, targets: Tensor, split: str) -> None:
         """Add one batch."""
@@ -166,10 +171,22 @@ class _Walker:
             if self.probes:
                 rows.append(torch.stack(self.products, 1))
         outputs.add(last)
+        if not self.careful and any(bool(lost(row).any()) for row in rows):
+            self.careful = True
+            rows = self._products_again(output)
         if self.probes:
             products = self._with_ends(rows)
             self.moments = self.moments.update(self.alpha, products, self.eps)
         return outputs
+
+    def _products_again(self, output: Callable[[nn.Module, str], Tensor]) -> list[Tensor]:
+        """The products of each network between the ends on the same batch, [4, L, N]."""
+        rows = []
+        for position in self.line.inner:
+            self.products, self.weight = [], float(self.line.alpha[position])
+            output(self.line.at(position), "between")
+            rows.append(torch.stack(self.products, 1))
+        return rows
 
     def found(self, split: str) -> LineProfile:
         """The result, on the CPU."""
@@ -212,18 +229,21 @@ class _Walker:
         self.eps = torch.finfo(of_a[0].dtype).eps
         none = torch.zeros_like(aa)
         first, last = torch.stack([aa, aa, ab, none]), torch.stack([bb, ab, bb, none])
-        between = torch.stack([first, *(row.double() for row in rows), last], 1)
+        between = torch.stack([first, *rows, last], 1)
         return InnerProducts(aa, bb, ab, step, *between)
 
 
-def products_between(feature: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:
-    """||f||², <f, a>, <f, b> and ||f - (1 - alpha) a - alpha b||² of each image, shape [4, N].
+def products_between(
+    feature: Tensor, a: Tensor, b: Tensor, alpha: float, *, careful: bool = True
+) -> Tensor:
+    """||f||², <f, a>, <f, b>, ||f - (1 - alpha) a - alpha b||²: [4, N], in float64, image by image.
 
     Args:
         feature: f, shape [N, D].
         a: A's feature of the same images.
         b: B's.
         alpha: where f is on the line.
+        careful: whether what the features' type does not hold is taken again in float64.
     """
 
     def of_part(f: Tensor, a: Tensor, b: Tensor) -> list[Tensor]:
@@ -231,7 +251,7 @@ def products_between(feature: Tensor, a: Tensor, b: Tensor, alpha: float) -> Ten
         torch.sub(f, gap, out=gap)
         return [torch.linalg.vecdot(*pair) for pair in ((f, f), (f, a), (f, b), (gap, gap))]
 
-    return _in_parts(of_part, feature, a, b)
+    return _products(of_part, feature, a, b, careful=careful)
 
 
 def products_of_ends(of_a: Sequence[Tensor], of_b: Sequence[Tensor]) -> Tensor:
@@ -246,12 +266,30 @@ def products_of_ends(of_a: Sequence[Tensor], of_b: Sequence[Tensor]) -> Tensor:
         gap = a - b
         return [torch.linalg.vecdot(*pair) for pair in ((a, a), (b, b), (a, b), (gap, gap))]
 
-    layers = [_in_parts(of_part, a, b) for a, b in zip(of_a, of_b, strict=True)]
-    return torch.stack(layers, 1).double()
+    layers = zip(of_a, of_b, strict=True)
+    return torch.stack([_products(of_part, a, b, careful=True) for a, b in layers], 1)
 
 
-def _in_parts(products: Callable[..., list[Tensor]], *features: Tensor) -> Tensor:
-    """The `products` of features [N, D], each [N], stacked.
+def _products(of_part: Callable[..., list[Tensor]], *features: Tensor, careful: bool) -> Tensor:
+    """The products of features [N, D], the last of which is a gap's: [4, N], in float64."""
+    found = _in_parts(of_part, *features).double()
+    if not careful or features[0].dtype == torch.float64:
+        return found
+    wrong = lost(found)
+    # A gap that vanishes beside its feature is rounding; where the feature does as well, it is not.
+    wrong[3] &= wrong[0] | ~found[3].isfinite()
+    images = wrong.any(0).nonzero()[:, 0]
+    if len(images):
+        exact = _in_parts(
+            lambda *part: of_part(*(feature.double() for feature in part)),
+            *(feature[images] for feature in features),
+        )
+        found[:, images] = torch.where(wrong[:, images], exact, found[:, images])
+    return found
+
+
+def _in_parts(of_part: Callable[..., list[Tensor]], *features: Tensor) -> Tensor:
+    """The products of features [N, D], each [N], stacked.
 
     On a CPU a few images at a time, so that the features are still in its cache from one product to
     the next: two to three times faster on features of 16 000 numbers and more.
@@ -259,4 +297,4 @@ def _in_parts(products: Callable[..., list[Tensor]], *features: Tensor) -> Tenso
     first = features[0]
     rows = max(1, CACHED // first.shape[1]) if first.device.type == "cpu" else len(first)
     parts = zip(*(torch.split(feature, rows) for feature in features), strict=True)
-    return torch.cat([torch.stack(products(*part)) for part in parts], 1)
+    return torch.cat([torch.stack(of_part(*part)) for part in parts], 1)

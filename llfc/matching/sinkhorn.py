@@ -115,7 +115,12 @@ def climbed(overlap: Overlap) -> dict[str, Tensor]:
     ]
     if not logits:
         return {}
-    adam = torch.optim.Adam([t.requires_grad_() for t in logits], lr=LEARNING_RATE, maximize=True)
+    adam = torch.optim.Adam(
+        [t.requires_grad_() for t in logits],
+        lr=LEARNING_RATE,
+        eps=1e-8 * overlap.unit,
+        maximize=True,
+    )
     for _ in range(ASCENT_STEPS):
         with torch.enable_grad():
             soft = {

@@ -19,6 +19,7 @@ from llfc.connectivity.corrections.preactivations import preactivations
 from llfc.connectivity.moments import Moments
 from llfc.connectivity.samples import Batches
 from llfc.modules.inputs import Inputs, count_of, run
+from llfc.modules.reals import lost
 from llfc.modules.sites import Interposed, Site, Sites
 
 Seen = dict[str, list[Moments]]  # a layer's name -> its channels' moments, one per call
@@ -151,6 +152,13 @@ def _seen(model: nn.Module, sites: Sites, images: Inputs, towards: _Towards | No
 def channel_moments(output: Tensor, dim: int) -> Moments:
     """Mean and spread of each channel over all else, in float64."""
     others = [d for d in range(output.ndim) if d != dim % output.ndim]
-    var_C, mean_C = torch.var_mean(output, others, correction=0)
+    var_C, mean_C = (found.double() for found in torch.var_mean(output, others, correction=0))
+    # A variance that vanishes beside its mean is rounding; where the mean does as well, it is not.
+    wrong_C = lost(var_C) & (lost(mean_C.square()) | ~var_C.isfinite())
+    if output.dtype != torch.float64 and wrong_C.any():
+        exact = torch.var_mean(output.double(), others, correction=0)
+        var_C, mean_C = (
+            torch.where(wrong_C, *each) for each in zip(exact, (var_C, mean_C), strict=True)
+        )
     count = output.numel() // output.shape[dim]
-    return Moments(count, mean_C.double(), var_C.double() * count)
+    return Moments(count, mean_C, var_C * count)

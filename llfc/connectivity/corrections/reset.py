@@ -37,7 +37,8 @@ def reset(line: Line, train: Batches | None, example: Inputs, at: Iterable[int])
     that differ between A and B. They stay as they were blended.
 
     Raises:
-        ValueError: if there is a batch norm, but no training data.
+        ValueError: if there is a batch norm, but no training data; or a variance is not finite in
+            the type of the norm's running statistics.
 
     Reference:
         Jordan, Sedghi, Saukh, Entezari & Neyshabur, REPAIR, ICLR 2023, section 3.
@@ -58,6 +59,8 @@ def reset(line: Line, train: Batches | None, example: Inputs, at: Iterable[int])
                 _run_by_batch_statistics(line.at(position), images, seen)
     if not all(found.values()):
         raise ValueError("correction 'reset' needs train batches of at least 2 images")
+    for position, seen in found.items():
+        _check_held(seen, float(line.alpha[position]))
     corrected = {p: Corrected(buffers=_statistics(seen)) for p, seen in found.items()}
     return Corrections(corrected, layers=len(norms), left_out=left_out)
 
@@ -127,6 +130,18 @@ class _ByBatchStatistics(TorchFunctionMode):
         batch = Moments(count, mean.double(), var.double() * count)
         self._found[names] = self._found[names].merged(batch) if names in self._found else batch
         return output
+
+
+def _check_held(found: Mapping[RunningNames, Moments], alpha: float) -> None:
+    """Refuse statistics that the network's tensors cannot hold."""
+    for (name, _), seen in found.items():
+        if not (seen.mean.isfinite().all() and seen.squares.isfinite().all()):
+            module = name.rpartition(".")[0] or "model"
+            raise ValueError(
+                f"correction 'reset': the variance of what {module!r} normalises is not finite at"
+                f" alpha {alpha:g}, as its features are not, or their squares are beyond the"
+                " statistics' type: train with smaller weights, or choose correction 'none'"
+            )
 
 
 def _statistics(found: Mapping[RunningNames, Moments]) -> dict[str, Tensor]:

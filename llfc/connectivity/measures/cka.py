@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from llfc.connectivity.shuffled import parts
+from llfc.modules.reals import to_ordinary
+
 NARROW = 1024  # numbers of a feature; its products with itself are then 8 MB
 
 
@@ -43,21 +46,30 @@ class HsicSums:
 
     `unbiased_hsic` of Gram matrices of all images, which are never made: its sums over pairs of
     images follow from the features' products, [X, Y], and sums. Features are taken from their mean
-    over the first batch, which changes no HSIC and keeps its digits. Sums over a batch are in the
-    features' type, sums of batches in float64.
+    over the first batch, which changes no HSIC and keeps its digits, and in a unit, a power of two,
+    in which those of the first batch are ordinary: HSICs are in that unit, CKA has none. Sums over
+    a batch are in the features' type, sums of batches in float64.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self._origin: dict[str, Tensor] = {}
+        self._scale: dict[str, float] = {}
         self._sums: dict[tuple[str, ...], Tensor] = {}
 
     def add(self, features: Mapping[str, Tensor]) -> None:
         """Add a batch's features [N, X], by the network's name."""
         if not self.count:
             self._origin = {name: feature.mean(0) for name, feature in features.items()}
+            self._scale = {
+                name: to_ordinary(feature - self._origin[name])
+                for name, feature in features.items()
+            }
         self.count += len(next(iter(features.values())))
-        rows = {name: feature - self._origin[name] for name, feature in features.items()}
+        rows = {
+            name: (feature - self._origin[name]) * self._scale[name]
+            for name, feature in features.items()
+        }
         squares = {name: row.square().sum(1) for name, row in rows.items()}
         for x, of_x in rows.items():
             self._sum((x,), of_x.sum(0))
@@ -91,7 +103,7 @@ class HsicSums:
 
 def block_pairs(count: int, size: int) -> Iterator[tuple[slice, slice]]:
     """Which of `count` images meet which: every two parts of at most `size`, each two once."""
-    parts = [slice(first, first + size) for first in range(0, count, size)]
-    for index, part in enumerate(parts):
-        for other in parts[: index + 1]:
+    found = parts(count, size)
+    for index, part in enumerate(found):
+        for other in found[: index + 1]:
             yield part, other

@@ -73,7 +73,7 @@ def _products(
     """The inner products of the three networks' features, those at the one `alpha` [1, L, N]."""
     layers = zip(blend, of_a, of_b, strict=True)
     between = [products_between(*features, alpha) for features in layers]
-    return InnerProducts(*products_of_ends(of_a, of_b), *torch.stack(between, 1).double()[:, None])
+    return InnerProducts(*products_of_ends(of_a, of_b), *torch.stack(between, 1)[:, None])
 
 
 def _counts(values_LN: Array) -> Array:

@@ -7,6 +7,7 @@ from torch import nn
 from llfc.connectivity.evaluation import Score, evaluate
 from llfc.connectivity.subject import Measured, Subject
 from llfc.modules import copy_of
+from llfc.modules.reals import norms
 from llfc.seeds import stream
 
 
@@ -40,7 +41,7 @@ def _moved(start: nn.Module, other: nn.Module, generator: torch.Generator) -> nn
     for here, there in zip(moved.parameters(), other.parameters(), strict=True):
         kind = torch.complex64 if here.is_complex() else torch.float32
         direction = torch.randn(here.shape, generator=generator, dtype=kind).to(here)
-        size = torch.linalg.vector_norm(direction)
+        size = norms(direction)
         if size > 0:
-            here.add_(direction * (torch.linalg.vector_norm(there - here) / size))
+            here.add_(direction * (norms(there - here) / size))
     return moved

@@ -1,6 +1,7 @@
 """Pairs of different images, for controls: the same in any batches and in any order of the data."""
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +11,24 @@ from torch import Tensor
 from llfc.modules.inputs import Inputs, batched, count_of, each_of, joined, taken
 
 SAMPLE_SIZE = 512  # images, or all there are; a control needs no more, and each costs two passes
+
+
+def parts(count: int, size: int) -> list[slice]:
+    """`count` images in parts of `size`; in equal parts where the last would be a single image.
+
+    A norm that takes its statistics from its batch needs two.
+
+    >>> parts(10, 4)
+    [slice(0, 4, None), slice(4, 8, None), slice(8, 10, None)]
+    >>> parts(9, 4)
+    [slice(0, 3, None), slice(3, 6, None), slice(6, 9, None)]
+    """
+    if count % size == 1:
+        number = -(-count // size)
+        bounds = [count * part // number for part in range(number + 1)]
+    else:
+        bounds = [*range(0, count, size), count]
+    return [slice(*each) for each in itertools.pairwise(bounds)]
 
 
 class Shuffled:
@@ -47,8 +66,7 @@ class Shuffled:
         if self.images is None or count_of(self.images) < 2:
             return
         others = each_of(self.images, lambda x: x.roll(-1, 0))
-        for start in range(0, count_of(self.images), size):
-            part = slice(start, start + size)
+        for part in parts(count_of(self.images), size):
             yield taken(self.images, part), taken(others, part)
 
 

@@ -15,6 +15,7 @@ from llfc.connectivity.moments import Moments
 from llfc.connectivity.probes import features_of
 from llfc.connectivity.subject import Measured, Subject
 from llfc.modules.inputs import Inputs, count_of, taken
+from llfc.modules.reals import to_ordinary
 from llfc.results import midpoint
 
 BLOCK = 128  # images at a time whose wide features meet others'
@@ -152,7 +153,8 @@ class _Layer:
         for name, feature in x.items():
             # From the mean, so that what images have in common takes no digits.
             mean = self.moments[name].mean.to(feature.dtype)
-            products = (feature - mean) @ (y[name] - mean).T
+            scale = to_ordinary(self._std(name))  # CKA does not change with it
+            products = ((feature - mean) * scale) @ ((y[name] - mean) * scale).T
             gram = self.grams.setdefault(name, products.new_zeros(count, count))
             gram[rows, columns], gram[columns, rows] = products, products.T
 

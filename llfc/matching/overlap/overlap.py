@@ -11,6 +11,7 @@ given. They therefore survive a move of their own group.
 """
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
@@ -30,8 +31,10 @@ from llfc.symmetry.spec.blocks import Cluster, blocks, place, root, too_deep
 Index = dict[str, Tensor]
 State = Mapping[str, Tensor]
 
-# Networks with fewer numbers than this are matched in double precision, which costs them nothing.
+# Networks with fewer numbers than this are matched in double precision, which costs them nothing,
+# and those whose products single precision does not hold.
 DOUBLE_BELOW = 2**18
+HELD = 2.0**-30, 2.0**30  # where the largest number of a network's parameters is
 
 
 class Overlap:
@@ -42,6 +45,9 @@ class Overlap:
         constant: the overlap of all that no permutation moves.
         terms: all that permutations move.
         roots: the groups that are not nested in another, in forward order.
+        dtype: of the scores.
+        unit: what is a small or a large overlap is to be seen beside this; 1 for weights of a size
+            that networks usually have.
     """
 
     def __init__(self, a: State, b: State, spec: PermutationSpec) -> None:
@@ -49,7 +55,10 @@ class Overlap:
         self.spec = spec
         self._parameters = a, b
         total = sum(tensor.numel() for tensor in a.values())
-        self.dtype = torch.float64 if total < DOUBLE_BELOW else torch.float32
+        units = unit(a), unit(b)
+        single = total >= DOUBLE_BELOW and units == (1, 1)
+        self.dtype = torch.float32 if single else torch.float64
+        self.unit = units[0] * units[1]
         self.constant = 0.0
         linear: dict[Cluster, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         self.terms: list[Term] = []
@@ -266,3 +275,11 @@ def _pair(a: Tensor, b: Tensor, cluster: Cluster, unit: int, other: int) -> Tens
     inside_a = a[unit * size : (unit + 1) * size]
     inside_b = b[other * size : (other + 1) * size]
     return inside_a @ inside_b.T
+
+
+def unit(parameters: State) -> float:
+    """A power of two near the largest number there; 1 if float32 holds products of such numbers."""
+    sizes = [torch.linalg.vector_norm(x.detach(), torch.inf).double() for x in parameters.values()]
+    largest = float(torch.stack(sizes).max()) if sizes else 0.0
+    held = largest == 0 or HELD[0] <= largest <= HELD[1]
+    return 1.0 if held else 2.0 ** math.frexp(largest)[1]

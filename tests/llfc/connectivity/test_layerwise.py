@@ -181,7 +181,7 @@ def test_a_network_and_itself_in_float32():
 def products(f, a, b):
     """Of features [N, D]; one layer."""
     ends = products_of_ends([a], [b])
-    return InnerProducts(*ends, *products_between(f, a, b, 0.5)[:, None, None].double())
+    return InnerProducts(*ends, *products_between(f, a, b, 0.5)[:, None, None])
 
 
 def at_half(f, a, b):

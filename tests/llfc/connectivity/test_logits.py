@@ -120,20 +120,20 @@ def test_sure_and_right_is_calibrated_sure_and_wrong_is_not():
 RIGHT = path.products_between
 
 
-def wrong_position(feature, a, b, alpha):
-    return RIGHT(feature, a, b, alpha + 1e-3)
+def wrong_position(feature, a, b, alpha, **options):
+    return RIGHT(feature, a, b, alpha + 1e-3, **options)
 
 
-def wrong_end(feature, a, b, alpha):
-    return RIGHT(feature, b, b, alpha)
+def wrong_end(feature, a, b, alpha, **options):
+    return RIGHT(feature, b, b, alpha, **options)
 
 
-def wrong_images(feature, a, b, alpha):
-    return RIGHT(feature.flip(0), a, b, alpha)
+def wrong_images(feature, a, b, alpha, **options):
+    return RIGHT(feature.flip(0), a, b, alpha, **options)
 
 
-def cut_short(feature, a, b, alpha):
-    return RIGHT(feature[:, 1:], a[:, 1:], b[:, 1:], alpha)
+def cut_short(feature, a, b, alpha, **options):
+    return RIGHT(feature[:, 1:], a[:, 1:], b[:, 1:], alpha, **options)
 
 
 @pytest.mark.parametrize("wrong", [wrong_position, wrong_end, wrong_images, cut_short])

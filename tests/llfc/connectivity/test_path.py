@@ -240,10 +240,10 @@ def test_features_that_are_not_finite_are_named():
     a, b = mlp(0).float(), mlp(1).float()
     for model in (a, b):
         with torch.no_grad():
-            model.linear0.weight.mul_(1e25)
-            model.linear1.weight.mul_(1e-25)
+            model.linear0.weight.fill_(2e38)
+        model.relu0 = nn.Sigmoid()  # of infinity, 1
     images, labels = samples(10, (6,))
-    assert refusal(a, b, images.float(), labels) == (
+    assert refusal(a, b, images.float().abs() + 1, labels) == (
         "features of layer 'linear0' are not finite at alpha 0"
     )
 

@@ -16,6 +16,7 @@ from llfc.connectivity.measures.conditions.sums import (
     image_parts,
 )
 from llfc.modules.imageaxis import ImageAxis
+from llfc.modules.reals import norms
 
 
 @dataclass(frozen=True)
@@ -102,13 +103,13 @@ def rows_of(features: Sequence[Tensor], axis: ImageAxis | None, count: int) -> l
 
 
 def _norms(both: Tensor, v: Tensor, gap: Tensor) -> Tensor:
-    """The norms of 2 u, v and u - v for each image, [3, N]."""
-    return torch.stack([torch.linalg.vector_norm(x, dim=1) for x in (both, v, gap)])
+    """The norms of 2 u, v and u - v for each image, [3, N], in float64."""
+    return torch.stack([norms(x, dim=1).double() for x in (both, v, gap)])
 
 
-def _of_images(norms: Tensor) -> list[float]:
+def _of_images(norms_3N: Tensor) -> list[float]:
     """The sums of `Linearity` from the norms of 2 u, v and u - v of each image, [3, N]."""
-    uu, vv, gaps = norms.double().square()
+    uu, vv, gaps = norms_3N.square()
     uu = uu / 4
     # The square of the difference was summed itself: that of the products would lose its digits.
     uv = (uu + vv - gaps) / 2

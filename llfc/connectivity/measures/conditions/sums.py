@@ -1,7 +1,8 @@
 """Streaming sums over samples, and the normalised distance that follows from them.
 
 A tensor is taken a few images at a time, so that it is still in the cache where it is summed.
-Sums within such a part are in float32 or the networks' wider type, sums of parts in float64.
+Sums within such a part are in float32 or the networks' wider type, or in float64 where float32
+does not hold them, sums of parts in float64.
 """
 
 import math
@@ -13,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from llfc.modules.reals import as_reals
+from llfc.modules.reals import SMALLEST, as_reals
 
 PART = 2**17  # numbers; with more, the dozen tensors of a part outgrow the cache
 
@@ -48,12 +49,16 @@ def distance(gap: float, x: float, y: float) -> float:
 
 def square(tensor: Tensor) -> float:
     """The sum of squares, summed pairwise, which is two digits more exact than a running sum."""
-    return float(as_reals(tensor).square().sum())
+    reals = as_reals(tensor)
+    found = float(reals.square().sum())
+    return found if SMALLEST <= found < math.inf else float(reals.double().square().sum())
 
 
 def dot(tensor: Tensor, other: Tensor) -> float:
     """The inner product of two parts."""
-    return float(torch.dot(*(x.reshape(-1) for x in map(as_reals, as_they_lie(tensor, other)))))
+    x, y = (part.reshape(-1) for part in map(as_reals, as_they_lie(tensor, other)))
+    found = float(torch.dot(x, y))
+    return found if SMALLEST <= abs(found) < math.inf else float(torch.dot(x.double(), y.double()))
 
 
 def as_they_lie(*tensors: Tensor) -> tuple[Tensor, ...]:
