@@ -56,6 +56,7 @@ def into_one_basis(
     left_out = (
         *(LeftOut("parameter", *_named(line)) for line in spec.frozen),
         *(LeftOut("group", group, reason) for group, reason in matching.left_out.items()),
+        *(LeftOut("definition", *entry) for entry in matching.definitions.items()),
     )
     if not matching.moved():
         return Basis(b, matching.record, left_out)

@@ -36,6 +36,7 @@ from llfc.modules import (
     device_of,
     eval_copy,
 )
+from llfc.modules.few_values import few_values_told
 from llfc.modules.inputs import Inputs, run
 from llfc.names import as_names, lookup
 from llfc.results import METRICS, Array, Connection, LeftOut, Table, averaged_layers, midpoint
@@ -47,6 +48,7 @@ from llfc.tasks import CLASSIFICATION, Task, as_task
 BATCH_SIZE = 250  # larger batches were no faster on a CPU, and their features take memory
 
 
+@few_values_told()
 @tf32_disabled()
 @generators_left()
 @torch.inference_mode(False)

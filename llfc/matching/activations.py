@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from llfc.matching.overlap.assignment import total_score
 from llfc.matching.overlap.nested import improved_partners
-from llfc.matching.taps import FeatureReader, Tap, Taps, taps, unread_groups
+from llfc.matching.taps import FeatureReader, Tap, Taps, batch_definitions, taps, unread_groups
 from llfc.modules.inputs import Inputs
 from llfc.symmetry.spec import Permutation, PermutationSpec
 from llfc.symmetry.spec.blocks import Cluster, place, root
@@ -87,7 +87,8 @@ def match_activations(
     last addition of a residual stage, inside each head of an attention; but before pooling, as
     every position of a spatial feature is a sample. If there are several such values (queries and
     keys), their mean correlation is used. Both networks run in eval mode. Groups whose units are in
-    no value are not permuted; the permutation's `left_out` names them.
+    no value are not permuted; the permutation's `left_out` names them. Its `definitions` say so
+    where features depend on the batch, as with a batch norm without running statistics.
 
     `objective` in the record is the sum of correlations over all units; `iterations` is the number
     of batches.
@@ -144,6 +145,7 @@ def _match(
 ) -> Permutation:
     if batches is None:
         raise ValueError("activation matching needs batches of inputs, got None")
+    batches, definitions = batch_definitions(a, b, batches)
     where = taps(spec)
     moments, count = cross_moments(a, b, where, batches)
     scores: dict[str, dict[Cluster, Tensor]] = {}
@@ -159,7 +161,7 @@ def _match(
         index |= improved_partners(of_root, index) or {}
         after += sum(total_score(s, place(c, index)) for c, s in of_root.items())
     record = {"objective_before": before, "objective": after, "iterations": count}
-    return Permutation(index, record, unread_groups(spec, where))
+    return Permutation(index, record, unread_groups(spec, where), definitions)
 
 
 def _with_ties_broken(score: Tensor, alike: Tensor, earlier: Tensor) -> Tensor:

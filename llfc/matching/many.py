@@ -11,6 +11,7 @@ from llfc.matching.ascent.relaxation import relaxed
 from llfc.matching.overlap.basis import permuted_tensor
 from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.matching.overlap.parameters import check_one_function, finite_parameters
+from llfc.modules.few_values import few_values_told
 from llfc.modules.inputs import Inputs
 from llfc.seeds import generators_left, stream
 from llfc.symmetry.spec import Permutation, PermutationSpec
@@ -18,6 +19,7 @@ from llfc.symmetry.spec import Permutation, PermutationSpec
 MOST_ROUNDS = 20  # a bound: the ascent ends when no network moves, usually after two or three
 
 
+@few_values_told()
 @tf32_disabled()
 @generators_left()
 @torch.inference_mode(False)

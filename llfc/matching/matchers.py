@@ -18,6 +18,7 @@ from llfc.matching.record import recorded
 from llfc.matching.sinkhorn import match_sinkhorn
 from llfc.matching.straight_through import match_straight_through
 from llfc.matching.weights import match_weights
+from llfc.modules.few_values import few_values_told
 from llfc.modules.inputs import Inputs
 from llfc.plugins import is_own
 from llfc.seeds import generators_left
@@ -64,6 +65,7 @@ def matcher_of(name: str) -> Matcher:
     return OwnMatcher.named(name) if is_own("matching", name, MATCHERS) else MATCHERS[name]
 
 
+@few_values_told()
 @tf32_disabled()
 @generators_left()
 @torch.inference_mode(False)

@@ -31,7 +31,8 @@ def recorded(found: Permutation, overlap: Overlap, began: float) -> Permutation:
 
     Args:
         found: the permutation, with what only the matcher knows: `iterations`, in its own unit;
-            both objectives where they are not the overlap; and what it left out.
+            both objectives where they are not the overlap; what it left out, and what holds under
+            a condition only.
         overlap: of the two networks.
         began: time.perf_counter() when the matcher was called.
     """
@@ -48,4 +49,5 @@ def recorded(found: Permutation, overlap: Overlap, began: float) -> Permutation:
         "seconds": seconds,
         **found.record,
     }
-    return Permutation(found, {name: float(known[name]) for name in FIELDS}, found.left_out)
+    record = {name: float(known[name]) for name in FIELDS}
+    return Permutation(found, record, found.left_out, found.definitions)

@@ -13,8 +13,10 @@ from llfc.matching.ascent.ascent import ascend
 from llfc.matching.ascent.search import best_within
 from llfc.matching.overlap.basis import permuted_rows
 from llfc.matching.overlap.overlap import Index, Overlap
+from llfc.matching.taps import batch_definitions
 from llfc.modules import device_of, eval_copy
 from llfc.modules.inputs import Inputs, on_device, positional
+from llfc.modules.reals import norms
 from llfc.seeds import stream
 from llfc.symmetry.spec import Permutation, PermutationSpec
 from llfc.tasks import CLASSIFICATION
@@ -70,11 +72,12 @@ def match_straight_through(
     data = [] if batches is None else list(batches)
     if not data:
         raise ValueError("straight-through matching needs batches of inputs, got none")
+    _, definitions = batch_definitions(a, b, data)
     overlap = Overlap.of(a, b, spec)
     midpoint = _Midpoint(a, b, spec, data)
     (before, after), best = _descended(overlap, midpoint, stream(seed, "matching/straight-through"))
     record = {"objective_before": before, "objective": after, "iterations": DESCENT_STEPS}
-    return Permutation(best, record)
+    return Permutation(best, record, definitions=definitions)
 
 
 def _descended(
@@ -164,8 +167,10 @@ class _Midpoint:
 
         def take(name: str, projected: Tensor) -> None:
             assert projected.grad is not None
-            length = free[name].norm() / projected.grad.norm().clamp(min=TINY)
-            free[name] -= projected.grad.mul_(STEP_LENGTH * length)
+            length = norms(free[name]) / norms(projected.grad).clamp(min=TINY)
+            # In float64 if a length has to be: the two may be further apart than float32 reaches.
+            kind = torch.promote_types(projected.grad.dtype, length.dtype)
+            free[name] -= projected.grad.to(kind).mul_(STEP_LENGTH * length)
             projected.grad = None  # at once: all gradients together are as large as a network
 
         leaves = {name: weight.detach().requires_grad_() for name, weight in self.weights.items()}

@@ -5,8 +5,9 @@ what no module returns is read like what one does, and the model itself is not t
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
-from llfc.modules import check_inputs, device_of, eval_copy
+from llfc.modules import batch_dependence, check_inputs, device_of, eval_copy
 from llfc.modules.inputs import Inputs, on_device, positional
 from llfc.symmetry.derive import derive
 from llfc.symmetry.graph.export import program_of
@@ -113,6 +114,33 @@ def _reason(spec: PermutationSpec, group: str) -> str:
     if spec.features.get(group):
         return "no feature tells its units apart from those of other groups that lie among them"
     return "no value of the network's graph in eval mode carries its units"
+
+
+def batch_definitions(
+    a: nn.Module, b: nn.Module, batches: Iterable[Inputs]
+) -> tuple[Iterable[Inputs], dict[str, str]]:
+    """All of `batches`, and an entry of `Permutation.definitions` if features depend on them.
+
+    Seen on the first batch, by what the networks give. Costs two forward passes of each network.
+
+    Args:
+        a: a network; it is not run itself.
+        b: another.
+        batches: inputs as both take them; may be iterated over once.
+    """
+    rest = iter(batches)
+    batch = next(rest, None)
+    if batch is None:
+        return (), {}
+    gap = max(batch_dependence(eval_copy(net), on_device(batch, device_of(net))) for net in (a, b))
+    if not gap:
+        return chain([batch], rest), {}
+    reason = (
+        f"what the networks give for an image changes by {gap:.2g} of its scale with the other"
+        " images in its batch: units are matched for the given batches only, unless batch norms"
+        " have running statistics"
+    )
+    return chain([batch], rest), {"features": reason}
 
 
 class FeatureReader:

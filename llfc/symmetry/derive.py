@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from llfc.modules import check_inputs, check_network, check_state, copy_of
+from llfc.modules.few_values import few_values_told
 from llfc.seeds import generators_left
 from llfc.symmetry.graph.export import (
     Graph,
@@ -138,6 +139,7 @@ def is_weight(tensor: Tensor) -> bool:
     return tensor.is_floating_point() or tensor.is_complex()
 
 
+@few_values_told()
 @generators_left()
 @torch.inference_mode(False)
 def permutation_spec(

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import llfc
+from llfc.modules import batch_dependence
 from tests.helpers.small_networks import mlp, samples
 
 
@@ -69,3 +70,63 @@ def test_logits_that_depend_on_the_batch_are_said_to(kind, batch_size):
 def test_logits_of_an_image_alone_leave_nothing_to_be_said(kind, dtype):
     assert by(BY_IMAGES[kind], dtype).left_out == ()
     assert by(BY_IMAGES[kind], dtype, batch_size=1).left_out == ()
+
+
+def matched(norm, matching, *, size=24):
+    """By B's units, between two networks with this norm behind their first layer."""
+
+    def make(seed):
+        first, *others = mlp(seed)
+        return nn.Sequential(first, norm(), *others).double().eval()
+
+    images, _ = samples(24, (6,), 1)
+    a, b = make(0), make(1)
+    spec = llfc.permutation_spec(a, images[:4])
+    return llfc.match(matching, a, b, spec, iter(images.split(size)))
+
+
+@pytest.mark.parametrize("size", [24, 8, 2])
+@pytest.mark.parametrize("matching", ["activations", "activations-uncentred", "straight-through"])
+def test_units_that_are_matched_by_the_batch_are_said_to_be(matching, size):
+    found = matched(BY_BATCHES["no running statistics"], matching, size=size)
+    assert set(found.definitions) == {"features"}
+    assert "with the other images in its batch" in found.definitions["features"]
+
+
+@pytest.mark.parametrize("norm", BY_IMAGES)
+def test_units_that_are_matched_by_images_alone_leave_nothing_to_be_said(norm):
+    found = matched(BY_IMAGES[norm], "activations")
+    assert found.definitions == {}
+    assert found.record["iterations"] == 1
+
+
+def test_no_feature_no_dependence():
+    assert matched(BY_BATCHES["no running statistics"], "weights").definitions == {}
+
+
+def test_a_matching_by_the_batch_is_in_what_the_connection_says():
+    images, labels = samples(24, (6,), 1)
+    given = {"matching": "activations", "train": (images, labels)}
+    entries = by(BY_BATCHES["no running statistics"], **given).left_out
+    names = [entry.name for entry in entries if entry.kind == "definition"]
+    assert names == ["features", "logits"]
+
+
+def test_outputs_of_several_tensors_are_looked_at_too():
+    class Several(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x, scale):
+            logits = self.model(x) * scale
+            return {"logits": logits, "mean": logits.mean()}
+
+    images, _ = samples(24, (6,), 1)
+    inputs = images, torch.ones(24, 1).double()
+    for norm, dependent in (
+        (nn.BatchNorm1d(6, track_running_stats=False), True),
+        (nn.Tanh(), False),
+    ):
+        model = Several(nn.Sequential(norm, mlp(0)).double().eval())
+        assert (batch_dependence(model, inputs) > 0) == dependent

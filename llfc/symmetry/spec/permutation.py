@@ -26,6 +26,8 @@ class Permutation(Mapping[str, Tensor]):
         record: scalars that its matcher reports, such as `objective`; ignored by `==`.
         left_out: the groups that the matcher left in place as it found nothing to match them by,
             each with the reason; ignored by `==`.
+        definitions: what of the matching holds under a condition only, with that condition; ignored
+            by `==`.
 
     Raises:
         ValueError: if an index vector is not a permutation.
@@ -33,12 +35,14 @@ class Permutation(Mapping[str, Tensor]):
 
     record: Mapping[str, float]
     left_out: Mapping[str, str]
+    definitions: Mapping[str, str]
 
     def __init__(
         self,
         indices: Mapping[str, Tensor],
         record: Mapping[str, float] | None = None,
         left_out: Mapping[str, str] | None = None,
+        definitions: Mapping[str, str] | None = None,
     ) -> None:
         self._indices: dict[str, Tensor] = {}
         for group, index in indices.items():
@@ -49,6 +53,7 @@ class Permutation(Mapping[str, Tensor]):
             self._indices[group] = index_U
         self.record = MappingProxyType(dict(record or {}))
         self.left_out = MappingProxyType(dict(left_out or {}))
+        self.definitions = MappingProxyType(dict(definitions or {}))
 
     def __getitem__(self, group: str) -> Tensor:
         return self._indices[group]
@@ -78,14 +83,16 @@ class Permutation(Mapping[str, Tensor]):
         return sum(int((p != torch.arange(len(p))).sum()) for p in self._indices.values())
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """A dict of tensors: `group/NAME`, `record/NAME` and, in UTF-8, `left_out/NAME`."""
+        """Tensors: `group/NAME`, `record/NAME`; `left_out/NAME`, `definitions/NAME` in UTF-8."""
         record = {
             f"record/{name}": torch.tensor(value, dtype=torch.float64)
             for name, value in self.record.items()
         }
+        said = {"left_out": self.left_out, "definitions": self.definitions}
         reasons = {
-            f"left_out/{name}": torch.tensor(list(reason.encode()), dtype=torch.uint8)
-            for name, reason in self.left_out.items()
+            f"{part}/{name}": torch.tensor(list(reason.encode()), dtype=torch.uint8)
+            for part, reasons in said.items()
+            for name, reason in reasons.items()
         }
         return {f"group/{name}": index_U for name, index_U in self.items()} | record | reasons
 
@@ -96,15 +103,19 @@ class Permutation(Mapping[str, Tensor]):
         Raises:
             ValueError: a name is none that `to_tensors` gives, or an index is not a permutation.
         """
-        parts: dict[str, dict[str, Tensor]] = {"group": {}, "record": {}, "left_out": {}}
+        names = ("group", "record", "left_out", "definitions")
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
         for key, tensor in tensors.items():
             part, _, name = key.partition("/")
             if part not in parts:
                 raise ValueError(f"{key!r} is no part of a permutation")
             parts[part][name] = tensor
         record = {name: float(number) for name, number in parts["record"].items()}
-        left_out = {name: bytes(text.tolist()).decode() for name, text in parts["left_out"].items()}
-        return cls(parts["group"], record, left_out)
+        left_out, definitions = (
+            {name: bytes(text.tolist()).decode() for name, text in parts[part].items()}
+            for part in names[2:]
+        )
+        return cls(parts["group"], record, left_out, definitions)
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, atomically: an int64 index [units] for every group.

@@ -57,16 +57,20 @@ def test_trials_that_differ_after_the_matching_share_it_with_its_record(found):
         assert tuple(first.record) == FIELDS
         assert dict(again.record) == dict(first.record)  # to the bit, the seconds too
         assert again.left_out == first.left_out == {}
+        assert again.definitions == first.definitions == {}
     assert found.anew == ["weights"]
 
 
 def test_what_could_not_be_matched_is_said_again(found, monkeypatch):
     left_out = {"a group": "no value carries it, not even \N{GREEK SMALL LETTER ALPHA}"}
-    made = Permutation({"a group": torch.arange(3)}, {"seconds": 1.0}, left_out)
+    said = {"features": "by the batch"}
+    made = Permutation({"a group": torch.arange(3)}, {"seconds": 1.0}, left_out, said)
     monkeypatch.setattr(cached, "match", lambda *given: made)
-    assert found(TRIAL).left_out == left_out
+    again = found(TRIAL)
+    assert (again.left_out, again.definitions) == (left_out, said)
     monkeypatch.undo()
-    assert found(TRIAL).left_out == left_out
+    again = found(TRIAL)
+    assert (again.left_out, again.definitions) == (left_out, said)
 
 
 def test_another_matcher_pair_or_network_is_matched_anew(found):
