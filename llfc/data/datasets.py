@@ -22,6 +22,7 @@ from llfc.data.batches import CropFlip, Loader, Scaling
 from llfc.data.downloads import published
 from llfc.data.imagefolder import PREFIX, Arrays, load_folder, resolve_folder
 from llfc.data.sequences import Sequences
+from llfc.data.splits import Splits
 from llfc.data.tokens import SEQUENCES, load_sequences, of_tokens, resolve_sequences
 from llfc.names import lookup
 from llfc.results import SPLITS
@@ -29,7 +30,7 @@ from llfc.seeds import stream
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Dataset:
+class Dataset(Splits):
     """A labelled set of images, whole, on one device.
 
     Attributes:
@@ -43,6 +44,7 @@ class Dataset:
         std: its standard deviation, shape [C].
     """
 
+    parts: ClassVar[tuple[str, str]] = ("images", "labels")
     kind: ClassVar[str] = "images"
     task: ClassVar[str] = "classification"
 
@@ -77,32 +79,9 @@ class Dataset:
         """Channels, height and width of an image."""
         return tuple(self.train_images.shape[1:])
 
-    @property
-    def device(self) -> torch.device:
-        """Where all of it is."""
-        return self.train_images.device
-
-    def count(self, split: str) -> int:
-        """The number of images in `split`."""
-        return len(self.split(split)[0])
-
-    def split(self, split: str) -> tuple[Tensor, Tensor]:
-        """The images, uint8, and the labels of `split`: `train` or `test`."""
-        lookup("split", split, dict.fromkeys(SPLITS))
-        images: Tensor = getattr(self, f"{split}_images")
-        labels: Tensor = getattr(self, f"{split}_labels")
-        return images, labels
-
     def example(self) -> Tensor:
         """Two inputs of a network, on the CPU: of the right shape and type, all zero."""
         return torch.zeros(2, *self.input_shape)
-
-    def to(self, device: torch.device | str) -> "Dataset":
-        """This data set on `device`."""
-        moved: dict[str, Any] = {
-            key: value.to(device) for key, value in vars(self).items() if isinstance(value, Tensor)
-        }
-        return replace(self, **moved)
 
     def normalised(self, images: Tensor) -> Tensor:
         """`images` (uint8, [n, C, H, W]) as float; over training, mean 0 and std 1."""

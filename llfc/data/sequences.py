@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from llfc.data.batches import CropFlip, Loader
+from llfc.data.splits import Splits
 from llfc.names import lookup
-from llfc.results import SPLITS
 from llfc.seeds import stream
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sequences:
+class Sequences(Splits):
     """Token ids with the targets of a next-token task, whole, on one device.
 
     Attributes:
@@ -31,6 +31,7 @@ class Sequences:
         tokens: what each id stands for, if that can be said.
     """
 
+    parts: ClassVar[tuple[str, str]] = ("ids", "targets")
     kind: ClassVar[str] = "tokens"
     task: ClassVar[str] = "next-token"
 
@@ -47,32 +48,9 @@ class Sequences:
         """The length of a sequence."""
         return (self.train_ids.shape[1],)
 
-    @property
-    def device(self) -> torch.device:
-        """Where all of it is."""
-        return self.train_ids.device
-
-    def count(self, split: str) -> int:
-        """The number of sequences in `split`."""
-        return len(self.split(split)[0])
-
-    def split(self, split: str) -> tuple[Tensor, Tensor]:
-        """The ids and the targets of `split`: `train` or `test`."""
-        lookup("split", split, dict.fromkeys(SPLITS))
-        ids: Tensor = getattr(self, f"{split}_ids")
-        targets: Tensor = getattr(self, f"{split}_targets")
-        return ids, targets
-
     def example(self) -> Tensor:
         """Two inputs of a network, on the CPU: of the right shape and type, all zero."""
         return torch.zeros(2, *self.input_shape, dtype=torch.int64)
-
-    def to(self, device: torch.device | str) -> "Sequences":
-        """This data set on `device`."""
-        moved: dict[str, Any] = {
-            key: value.to(device) for key, value in vars(self).items() if isinstance(value, Tensor)
-        }
-        return replace(self, **moved)
 
     def batches(
         self,

@@ -6,13 +6,13 @@ from torch import Tensor, nn
 from llfc.networks.families.transformer import (
     HEAD_SIZE,
     Block,
+    Stream,
     heads_at,
-    initialise_transformer,
     stream_norm,
 )
 
 
-class Gpt(nn.Module):
+class Gpt(Stream):
     """A pre-norm GPT on token ids [N, T], T at most `context`; logits [N, T, vocabulary].
 
     Args:
@@ -29,12 +29,11 @@ class Gpt(nn.Module):
     ) -> None:
         super().__init__()
         channels = heads * HEAD_SIZE
-        self.depth, self.rotary = depth, rotary
+        self.rotary = rotary
         self.embedding = nn.Embedding(vocabulary, channels)
         if not rotary:
             self.positions = nn.Parameter(torch.empty(context, channels))
-        for index in range(1, depth + 1):
-            self.add_module(f"block{index}", Block(heads, norm, causal=True, rotary=rotary))
+        self.add_blocks([Block(heads, norm, causal=True, rotary=rotary) for _ in range(depth)])
         self.norm = stream_norm(norm, channels)
         self.head = nn.Linear(channels, vocabulary, bias=False)
 
@@ -43,14 +42,8 @@ class Gpt(nn.Module):
         stream = self.embedding(ids)
         if not self.rotary:
             stream = stream + self.positions[: ids.shape[1]]
-        for index in range(1, self.depth + 1):
-            stream = self.get_submodule(f"block{index}")(stream)
-        logits: Tensor = self.head(self.norm(stream))
+        logits: Tensor = self.head(self.norm(self.through_blocks(stream)))
         return logits
-
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw the first weights from `generator` alone."""
-        initialise_transformer(self, generator, self.depth)
 
 
 def gpt(

@@ -1,10 +1,9 @@
 """MLP-Mixer for small images: MLPs across patches and across channels, in turn."""
 
-import torch
 from torch import Tensor, nn
 
 from llfc.networks.families.layers import scaled
-from llfc.networks.families.transformer import Mlp, initialise_transformer, stream_norm
+from llfc.networks.families.transformer import Mlp, Stream, stream_norm
 from llfc.networks.families.vit import PATCH
 
 CHANNELS = 64
@@ -43,7 +42,7 @@ class MixerBlock(nn.Module):
         return after
 
 
-class Mixer(nn.Module):
+class Mixer(Stream):
     """A mixer of `depth` blocks, `block1` to `block{depth}`, on images [N, C, H, W]."""
 
     def __init__(
@@ -58,25 +57,17 @@ class Mixer(nn.Module):
         inputs, height, across = input_shape
         side = min(PATCH, height, across)
         patches, channels = (height // side) * (across // side), max(2, scaled(CHANNELS, width))
-        self.depth = depth
         self.patches = nn.Conv2d(inputs, channels, side, stride=side)
-        for index in range(1, depth + 1):
-            block = MixerBlock(channels, patches, scaled(TOKEN_UNITS, width), norm)
-            self.add_module(f"block{index}", block)
+        units = scaled(TOKEN_UNITS, width)
+        self.add_blocks([MixerBlock(channels, patches, units, norm) for _ in range(depth)])
         self.norm = stream_norm(norm, channels)
         self.head = nn.Linear(channels, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, classes] of `images` [N, C, H, W]."""
         stream = self.patches(images).flatten(2).transpose(1, 2)
-        for index in range(1, self.depth + 1):
-            stream = self.get_submodule(f"block{index}")(stream)
-        logits: Tensor = self.head(self.norm(stream).mean(1))
+        logits: Tensor = self.head(self.norm(self.through_blocks(stream)).mean(1))
         return logits
-
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw the first weights from `generator` alone."""
-        initialise_transformer(self, generator, self.depth)
 
 
 def mixer(

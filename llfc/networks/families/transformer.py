@@ -1,10 +1,12 @@
-"""What vit and gpt share: pre-norm blocks of attention and MLP on a residual stream.
+"""What vit, mixer and gpt share: pre-norm blocks on a residual stream.
 
 Width multiplies the heads, the MLP's units and the stream together, at a fixed size of head.
 Every function between modules that a measure may want is a module of its own, so that it can be
 a probe: what attention and the MLP add (`attention`, `mlp`), the MLP's hidden units (`mlp.gelu`)
 and the stream after each block (`block{i}`).
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -126,6 +128,28 @@ class Block(nn.Module):
         stream = stream + self.attention(self.norm1(stream))
         after: Tensor = stream + self.mlp(self.norm2(stream))
         return after
+
+
+class Stream(nn.Module):
+    """Blocks `block1` to `block{depth}`, one after another, on a residual stream."""
+
+    depth: int
+
+    def add_blocks(self, blocks: Sequence[nn.Module]) -> None:
+        """Register the blocks; where it is called decides when their first weights are drawn."""
+        self.depth = len(blocks)
+        for index, block in enumerate(blocks, 1):
+            self.add_module(f"block{index}", block)
+
+    def through_blocks(self, stream: Tensor) -> Tensor:
+        """The stream after all blocks, in its shape [N, T, channels]."""
+        for index in range(1, self.depth + 1):
+            stream = self.get_submodule(f"block{index}")(stream)
+        return stream
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the first weights from `generator` alone."""
+        initialise_transformer(self, generator, self.depth)
 
 
 def initialise_transformer(model: nn.Module, generator: torch.Generator, depth: int) -> None:

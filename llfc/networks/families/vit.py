@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from llfc.networks.families.transformer import (
     HEAD_SIZE,
     Block,
+    Stream,
     heads_at,
-    initialise_transformer,
     stream_norm,
 )
 
@@ -15,7 +15,7 @@ from llfc.networks.families.transformer import (
 PATCH = 4
 
 
-class Vit(nn.Module):
+class Vit(Stream):
     """A pre-norm ViT with learned positions on images [N, C, H, W]; logits [N, classes].
 
     Args:
@@ -33,25 +33,17 @@ class Vit(nn.Module):
         inputs, height, across = input_shape
         side = min(PATCH, height, across)
         channels, patches = heads * HEAD_SIZE, (height // side) * (across // side)
-        self.depth = depth
         self.patches = nn.Conv2d(inputs, channels, side, stride=side)
         self.positions = nn.Parameter(torch.empty(patches, channels))
-        for index in range(1, depth + 1):
-            self.add_module(f"block{index}", Block(heads, norm, causal=False))
+        self.add_blocks([Block(heads, norm, causal=False) for _ in range(depth)])
         self.norm = stream_norm(norm, channels)
         self.head = nn.Linear(channels, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, classes] of `images` [N, C, H, W]."""
         stream = self.patches(images).flatten(2).transpose(1, 2) + self.positions
-        for index in range(1, self.depth + 1):
-            stream = self.get_submodule(f"block{index}")(stream)
-        logits: Tensor = self.head(self.norm(stream).mean(1))
+        logits: Tensor = self.head(self.norm(self.through_blocks(stream)).mean(1))
         return logits
-
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw the first weights from `generator` alone."""
-        initialise_transformer(self, generator, self.depth)
 
 
 def vit(
