@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from llfc.connectivity.shuffled import parts
+from llfc.connectivity.measures.shuffled import parts
 from llfc.modules.reals import to_ordinary
 
 NARROW = 1024  # numbers of a feature; its products with itself are then 8 MB
