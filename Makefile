@@ -17,7 +17,7 @@ BROKEN := $(shell test -e $(READY) && test -x $(BIN)/uv && $(BIN)/python -c 'imp
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test check smoke sweep-width sweep-spawn-epoch sweep-architecture \
-	sweep-matching ui report results notebooks bench clean pins broken
+	sweep-matching sweep-transformer ui report results notebooks bench clean pins broken
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ sweep-architecture: $(READY)  ## do LMC and LLFC go together in every family of 
 
 sweep-matching: $(READY)  ## which matching, with which correction, flattens the line?
 	$(BIN)/python sweeps/matching.py $(ARGS)
+
+sweep-transformer: $(READY)  ## what can permutations do for two transformers, and what not?
+	$(BIN)/python sweeps/transformer.py $(ARGS)
 
 ui: $(READY)  ## browse the runs in MLflow at http://127.0.0.1:5000 (PORT=...)
 	@$(BIN)/python -m analysis.ui --port "$(PORT)" $(ARGS)

@@ -44,12 +44,13 @@ def trials_of(sweep: Sweep, **measuring: Any) -> list[Trial]:
 
     Args:
         sweep: its axes span the grid.
-        measuring: values by name of MEASURING; as `Trial` has them if not given.
+        measuring: values by name of MEASURING; as the sweep or `Trial` has them if not given.
 
     Raises:
         ValueError: if an axis, a name in it or a measure is unknown, an axis is empty, or a value
             breaks the rule of its field; if no recipe of the grid uses an axis that is named.
     """
+    measuring = {**sweep.measuring, **measuring}
     for name in measuring.get("measures", ()):
         lookup("measure", name, MEASURES)
     points = list(_points(sweep))

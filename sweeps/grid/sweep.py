@@ -17,12 +17,15 @@ class Sweep:
         axes: values by axis; an axis that is not named has its value in
             `sweeps.grid.grid.DEFAULTS`, or that of the recipe if it is one of
             `sweeps.grid.grid.RECIPE_AXES`.
+        measuring: how each trial measures where that is not a trial's own default, by names of
+            `sweeps.grid.grid.MEASURING`.
     """
 
     name: str
     question: str
     x: str
     axes: Mapping[str, Sequence[Any]]
+    measuring: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def replace(self, axes: Mapping[str, Sequence[Any]]) -> "Sweep":
         """This sweep with the values of `axes` in place of its own."""

@@ -19,12 +19,21 @@ SWEEPS = {
     "matching": grid(
         seed=SEEDS, matching=["none", "weights"], correction=["none", "reset", "repair"]
     ),
+    "transformer": grid(
+        architecture=["gpt"],
+        norm=["layer"],
+        dataset=["king-james"],
+        spawn_epoch=[1, None],
+        seed=SEEDS,
+        matching=["none", "weights"],
+    ),
 }
 COUNTS = {
     "width": "12 trials of 6 pairs (12 networks, 3 seeds)",
     "spawn_epoch": "12 trials of 12 pairs (15 networks, 3 seeds)",
     "architecture": "12 trials of 12 pairs (18 networks, 3 seeds)",
     "matching": "18 trials of 3 pairs (6 networks, 3 seeds)",
+    "transformer": "12 trials of 6 pairs (9 networks, 3 seeds)",
 }
 
 

@@ -2,11 +2,20 @@
 
 from collections.abc import Sequence
 
-from analysis.page.sections import compared, connected, explained, measured, sweep, together
+from analysis.page.sections import (
+    compared,
+    connected,
+    explained,
+    matched,
+    measured,
+    sweep,
+    together,
+)
 from analysis.page.sections.part import Findings, Part, Section
 
 SECTIONS: Sequence[Section] = (
     sweep.barrier_section,
+    matched.matched_section,
     sweep.scatter_section,
     sweep.layers_section,
     compared.comparison_section,
@@ -24,6 +33,7 @@ SECTIONS: Sequence[Section] = (
 # What needs the grid of one sweep is on that sweep's own page only.
 OF_ONE_GRID = (
     sweep.barrier_section,
+    matched.matched_section,
     sweep.layers_section,
     connected.onset_section,
     measured.conditions_section,
