@@ -40,14 +40,18 @@ broken:
 setup: $(READY)  ## create .venv and install everything into it
 
 # In parallel, one thread each: more threads than cores make small products several times slower.
-test: $(READY)  ## run all but the exhaustive tests, in TESTERS (2) processes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TESTERS) --dist worksteal $(ARGS)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TESTERS) --dist worksteal
 
+test: $(READY)  ## run all but the exhaustive tests, in TESTERS (2) processes
+	$(PYTEST) $(ARGS)
+
+# The types are checked while the tests run, and said after them.
 check: $(READY)  ## style, types and the quick tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TESTERS) --dist worksteal -m 'not slow' $(ARGS)
+	@said=$$(mktemp); $(BIN)/mypy > $$said 2>&1 & types=$$!; \
+	$(PYTEST) -m 'not slow' $(ARGS); tests=$$?; \
+	wait $$types; types=$$?; cat $$said; rm $$said; exit $$((tests ? tests : types))
 
 smoke: $(READY)  ## a whole sweep in under a minute: does everything work?
 	$(BIN)/python sweeps/smoke.py $(ARGS)
