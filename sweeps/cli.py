@@ -1,4 +1,4 @@
-"""The command line of a sweep: from its arguments to the exit status."""
+"""The command line of sweeps: from the arguments to the exit status."""
 
 import os
 import signal
@@ -21,25 +21,38 @@ def main(sweep: Sweep, arguments: Sequence[str] | None = None) -> None:
     Exits with 0 if every trial has its run, 1 if some failed, 2 on bad input, 130 on Ctrl-C and
     143 on SIGTERM.
     """
+    run([sweep], arguments)
+
+
+def run(sweeps: Sequence[Sweep], arguments: Sequence[str] | None = None) -> None:
+    """Run one sweep after another, each as `arguments` change it; nothing if one is refused.
+
+    Exits as `main`, with the highest status of any.
+    """
     sigterm = _Sigterm()
     with sigterm.as_ctrl_c():
-        status = _status(sweep, arguments)
+        status = _status(sweeps, arguments)
     if status == 130:
         status = sigterm.status
         sigterm.say()
     raise SystemExit(status)
 
 
-def _status(sweep: Sweep, arguments: Sequence[str] | None) -> int:
+def _status(sweeps: Sequence[Sweep], arguments: Sequence[str] | None) -> int:
     try:
         # Imported inside the try: PyTorch, Ray and MLflow take seconds to load, in which Ctrl-C is
         # caught; and a wrong option is reported without waiting for the latter two.
         from sweeps.grid.options import parse
 
-        settings, changed, trials = parse(sweep, arguments)
+        parsed = [parse(sweep, arguments) for sweep in sweeps]
         from sweeps.run.study import run_sweep
 
-        return run_sweep(changed, trials, settings)
+        status = 0
+        for settings, changed, trials in parsed:
+            status = max(status, run_sweep(changed, trials, settings))
+            if status == 130:
+                break
+        return status
     except (ValueError, OSError) as error:  # before llfc.oneline is loaded, perhaps
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -5,10 +5,12 @@ import dataclasses
 import inspect
 import os
 import re
+import sys
 import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from llfc.connectivity.corrections import CORRECTIONS
@@ -30,6 +32,7 @@ from llfc.specs import (
 from llfc.tasks import TASKS
 from sweeps.grid.grid import DEFAULTS, EVERY_AXIS, MEASURING, RECIPE_AXES, trials_of
 from sweeps.grid.settings import ENVIRONMENT, GPU_SHARE, Settings
+from sweeps.grid.study_file import words_for
 from sweeps.grid.sweep import Sweep
 
 # The values that replace the names of constants when a docstring becomes a help text.
@@ -47,6 +50,9 @@ CONSTANTS: Mapping[str, Iterable[str]] = {
     "TASKS": TASKS,
     "None": ("none",),
 }
+
+
+CONFIG = "config"
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -72,15 +78,30 @@ def parse(
         ValueError: if an option is unknown, or a value is of the wrong type or breaks a rule.
     """
     parser = _parser(sweep)
-    given, unknown = parser.parse_known_args(arguments)
-    options = {action.option_strings[-1]: action for action in parser._actions}
-    for word in unknown:
-        lookup("option", word.partition("=")[0], options)
-    values = {name: value for name, value in vars(given).items() if value is not None}
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if (config := vars(_read(parser, words)).get(CONFIG)) is not None:
+        from_file = words_for(sweep.name, config)
+        try:
+            _read(parser, from_file)
+        except ValueError as error:
+            raise ValueError(f"{config}: {error}") from None
+        words = from_file + words  # what is typed stands last, and wins
+    values = {
+        name: value for name, value in vars(_read(parser, words)).items() if value is not None
+    }
+    values.pop(CONFIG, None)
     changed = sweep.replace({name: values.pop(name) for name in EVERY_AXIS if name in values})
     measuring = {name: values.pop(name) for name in MEASURING if name in values}
     # A wrong setting, name or value is reported before anything is loaded.
     return Settings(**values), changed, trials_of(changed, **measuring)
+
+
+def _read(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    given, unknown = parser.parse_known_args(words)
+    options = {action.option_strings[-1]: action for action in parser._actions}
+    for word in unknown:
+        lookup("option", word.partition("=")[0], options)
+    return given
 
 
 def _parser(sweep: Sweep) -> argparse.ArgumentParser:
@@ -110,6 +131,8 @@ def _parser(sweep: Sweep) -> argparse.ArgumentParser:
         # argparse reads a default that is a text as it reads the option.
         given = os.environ.get(variable) or None
         _add(group, field.name, hints[field.name], text, several=False, default=given)
+    text = "TOML file with axes and settings of this sweep; what is typed beside it wins"
+    _add(group, CONFIG, Path, text, several=False)
     return parser
 
 

@@ -8,13 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from analysis.runs.database import check_address
-from analysis.runs.server import way_to
+from analysis.runs.files import write_bytes
+from analysis.runs.server import way_to, without_password
 from llfc.data.datasets import Data, load_dataset, resolve_dataset
 from llfc.networks.spawning import has_state, training_cost
 from llfc.networks.store import Store
 from llfc.specs import Network, Trial, fingerprint
 from llfc.trial import check_trial
+from sweeps.grid.grid import MEASURING
 from sweeps.grid.settings import Settings
+from sweeps.grid.study_file import text_of
 from sweeps.grid.sweep import Sweep
 from sweeps.record.measurement import is_whole, saved
 from sweeps.record.titles import noun_of, title_of
@@ -80,6 +83,7 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
             if isinstance(record, Trial):
                 tracker.log_failure(record, reason)
         runs = _read(sweep, settings) if before is None or missing else before
+        _keep_config(sweep, trials, settings)
         _report(sweep, trials, runs, tracker, settings)
     finally:  # what failed is said even if that cannot be written down
         status = _close(sweep, trials, outcome, failures)
@@ -173,6 +177,17 @@ def _read(sweep: Sweep, settings: Settings) -> "Runs":
     from analysis.runs.mlflow import load_runs
 
     return load_runs(settings.tracking, sweep.name)
+
+
+def _keep_config(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> None:
+    """Write what was asked for, as a study file, to where the report and its copies lie."""
+    fields = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
+    measuring = {name: getattr(trials[0], name) for name in MEASURING}
+    given = {name: value for name, value in fields.items() if value is not None and name != "name"}
+    if settings.tracking_uri is not None:
+        given["tracking_uri"] = without_password(settings.tracking_uri)
+    text = text_of(sweep, {**measuring, **given})
+    write_bytes(text.encode(), settings.folder / "reports" / sweep.name / "config.toml")
 
 
 def _report(
