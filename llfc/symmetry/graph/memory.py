@@ -20,6 +20,7 @@ from llfc.symmetry.rules.operators import (
     operator_name,
     written,
 )
+from llfc.symmetry.rules.parts.twins import Twins
 from llfc.symmetry.rules.registry import PICKING, RULES
 
 
@@ -39,12 +40,14 @@ class Memory:
         training: whether the graph is that of train mode.
         values: the layout of each node, or its list of them, or a plain value.
         roots: for each view the node that it is a view of.
+        twins: what the graph treats alike.
     """
 
     units: Units
     training: bool = False
     values: dict[fx.Node, Value] = field(default_factory=dict)
     roots: dict[fx.Node, fx.Node] = field(default_factory=dict)
+    twins: Twins = field(default_factory=Twins)
 
     def root(self, node: fx.Node) -> fx.Node:
         """The node whose memory a node's tensor is, or is a part of."""
@@ -63,7 +66,8 @@ class Memory:
         values = {name: self.lookup(value) for name, value in arguments(node).items()}
         if operator_name(node) not in PICKING and not is_pointwise(node):
             values = {name: without_picks(value) for name, value in values.items()}
-        return Call(self.units, node, values, module_path(node), self.training)
+        owner = module_path(node)
+        return Call(self.units, node, values, owner, self.training, self.twins, self.values)
 
     def follow(self, node: fx.Node, result: Value) -> None:
         """Record what a node is a view of, and apply its in-place writes."""

@@ -23,21 +23,34 @@ from llfc.symmetry.layouts.constants import (
 from llfc.symmetry.layouts.layout import Layout, Refusal, Value, fix, is_fixed, layouts_in, settle
 from llfc.symmetry.layouts.units import SHOWN, Units
 from llfc.symmetry.layouts.views import resized, taken
-from llfc.symmetry.rules.calls import UNKNOWN_SIZE, Call, fixed_layouts, is_number
+from llfc.symmetry.rules.calls import ALONE, UNKNOWN_SIZE, Call, fixed_layouts, is_number
 from llfc.symmetry.rules.draws import draws
 from llfc.symmetry.rules.elementwise import uniform
 from llfc.symmetry.rules.operators import (
     VIEWS,
     has_unknown_size,
+    is_pointwise,
     operator_name,
     where,
     written,
 )
+from llfc.symmetry.rules.parts.listing import PRODUCTS, singles_out
 from llfc.symmetry.rules.registry import LOOKUPS, RULES, fallback, rule_of
 
 
 class RuleError(RuntimeError):
     """A rule raised an unexpected error, which is a bug of the rule; the cause is chained."""
+
+
+def is_labelled(value: Value) -> bool:
+    """Whether a value is a tensor that units could move."""
+    return isinstance(value, Layout) and bool(value.space.labels)
+
+
+def nodes_of(value: Value) -> frozenset[int]:
+    """All nodes on a tensor."""
+    labels = value.space.labels if isinstance(value, Layout) else []
+    return frozenset(node for label in labels for node in label.nodes.reshape(-1).tolist())
 
 
 @dataclass
@@ -84,6 +97,8 @@ class GraphWalk:
 
     def through(self, graph: fx.Graph) -> Value:
         """Derive the layout of every node, and return those of the outputs."""
+        given = {n: value_of(self.values[n]) for n in graph.nodes if n.op == "placeholder"}
+        self.memory.twins.add(graph, {n: v for n, v in given.items() if isinstance(v, Tensor)})
         for node in graph.nodes:
             if node.op == "call_function":
                 self.values[node] = self.derive(node)
@@ -122,6 +137,7 @@ class GraphWalk:
             if draws(node):
                 self.drawn.append((where(node), tied(layouts_in(result)[0])))
             self.memory.follow(node, result)
+            self.frozen += [*call.lines, *self.held(node, call.picks)]
             return result
         except Refusal as refusal:
             return self.refused(node, call, str(refusal))
@@ -135,6 +151,21 @@ class GraphWalk:
                 f"permutation spec: {where(node)}: its rule failed, which is a bug of llfc and not "
                 f"of the model ({reason})"
             ) from error
+
+    def held(self, node: fx.Node, picks: bool) -> list[str]:
+        """What a call holds back though it fixes no unit, as lines of `PermutationSpec.frozen`."""
+        lines: list[str] = []
+        for traces in self.memory.twins.missed.get(node, []):
+            values = [map(self.values.get, reversed(trace.path)) for trace in traces]
+            parts = [next(filter(is_labelled, each), None) for each in values]
+            if len({nodes_of(part) for part in parts}) > 1:
+                lines.append("parts of one axis meet alike, and no rule exchanges them as a whole")
+        computes = is_pointwise(node) or (operator_name(node) in PRODUCTS and not picks)
+        sources = [self.values[source] for source in node.all_input_nodes if computes]
+        masks = [x.value for x in sources if isinstance(x, Layout) and x.value is not None]
+        if any(map(is_labelled, sources)) and any(map(singles_out, masks)):
+            lines.append(ALONE)
+        return [f"{where(node)}: {line}" for line in lines]
 
     def known(self, node: fx.Node) -> Value | None:
         """The constants that a call of constants returns, after all that it writes; else None."""

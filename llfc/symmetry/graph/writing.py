@@ -44,7 +44,7 @@ def put(view: Call, part: int, new: Layout) -> Layout:
         where = range(whole.shape[dim])[view["start"] : view["end"] : view["step"]]
         return put_range(whole, new, dim, where)
     if name in SPLITTING:
-        dim = view.dim(view["dim"])
+        dim = view.split_dim
         ends = np.cumsum([0, *(int(piece.shape[dim]) for piece in view.result)])
         return put_range(whole, new, dim, range(ends[part], ends[part + 1]))
     raise Refusal(f"units are written through what {name} made")

@@ -6,21 +6,30 @@ import numpy as np
 
 from llfc.symmetry.layouts.combine import combine
 from llfc.symmetry.layouts.cuts import align
-from llfc.symmetry.layouts.layout import Label, Layout, Space, fix_slot, project, settle, spread
+from llfc.symmetry.layouts.layout import (
+    Label,
+    Layout,
+    Space,
+    copied,
+    fix,
+    fix_slot,
+    project,
+    settle,
+    spread,
+)
+from llfc.symmetry.layouts.meeting import mirrored
 from llfc.symmetry.layouts.merging import merged
 from llfc.symmetry.layouts.units import SHOWN, Nodes, Units
 
 
-def stacked(units: Units, parts: Sequence[Layout], dim: int) -> Layout | None:
+def stacked(units: Units, parts: Sequence[Layout], dim: int, apart: bool = True) -> Layout | None:
     """Along a new dimension, with units of its own in each part; None if the parts are not alike.
 
     What is stacked may be taken apart again (the states of the layers of an LSTM), so that only
-    later uses tie the units of different parts.
+    later uses tie the units of different parts. Unless these are told `apart`, units change places
+    between them as well.
     """
-    layouts = [settle(part) for part in parts]
-    for d in range(len(layouts[0].raw)):
-        if all(part.dims[d] for part in layouts):
-            align(layouts, [(i, d) for i in range(len(layouts))])
+    layouts = aligned(parts)
     (first, *_), (fixed, *others) = layouts, [fixed_places(part) for part in layouts]
     found = [labels_by_place(part) for part in layouts]
     alike = all(labels.keys() == found[0].keys() for labels in found)
@@ -35,18 +44,71 @@ def stacked(units: Units, parts: Sequence[Layout], dim: int) -> Layout | None:
         label = Label((part, *(new[place] for place in places)), nodes)
         if (nodes == nodes[:1]).all():
             label = Label(label.slots[1:], nodes[0])
-        else:
+        elif apart:
             fix_slot(units, label, part, SHOWN)
+        else:
+            space.fixed.pop(part, None)
         space.labels.append(label)
     left = iter(new)
     raw = [tuple(next(left) for _ in own) for own in first.dims]
     return Layout(space, (*raw[:dim], (part,), *raw[dim:]))
 
 
-def labels_by_place(layout: Layout) -> dict[tuple[int, ...], Nodes]:
+def aligned(parts: Sequence[Layout]) -> list[Layout]:
+    """Tensors of one shape with slots of the same sizes."""
+    layouts = [settle(part) for part in parts]
+    for d in range(len(layouts[0].raw)):
+        if all(part.dims[d] for part in layouts):
+            align(layouts, [(i, d) for i in range(len(layouts))])
+    return layouts
+
+
+def exchangeable(units: Units, parts: Sequence[Layout]) -> Layout | None:
+    """Tensors of one shape as the operands of a function that minds no order of them.
+
+    Where they have other units, new ones stand for one of each part: these belong to it, and may
+    change places in it.
+
+    Returns:
+        One tensor in the place of all; None if units are part of several of these, as in a ring.
+    """
+    layouts = aligned(parts)
+    found, places = [labels_by_place(part) for part in layouts], range(len(layouts[0].slots()))
+    alike = all(labels.keys() == found[0].keys() for labels in found)
+    even = all(len(part.slots()) == len(places) for part in layouts)
+    differ = [p for p in found[0] if alike and any((lb[p] != found[0][p]).any() for lb in found)]
+    nodes = [np.stack([labels[place] for labels in found]) for place in differ]
+    pairs = mirrored(*nodes[0]) if len(nodes) == 1 and len(parts) == 2 else None
+    apart = all(len(np.unique(each)) == each.size for each in nodes)
+    if not (alike and even) or len(nodes) > 1 or not (apart or pairs is not None):
+        for label in (label for part in layouts for label in part.space.labels):
+            units.together(label.nodes)
+        return None
+    result = copied(layouts[0])
+    for place, own in zip(differ, nodes, strict=True):
+        label = labels_of(result)[place]
+        label.nodes = units.fresh(label.nodes.shape, result.space.owner)
+        if pairs is None:
+            units.relate(own, label.nodes)
+        else:
+            both = units.fresh((int(pairs.max()) + 1,), result.space.owner)[pairs]
+            units.relate(own[0], both)
+            units.relate(label.nodes, both)
+    for part in layouts[1:]:
+        for at, why in fixed_places(part).items():
+            fix(result, [result.slots()[at]], why)
+    return result
+
+
+def labels_of(layout: Layout) -> dict[tuple[int, ...], Label]:
     """The labels of a tensor by where their slots stand among its slots."""
     slots = layout.slots()
-    return {tuple(map(slots.index, lb.slots)): lb.nodes for lb in layout.space.labels}
+    return {tuple(map(slots.index, lb.slots)): lb for lb in layout.space.labels}
+
+
+def labels_by_place(layout: Layout) -> dict[tuple[int, ...], Nodes]:
+    """The nodes of each label of a tensor, by where its slots stand among the tensor's."""
+    return {place: label.nodes for place, label in labels_of(layout).items()}
 
 
 def fixed_places(layout: Layout) -> dict[int, str]:

@@ -5,10 +5,31 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from llfc.symmetry.layouts.layout import Label, Layout, Space, fix_slot, project, spread
-from llfc.symmetry.layouts.units import SHOWN, Units
+from llfc.symmetry.layouts.units import SHOWN, Nodes, Units
 
 LARGEST_JOINT = 1 << 20  # nodes of a parameter's joint label; larger ones are labelled by dimension
+
+
+def mirrored(one: Nodes, other: Nodes) -> Nodes | None:
+    """The pair of each position, if an axis meets itself with its units swapped in pairs.
+
+    As in `h * h.flip(1)`: units i and n - 1 - i meet at two positions, so that the two may change
+    places with one another and with any other such pair. A unit may be a pair with itself.
+
+    Returns:
+        The number of each position's pair; None if the axis meets itself in no such way.
+    """
+    mine, its = one.reshape(-1), other.reshape(-1)
+    order = np.argsort(mine)
+    at = order[np.searchsorted(mine[order], its).clip(max=mine.size - 1)]  # of each unit of other
+    places = np.arange(mine.size)
+    known = len(np.unique(mine)) == mine.size and (mine[at] == its).all()
+    if not known or (at == places).all() or (at[at] != places).any():
+        return None
+    return np.unique(np.minimum(at, places), return_inverse=True)[1].reshape(one.shape)
 
 
 @dataclass
@@ -34,7 +55,13 @@ class Meeting:
         key = frozenset(label.slots)
         if key in self.labels:
             known = self.labels[key]
-            self.units.union(known.nodes, spread(label.nodes, label.slots, known.slots))
+            nodes = spread(label.nodes, label.slots, known.slots)
+            pairs = mirrored(known.nodes, nodes)
+            if pairs is None:
+                self.units.union(known.nodes, nodes)
+            else:
+                count = int(pairs.max()) + 1
+                self.units.relate(known.nodes, self.units.fresh((count,), self.owner)[pairs])
         else:
             self.labels[key] = label
 

@@ -1,35 +1,24 @@
 """Rules of operators that work entry by entry, of norms, reductions and softmax."""
 
-import numpy as np
-
 from llfc.symmetry.layouts.combine import combine, fibres, pointwise
-from llfc.symmetry.layouts.layout import Layout, Value, copied, new_layout, settle, with_fixed
+from llfc.symmetry.layouts.layout import Layout, Value, new_layout, settle, with_fixed
 from llfc.symmetry.layouts.units import SHOWN
 from llfc.symmetry.layouts.views import insert, reshape
 from llfc.symmetry.rules.calls import Call, fixed_layouts
-from llfc.symmetry.rules.indices import is_twin
 from llfc.symmetry.rules.order import is_used, places_on
 
 
 def symmetric(call: Call) -> Value:
-    """A commutative operator: as `elementwise`, but two parts of one axis may be exchanged too.
+    """A commutative operator: as `elementwise`, but parts of one axis may be exchanged too.
 
-    In `h[:, :3] * h[:, 3:]`, unit i and unit i + 3 can be swapped with each other (`is_twin`).
+    In `h[:, :3] * h[:, 3:]`, unit i and unit i + 3 can be swapped with each other (`parts.twins`).
     """
-    if not all(map(is_twin, call.node.all_input_nodes)):
+    if call.is_inner():  # the call that ends the chain says how units lie
+        return fixed_layouts(call.units, call.result, SHOWN)
+    if not call.terms:
         return elementwise(call)
-    (x, y), units = call.tensors(), call.units
-    pairs = list(zip(x.space.labels, y.space.labels, strict=True))
-    apart = [(one, other) for one, other in pairs if not np.array_equal(one.nodes, other.nodes)]
-    if len(apart) != 1:
-        for label in (label for pair in apart for label in pair):
-            units.together(label.nodes)
-        return elementwise(call)
-    (one, other), result = apart[0], copied(x)
-    both = units.fresh(one.nodes.shape, x.space.owner)
-    units.relate(np.stack([one.nodes, other.nodes]), both)
-    result.space.labels[x.space.labels.index(one)].nodes = both
-    return result
+    layouts = [layout for layout, _ in call.operands()]
+    return pointwise(call.units, layouts, call.shape, call.owner)
 
 
 def elementwise(call: Call) -> Value:

@@ -82,13 +82,13 @@ def looked_up(call: Call, x: Layout, indices: Sequence[Layout], dim: int) -> Lay
     (first, *others) = indices
     listed = None if others else listed_positions(first.value, x.shape[dim])
     if listed is not None and settle(x).moves(dim):
-        return taken(x, dim, listed, call.why(ALONE))
+        return taken(x, dim, listed, call.why(ALONE), call.apart())
     there = range(dim, dim + len(indices))
     spread = joint_positions([index.value for index in indices], [x.shape[d] for d in there])
     if spread is not None and any(settle(x).moves(d) for d in there):
         sizes, after = x.shape, x.shape[dim + len(indices) :]
         line = reshape(x, [*sizes[:dim], math.prod(sizes[d] for d in there), *after])
-        found = taken(line, dim, spread.flatten(), call.why(ALONE))
+        found = taken(line, dim, spread.flatten(), call.why(ALONE), call.apart())
         return reshape(found, [*sizes[:dim], *spread.shape, *after])
     if has_unknown_size(call.node):
         raise Refusal(UNKNOWN_SIZE)
@@ -174,7 +174,7 @@ def gathered(call: Call) -> Value:
     still = index.space.fixed.keys() <= {*index.dims[dim]}
     if index.value is not None and still and settle(x).moves(dim):
         places = index.value.movedim(dim, -1).reshape(-1, index.shape[dim])[0].tolist()
-        return taken(x, dim, places, call.why(ALONE))
+        return taken(x, dim, places, call.why(ALONE), call.apart())
     hot = one_hot(call, index, x, dim)
     names = [str(d) for d in range(len(x.raw))]
     asked = row_names(x, dim)

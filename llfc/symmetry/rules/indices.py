@@ -1,6 +1,5 @@
 """What whole numbers point to: constants by what they hold, others by where they come from."""
 
-import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,10 +8,8 @@ from torch import Tensor, fx
 
 from llfc.symmetry.layouts.units import Nodes
 from llfc.symmetry.rules.operators import (
-    SPLITTING,
     VIEWS,
     arguments,
-    memory_of,
     operator_name,
     written,
 )
@@ -21,11 +18,6 @@ ORDERLY = (  # views that keep the order of entries
     *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "select", "expand"),
     *("contiguous", "clone", "detach", "to", "_to_copy", "alias"),
 )
-
-# Operators that return a range of positions of one dimension, or several.
-PARTS = (*SPLITTING, "slice", "narrow", "select")
-# Functions of two entries in either order.
-SYMMETRIC = ("add", "mul", "maximum", "minimum", "fmax", "fmin", "logaddexp", "hypot")
 
 
 def listed_positions(value: Tensor | None, size: int) -> list[int] | None:
@@ -77,50 +69,6 @@ def origin(node: fx.Node) -> str:
     if name in ORDERLY and long_sizes(node) == long_sizes(source):
         return origin(source)
     return f"{node.target}{fx.node.map_arg((node.args, node.kwargs), origin)}"
-
-
-def part_of(node: fx.Node) -> tuple[fx.Node, int, tuple[int, ...]] | None:
-    """What a node is a part of: the whole, the dimension and the positions; None: of nothing."""
-    which = 0
-    if node.target is operator.getitem:
-        node, which = node.all_input_nodes[0], int(str(node.args[1]))
-    if node.op != "call_function" or operator_name(node) not in PARTS:
-        return None
-    given, whole = arguments(node), node.all_input_nodes[0]
-    sizes = whole.meta["val"].shape
-    dim = int(given["dim"]) % len(sizes)
-    places = range(int(sizes[dim]))
-    if operator_name(node) == "slice":
-        places = places[given["start"] : given["end"] : given["step"]]
-    elif operator_name(node) == "narrow":
-        places = places[given["start"] :][: given["length"]]
-    elif operator_name(node) == "select":
-        places = places[given["index"] :][:1]
-    else:
-        lengths = [int(part.shape[dim]) for part in node.meta["val"]]
-        places = places[sum(lengths[:which]) :][: lengths[which]]
-    return whole, dim, tuple(places)
-
-
-def is_twin(node: fx.Node) -> bool:
-    """Whether a node is a part of which all that is used is a function of it and of another part.
-
-    A function that takes the two in either order, so that units of one may be swapped with those of
-    the other: `h[:, :3] * h[:, 3:]`, and not `h[:, :3] * h[:, 3:].sigmoid()`.
-    """
-    users = [*node.users]
-    if len(users) != 1 or operator_name(users[0]) not in SYMMETRIC:
-        return False
-    others = [each for each in users[0].all_input_nodes if each is not node]
-    if len(others) != 1 or len(others[0].users) != 1 or arguments(users[0]).get("alpha", 1) != 1:
-        return False
-    own, other = part_of(node), part_of(others[0])
-    if own is None or other is None or own[:2] != other[:2] or {*own[2]} & {*other[2]}:
-        return False
-    alike = node.meta["val"].shape == others[0].meta["val"].shape
-    memory = memory_of(own[0])
-    changed = (target for each in node.graph.nodes for target in written(each))
-    return alike and all(memory_of(target) != memory for target in changed)
 
 
 def long_sizes(node: fx.Node) -> list[int]:

@@ -16,8 +16,9 @@ VIEWS = (
 )
 SPLITTING = (  # operators that return consecutive runs of one dimension
     *("chunk", "split", "split_with_sizes", "tensor_split"),
-    *("unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes"),
+    *("unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "hsplit", "vsplit", "dsplit"),
 )
+SPLIT_BY_NAME = {"vsplit": 0, "hsplit": 1, "dsplit": 2}  # the dimension of those that take none
 
 
 def operator_name(node: fx.Node) -> str:

@@ -1,13 +1,19 @@
 """Rules of operators that contract: linear maps, products, attention."""
 
+from torch import Tensor, fx
+
 from llfc.symmetry.layouts.combine import combine, fibres
 from llfc.symmetry.layouts.layout import Layout, Refusal, Value, settle
-from llfc.symmetry.layouts.views import expand, insert, reshape
-from llfc.symmetry.rules.calls import Call
+from llfc.symmetry.layouts.views import expand, insert, reshape, selected_at, taken
+from llfc.symmetry.rules.calls import ALONE, Call
+from llfc.symmetry.rules.parts.joins import leaves
+from llfc.symmetry.rules.parts.listing import listing_of
 
 
 def linear(call: Call) -> Value:
     """`x Wᵀ + b`: input units of W are those of x; its rows and b are the output units."""
+    if (found := listed(call)) is not None:
+        return found
     x, weight, *bias = call.tensors()
     names = [f"x{d}" for d in range(len(x.raw) - 1)]
     if len(weight.raw) == 1:
@@ -25,7 +31,16 @@ def plus(call: Call, x: Layout, bias: Layout) -> Layout:
 
 def matmul(call: Call) -> Value:
     """A matrix product, batched over leading dimensions; contracted units are identified."""
-    return matrix_product(call, *call.tensors())
+    if (found := listed(call)) is not None:
+        return found
+    if not call.terms:
+        return matrix_product(call, *call.tensors())
+    (whole, _), *others = call.operands()
+    if others:
+        return matrix_product(call, *call.tensors())
+    names = [str(d) for d in range(len(whole.raw))]
+    kept = [*names[:-1], "one"] if len(names) > 1 else []
+    return combine(call.units, [(whole, names)], kept, call.part("heads"))
 
 
 def matrix_product(call: Call, x: Layout, y: Layout) -> Layout:
@@ -67,10 +82,16 @@ def distances(call: Call) -> Value:
 
 def einsum(call: Call) -> Value:
     """A contraction given by its equation: units of equal letters are identified."""
+    if (found := listed(call)) is not None:
+        return found
     equation = str(call["equation"]).replace(" ", "")
     tensors = call.tensors()
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
+    if call.terms:
+        term_of = dict(zip(leaves(call.node.args), terms, strict=True))
+        operands = call.operands()
+        tensors, terms = [x for x, _ in operands], [term_of[node] for _, node in operands]
     if not arrow:
         letters = [c for c in left if c.isalpha()]
         right = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
@@ -124,3 +145,23 @@ def heads_repeated(x: Layout, count: int) -> Layout:
     wider = [*shape[: dim + 1], count, *shape[dim + 1 :]]
     shape[dim] *= count
     return reshape(expand(insert(x, dim + 1), wider), shape)
+
+
+def listed(call: Call) -> Layout | None:
+    """The result of a product with ones and zeros that picks positions out; None: it is another."""
+
+    def constant_of(node: fx.Node) -> Tensor | None:
+        value = call.seen[node]
+        return value.value if isinstance(value, Layout) else None
+
+    source = next((n for n in call.node.all_input_nodes if constant_of(n) is None), None)
+    if source is None:
+        return None
+    found = listing_of(call.node, source, constant_of)
+    x = call.seen[source]
+    if found is None or not isinstance(x, Layout) or not settle(x).moves(found.dim):
+        return None
+    call.picks = True
+    if found.keeps:
+        return taken(x, found.dim, found.positions, call.why(ALONE), call.apart())
+    return selected_at(x, found.dim, found.positions[0], call.why(ALONE), call.apart())

@@ -22,8 +22,8 @@ from llfc.symmetry.rules import (
     views,
 )
 from llfc.symmetry.rules.calls import UNKNOWN_SIZE, Call, Rule, fixed_layouts
-from llfc.symmetry.rules.indices import SYMMETRIC
 from llfc.symmetry.rules.operators import SPLITTING, has_unknown_size, is_pointwise, operator_name
+from llfc.symmetry.rules.parts.joins import SYMMETRIC
 
 OPERATORS: dict[Rule, str] = {
     # Entry by entry, norms, reductions, softmax.

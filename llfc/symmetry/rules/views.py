@@ -18,7 +18,6 @@ from llfc.symmetry.layouts.views import (
     taken,
 )
 from llfc.symmetry.rules.calls import ALONE, Call
-from llfc.symmetry.rules.indices import is_twin
 
 
 def viewed(call: Call) -> Value:
@@ -125,7 +124,7 @@ def sliced(call: Call) -> Value:
         picked = range(size)[call["start"] : call["end"] : call["step"]]
     if len(picked) == size:
         return x
-    return taken(x, dim, picked, call.why(ALONE), apart=not is_twin(call.node))
+    return taken(x, dim, picked, call.why(ALONE), apart=call.apart())
 
 
 def selected(call: Call) -> Value:
@@ -135,24 +134,23 @@ def selected(call: Call) -> Value:
         return drop(x, [dim])
     x = tied(x)
     index = call["index"] % x.shape[dim]
-    return selected_at(x, dim, index, call.why(ALONE), apart=not is_twin(call.node))
+    return selected_at(x, dim, index, call.why(ALONE), apart=call.apart())
 
 
 def unbind(call: Call) -> Value:
     """Every position of a dimension, one by one."""
     x, dim = settle(call.first), call.dim(call["dim"])
-    return [selected_at(x, dim, i, call.why(ALONE)) for i in range(x.shape[dim])]
+    return [selected_at(x, dim, i, call.why(ALONE), call.apart(i)) for i in range(x.shape[dim])]
 
 
 def chunk(call: Call) -> Value:
     """Consecutive runs of one dimension."""
-    x, dim = settle(call.first), call.dim(call["dim"])
+    x, dim = settle(call.first), call.split_dim
     parts, start = [], 0
-    twins = {int(str(part.args[1])) for part in call.node.users if is_twin(part)}
     for at, part in enumerate(call.result):
         size = int(part.shape[dim])
         places = range(start, start + size)
-        parts.append(taken(x, dim, places, call.why(ALONE), apart=at not in twins))
+        parts.append(taken(x, dim, places, call.why(ALONE), call.apart(at)))
         start += size
     return parts
 
@@ -165,13 +163,18 @@ def getitem(call: Call) -> Value:
 def cat(call: Call) -> Value:
     """The concatenation along one dimension; units of the other dimensions are identified."""
     parts = [part for part in call["tensors"] if 0 not in part.shape]
-    return join(call.units, parts, call.dim(call["dim"], parts[0]), call.owner)
+    dim = call.dim(call["dim"], parts[0])
+    if len(call.terms) == 1 and all(part.shape[dim] == 1 for part in parts):
+        whole = stacked(call.units, [drop(part, [dim]) for part in parts], dim, apart=False)
+        if whole is not None:
+            return whole
+    return join(call.units, parts, dim, call.owner)
 
 
 def stack(call: Call) -> Value:
     """Stacked along a new dimension, whose positions are told apart."""
     dim = call["dim"] % len(call.shape)
-    whole = stacked(call.units, call["tensors"], dim)
+    whole = stacked(call.units, call["tensors"], dim, apart=len(call.terms) != 1)
     if whole is not None:
         return whole
     return join(call.units, [insert(x, dim) for x in call["tensors"]], dim, call.owner)
@@ -223,22 +226,22 @@ def roll(call: Call) -> Value:
     x = settle(call.first)
     if not call["dims"]:
         line = reshape(x, [math.prod(x.shape)])
-        return reshape(turned_round(line, 0, call["shifts"][0]), x.shape)
+        return reshape(turned_round(call, line, 0, call["shifts"][0]), x.shape)
     for dim, shift in zip(call["dims"], call["shifts"], strict=True):
-        x = turned_round(x, call.dim(dim, x), shift)
+        x = turned_round(call, x, call.dim(dim, x), shift)
     return x
 
 
-def turned_round(x: Layout, dim: int, shift: int) -> Layout:
+def turned_round(call: Call, x: Layout, dim: int, shift: int) -> Layout:
     """A cyclic shift by `shift` along one dimension."""
-    return taken(x, dim, np.roll(np.arange(x.shape[dim]), shift))
+    return taken(x, dim, np.roll(np.arange(x.shape[dim]), shift), apart=call.apart())
 
 
 def flip(call: Call) -> Value:
     """Positions in reverse."""
     x = settle(call.first)
     for dim in call.dims(call["dims"], x):
-        x = taken(x, dim, range(x.shape[dim])[::-1])
+        x = taken(x, dim, range(x.shape[dim])[::-1], apart=call.apart())
     return x
 
 

@@ -200,6 +200,19 @@ COLUMNS = {
     "listed": lambda g, k: g[:, [k]],
     "looked up": lambda g, k: g.index_select(1, torch.tensor([k])),
     "gathered": lambda g, k: g.gather(1, torch.full((5, 1), k)),
+    "by a product": lambda g, k: g @ torch.eye(4)[:, k : k + 1],
+    "by a linear map": lambda g, k: F.linear(g, torch.eye(4)[k : k + 1]),
+    "by a vector": lambda g, k: (g @ torch.eye(4)[k])[:, None],
+    "by an einsum": lambda g, k: torch.einsum("ne,e->n", g, torch.eye(4)[k])[:, None],
+}
+# Products and choices that leave one gate of all are said where they are made.
+MASKED = {
+    "product": lambda g, k: (g * torch.eye(4)[k]).sum(-1, keepdim=True),
+    "choice": lambda g, k: torch.where(torch.eye(4)[k] > 0, g, 0.0).sum(-1, keepdim=True),
+    "mask": lambda g, k: g.masked_fill(torch.eye(4)[k] == 0, 0.0).sum(-1, keepdim=True),
+    "largest": lambda g, k: (g + torch.eye(4)[k].log()).amax(-1, keepdim=True),
+    "from the left": lambda g, k: (torch.eye(4)[k : k + 1] @ g.T).T,
+    "scaled": lambda g, k: g @ (2 * torch.eye(4)[:, k : k + 1]),
 }
 
 
@@ -216,6 +229,19 @@ def test_a_gate_that_is_picked_out_by_its_number_is_said(gates, column):
     spec = permutation_spec(model, x)
     assert spec.groups == {"experts.0": 3}
     assert [line for line in spec.frozen if line.startswith("units of router: aten.")]
+
+
+@pytest.mark.parametrize("mask", MASKED)
+def test_a_gate_that_a_mask_leaves_is_said(mask):
+    def forward(m, x):
+        gate = m.router(x).softmax(-1)
+        return m.head(sum(MASKED[mask](gate, k) * expert(x) for k, expert in enumerate(m.experts)))
+
+    model = Net(forward, router=lin(6, 4), head=lin(3, 2))
+    model.experts = nn.ModuleList(lin(6, 3) for _ in range(4))
+    spec = permutation_spec(model, x)
+    assert spec.groups == {"experts.0": 3}
+    assert [line for line in spec.frozen if "one of them is picked out by its position" in line]
 
 
 def test_the_order_of_what_was_picked_may_not_be_mixed_up():
