@@ -172,8 +172,8 @@ def parts_along(
     of_between = between.logsumexp(-1)
     sums = z_PNC.logsumexp(-1)
     d = sums - of_between
-    of_ends = (end[None].logsumexp(-1) for end in (a_NC, b_NC))
-    j = torch.lerp(*of_ends, alpha_P[:, None]) - of_between
+    of_a, of_b = (end[None].logsumexp(-1) for end in (a_NC, b_NC))
+    j = torch.lerp(of_a, of_b, alpha_P[:, None]) - of_between
     of_label = labels_N.expand(len(z_PNC), -1)[..., None]
     e = (z_PNC - between).gather(-1, of_label)[..., 0]
     return torch.stack([d, j, e]).sum(-1)

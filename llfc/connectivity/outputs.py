@@ -103,7 +103,7 @@ class BatchOutputs:
             self.error[size:] += torch.stack([end.sum() for end in ends])
         middle = midpoint(self._alpha.tolist())
         if at.start <= middle < at.stop:
-            found = Networks.of(*own, z[middle - at.start], labels)
+            found = Networks.of(own[0], own[1], z[middle - at.start], labels)
             self._networks = found if self._networks is None else self._networks.merged(found)
 
     def _add_scores(self, at: slice, rows: slice, z: Tensor) -> None:

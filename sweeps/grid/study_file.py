@@ -42,7 +42,7 @@ def sweeps_in(path: Path, known: Mapping[str, Sweep]) -> list[Sweep]:
 
 
 def _sweep(path: Path, name: str, table: Mapping[str, Any], known: Mapping[str, Sweep]) -> Sweep:
-    own = {key: str(table[key]) for key in ("question", "x") if key in table}
+    own: dict[str, Any] = {key: str(table[key]) for key in ("question", "x") if key in table}
     if "base" in table:
         base = lookup("sweep", table["base"], known)
     elif name in known:
