@@ -18,6 +18,9 @@ OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 NORMS = ("batch", "group", "layer", "none", "rms")
 PRECISIONS = ("bfloat16", "float32")
+POSITIONS = ("learned", "rotary")
+# What an architecture may be asked for beside width and norm, if it knows of it.
+OPTIONS = ("depth", "heads", "positions")
 
 # Version numbers of the methods, raised when a change moves numbers: of how networks are trained;
 # of how symmetries are derived and permutations found; of how pairs are measured. The name of
@@ -131,10 +134,18 @@ class Network:
     recipe: Recipe
     member: int = 0
     spawn_epoch: int | None = None
+    depth: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    heads: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    positions: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", _width(self.width))
         lookup("norm", self.norm, dict.fromkeys(NORMS))
+        for name in ("depth", "heads"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 1)
+        if self.positions is not None:
+            lookup("positions", self.positions, dict.fromkeys(POSITIONS))
         if self.limit_train is not None:
             _at_least("limit_train", self.limit_train, 1)
         _at_least("seed", self.seed, 0)
@@ -143,6 +154,12 @@ class Network:
                 f"spawn_epoch must be None or in [0, epochs={self.recipe.epochs}],"
                 f" got {self.spawn_epoch}"
             )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of OPTIONS in which it is not as its architecture usually is."""
+        given = {name: getattr(self, name) for name in OPTIONS}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def root(self) -> "Network":
@@ -168,6 +185,11 @@ class Pair:
         spawn_epoch: number of epochs of the shared trunk, before the pair forks; None for two
             independently trained networks.
         recipe: how both networks are trained.
+        depth: number of blocks, of a transformer or a mixer; None for the architecture's own.
+        heads: number of heads at width 1, among which a transformer's channels are divided, so that
+            wider ones have more heads of the same size; None for the architecture's own.
+        positions: how a gpt knows them, one of POSITIONS: a learned vector is added at each, or
+            queries and keys are rotated; None for the architecture's own.
     """
 
     architecture: str
@@ -178,6 +200,9 @@ class Pair:
     seed: int
     spawn_epoch: int | None
     recipe: Recipe
+    depth: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    heads: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    positions: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", _width(self.width))

@@ -1,5 +1,7 @@
 """One trial of a study: two networks from the store, and what `connect` finds between them."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -20,8 +22,8 @@ from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec import PermutationSpec
 from llfc.tasks import measured_as
 
-# By architecture, width, norm, input shape and number of classes.
-_specs: dict[tuple[str, float, str, tuple[int, ...], int], PermutationSpec] = {}
+# By architecture, width, norm, options, input shape and number of classes.
+_specs: dict[tuple[Any, ...], PermutationSpec] = {}
 
 
 def run_trial(
@@ -105,7 +107,8 @@ def _spec(a: nn.Module, network: Network, dataset: Data) -> PermutationSpec:
     On the CPU, so that it is the same one whatever the device.
     """
     shape = dataset.input_shape
-    plan = network.architecture, network.width, network.norm, shape, dataset.num_classes
+    made = network.architecture, network.width, network.norm, *network.options.items()
+    plan = (*made, shape, dataset.num_classes)
     if plan not in _specs:
         _specs[plan] = permutation_spec(copy_of(a).cpu(), dataset.example())
     return _specs[plan]

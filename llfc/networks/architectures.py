@@ -1,11 +1,12 @@
 """The architectures by name, and how a network of one is built."""
 
+import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -20,15 +21,11 @@ from llfc.networks.families.transformer import STREAM_NORMS
 from llfc.networks.families.vgg import vgg
 from llfc.networks.families.vit import vit
 from llfc.oneline import first_line
-from llfc.specs import NORMS
+from llfc.specs import NORMS, OPTIONS
 
-
-class Builder(Protocol):
-    """Builds the module of an architecture; its initial weights are overwritten afterwards."""
-
-    def __call__(
-        self, *, width: float, norm: str, input_shape: tuple[int, ...], num_classes: int
-    ) -> nn.Module: ...
+# Makes a network of one architecture, of no matter what weights. Its arguments, all keywords, are
+# width, norm, input_shape and num_classes; and those of OPTIONS that it knows, with their defaults.
+Builder = Callable[..., nn.Module]
 
 
 @runtime_checkable
@@ -57,6 +54,12 @@ class Architecture:
     inputs: str = "images"
     convolutional: bool = True
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of OPTIONS that it knows, with their usual values."""
+        known = inspect.signature(self.make).parameters
+        return {name: known[name].default for name in OPTIONS if name in known}
+
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     "mlp": Architecture(make=mlp, norm="none", convolutional=False),
@@ -83,6 +86,7 @@ def build_network(
     input_shape: tuple[int, ...],
     num_classes: int,
     generator: torch.Generator,
+    **options: Any,
 ) -> nn.Module:
     """A network with its first weights, on the CPU and in training mode.
 
@@ -93,12 +97,18 @@ def build_network(
         input_shape: channels, height and width of an image; or (T,), tokens in a sequence.
         num_classes: number of outputs; of tokens, the size of the vocabulary.
         generator: all that the weights are drawn from; the global generator is left alone.
+        options: those of OPTIONS that are not to be as usual.
 
     Raises:
         ValueError: if a name is unknown or a number is out of range.
     """
     model = skeleton(
-        architecture, width=width, norm=norm, input_shape=input_shape, num_classes=num_classes
+        architecture,
+        width=width,
+        norm=norm,
+        input_shape=input_shape,
+        num_classes=num_classes,
+        **options,
     )
     with _fitting(architecture, width):
         model.to_empty(device="cpu")
@@ -120,11 +130,12 @@ def skeleton(
     norm: str | None = None,
     input_shape: tuple[int, ...],
     num_classes: int,
+    **options: Any,
 ) -> nn.Module:
     """What `build_network` builds, without memory for its weights (on the meta device)."""
     entry = lookup("architecture", architecture, ARCHITECTURES)
     norm = norm or entry.norm
-    check_fits(architecture, norm, "images" if len(input_shape) == 3 else "tokens")
+    check_fits(architecture, norm, "images" if len(input_shape) == 3 else "tokens", options)
     if not 0 < width < math.inf:
         raise ValueError(f"width must be a positive number, got {width}")
     if num_classes < 1 or min(input_shape) < 1:
@@ -133,11 +144,15 @@ def skeleton(
         )
     # On the meta device torch's own first weights draw nothing from the global generator.
     with torch.device("meta"), _fitting(architecture, width):
-        return entry.make(width=width, norm=norm, input_shape=input_shape, num_classes=num_classes)
+        return entry.make(
+            width=width, norm=norm, input_shape=input_shape, num_classes=num_classes, **options
+        )
 
 
-def check_fits(architecture: str, norm: str, inputs: str) -> None:
-    """Refuse a norm, or inputs, that `architecture` does not take.
+def check_fits(
+    architecture: str, norm: str, inputs: str, options: Mapping[str, Any] | None = None
+) -> None:
+    """Refuse a norm, inputs or options that `architecture` does not take.
 
     Raises:
         ValueError: in one line that says what would do.
@@ -153,6 +168,9 @@ def check_fits(architecture: str, norm: str, inputs: str) -> None:
     if norm not in entry.norms:
         choices = ", ".join(entry.norms)
         raise ValueError(f"norm of {architecture} must be one of {choices}, got {norm!r}")
+    for name in (options or {}).keys() - entry.options.keys():
+        others = ", ".join(each for each, of in ARCHITECTURES.items() if name in of.options)
+        raise ValueError(f"{architecture} has no {name} to choose: of {others} it can be chosen")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ only has to be trained from its spawn epoch on, where the root's training state 
 
 import functools
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -72,6 +73,7 @@ def untrained(network: Network, dataset: Data) -> nn.Module:
         input_shape=dataset.input_shape,
         num_classes=dataset.num_classes,
         generator=stream(network.seed, f"init/{network.member}"),
+        **network.options,
     )
 
 
@@ -112,7 +114,11 @@ def training_cost(network: Network, dataset: Data | None = None) -> float:
     images = network.limit_train or (5000 if dataset is None else dataset.count("train"))
     left = network.recipe.epochs - (network.spawn_epoch or 0)
     return float(
-        left * images * _multiply_adds(network.architecture, network.width, network.norm, shape)
+        left
+        * images
+        * _multiply_adds(
+            network.architecture, network.width, network.norm, shape, *network.options.items()
+        )
     )
 
 
@@ -182,9 +188,13 @@ def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tens
 
 
 @functools.cache
-def _multiply_adds(architecture: str, width: float, norm: str, shape: tuple[int, ...]) -> int:
+def _multiply_adds(
+    architecture: str, width: float, norm: str, shape: tuple[int, ...], *options: tuple[str, Any]
+) -> int:
     """Multiplications of weights in the forward pass of one input of `shape`."""
-    model = skeleton(architecture, width=width, norm=norm, input_shape=shape, num_classes=10)
+    model = skeleton(
+        architecture, width=width, norm=norm, input_shape=shape, num_classes=10, **dict(options)
+    )
     total = 0
 
     def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:

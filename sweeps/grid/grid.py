@@ -12,7 +12,7 @@ from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES, check_fits
 from llfc.networks.recipes import default_recipe
-from llfc.specs import Pair, Recipe, Trial
+from llfc.specs import OPTIONS, Pair, Recipe, Trial
 from llfc.tasks import measured_as
 from sweeps.grid.sweep import Sweep
 
@@ -20,13 +20,16 @@ from sweeps.grid.sweep import Sweep
 RECIPE_AXES = tuple(field.name for field in dataclasses.fields(Recipe))
 
 # Every axis, in the order in which trials are listed, with the value it has if a sweep is silent.
-# Norm None: the architecture's usual one.
+# None of norm, depth, heads and positions: the architecture's usual.
 DEFAULTS: Mapping[str, Sequence[Any]] = {
     "dataset": ("fashion-mnist-small",),
     "limit_train": (None,),
     "architecture": ("mlp",),
     "norm": (None,),
     "width": (1.0,),
+    "depth": (None,),
+    "heads": (None,),
+    "positions": (None,),
     "spawn_epoch": (None,),
     "seed": (0, 1, 2),
     "matching": ("none",),
@@ -94,7 +97,11 @@ def _pair(point: Mapping[str, Any]) -> Pair:
     lookup("correction", point["correction"], CORRECTIONS)
     inputs = kind_of(point["dataset"])
     architecture = lookup("architecture", point["architecture"], ARCHITECTURES)
-    check_fits(point["architecture"], point["norm"] or architecture.norm, inputs)
+    options = {name: point[name] for name in OPTIONS if point[name] is not None}
+    check_fits(point["architecture"], point["norm"] or architecture.norm, inputs, options)
+    # As usual, whether that is said or not: networks which are the same have one name.
+    usual = architecture.options.items()
+    options = {name: value for name, value in options.items() if (name, value) not in usual}
     recipe = _recipe(point)
     if recipe.augment and inputs == "tokens":
         raise ValueError(f"augment must be false for tokens, as {point['dataset']} is of, got true")
@@ -107,6 +114,7 @@ def _pair(point: Mapping[str, Any]) -> Pair:
         seed=point["seed"],
         spawn_epoch=point["spawn_epoch"],
         recipe=recipe,
+        **options,
     )
 
 

@@ -23,6 +23,7 @@ from llfc.networks.architectures import ARCHITECTURES
 from llfc.specs import (
     NORMS,
     OPTIMIZERS,
+    POSITIONS,
     PRECISIONS,
     SCHEDULES,
     Pair,
@@ -45,6 +46,7 @@ CONSTANTS: Mapping[str, Iterable[str]] = {
     "MEASURES": MEASURES,
     "NORMS": NORMS,
     "OPTIMIZERS": OPTIMIZERS,
+    "POSITIONS": POSITIONS,
     "PRECISIONS": PRECISIONS,
     "SCHEDULES": SCHEDULES,
     "TASKS": TASKS,

@@ -56,6 +56,9 @@ OTHER = {
         "seed": 4,
         "spawn_epoch": None,
         "recipe": dataclasses.replace(RECIPE, lr=0.3),
+        "depth": 3,
+        "heads": 2,
+        "positions": "rotary",
     },
     Network: {"member": 1, "spawn_epoch": 6},
     Trial: {

@@ -13,7 +13,7 @@ from llfc.data.tokens import SEQUENCES
 from llfc.matching.matchers import MATCHERS
 from llfc.networks.architectures import ARCHITECTURES
 from llfc.networks.store import Store
-from llfc.specs import NORMS, OPTIMIZERS, PRECISIONS, SCHEDULES
+from llfc.specs import NORMS, OPTIMIZERS, POSITIONS, PRECISIONS, SCHEDULES
 from sweeps import SWEEPS
 from sweeps.cli import main
 from sweeps.grid.grid import DEFAULTS, RECIPE_AXES, trials_of
@@ -21,7 +21,7 @@ from sweeps.grid.options import parse
 from sweeps.grid.settings import Settings
 from sweeps.width import WIDTH
 
-NAMED = (NORMS, OPTIMIZERS, PRECISIONS, SCHEDULES)
+NAMED = (NORMS, OPTIMIZERS, POSITIONS, PRECISIONS, SCHEDULES)
 
 
 def refused(capsys, *words):
@@ -120,6 +120,12 @@ def test_networks_that_only_an_unused_field_tells_apart_are_one():
         ("sgd", 0.0),
         ("sgd", 0.9),
     ]
+
+
+def test_an_option_of_an_architecture_at_its_usual_value_is_no_other_network():
+    words = "--depth 2 3 --heads 4 --positions learned --seed 0 --matching none --spawn-epoch none"
+    _, _, trials = parse(SWEEPS["transformer"], words.split())
+    assert [trial.pair.a.options for trial in trials] == [{}, {"depth": 3}]
 
 
 @pytest.mark.parametrize("name", [*DEFAULTS, *RECIPE_AXES])
@@ -224,6 +230,7 @@ def test_what_the_help_shows_as_default_is_the_default_when_typed(sweep, capsys)
             "error: name must consist of letters, digits, - and _, begin with a letter, and not be",
         ),
         ("--name ../x", "not be 'all', got '../x'"),
+        ("--positions rotary", "error: mlp has no positions to choose: of gpt it can be chosen"),
         ("--lr 0", "error: lr must be a positive number, got 0.0"),
         ("--dataset king-jame", "did you mean 'king-james'?"),
         ("--dataset king-james", "architecture mlp takes images, and the data set is of tokens:"),

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from llfc.networks.families.transformer import (
-    HEAD_SIZE,
+    HEADS,
     Block,
     Stream,
-    heads_at,
+    sized,
     stream_norm,
 )
 
@@ -16,7 +16,8 @@ class Gpt(Stream):
     """A pre-norm GPT on token ids [N, T], T at most `context`; logits [N, T, vocabulary].
 
     Args:
-        heads: number of heads in each layer; the stream has HEAD_SIZE channels for each.
+        channels: of the stream.
+        heads: number of heads in each layer, among which the channels are divided.
         depth: number of blocks, `block1` to `block{depth}`.
         norm: `layer` or `rms`.
         context: the longest sequence.
@@ -25,15 +26,24 @@ class Gpt(Stream):
     """
 
     def __init__(
-        self, heads: int, depth: int, norm: str, context: int, vocabulary: int, *, rotary: bool
+        self,
+        channels: int,
+        heads: int,
+        depth: int,
+        norm: str,
+        context: int,
+        vocabulary: int,
+        *,
+        rotary: bool,
     ) -> None:
         super().__init__()
-        channels = heads * HEAD_SIZE
         self.rotary = rotary
         self.embedding = nn.Embedding(vocabulary, channels)
         if not rotary:
             self.positions = nn.Parameter(torch.empty(context, channels))
-        self.add_blocks([Block(heads, norm, causal=True, rotary=rotary) for _ in range(depth)])
+        self.add_blocks(
+            [Block(channels, heads, norm, causal=True, rotary=rotary) for _ in range(depth)]
+        )
         self.norm = stream_norm(norm, channels)
         self.head = nn.Linear(channels, vocabulary, bias=False)
 
@@ -53,9 +63,10 @@ def gpt(
     input_shape: tuple[int, ...],
     num_classes: int,
     depth: int = 2,
-    rotary: bool = False,
+    heads: int = HEADS,
+    positions: str = "learned",
 ) -> nn.Module:
-    """A GPT of `depth` blocks, 4 heads of 16 and 64 channels at width 1.
+    """A GPT of `depth` blocks, `heads` heads and 64 channels at width 1.
 
     Args:
         width: multiple of the heads, and with them of the stream and the MLPs' units.
@@ -63,11 +74,13 @@ def gpt(
         input_shape: (context,), the length of the longest sequence.
         num_classes: size of the vocabulary.
         depth: number of blocks.
-        rotary: rotary positions instead of learned ones.
+        heads: number of heads at width 1.
+        positions: `learned` or `rotary`.
 
     Reference:
         Radford et al., Language Models are Unsupervised Multitask Learners, 2019.
     """
     if len(input_shape) != 1:
         raise ValueError(f"input_shape of a gpt must be (context,), got {input_shape}")
-    return Gpt(heads_at(width), depth, norm, input_shape[0], num_classes, rotary=rotary)
+    rotary = positions == "rotary"
+    return Gpt(*sized(width, heads), depth, norm, input_shape[0], num_classes, rotary=rotary)

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from llfc.networks.families.layers import scaled
 
+CHANNELS = 64  # of the stream at width 1
 HEADS = 4
-HEAD_SIZE = 16
 # Hidden units of the MLP for each channel of the stream.
 EXPANSION = 4
 STREAM_NORMS = ("layer", "rms")
@@ -41,9 +41,18 @@ def stream_norm(norm: str, channels: int) -> nn.Module:
     )
 
 
-def heads_at(width: float) -> int:
-    """The number of heads at `width`; the stream has HEAD_SIZE channels for each."""
-    return scaled(HEADS, width)
+def sized(width: float, heads: int) -> tuple[int, int]:
+    """Channels of the stream and number of heads at `width`; the size of a head is that at width 1.
+
+    Raises:
+        ValueError: if `heads` does not divide CHANNELS into heads of an even size, as rotary
+            positions need it.
+    """
+    if CHANNELS % (2 * heads):
+        possible = [n for n in range(1, CHANNELS) if CHANNELS % (2 * n) == 0]
+        raise ValueError(f"heads must be one of {', '.join(map(str, possible))}, got {heads}")
+    count = scaled(heads, width)
+    return count * (CHANNELS // heads), count
 
 
 class Attention(nn.Module):
@@ -115,9 +124,10 @@ class Block(nn.Module):
         https://arxiv.org/abs/2002.04745
     """
 
-    def __init__(self, heads: int, norm: str, *, causal: bool, rotary: bool = False) -> None:
+    def __init__(
+        self, channels: int, heads: int, norm: str, *, causal: bool, rotary: bool = False
+    ) -> None:
         super().__init__()
-        channels = heads * HEAD_SIZE
         self.norm1 = stream_norm(norm, channels)
         self.attention = Attention(channels, heads, causal=causal, rotary=rotary)
         self.norm2 = stream_norm(norm, channels)

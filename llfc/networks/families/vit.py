@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from llfc.networks.families.transformer import (
-    HEAD_SIZE,
+    HEADS,
     Block,
     Stream,
-    heads_at,
+    sized,
     stream_norm,
 )
 
@@ -19,7 +19,8 @@ class Vit(Stream):
     """A pre-norm ViT with learned positions on images [N, C, H, W]; logits [N, classes].
 
     Args:
-        heads: number of heads in each layer; the stream has HEAD_SIZE channels for each.
+        channels: of the stream.
+        heads: number of heads in each layer, among which the channels are divided.
         depth: number of blocks, `block1` to `block{depth}`.
         norm: `layer` or `rms`.
         input_shape: channels, height and width of an image.
@@ -27,15 +28,21 @@ class Vit(Stream):
     """
 
     def __init__(
-        self, heads: int, depth: int, norm: str, input_shape: tuple[int, ...], classes: int
+        self,
+        channels: int,
+        heads: int,
+        depth: int,
+        norm: str,
+        input_shape: tuple[int, ...],
+        classes: int,
     ) -> None:
         super().__init__()
         inputs, height, across = input_shape
         side = min(PATCH, height, across)
-        channels, patches = heads * HEAD_SIZE, (height // side) * (across // side)
+        patches = (height // side) * (across // side)
         self.patches = nn.Conv2d(inputs, channels, side, stride=side)
         self.positions = nn.Parameter(torch.empty(patches, channels))
-        self.add_blocks([Block(heads, norm, causal=False) for _ in range(depth)])
+        self.add_blocks([Block(channels, heads, norm, causal=False) for _ in range(depth)])
         self.norm = stream_norm(norm, channels)
         self.head = nn.Linear(channels, classes)
 
@@ -53,8 +60,9 @@ def vit(
     input_shape: tuple[int, ...],
     num_classes: int,
     depth: int = 4,
+    heads: int = HEADS,
 ) -> nn.Module:
-    """A ViT of `depth` blocks on patches of 4 pixels, 4 heads of 16 and 64 channels at width 1.
+    """A ViT of `depth` blocks on patches of 4 pixels, `heads` heads and 64 channels at width 1.
 
     The tokens' mean stands in for a class token.
 
@@ -62,4 +70,4 @@ def vit(
         Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021.
         https://arxiv.org/abs/2010.11929
     """
-    return Vit(heads_at(width), depth, norm, input_shape, num_classes)
+    return Vit(*sized(width, heads), depth, norm, input_shape, num_classes)

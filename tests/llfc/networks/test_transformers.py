@@ -8,17 +8,18 @@ import torch
 from torch.nn import functional as F
 
 import llfc
+from llfc.networks.architectures import skeleton
 from llfc.networks.families.gpt import gpt
 from llfc.networks.families.mixer import mixer
-from llfc.networks.families.transformer import HEAD_SIZE, STREAM_NORMS, turned
+from llfc.networks.families.transformer import STREAM_NORMS, turned
 from llfc.networks.families.vit import vit
 from llfc.seeds import stream
 
-CONTEXT, CLASSES, DEPTH = 8, 7, 2
+CONTEXT, CLASSES, DEPTH, HEAD_SIZE = 8, 7, 2, 16
 IMAGE = (1, 28, 28)
 BUILDERS = {
     "gpt": partial(gpt, input_shape=(CONTEXT,)),
-    "gpt rotary": partial(gpt, input_shape=(CONTEXT,), rotary=True),
+    "gpt rotary": partial(gpt, input_shape=(CONTEXT,), positions="rotary"),
     "vit": partial(vit, input_shape=IMAGE),
     "mixer": partial(mixer, input_shape=IMAGE),
 }
@@ -125,3 +126,38 @@ def test_other_norms_are_refused(name):
 def test_a_gpt_of_the_usual_size_has_112k_parameters():
     model = gpt(width=1, norm="layer", input_shape=(64,), num_classes=65)
     assert sum(p.numel() for p in model.parameters()) == 112_512
+
+
+def test_options_are_depth_heads_and_positions():
+    ids = inputs("gpt")
+    plain = {"width": 0.5, "norm": "layer", "input_shape": (CONTEXT,), "num_classes": CLASSES}
+    deep = gpt(**plain, depth=3)
+    assert {name.split(".")[0] for name, _ in deep.named_parameters() if "block" in name} == {
+        "block1", "block2", "block3"
+    }  # fmt: skip
+    few, many = (gpt(**plain, heads=heads).eval() for heads in (2, 16))
+    for model, count, size in ((few, 1, 32), (many, 8, 4)):
+        model.initialise(stream(0, "init"))
+        attention = model.block1.attention
+        assert (attention.heads, len(attention.query.weight)) == (count, count * size)
+    # One number of channels, shared out in other ways: the same weights, another function.
+    many.load_state_dict(few.state_dict())
+    with torch.no_grad():
+        many.block1.attention.query.weight *= 30
+        few.load_state_dict(many.state_dict())
+        assert not torch.allclose(few(ids), many(ids), atol=1e-6)
+    assert not hasattr(gpt(**plain, positions="rotary"), "positions")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("gpt", {"heads": 3}, "heads must be one of 1, 2, 4, 8, 16, 32, got 3"),
+        ("vit", {"positions": "rotary"}, "vit has no positions to choose: of gpt it can be chosen"),
+        ("mlp", {"depth": 2}, "mlp has no depth to choose: of vit, mixer, gpt it can be chosen"),
+    ],
+)
+def test_options_that_cannot_be_are_one_line(name, options, said):
+    shape = (CONTEXT,) if name == "gpt" else IMAGE
+    with pytest.raises(ValueError, match=said):
+        skeleton(name, input_shape=shape, num_classes=CLASSES, **options)
