@@ -11,8 +11,10 @@ from analysis.answers.associations import associations
 from analysis.answers.explanation import explanations
 from analysis.answers.layer_correlations import layer_correlations
 from analysis.answers.layer_prediction import layer_predictions
+from analysis.answers.matched import taken_off
 from analysis.answers.onset import STABLE, onsets
 from analysis.runs.frames import Runs
+from analysis.runs.grid import layout
 from analysis.runs.schema import BARRIER, INSTABILITY, LLFC
 from analysis.statistics.cells import within_cells
 from analysis.statistics.coefficients import METHODS, USUAL
@@ -125,6 +127,11 @@ def _onsets(runs: Runs, options: TableOptions) -> pd.DataFrame:
     )
 
 
+def _matched(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    plan = layout(runs.trials, runs.sweep, options.x)
+    return taken_off(runs.trials, plan, options.barrier or BARRIER)
+
+
 def _agreements(runs: Runs, options: TableOptions) -> pd.DataFrame:
     barrier = options.barrier or INSTABILITY
     return agreements(with_summaries(runs), barrier=barrier, error=options.error)
@@ -171,6 +178,7 @@ EXPORTS: Mapping[str, Export] = {
     "transfers": Export(_transfers, ("barrier", "error")),
     "layer-correlations": Export(_layer_correlations, ("by", "barrier")),
     "layer-predictions": Export(_layers, ("barrier", "hold_out")),
+    "matched": Export(_matched, ("x", "barrier")),
     "onsets": Export(_onsets, ("x", "barrier", "threshold")),
     "agreements": Export(_agreements, ("barrier", "error")),
     "roc": Export(_roc, ("barrier", "error", "threshold")),

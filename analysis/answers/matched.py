@@ -10,6 +10,7 @@ from analysis.runs.schema import BARRIER
 from analysis.statistics.over_seeds import over_seeds
 
 UNMATCHED = "none"
+COLUMNS = tuple("matching unmatched matched change low high p seeds note left".split())
 
 
 def taken_off(trials: pd.DataFrame, plan: GridLayout, column: str = BARRIER) -> pd.DataFrame:
@@ -31,8 +32,7 @@ def taken_off(trials: pd.DataFrame, plan: GridLayout, column: str = BARRIER) -> 
             if matching != UNMATCHED:
                 both = table[[UNMATCHED, matching]].dropna().to_numpy()
                 rows.append(dict(zip(keys, cell, strict=True)) | _change(matching, *both.T))
-    found = pd.DataFrame(rows)
-    return found[found["seeds"] > 0] if len(found) else found
+    return pd.DataFrame([row for row in rows if row["seeds"]], columns=[*keys, *COLUMNS])
 
 
 def _change(matching: str, unmatched: Any, matched: Any) -> dict[str, Any]:

@@ -19,7 +19,10 @@ from sweeps.record.tracking import Tracker
 from tests.helpers.fabricated_runs import connection, grid, runs_of, trial
 
 WIDTH = grid(width=[0.25, 0.5, 1.0, 2.0], seed=[0, 1, 2])
-FAMILIES = grid(architecture=["mlp", "vgg11"], width=[0.5, 1.0], seed=[0, 1, 2])
+FAMILIES = [
+    *grid(architecture=["mlp", "vgg11"], width=[0.5, 1.0], seed=[0, 1, 2]),
+    *grid(seed=[0, 1, 2], matching=["weights"]),
+]
 
 
 @pytest.fixture(scope="module")
