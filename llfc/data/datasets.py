@@ -254,7 +254,9 @@ def limited(dataset: Data, split: str, limit: int | None, name: str = "") -> Dat
 
 
 def _data_root(given: Path | None) -> Path:
-    return given or Path(os.environ.get("LLFC_DATA") or Path.home() / ".cache" / "llfc")
+    """Without `..`, which would create a needless folder on the way."""
+    root = given or Path(os.environ.get("LLFC_DATA") or Path.home() / ".cache" / "llfc")
+    return root.resolve() if ".." in root.parts else root
 
 
 def _embedded(root: Path) -> Arrays:

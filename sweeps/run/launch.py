@@ -87,7 +87,9 @@ def run_jobs(
             _dispatch(dispatcher, share, place, folder / name)
         except KeyboardInterrupt:
             dispatcher.outcome.interrupted = True
-    shutil.rmtree(folder / name, ignore_errors=True)  # Tune's own notes; nothing of ours is there
+        finally:  # a worker may have refused
+            # Tune's own notes; nothing of ours is there.
+            shutil.rmtree(folder / name, ignore_errors=True)
     outcome = dispatcher.outcome
     outcome.interrupted |= len(outcome.done) + len(outcome.failed) < len(jobs)
     return outcome
