@@ -47,10 +47,10 @@ def is_labelled(value: Value) -> bool:
     return isinstance(value, Layout) and bool(value.space.labels)
 
 
-def nodes_of(value: Value) -> frozenset[int]:
-    """All nodes on a tensor."""
+def nodes_of(value: Value) -> tuple[int, ...]:
+    """All nodes on a tensor, in their order."""
     labels = value.space.labels if isinstance(value, Layout) else []
-    return frozenset(node for label in labels for node in label.nodes.reshape(-1).tolist())
+    return tuple(node for label in labels for node in label.nodes.reshape(-1).tolist())
 
 
 @dataclass
@@ -126,6 +126,7 @@ class GraphWalk:
                 return known
             found = rule_of(node) or fallback(node, call)
             if found is None and (module := inside(node, self.insides)) is not None:
+                self.frozen += self.held(node, picks=False)
                 return self.opened(node, module)
             if found is None:
                 raise Refusal("no rule says how this operator treats hidden units")
@@ -156,7 +157,7 @@ class GraphWalk:
         """What a call holds back though it fixes no unit, as lines of `PermutationSpec.frozen`."""
         lines: list[str] = []
         for traces in self.memory.twins.missed.get(node, []):
-            values = [map(self.values.get, reversed(trace.path)) for trace in traces]
+            values = [map(self.values.get, (*trace.path, trace.source)) for trace in traces]
             parts = [next(filter(is_labelled, each), None) for each in values]
             if len({nodes_of(part) for part in parts}) > 1:
                 lines.append("parts of one axis meet alike, and no rule exchanges them as a whole")

@@ -103,6 +103,11 @@ HELD = {
     "softmax of each": lambda h: torch.cat([part.softmax(1) for part in halves(h)], 1),
     "each with each": lambda h: (h[:, :3, None] + h[:, None, 3:]).flatten(1),
     "each with each, einsum": lambda h: torch.einsum("ni,nj->nij", *halves(h)).flatten(1),
+    "used twice": lambda h: (lambda a, b: a * b + a + b)(*halves(h)),
+    "differences": lambda h: (h[:, :3] - h[:, 3:]).abs(),
+    "a choice": lambda h: (lambda a, b: torch.where(a > b, a, b))(*halves(h)),
+    "cosine": lambda h: F.cosine_similarity(*halves(h))[:, None],
+    "distance": lambda h: torch.cdist(h[:, None, :3], h[:, None, 3:])[:, :, 0],
     "products of single units": lambda h: torch.cat([product(split(h[:, :2], 1)), h[:, 2:]], 1),
 }
 

@@ -37,6 +37,7 @@ MOVING = (*VIEWS, *SPLITTING, "unbind", "getitem")
 COPYING = ("expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave")
 LISTING = ("index", "_unsafe_index", "index_select", "gather", "take_along_dim")
 SAME = ("clone", "alias", "contiguous", "detach", "dropout", "positive", "lift_fresh")
+PAIRED = ("cosine_similarity", "cdist", "pairwise_distance", "linalg_vecdot", "mse_loss", "complex")
 NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1}  # numbers that change nothing
 
 
@@ -84,6 +85,7 @@ class Twins:
         for node in graph.nodes:
             if node.op != "call_function" or is_inside_chain(node):
                 continue
+            self.look_for_missed(node, constants)
             operands, inner = operands_of(node)
             varying = [each for each in operands if each not in known]
             if len({*varying}) < 2 or len({*operands}) < len(operands):
@@ -92,6 +94,18 @@ class Twins:
             if not any(memory_of(trace.source) in changed for trace in traces.values()):
                 self.take(node, traces, [[each] for each in operands if each in known])
                 self.inner |= {*inner} if node in self.terms else set()
+
+    def look_for_missed(self, node: fx.Node, constants: Constants) -> None:
+        """Note a call of parts made alike, whatever else is made of them, unless it is taken in."""
+        if not is_pointwise(node) and operator_name(node) not in PAIRED:
+            return
+        classes: dict[object, list[Trace]] = {}
+        for each in {*node.all_input_nodes} - constants.nodes:
+            trace = self.traced(each, constants, alone=False)
+            classes.setdefault((trace.source, trace.functions), []).append(trace)
+        alike = [traces for traces in classes.values() if len(traces) > 1]
+        if alike:
+            self.missed[node] = alike
 
     def take(
         self, node: fx.Node, traces: dict[fx.Node, Trace], others: list[list[fx.Node]]
@@ -108,16 +122,20 @@ class Twins:
             self.missed[node] = [[traces[each] for each in nodes] for nodes in alike]
         elif alike:
             self.terms[node] = [*classes.values(), *others]
+            self.missed.pop(node, None)
             self.parts |= {step for nodes in alike for each in nodes for step in traces[each].path}
 
-    def traced(self, node: fx.Node, known: Constants) -> Trace:
-        """How an operand was made, back to what has other uses or is no function of one tensor."""
+    def traced(self, node: fx.Node, known: Constants, alone: bool = True) -> Trace:
+        """How an operand was made, back to what has other uses or is no function of one tensor.
+
+        Unless it must be used `alone`: then back through what has other uses, too.
+        """
         functions: list[str] = []
         path: list[fx.Node] = []
         whole = False
         while node.op == "call_function" and not any(written(node)):
             splits = isinstance(node.meta.get("val"), list | tuple)
-            if len(node.users) > 1 and not splits:
+            if alone and len(node.users) > 1 and not splits:
                 break
             path.append(node)
             if len(nested := self.terms.get(node, [])) == 1:
