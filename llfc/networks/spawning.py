@@ -17,6 +17,7 @@ from llfc.codec import to_plain
 from llfc.data.datasets import Data
 from llfc.modules.hooks import hooked
 from llfc.networks.architectures import build_network, skeleton
+from llfc.networks.checkpoints import SECONDS, Checkpoints, named, parts
 from llfc.networks.store import STATES, Store
 from llfc.networks.training import OnEpoch, TrainState, initial_state, train
 from llfc.oneline import in_one_line
@@ -32,6 +33,8 @@ def train_network(
     device: torch.device | str = "cpu",
     keep_epochs: Iterable[int] = (),
     on_epoch: OnEpoch | None = None,
+    checkpoint_seconds: float = SECONDS,
+    code: str = "",
 ) -> None:
     """Train `network` and put it into `store`, unless it is there already.
 
@@ -43,11 +46,16 @@ def train_network(
         device: where to train.
         keep_epochs: epochs after which the root's training state is kept for branches.
         on_epoch: called after every epoch with its number, counted from 1, and its mean loss.
+        checkpoint_seconds: between two states that are kept while it trains, from which a training
+            that was killed goes on, with the same result; infinity for none. One state of each
+            training lies in the store, and none when it is done.
+        code: a digest of the code that trains; nothing goes on from a state that other code left.
 
     Raises:
         ValueError: if the loss is not finite, or the store cannot be written.
     """
     run = _Training(network, store, dataset.to(device), on_epoch)
+    run.checkpoint_seconds, run.code = checkpoint_seconds, code
     if network.spawn_epoch is None:
         for epoch in sorted(set(keep_epochs)):
             run.trunk(epoch)
@@ -55,13 +63,14 @@ def train_network(
         return
     epochs = network.recipe.epochs
     if network.spawn_epoch is None:
-        state = run.on(run.latest(epochs), epochs, _trunk_name(network))
+        state = run.on(run.latest(epochs), epochs, _branch_name(network))
     elif network.spawn_epoch == epochs and (weights := store.load_weights(network.root)):
         state = TrainState(epochs, weights, {})
     else:
         fork = run.trunk(network.spawn_epoch)
-        state = run.on(fork, epochs, f"{_trunk_name(network)}/{network.spawn_epoch}")
+        state = run.on(fork, epochs, _branch_name(network))
     store.save_network(network, state.weights)
+    run.forget()
 
 
 def untrained(network: Network, dataset: Data) -> nn.Module:
@@ -130,6 +139,7 @@ class _Training:
     ) -> None:
         self.network, self.root, self.store = network, network.root, store
         self.dataset, self.on_epoch = dataset, on_epoch
+        self.checkpoint_seconds, self.code = SECONDS, ""
         self.model = untrained(network, dataset).to(dataset.device)
 
     def trunk(self, epoch: int) -> TrainState:
@@ -138,10 +148,8 @@ class _Training:
         if latest.epoch == epoch:
             return latest
         state = self.on(latest, epoch, _trunk_name(self.root))
-        tensors = {f"weights/{name}": tensor for name, tensor in state.weights.items()}
-        tensors |= {f"optimizer/{name}": tensor for name, tensor in state.optimizer.items()}
         record = {**to_plain(self.root), "epoch": epoch}
-        self.store.put_tensors(STATES, _state_name(self.root, epoch), tensors, record)
+        self.store.put_tensors(STATES, _state_name(self.root, epoch), named(state), record)
         return state
 
     def latest(self, epoch: int) -> TrainState:
@@ -151,24 +159,37 @@ class _Training:
             if _state_name(self.root, earlier) in kept:
                 tensors = self.store.get_tensors(STATES, _state_name(self.root, earlier))
                 if tensors is not None:
-                    return TrainState(
-                        earlier, _part(tensors, "weights/"), _part(tensors, "optimizer/")
-                    )
+                    return TrainState(earlier, *parts(tensors))
         return initial_state(untrained(self.network, self.dataset))
 
     def on(self, start: TrainState, until: int, branch: str) -> TrainState:
-        """The state after `until` epochs of the training that stands at `start`."""
+        """The state after `until` epochs of the training that stands at `start`.
+
+        It goes on from where it was killed, if it was.
+        """
+        checkpoints = self.checkpoints(branch)
         return train(
             self.model,
             self.dataset,
             self.network.recipe,
-            start=start,
+            start=checkpoints.latest(start, until),
             until_epoch=until,
             seed=self.network.seed,
             branch=branch,
             name=f"of network {fingerprint(self.network)}",
             on_epoch=self.on_epoch,
+            observer=checkpoints,
         )
+
+    def checkpoints(self, branch: str) -> Checkpoints:
+        """The states of one branch while it is trained."""
+        name = f"{fingerprint(self.root)}.{branch.replace('/', '.')}"
+        return Checkpoints(self.store, name, self.code, self.checkpoint_seconds)
+
+    def forget(self) -> None:
+        """Remove the states of what was trained here, or before a kill: it is done."""
+        for branch in {_trunk_name(self.root), _branch_name(self.network)}:
+            self.checkpoints(branch).remove()
 
 
 def _state_name(root: Network, epoch: int) -> str:
@@ -179,12 +200,9 @@ def _trunk_name(network: Network) -> str:
     return f"{network.member}"
 
 
-def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
+def _branch_name(network: Network) -> str:
+    trunk, epoch = _trunk_name(network), network.spawn_epoch
+    return trunk if epoch is None else f"{trunk}/{epoch}"
 
 
 @functools.cache

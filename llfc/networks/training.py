@@ -1,13 +1,13 @@
-"""The training loop, a function from the state after one epoch to the state after another.
+"""The training loop, a function from the state after some steps to the state after more.
 
 What an epoch draws comes from streams named after the epoch, and the learning rate from the number
-of the step; so a training stopped after any epoch goes on from its state as if it had not been.
+of the step; so a training stopped after any step goes on from its state as if it had not been.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +25,39 @@ OnEpoch = Callable[[int, float], None]
 
 @dataclass(frozen=True, eq=False)
 class TrainState:
-    """The state of a training run after some epochs: all that later epochs depend on.
+    """The state of a training run after some steps: all that later steps depend on.
 
     Attributes:
-        epoch: epochs done.
+        epoch: whole epochs done.
         weights: the model's state dict.
         optimizer: the optimiser's tensors, named `<what>/<parameter>`; empty before the first step.
+        step: steps done of the epoch after those.
+        loss: sum of their losses, each times its batch's inputs, a scalar; of no matter at step 0.
     """
 
     epoch: int
     weights: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
+    step: int = 0
+    loss: Tensor = field(default_factory=lambda: torch.zeros(()))
+
+
+class Observer(Protocol):
+    """Sees a training while it runs."""
+
+    def after_step(self, epoch: int, step: int, loss: Tensor) -> bool:
+        """Called after every step; whether `keep` is to be called with the state after it.
+
+        Args:
+            epoch: whole epochs done before the one that the step belongs to.
+            step: steps done of that epoch, this one included.
+            loss: sum of their losses, each times its batch's inputs, a scalar on the device.
+        """
+        ...
+
+    def keep(self, state: TrainState) -> None:
+        """Called with a state, on the CPU, that the training can go on from."""
+        ...
 
 
 def initial_state(model: nn.Module) -> TrainState:
@@ -54,6 +76,7 @@ def train(
     branch: str,
     name: str = "of the network",
     on_epoch: OnEpoch | None = None,
+    observer: Observer | None = None,
 ) -> TrainState:
     """The state after `until_epoch` epochs of the training that stands at `start`.
 
@@ -70,6 +93,7 @@ def train(
         branch: which of the trainings with this seed it is.
         name: what an error calls the network.
         on_epoch: called after every epoch with its number, counted from 1, and its mean loss.
+        observer: called after every step; see there.
 
     Raises:
         ValueError: if the loss is not finite, or a batch norm would see a batch of one image.
@@ -90,21 +114,30 @@ def train(
             recipe.clip,
             as_task(dataset.task),
         )
+
+        def state(epoch: int, step: int = 0, loss: Tensor = start.loss) -> TrainState:
+            weights, moments = _copies(model.state_dict()), _tensors(model, optimizer)
+            return TrainState(epoch, weights, moments, step, loss.cpu().clone())
+
         for epoch in range(start.epoch, until_epoch):
-            batches = _epoch(dataset, recipe, seed, branch, epoch)
-            total = torch.zeros((), device=device)
-            for step, (images, labels) in enumerate(batches, start=epoch * steps):
-                rate = learning_rate(recipe, step / (steps * recipe.epochs))
+            done = start.step if epoch == start.epoch else 0
+            total = (start.loss if done else torch.zeros(())).to(device, copy=True)
+            batches = _epoch(dataset, recipe, seed, branch, epoch, done)
+            for step, (images, labels) in enumerate(batches, start=done):
+                rate = learning_rate(recipe, (epoch * steps + step) / (steps * recipe.epochs))
                 loss = take(images.to(memory_format=layout), labels, rate)
                 total += loss * len(labels)
-            mean = float(total) / batches.count
+                if observer is not None and observer.after_step(epoch, step + 1, total):
+                    last = step + 1 == steps
+                    observer.keep(state(epoch + 1) if last else state(epoch, step + 1, total))
+            mean = float(total) / count
             if not math.isfinite(mean):
                 raise ValueError(
                     f"training loss must be finite, got {mean} in epoch {epoch + 1} {name}"
                 )
             if on_epoch is not None:
                 on_epoch(epoch + 1, mean)
-        return TrainState(until_epoch, _copies(model.state_dict()), _tensors(model, optimizer))
+        return state(until_epoch)
 
 
 def learning_rate(recipe: Recipe, share: float) -> float:
@@ -133,14 +166,16 @@ def check_batches(model: nn.Module, count: int, batch_size: int) -> None:
         )
 
 
-def _epoch(dataset: Data, recipe: Recipe, seed: int, branch: str, epoch: int) -> Loader:
-    """The batches of one epoch, counted from 0."""
+def _epoch(dataset: Data, recipe: Recipe, seed: int, branch: str, epoch: int, done: int) -> Loader:
+    """The batches of one epoch, counted from 0, that are left after `done` steps."""
     count = dataset.count("train")
     order = torch.randperm(count, generator=stream(seed, f"order/{branch}/{epoch}"))
     crop_flip = None
     if recipe.augment:
         crop_flip = CropFlip.draw(count, stream(seed, f"augment/{branch}/{epoch}"))
-    return dataset.batches("train", recipe.batch_size, order=order, crop_flip=crop_flip)
+    left = slice(done * recipe.batch_size, None)
+    crop_flip = None if crop_flip is None else crop_flip[left]
+    return dataset.batches("train", recipe.batch_size, order=order[left], crop_flip=crop_flip)
 
 
 def _optimizer(

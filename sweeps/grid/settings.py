@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from llfc.networks.checkpoints import SECONDS
+
 NAME = r"(?!all$)[A-Za-z][\w-]*"  # a file's name and an argument of every shell; `all` is taken
 # The environment variables that are read for a setting that is not given.
 ENVIRONMENT: Mapping[str, str] = {
@@ -46,6 +48,9 @@ class Settings:
         address: address of a running Ray cluster, HOST:PORT or auto; None for this machine only.
         node_timeout: seconds to wait for the first node of the cluster that is large enough for a
             worker.
+        checkpoint_seconds: seconds between two kept states of a network in training, from which it
+            goes on after a kill; more where writing them would take over 1 % of the time; inf for
+            none.
     """
 
     name: str | None = None
@@ -58,6 +63,7 @@ class Settings:
     memory_per_trial: float | None = None
     address: str | None = None
     node_timeout: float = 20.0
+    checkpoint_seconds: float = SECONDS
 
     def __post_init__(self) -> None:
         if self.name is not None and not re.fullmatch(NAME, self.name):
@@ -80,6 +86,8 @@ class Settings:
             raise ValueError(f"memory_per_trial must be a positive number of GiB, got {memory}")
         if not (math.isfinite(self.node_timeout) and self.node_timeout >= 0):
             raise ValueError(f"node_timeout must be a number >= 0, got {self.node_timeout}")
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(f"checkpoint_seconds must be >= 0, got {self.checkpoint_seconds}")
         if "://" in (self.address or ""):
             raise ValueError(
                 f"address must be HOST:PORT or auto, got {self.address!r}: such an address accepts"

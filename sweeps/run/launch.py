@@ -67,6 +67,7 @@ def run_jobs(
         # A worker sees the machine's GPUs even if it has no share of them.
         "device": settings.device if share["GPU"] else "cpu",
         "threads": settings.cpus_per_trial,
+        "checkpoint_seconds": settings.checkpoint_seconds,
         "provenance": dict(provenance),
         "registry": pool.name,
     }

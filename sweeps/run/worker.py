@@ -5,7 +5,7 @@ import functools
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         job: what `Job.to_plain` wrote.
-        place: `store`, `data_root` and `cache` (folders), `device`, `threads` and `provenance`
-            (what is stored beside a result: where it is from).
+        place: `store`, `data_root` and `cache` (folders), `device`, `threads`,
+            `checkpoint_seconds` and `provenance` (what is stored beside a result: where it is
+            from).
 
     Returns:
         `failed` (the reason, or an empty string), `warnings`, `seconds` that it took, and of a
@@ -67,17 +68,36 @@ def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) 
     if job["stage"] == Stage.NETWORKS:
         network = from_plain(Network, job["record"])
         dataset = _dataset_of(network, None, place, device)
-        train_network(network, store, dataset, device=device, keep_epochs=tuple(job["keep_epochs"]))
+        _train(network, store, dataset, place, device, job["keep_epochs"])
         return None
     trial = from_plain(Trial, job["record"])
     for network in (trial.pair.a, trial.pair.b):
         if not store.has(network):  # it was there when the sweep was planned: damaged since
-            train_network(network, store, _dataset_of(network, None, place, device), device=device)
+            _train(network, store, _dataset_of(network, None, place, device), place, device)
     dataset = _dataset_of(trial.pair.a, trial.limit_test, place, device)
     found = run_trial(trial, store, dataset, device=device)
     tags = {**place["provenance"], schema.DEVICE: describe(device)}
     save(store, trial, Measurement.of(found, tags, draw(trial, found)))
     return found.barriers[schema.BARRIER]
+
+
+def _train(
+    network: Network,
+    store: Store,
+    dataset: Data,
+    place: Mapping[str, Any],
+    device: torch.device,
+    keep_epochs: Iterable[int] = (),
+) -> None:
+    train_network(
+        network,
+        store,
+        dataset,
+        device=device,
+        keep_epochs=keep_epochs,
+        checkpoint_seconds=place["checkpoint_seconds"],
+        code=place["provenance"].get(schema.SOURCES, ""),
+    )
 
 
 def _dataset_of(

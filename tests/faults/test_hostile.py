@@ -94,6 +94,7 @@ def test_names_in_a_network_are_never_paths_and_its_trial_fails_in_one_line(stor
         "cache": str(tmp_path),
         "device": "cpu",
         "threads": 1,
+        "checkpoint_seconds": 120,
         "provenance": {},
     }
     job = {"name": "x", "stage": "trials", "record": json.loads(json.dumps(to_plain(TRIAL)))}

@@ -62,7 +62,9 @@ def measured(store, monkeypatch):
     monkeypatch.setattr(worker, "draw", lambda trial, found: {})
     monkeypatch.setattr(Store, "has", lambda self, network: True)
     job = {"stage": "trials", "name": "job", "record": to_plain(TRIAL)}
-    place = {"store": str(store.root), "provenance": {}, "threads": 1, "device": "cpu"}
+    place = {"store": str(store.root), "provenance": {}, "threads": 1, "device": "cpu"} | {
+        "checkpoint_seconds": 120
+    }
     worker._do(job, place, torch.device("cpu"))
 
 
