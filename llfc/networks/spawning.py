@@ -183,13 +183,19 @@ class _Training:
 
     def checkpoints(self, branch: str) -> Checkpoints:
         """The states of one branch while it is trained."""
-        name = f"{fingerprint(self.root)}.{branch.replace('/', '.')}"
-        return Checkpoints(self.store, name, self.code, self.checkpoint_seconds)
+        return checkpoints_of(
+            self.root, branch, self.store, code=self.code, seconds=self.checkpoint_seconds
+        )
 
     def forget(self) -> None:
         """Remove the states of what was trained here, or before a kill: it is done."""
         for branch in {_trunk_name(self.root), _branch_name(self.network)}:
             self.checkpoints(branch).remove()
+
+
+def checkpoints_of(root: Network, branch: str, store: Store, **options: Any) -> Checkpoints:
+    """The states of one branch of `root` while it is trained."""
+    return Checkpoints(store, f"{fingerprint(root)}.{branch.replace('/', '.')}", **options)
 
 
 def _state_name(root: Network, epoch: int) -> str:

@@ -21,7 +21,10 @@ from llfc.data.datasets import resolve_dataset
 from llfc.matching import PermutationSpec, cached, permutation_spec
 from llfc.matching.cached import PERMUTATIONS, cached_permutation
 from llfc.networks import spawning
+from llfc.networks.checkpoints import RUNNING
+from llfc.networks.code import CODE
 from llfc.networks.store import NETWORKS, STATES, Store
+from llfc.networks.training import TrainState
 from llfc.specs import fingerprint
 from sweeps.record import measurement
 from sweeps.record.measurement import FIGURES, PROVENANCE, RESULTS
@@ -46,6 +49,12 @@ def state_names(store, folder):
     return store.names(STATES)
 
 
+def running_names(store, folder):
+    states = spawning.checkpoints_of(PAIR.a, "0", store)
+    states.keep(TrainState(0, {"w": torch.zeros(1)}, {}))
+    return store.names(RUNNING)
+
+
 def permutation_names(store, folder):
     a, b = convnet(0), convnet(1)
     x = torch.zeros(2, 2, 7, 7, dtype=torch.float64)
@@ -62,9 +71,7 @@ def measured(store, monkeypatch):
     monkeypatch.setattr(worker, "draw", lambda trial, found: {})
     monkeypatch.setattr(Store, "has", lambda self, network: True)
     job = {"stage": "trials", "name": "job", "record": to_plain(TRIAL)}
-    place = {"store": str(store.root), "provenance": {}, "threads": 1, "device": "cpu"} | {
-        "checkpoint_seconds": 120
-    }
+    place = {"store": str(store.root), "provenance": {}, "threads": 1, "device": "cpu"}
     worker._do(job, place, torch.device("cpu"))
 
 
@@ -92,6 +99,7 @@ METHODS = (TRAINING, MATCHING, MEASURING, DECODING)
 KINDS = {
     NETWORKS: (network_names, [TRAINING]),
     STATES: (state_names, [TRAINING]),
+    RUNNING: (running_names, [TRAINING]),
     PERMUTATIONS: (permutation_names, [TRAINING, MATCHING]),
     RESULTS: (names_in(RESULTS), [TRAINING, MATCHING, MEASURING]),
     PROVENANCE: (names_in(PROVENANCE), [TRAINING, MATCHING, MEASURING]),
@@ -99,6 +107,7 @@ KINDS = {
     FOLDERS: (folder_names, [DECODING]),  # its arrays are named after their content
 }
 PUTS = ("put_text", "put_tensors", "put_files")
+BY_CONTENT = {CODE}  # named after a digest of itself
 NEVER_READ = {FAILURES}  # for people; written over
 OF_ONE_RUN = {MARKS}  # a driver's own, named after its process and gone when it ends
 
@@ -137,7 +146,9 @@ def written_kinds():
 
 
 def test_every_kind_that_the_store_is_given_has_a_row():
-    assert set(written_kinds()) == (KINDS.keys() - {FOLDERS}) | NEVER_READ | OF_ONE_RUN
+    assert set(written_kinds()) == (
+        (KINDS.keys() - {FOLDERS}) | BY_CONTENT | NEVER_READ | OF_ONE_RUN
+    )
 
 
 def test_what_is_never_read_is_read_nowhere():
