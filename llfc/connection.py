@@ -1,12 +1,10 @@
 """Two networks, aligned, and everything measured on the line between them: `connect`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from llfc.basis import Basis, into_one_basis
 from llfc.connectivity.barrier import (
@@ -18,12 +16,12 @@ from llfc.connectivity.barrier import (
 from llfc.connectivity.blend import Correction, Line, line_positions
 from llfc.connectivity.corrections import correction_of
 from llfc.connectivity.derived import blended_in_parts
-from llfc.connectivity.distances import weight_distance
+from llfc.connectivity.distances import weight_distances
 from llfc.connectivity.layerwise import summarise
 from llfc.connectivity.logits import logit_scalars
 from llfc.connectivity.measures.registry import MEASURES
 from llfc.connectivity.path import LineProfile, walk
-from llfc.connectivity.probes import confirmed, read_by_token, select_probes
+from llfc.connectivity.probes import confirmed, for_task, select_probes
 from llfc.connectivity.samples import Batches, Samples
 from llfc.connectivity.subject import Measure, Subject
 from llfc.devices import tf32_disabled
@@ -37,9 +35,9 @@ from llfc.modules import (
     eval_copy,
 )
 from llfc.modules.few_values import few_values_told
-from llfc.modules.inputs import Inputs, run
+from llfc.modules.inputs import Inputs
 from llfc.names import as_names, lookup
-from llfc.results import METRICS, Array, Connection, LeftOut, Table, averaged_layers, midpoint
+from llfc.results import METRICS, Array, Connection, LeftOut, Table, midpoint
 from llfc.seeds import generators_left, stream
 from llfc.specs import DEFAULT_MEASURES
 from llfc.symmetry.spec import Permutation, PermutationSpec
@@ -179,12 +177,8 @@ def _subject(
     example = test.example()
     sampled = (line.at(position) for position in (0, midpoint(line.alpha), len(line.alpha) - 1))
     selected = confirmed(select_probes(line.a, example, layers), sampled, test.first(), layers)
-    if test.task.tokens and not test.task.whole:
-        _, targets = next(iter(test))
-        selected = read_by_token(selected, line.a, example, targets.shape[1], layers)
-    if not _reads_output(line.a, example, test.task):
-        probes = tuple(replace(probe, logits=False) for probe in selected.probes)
-        selected = replace(selected, probes=probes)
+    _, targets = next(iter(test))
+    selected = for_task(selected, line.a, example, targets, test.task, layers)
     line.correct(correct(line, statistics, example, line.every))
     if unmatched is not None:
         alone = Line(unmatched, unmatched, line.alpha)
@@ -200,14 +194,6 @@ def _subject(
         correction=correct,
         seed=seed,
     )
-
-
-@torch.no_grad()
-def _reads_output(model: nn.Module, example: Inputs, task: Task) -> bool:
-    """Whether a probe of the whole network reads what the task takes for its output."""
-    returned = run(model, example)
-    leaves = [leaf for leaf in pytree.tree_leaves(returned) if isinstance(leaf, Tensor)]
-    return bool(leaves) and leaves[0] is task.found_in(returned)
 
 
 def _connection(
@@ -227,7 +213,7 @@ def _connection(
         **corrected_summaries(curve, corrected),
         "correction_layers": float(line.corrections.layers),
         **of_test,
-        **_distances(subject),
+        **weight_distances(line, subject.unmatched),
     }
     for measure in measures:
         measured = measure(subject)
@@ -245,7 +231,7 @@ def _connection(
             *basis.left_out,
             *line.corrections.left_out,
             *_of_task(subject.test.task),
-            *_stood_in(on_test),
+            *on_test.left_out(),
             *_of_batches(line, subject.test.first()),
             *blended_in_parts(line, subject.test),
         ),
@@ -265,21 +251,6 @@ def _of_test(alpha: Array, on_test: LineProfile) -> tuple[dict[str, Table], dict
         "test_error_mean_se": logits.instability_se(),
         **logit_scalars(decomposition, ensemble, logits.disagreement(), on_test.logits_differ),
     }
-
-
-def _stood_in(walked: LineProfile) -> list[LeftOut]:
-    """The conventions that replaced undefined values."""
-    found = []
-    if walked.zeros:
-        reason = "zero features have no direction: their cosine was set by convention"
-        f" {walked.zeros} times"
-        found.append(LeftOut("definition", "cosine", reason))
-    layers = walked.layers
-    stand_in = layers[averaged_layers([layer.kind for layer in layers])[0]].kind
-    if stand_in in ("pre-activation", "logits"):
-        reason = f"no post-activation is probed: means over layers are over {stand_in} instead"
-        found.append(LeftOut("definition", "llfc_error_mean", reason))
-    return found
 
 
 def _of_task(task: Task) -> list[LeftOut]:
@@ -323,17 +294,3 @@ def _curves(
             curve[name] = missing if walked is None else getattr(walked, metric)
             corrected[name] = missing if walked is None else getattr(walked, f"corrected_{metric}")
     return curve, corrected
-
-
-def _distances(subject: Subject) -> dict[str, float]:
-    """Distances between A and B, and between A and the unpermuted B."""
-    line = subject.line
-    before = line.b if subject.unmatched is None else subject.unmatched
-    distance, cosine = weight_distance(line.a, line.b)
-    distance_before, cosine_before = weight_distance(line.a, before)
-    return {
-        "weight_distance": distance,
-        "weight_distance_before": distance_before,
-        "weight_cos": cosine,
-        "weight_cos_before": cosine_before,
-    }

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from llfc.connectivity.blend import Line
 from llfc.modules.reals import as_reals
 
 
@@ -19,6 +20,23 @@ def weight_distance(a: nn.Module, b: nn.Module) -> tuple[float, float]:
         dot, of_a, of_b = dot + _dot(p, q), of_a + _dot(p, p), of_b + _dot(q, q)
     norms = (of_a * of_b) ** 0.5
     return squares**0.5, dot / norms if norms else float("nan")
+
+
+def weight_distances(line: Line, unmatched: nn.Module | None) -> dict[str, float]:
+    """Of the ends of `line` as trained, and of A and B before it was permuted, by name.
+
+    Args:
+        line: A and B.
+        unmatched: B before; None if nothing was permuted.
+    """
+    distance, cosine = weight_distance(line.a, line.b)
+    before = weight_distance(line.a, line.b if unmatched is None else unmatched)
+    return {
+        "weight_distance": distance,
+        "weight_distance_before": before[0],
+        "weight_cos": cosine,
+        "weight_cos_before": before[1],
+    }
 
 
 def _dot(p: Tensor, q: Tensor) -> float:

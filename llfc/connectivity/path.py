@@ -26,7 +26,7 @@ from llfc.connectivity.probes import Probe, tapped
 from llfc.connectivity.samples import Batches
 from llfc.modules.inputs import Inputs, count_of
 from llfc.modules.reals import lost
-from llfc.results import Array, LayerProfile
+from llfc.results import Array, LayerProfile, LeftOut, averaged_layers
 from llfc.tasks import CLASSIFICATION, Task
 
 CACHED = 2**18  # numbers; a megabyte in float32
@@ -59,6 +59,22 @@ class LineProfile:
     zeros: int
     logits: LogitSums
     logits_differ: float
+
+    def left_out(self) -> list[LeftOut]:
+        """The conventions that replaced undefined values."""
+        found = []
+        if self.zeros:
+            reason = (
+                "zero features have no direction: their cosine was set by convention"
+                f" {self.zeros} times"
+            )
+            found.append(LeftOut("definition", "cosine", reason))
+        layers = self.layers
+        stand_in = layers[averaged_layers([layer.kind for layer in layers])[0]].kind
+        if stand_in in ("pre-activation", "logits"):
+            reason = f"no post-activation is probed: means over layers are over {stand_in} instead"
+            found.append(LeftOut("definition", "llfc_error_mean", reason))
+        return found
 
 
 @torch.no_grad()

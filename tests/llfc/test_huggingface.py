@@ -5,6 +5,7 @@ import torch
 import transformers
 
 import llfc
+from llfc.connectivity.probes import choose_probes
 
 VOCABULARY = 23
 TINY = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
@@ -115,3 +116,12 @@ def test_a_cache_is_in_the_way_of_a_symmetry_alone():
     llfc.connect(a, b, matching=None, **options)
     with pytest.raises(ValueError, match=r"configure the network with use_cache=False$"):
         llfc.connect(a, b, matching="weights", **options)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_python", "gelu_new", "silu", "relu"])
+def test_the_hidden_layer_of_an_mlp_is_a_probe_whatever_its_activation(activation):
+    inputs, _, _ = batch_of(gpt2)
+    model = drawn(gpt2, 0, activation_function=activation)
+    names = [probe.name for probe in choose_probes(model, inputs)]
+    parts = [f"transformer.h.{i}{part}" for i in (0, 1) for part in (".attn", ".mlp.act", "")]
+    assert names == ["transformer.drop", *parts, "lm_head"]

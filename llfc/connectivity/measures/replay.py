@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from llfc.connectivity.probes import Probe
 from llfc.modules.hooks import hooked
@@ -74,7 +75,7 @@ class Replay:
 
     def __init__(self, model: nn.Module, probes: Sequence[Probe], task: Task) -> None:
         self._model, self._probes, self._task = model, probes, task
-        self._wanted = {(probe.module, probe.call): i for i, probe in enumerate(probes)}
+        self._wanted = {(p.module, p.call, p.handed): i for i, p in enumerate(probes)}
         # Found while recording; what is written to in place follows from the network's code.
         self._copied: set[nn.Module] = set()  # these answer with a copy
         self._rerun: set[nn.Module] = set()  # and these not at all
@@ -124,7 +125,7 @@ class Replay:
         self._answers, self._given = answers, given
         self._next, self._ended = 0, -1  # numbers: of the call to begin next, that ended last
         self._running: list[dict[int, _Answer]] = [{}]  # of each running call, the calls it made
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[tuple[str, bool]] = Counter()
 
     def call(
         self, module: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any
@@ -146,17 +147,28 @@ class Replay:
     def capture(self, name: str, module: nn.Module, inputs: Any, output: Any) -> Any:
         """The last hook of a probed module: takes its feature, or gives it another."""
         del module, inputs
+        return self._at(name, output, self._ended, handed=False)
+
+    def take(self, name: str, module: nn.Module, inputs: Any, named: Any) -> Any:
+        """The same before the call of a module: of what it is handed."""
+        del module
+        return self._at(name, (inputs, named), self._next, handed=True)
+
+    def _at(self, name: str, value: Any, number: int, *, handed: bool) -> Any:
+        """What replaces `value`, which call `number` gives or is handed; None if nothing does."""
         if self._given is not None:
-            at, number, feature = self._given
-            return self._probes[at].replaced(output, feature) if number == self._ended else None
-        self._counts[name] += 1
-        index = self._wanted.get((name, self._counts[name]))
+            at, wanted, feature = self._given
+            probe = self._probes[at]
+            here = number == wanted and (name, handed) == (probe.module, probe.handed)
+            return probe.replaced(value, feature) if here else None
+        self._counts[name, handed] += 1
+        index = self._wanted.get((name, self._counts[name, handed], handed))
         if index is not None:
             answers = {n: answer for calls in self._running for n, answer in calls.items()}
-            feature = self._probes[index].tensor(output)
+            feature = self._probes[index].tensor(value)
             if index in self._copied_features:
                 feature = feature.clone()
-            self._starts[index] = _Start(self._ended, answers, feature, feature._version)
+            self._starts[index] = _Start(number, answers, feature, feature._version)
         return None
 
     def _computed(
@@ -213,10 +225,8 @@ def replaying(
     """
     replay = Replay(model, probes, task)
     own = {module: vars(module).get("forward") for module in model.modules()}
-    modules = {name: model.get_submodule(name) for name in {probe.module for probe in probes}}
     handles = (
-        module.register_forward_hook(partial(replay.capture, name))
-        for name, module in modules.items()
+        _hook(replay, model, probe) for probe in {(p.module, p.handed): p for p in probes}.values()
     )
     try:
         for module in own:
@@ -230,6 +240,14 @@ def replaying(
             vars(module).pop("forward", None)
             if forward is not None:
                 vars(module)["forward"] = forward
+
+
+def _hook(replay: Replay, model: nn.Module, probe: Probe) -> RemovableHandle:
+    module = model.get_submodule(probe.module)
+    if probe.handed:
+        taken = partial(replay.take, probe.module)
+        return module.register_forward_pre_hook(taken, with_kwargs=True)
+    return module.register_forward_hook(partial(replay.capture, probe.module))
 
 
 def _memory(tensor: Tensor) -> int:

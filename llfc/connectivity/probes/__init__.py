@@ -9,11 +9,11 @@ from llfc.connectivity.probes.choice import (
     Selection,
     choose_probes,
     confirmed,
-    read_by_token,
     select_probes,
 )
 from llfc.connectivity.probes.features import features_of, tapped
 from llfc.connectivity.probes.kinds import ACTIVATIONS, LINEAR_MODULES
+from llfc.connectivity.probes.of_task import for_task
 from llfc.connectivity.probes.probe import Probe
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "choose_probes",
     "confirmed",
     "features_of",
-    "read_by_token",
+    "for_task",
     "select_probes",
     "tapped",
 ]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +12,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from llfc.connectivity.probes.kinds import RECURRENT_MODULES, Course, is_activation
-from llfc.connectivity.probes.probe import Probe
+from llfc.connectivity.probes.probe import HANDED, Probe
 from llfc.devices import fused_attention_disabled
-from llfc.modules.hooks import calls_followed
+from llfc.modules.hooks import calls_followed, hooked
 from llfc.modules.imageaxis import ImageAxis, Trio, image_axis
 from llfc.modules.inputs import Inputs, count_of, run
 from llfc.oneline import first_line
@@ -39,6 +40,9 @@ class ModuleCall:
         activates: whether the last thing computed, but for views and pools, is one of these.
         maps: whether it is a linear map that its own code runs.
         attends: whether its own code weighs features by a softmax, as attention does.
+        own: a number of the call.
+        caller: of what is handed to the call rather than given by it: the number of the call whose
+            own code computed it, by an activation function; None of all else.
     """
 
     probe: Probe
@@ -53,10 +57,16 @@ class ModuleCall:
     activates: bool
     maps: bool
     attends: bool
+    own: int
+    caller: int | None = None
 
 
 def calls_of(model: nn.Module, example: Inputs) -> list[ModuleCall]:
     """Every call of a module in a forward pass of `model`, in the order in which they end.
+
+    Where the own code of a module calls an activation function and hands on what it computes from
+    that, as an MLP does that calls `F.gelu` between two layers, what is handed on stands before the
+    call that takes it, as a call of its own.
 
     Costs three forward passes on four images at most.
 
@@ -88,6 +98,7 @@ class _End:
     copies: list[Any]  # the same as they were, since a module that works in place may follow
     linear: int
     last: str
+    caller: "_Begun | None" = None  # of what is handed on: whose own code computed it
 
 
 @dataclass(eq=False)
@@ -101,6 +112,7 @@ class _Begun:
     activates: bool = False
     maps: bool = False
     attends: bool = False
+    activated: bool = False  # an activation function was called since something was handed on
 
 
 class _Run(TorchFunctionMode):
@@ -115,6 +127,7 @@ class _Run(TorchFunctionMode):
         self._by: _Begun | None = None  # whose own code ran the last linear map or activation
         self._counts: Counter[str] = Counter()
         self._copies: dict[tuple[int, int], Tensor] = {}
+        self._met: dict[int, Any] = {}  # what was taken or given by a call, by id
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
@@ -130,10 +143,27 @@ class _Run(TorchFunctionMode):
         self._by = self._running[-1] if self._running else None
         if self._by is not None and kind == "activation":
             self._by.functions += (function,)
+            self._by.activated = True
 
     def ended(self, key: tuple[str, int]) -> _End | None:
         """The call of this name and number, if there was one."""
         return self._by_key.get(key)
+
+    def handed(self, name: str, module: nn.Module, inputs: Any, named: Any) -> None:
+        """A call is about to take these: note what its caller made by an activation function."""
+        caller = self._running[-1] if self._running else None
+        given = pytree.tree_leaves((inputs, named))
+        new = [x for x in given if isinstance(x, Tensor) and id(x) not in self._met]
+        self._met |= {id(x): x for x in given}
+        if caller is None or not caller.activated or not new or given[0] is not new[0]:
+            return
+        caller.activated = False
+        key = f"{name}{HANDED}", self._counts[name] + 1
+        copies = [self._copy(part) for part in given]
+        begun = _Begun(len(self.ends), leaf=False)
+        place = len(self.ends), given, copies, self.course.linear, "activation"
+        self._by_key[key] = _End(key, module, begun, *place, caller)
+        self.ends.append(self._by_key[key])
 
     def enter(self, name: str, module: nn.Module) -> None:
         """A call begins."""
@@ -151,6 +181,7 @@ class _Run(TorchFunctionMode):
         if begun.added:
             self.course.last = "block"
         given = pytree.tree_leaves(output)
+        self._met |= {id(x): x for x in given}
         course = self.course.linear, self.course.last
         key = name, self._counts[name]
         copies = [self._copy(part) for part in given]
@@ -173,8 +204,12 @@ def _watched(model: nn.Module, images: Inputs) -> _Run:
     seen = _Run()
     try:
         # Fused attention runs a whole block as one operation.
-        with calls_followed(model, seen.enter, seen.leave), fused_attention_disabled():
-            with seen, seen.course:
+        taken = (
+            module.register_forward_pre_hook(partial(seen.handed, name), with_kwargs=True)
+            for name, module in model.named_modules()
+        )
+        with hooked(taken), calls_followed(model, seen.enter, seen.leave):
+            with fused_attention_disabled(), seen, seen.course:
                 run(model, images)
     except Exception as error:  # whatever a model's own code raises
         size, reason = count_of(images), first_line(error)
@@ -204,8 +239,9 @@ def _call(end: _End, total: int, swapped: _Run, twice: _Run | None) -> ModuleCal
     part, axis, unread = _read(end, others)
     probe = Probe(
         name=label if number == 1 else f"{label}#{number}",
-        module=name,
+        module=name.removesuffix(HANDED),
         call=number,
+        handed=end.caller is not None,
         part=part,
         axis=axis,
         kind=_kind(end, total, added=added),
@@ -215,7 +251,7 @@ def _call(end: _End, total: int, swapped: _Run, twice: _Run | None) -> ModuleCal
         probe=probe,
         leaf=end.begun.leaf,
         added=added,
-        kind=type(end.module),
+        kind=type(end.module) if end.caller is None else nn.Identity,
         began=end.begun.began,
         ended=end.ended,
         output=id(end.copies[part]) if unread is None else id(end),
@@ -224,6 +260,8 @@ def _call(end: _End, total: int, swapped: _Run, twice: _Run | None) -> ModuleCal
         activates=end.begun.activates,
         maps=end.begun.maps,
         attends=end.begun.attends,
+        own=id(end.begun),
+        caller=None if end.caller is None else id(end.caller),
     )
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from llfc.connectivity.probes.calls import ModuleCall, calls_of
-from llfc.connectivity.probes.features import token_dims, unread_probes
+from llfc.connectivity.probes.features import unread_probes
 from llfc.connectivity.probes.kinds import RECURRENT_MODULES, is_layer
-from llfc.connectivity.probes.probe import Probe
+from llfc.connectivity.probes.probe import HANDED, Probe
 from llfc.modules.inputs import Inputs
 from llfc.names import lookup
 from llfc.results import LeftOut
@@ -48,11 +48,13 @@ def select_probes(
     such layer or module). A block is an outermost module of a class that adds anywhere. Where
     modules between the blocks, or in them, run attention, which is a softmax in their own code, the
     output of each of these and of every module whose own code ends with an activation function is
-    read too: a transformer's attention and MLPs, beside its residual stream. In every other
-    network: the output of every layer, and of every module whose own code ends with an activation
-    function, as an activation module's does. A function (`F.relu`) that is called
-    elsewhere, as in the network's own code, is not read: who calls it is passed over. What a
-    module hands on as it is is read once. A network that has none of these is read at its output.
+    read too: a transformer's attention and MLPs, beside its residual stream; where a module's own
+    code calls the function, what it computes from it and hands to the next module, which is named
+    with `:input`. In every other network: the output of every layer, and of every module whose own
+    code ends with an activation function, as an activation module's does. A function (`F.relu`)
+    that is called elsewhere, as in the network's own code, is not read: who calls it is passed
+    over. What a module hands on as it is is read once. A network that has none of these is read at
+    its output.
 
     What is read is the first tensor in a module's output that has a dimension for the images, be it
     the output itself, or in a tuple, a list, a dictionary or what else PyTorch can take apart. The
@@ -120,40 +122,6 @@ def confirmed(
     return Selection(probes, (*selected.left_out, *left_out))
 
 
-def read_by_token(
-    selected: Selection,
-    model: nn.Module,
-    example: Inputs,
-    tokens: int,
-    names: Sequence[str] | None = None,
-) -> Selection:
-    """A selection whose probes are read token by token, a row each.
-
-    Args:
-        selected: what `confirmed` gives.
-        model: one of the networks.
-        example: a few sequences.
-        tokens: how many are in each.
-        names: as they were given to `select_probes`.
-
-    Raises:
-        ValueError: if a probe that is named has no dimension for the tokens, or none has.
-    """
-    dims = token_dims(model, selected.probes, example, tokens)
-    probes = tuple(
-        replace(probe, token=dims[probe.name]) for probe in selected.probes if probe.name in dims
-    )
-    reason = (
-        f"its output has no dimension for the {tokens} tokens, which are samples: a task whose name"
-        " ends in -sequences takes whole sequences for samples"
-    )
-    unread = [probe.name for probe in selected.probes if probe.name not in dims]
-    if unread and (names is not None or not probes):
-        raise ValueError(f"probe {unread[0]!r} cannot be read: {reason}")
-    left_out = (LeftOut("probe", name, reason) for name in unread)
-    return Selection(probes, (*selected.left_out, *left_out))
-
-
 def _default(calls: Sequence[ModuleCall]) -> tuple[list[ModuleCall], list[LeftOut]]:
     """The calls to probe; and the activation functions that no module gives."""
     kinds = {call.kind for call in calls if call.added and call.probe.module}
@@ -181,7 +149,7 @@ def _of_attention(calls: Sequence[ModuleCall]) -> list[ModuleCall]:
     """Of calls in a transformer: attention, and the hidden layers of MLPs; otherwise none."""
     if not any(call.attends for call in calls):
         return []
-    return [call for call in calls if call.attends or call.activates]
+    return [c for c in calls if c.attends or c.activates or c.caller is not None]
 
 
 def _maps(call: ModuleCall) -> bool:
@@ -212,10 +180,13 @@ def _once(calls: Sequence[ModuleCall]) -> list[ModuleCall]:
 
 def _functions(calls: Sequence[ModuleCall], chosen: Sequence[ModuleCall]) -> list[LeftOut]:
     """The activation functions that the code of modules calls which are not chosen."""
+    read = {call.caller for call in chosen}
     return [
         LeftOut("probe", call.probe.name, f"{function} is called as a function and not as a module")
         for call in calls
-        if (call.maps or call not in chosen) and not issubclass(call.kind, RECURRENT_MODULES)
+        if call.own not in read
+        and (call.maps or call not in chosen)
+        and not issubclass(call.kind, RECURRENT_MODULES)
         for function in dict.fromkeys(call.functions)
     ]
 
@@ -233,11 +204,13 @@ def _named(calls: Sequence[ModuleCall], names: Sequence[str]) -> list[ModuleCall
     if not names:
         raise ValueError("probes must name at least one module, got none")
     known = {call.probe.name: call for call in calls if call.probe.module or call.leaf}
+    given = [key for key, call in known.items() if call.caller is None]
     exact: set[str] = set()
     wanted: set[str] = set()
     for name in names:
-        named = [key for key, call in known.items() if name in (call.probe.module, key)]
-        matched = named + fnmatch.filter(known, name)
+        named = [key for key in given if name == known[key].probe.module]
+        named += [name] if name in known and name not in named else []
+        matched = named + fnmatch.filter(known if HANDED in name else given, name)
         if not matched:
             lookup("probe", name, {key: call for key, call in known.items() if not call.unread})
         if named and all(known[key].unread for key in named):

@@ -42,8 +42,8 @@ def _captured(
     model: nn.Module, probes: Sequence[Probe], read: Callable[[int, Any, int], None]
 ) -> Iterator[None]:
     """As `tapped`; `read` is given the index, the output as it is, and the number of images."""
-    wanted = {(probe.module, probe.call): index for index, probe in enumerate(probes)}
-    counts: Counter[str] = Counter()
+    wanted = {(p.module, p.call, p.handed): index for index, p in enumerate(probes)}
+    counts: Counter[tuple[str, bool]] = Counter()
     images = 0
 
     def begin(module: nn.Module, inputs: Any, named: Any) -> None:
@@ -52,20 +52,26 @@ def _captured(
         images = count_of((inputs, named))
         counts.clear()
 
-    def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def capture(module: nn.Module, inputs: Any, output: Any) -> None:
-            del module, inputs
-            counts[name] += 1
-            index = wanted.get((name, counts[name]))
-            if index is not None:
-                read(index, output, images)
+    def meet(name: str, value: Any, *, handed: bool) -> None:
+        counts[name, handed] += 1
+        index = wanted.get((name, counts[name, handed], handed))
+        if index is not None:
+            read(index, value, images)
 
-        return capture
+    def gives(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda module, inputs, output: meet(name, output, handed=False)
+
+    def takes(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda module, inputs, named: meet(name, (inputs, named), handed=True)
 
     def handles() -> Iterator[RemovableHandle]:
         yield model.register_forward_pre_hook(begin, with_kwargs=True)
-        for name in {probe.module for probe in probes}:
-            yield model.get_submodule(name).register_forward_hook(hook(name))
+        for name, handed in {(probe.module, probe.handed) for probe in probes}:
+            module = model.get_submodule(name)
+            if handed:
+                yield module.register_forward_pre_hook(takes(name), with_kwargs=True)
+            else:
+                yield module.register_forward_hook(gives(name))
 
     with hooked(handles()):
         yield

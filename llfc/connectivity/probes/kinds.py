@@ -27,7 +27,7 @@ ACTIVATIONS = frozenset(
     "relu leaky_relu elu celu gelu silu mish hardswish softplus softshrink hardshrink threshold"
     " tanh hardtanh sigmoid hardsigmoid clamp clamp_min".split()
 )
-OTHER_ACTIVATIONS = frozenset("_prelu_kernel rrelu_with_noise glu log_sigmoid_forward".split())
+OTHER_ACTIVATIONS = frozenset("erf _prelu_kernel rrelu_with_noise glu log_sigmoid_forward".split())
 # Products, with a weight or of two features; an embedding is one with a row of a table.
 MAPS = frozenset(
     "mm bmm addmm baddbmm addbmm mv addmv dot linear convolution _trilinear embedding"

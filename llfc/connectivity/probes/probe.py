@@ -9,13 +9,16 @@ from torch.utils import _pytree as pytree
 
 from llfc.modules.imageaxis import ImageAxis
 
+HANDED = ":input"  # ends the name of a probe that reads what a module takes
+
 
 @dataclass(frozen=True)
 class Probe:
-    """One call of one module in a forward pass.
+    """One call of one module in a forward pass: what it gives, or what it takes.
 
     Attributes:
-        name: the module's name, with `#2` and so on from its second call.
+        name: the module's name, with `:input` if what it takes is read, and with `#2` and so on
+            from its second call.
         module: the module's name in the network.
         call: which call of the module, from 1.
         part: which leaf of the output is read, if that is a tuple, a dictionary or the like.
@@ -23,6 +26,7 @@ class Probe:
         kind: what the feature is; one of `llfc.results.LAYER_KINDS`.
         depth: the share of the network's linear maps that have run by then.
         logits: whether it is the network's own output.
+        handed: whether what it takes is read, `output` below, its arguments.
         token: the dimension of the tokens in what `canonical` gives, where each is a sample; None
             where an image, or a whole sequence, is.
     """
@@ -35,6 +39,7 @@ class Probe:
     kind: str = "other"
     depth: float = 1.0
     logits: bool = False
+    handed: bool = False
     token: int | None = None
 
     def tensor(self, output: Any) -> Tensor:

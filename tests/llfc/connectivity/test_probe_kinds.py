@@ -71,7 +71,9 @@ def test_kinds_of_a_transformer():
     images = torch.randn(2, 5, 6, generator=stream(0, "images"))
     found = kinds(Encoder(), images)
     attention = {"blocks.0.attend": PRE, "blocks.1.attend": PRE}
-    assert found == {"drop": PRE, "blocks.0": POST, "blocks.1": POST, "head": LOGITS} | attention
+    mlps = {"blocks.0.two:input": POST, "blocks.1.two:input": POST}
+    blocks = {"drop": PRE, "blocks.0": POST, "blocks.1": POST, "head": LOGITS}
+    assert found == blocks | attention | mlps
     assert kinds(Encoder(), images, ["norm", "blocks.0.one"]) == {"blocks.0.one": PRE, "norm": POST}
 
 
