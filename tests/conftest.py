@@ -16,12 +16,35 @@ def pytest_addoption(parser):
     parser.addoption("--rewrite", action="store_true", help="write tests/llfc/golden.json anew")
 
 
+def pytest_collection_modifyitems(items):
+    """Whole sweeps come first: of several processes, none ends long after the others then."""
+
+    def is_of_sweeps(item):
+        module = item.getparent(pytest.Module)
+        return module is not None and module.get_closest_marker("slow") is not None
+
+    items.sort(key=is_of_sweeps, reverse=True)
+
+
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory):
-    """Where the small sweep of `disturbed_sweeps` ran to its end, with nothing in its way."""
+def done(tmp_path_factory):
+    """Where the small sweep of `disturbed_sweeps` ran to its end, and what it said.
+
+    It is made once, and only read: a test that would write there copies it.
+    """
     from tests.helpers.disturbed_sweeps import undisturbed_in
 
-    return undisturbed_in(tmp_path_factory.mktemp("undisturbed"))
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the folder above is that of all workers
+        folder = folder.parent
+    (folder / "sweep").mkdir(exist_ok=True)
+    return undisturbed_in(folder / "sweep")
+
+
+@pytest.fixture
+def undisturbed(done):
+    """Where the small sweep ran to its end, with nothing in its way."""
+    return done[0]
 
 
 @pytest.fixture

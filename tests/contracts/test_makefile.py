@@ -61,7 +61,7 @@ def setup(folder):
     old = folder / ".venv/old"
     if old.parent.is_dir():
         old.touch()
-    out, err = start(folder, 0).communicate(timeout=60)
+    out, err = start(folder, 0).communicate(timeout=600)
     assert err == ""
     recorded = json.loads((folder / ".venv/lib/llfc-1.dist-info/direct_url.json").read_text())
     assert recorded["url"] == f"file://{folder}"

@@ -27,12 +27,8 @@ from tests.helpers.disturbed_sweeps import (
 pytestmark = pytest.mark.slow
 
 
-def test_a_driver_killed_in_each_stage_and_while_it_logs(place, undisturbed):
-    moments = [
-        lambda: place.kept("networks"),
-        lambda: place.kept("connections"),
-        lambda: "RUNNING" in place.statuses(),
-    ]
+def killed(place, moments):
+    """The networks that sweeps have left which were killed at `moments`; each is trained once."""
     trained = {}
     for moment in moments:
         run = place.start()
@@ -40,15 +36,34 @@ def test_a_driver_killed_in_each_stage_and_while_it_logs(place, undisturbed):
         below = workers_of(run)
         run.kill()
         run.communicate()
-        _, alive = psutil.wait_procs(below, timeout=30)
+        _, alive = psutil.wait_procs(below, timeout=PATIENCE)
         assert not alive, "workers end with the driver"
         times = {p: p.stat().st_mtime_ns for p in place.folder.glob("store/networks/[!.]*")}
         assert times.items() >= trained.items(), "a network was trained twice"
         trained = times
+    return trained
+
+
+def assert_finished(place, undisturbed, trained):
     said = place.finish()
     assert "Traceback" not in said
     assert_as_undisturbed(place, undisturbed)
     assert f"{NETWORKS - len(trained)} networks trained" in said
+
+
+def test_a_driver_killed_while_it_logs(place, undisturbed):
+    trained = killed(place, [lambda: "RUNNING" in place.statuses()])
+    assert_finished(place, undisturbed, trained)
+
+
+@pytest.mark.exhaustive
+def test_a_driver_killed_in_each_stage_and_while_it_logs(place, undisturbed):
+    moments = [
+        lambda: place.kept("networks"),
+        lambda: place.kept("connections"),
+        lambda: "RUNNING" in place.statuses(),
+    ]
+    assert_finished(place, undisturbed, killed(place, moments))
 
 
 @pytest.mark.exhaustive
@@ -119,7 +134,7 @@ def test_sigterm(place, undisturbed, send):
     assert run.returncode == 143
     said = [line for line in err.splitlines() if line and not line.startswith("networks ")]
     assert said == ["interrupted: run the same command again to finish the rest"]
-    _, alive = psutil.wait_procs(below, timeout=30)
+    _, alive = psutil.wait_procs(below, timeout=PATIENCE)
     assert not alive, "workers end with the driver"
     place.finish()
     assert_as_undisturbed(place, undisturbed)

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -24,14 +23,22 @@ from sweeps.record.measurement import Measurement
 from sweeps.record.reporting import report
 from sweeps.record.tracking import Tracker
 from sweeps.smoke import SMOKE
+from tests.helpers.disturbed_sweeps import (
+    AXES,
+    NETWORKS,
+    OPTIONS,
+    PATIENCE,
+    TRIALS,
+    assert_as_undisturbed,
+    wait_until,
+)
 from tests.helpers.fabricated_runs import connection
 from tests.helpers.fabricated_runs import trial as fabricated
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-AXES = {"width": [1 / 16], "limit_train": [500], "epochs": [1], "seed": [0]}
-OPTIONS = "--width 0.0625 --limit-train 500 --epochs 1 --seed 0".split()
+ONE = {**AXES, "seed": [0]}  # one pair of the two
 
 
 def sweep(storage, *options):
@@ -41,7 +48,7 @@ def sweep(storage, *options):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
 
 
@@ -56,39 +63,36 @@ def runs_in(storage):
     return load_runs(f"sqlite:///{storage}/mlflow.db", "smoke")
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """The storage folder of a finished sweep, and what the sweep said."""
-    storage = tmp_path_factory.mktemp("sweep")
-    said = sweep(storage)
-    assert said.returncode == 0, said.stderr
-    return storage, said
-
-
 @pytest.fixture
-def storage(done, tmp_path):
+def storage(undisturbed, tmp_path):
     """A copy of the finished sweep's store alone; nothing is logged yet."""
-    shutil.copytree(done[0] / "store", tmp_path / "store")
+    shutil.copytree(undisturbed.folder / "store", tmp_path / "store")
     return tmp_path
 
 
+@pytest.fixture
+def copy(undisturbed, tmp_path):
+    """A copy of all that the finished sweep left."""
+    return shutil.copytree(undisturbed.folder, tmp_path / "copy")
+
+
 def test_every_trial_has_one_complete_run_and_the_report_is_there(done):
-    storage, said = done
-    runs = runs_in(storage)
+    place, said = done
+    storage, runs = place.folder, place.runs()
     assert sorted(runs.trials["fingerprint"]) == sorted(
         fingerprint(trial) for trial in trials_of(SMOKE.replace(AXES))
     )
     assert len(runs.unfinished) == 0
-    assert "2 networks trained, 2 trials measured" in said.stdout
+    assert f"{NETWORKS} networks trained, {TRIALS} trials measured" in said
     assert (storage / "reports/smoke.html").stat().st_size > 10_000
-    assert (storage / "reports/smoke/summary.txt").read_text() in said.stdout
+    assert (storage / "reports/smoke/summary.txt").read_text() in said
     assert not list((storage / "ray").iterdir())
 
 
-def test_a_worker_finds_what_this_process_finds(done):
-    storage, _ = done
+def test_a_worker_finds_what_this_process_finds(undisturbed):
+    storage = undisturbed.folder
     store = Store(storage / "store")
-    for trial in trials_of(SMOKE.replace(AXES)):
+    for trial in trials_of(SMOKE.replace(ONE)):
         dataset = load_dataset(
             trial.pair.dataset,
             data_root=None,
@@ -106,20 +110,19 @@ def without_times(found):
     return {**plain, "matching": {k: v for k, v in plain["matching"].items() if k != "seconds"}}
 
 
-def test_the_same_command_again_repeats_nothing(done):
-    storage, _ = done
-    folders = (storage / "store", storage / "reports")
+def test_the_same_command_again_repeats_nothing(copy, capsys):
+    folders = (copy / "store", copy / "reports")
 
     def times():
         return {path: path.stat().st_mtime_ns for at in folders for path in at.rglob("*")}
 
     before = times()
-    again = sweep(storage)
-    assert again.returncode == 0
-    assert "0 networks trained, 0 trials measured" in again.stdout
-    assert (storage / "reports/smoke/summary.txt").read_text() in again.stdout
+    assert ended(copy) == 0
+    said = capsys.readouterr().out
+    assert "0 networks trained, 0 trials measured" in said
+    assert (copy / "reports/smoke/summary.txt").read_text() in said
     assert before == times()
-    assert len(runs_in(storage).trials) == 2
+    assert len(runs_in(copy).trials) == TRIALS
 
 
 def test_the_report_is_written_anew_only_if_it_would_say_something_else(tmp_path, capsys):
@@ -151,53 +154,36 @@ def test_the_report_is_written_anew_only_if_it_would_say_something_else(tmp_path
     assert written() > second
 
 
-def test_another_question_has_a_name_and_a_report_of_its_own(done, tmp_path):
-    storage = shutil.copytree(done[0], tmp_path / "storage")
-    page = (storage / "reports" / "smoke.html").read_bytes()
-    said = sweep(storage, "--name", "half", "--correction", "none")
-    assert said.returncode == 0, said.stderr
-    assert said.stdout.startswith("half: ")
-    assert (storage / "reports" / "smoke.html").read_bytes() == page
-    assert (storage / "reports" / "half.html").is_file()
-    half = load_runs(f"sqlite:///{storage}/mlflow.db", "half")
-    assert set(half.trials["correction"]) == {"none"}
+def test_another_question_has_a_name_and_a_report_of_its_own(copy, capsys):
+    page = (copy / "reports/smoke.html").read_bytes()
+    assert ended(copy, "--name", "half", "--matching", "none") == 0
+    assert capsys.readouterr().out.startswith("half: ")
+    assert (copy / "reports/smoke.html").read_bytes() == page
+    assert (copy / "reports/half.html").is_file()
+    half = load_runs(f"sqlite:///{copy}/mlflow.db", "half")
+    assert list(half.trials["matching"]) == ["none"] * 2
 
 
 def test_measured_but_not_logged_is_logged_without_measuring(storage, capsys):
     assert ended(storage) == 0
     assert "0 networks trained, 0 trials measured" in capsys.readouterr().out
-    assert len(runs_in(storage).trials) == 2
+    assert len(runs_in(storage).trials) == TRIALS
 
 
-def test_a_damaged_network_is_quarantined_and_retrained(storage):
-    network = trials_of(SMOKE.replace(AXES))[0].pair.a
+def test_neither_a_damaged_network_nor_a_failing_trial_stops_another(storage):
+    """The network is quarantined and trained again; the trial is named."""
+    network = trials_of(SMOKE.replace(ONE))[0].pair.a
     path = storage / "store/networks" / f"{fingerprint(network)}.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     shutil.rmtree(storage / "store/connections")
-    said = sweep(storage)
-    assert said.returncode == 0
+    said = sweep(storage, "--seed", "0", "--lr", "0.001", "1e30")
+    assert said.returncode == 1
     assert "1 networks trained, 2 trials measured" in said.stdout
     assert f"{path.name}.damaged-1" in said.stderr
     assert path.read_bytes() == whole
-
-
-def test_jobs_that_tune_is_given_a_few_at_a_time_are_all_done_once(tmp_path):
-    code = "import runpy; from sweeps.run import launch; launch.AT_ONCE = 2"
-    code += "; runpy.run_path('sweeps/smoke.py', run_name='__main__')"
-    command = [sys.executable, "-c", code, "--storage", str(tmp_path), *OPTIONS]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr
-    assert "2 networks trained, 2 trials measured" in run.stdout
-    assert len(runs_in(tmp_path).trials) == 2
-    assert not list((tmp_path / "ray").iterdir())
-
-
-def test_a_failing_trial_stops_no_other_and_is_named(storage):
-    said = sweep(storage, "--lr", "0.001", "1e30")
-    assert said.returncode == 1
     failed = [line for line in said.stderr.splitlines() if line.startswith("failed:")]
-    trials = trials_of(SMOKE.replace({**AXES, "lr": [1e30]}))
+    trials = trials_of(SMOKE.replace({**ONE, "lr": [1e30]}))
     for trial in trials:
         assert any(fingerprint(trial) in line and "loss" in line for line in failed)
     assert "run the same command again" in said.stderr
@@ -207,26 +193,29 @@ def test_a_failing_trial_stops_no_other_and_is_named(storage):
     assert sorted(runs.unfinished["fingerprint"]) == sorted(map(fingerprint, trials))
 
 
-def test_ctrl_c_keeps_what_is_done_and_the_same_command_finishes_the_rest(tmp_path):
-    command = [sys.executable, "sweeps/smoke.py", "--storage", str(tmp_path), *OPTIONS]
-    command[command.index("--seed") + 1 :] = ["0", "1", "2"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as run:
-        networks = tmp_path / "store/networks"
-        while run.poll() is None and not list(networks.glob("*.safetensors")):
-            time.sleep(0.1)
-        run.send_signal(signal.SIGINT)
-        _, said = run.communicate(timeout=120)
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_finishes_the_rest(place, undisturbed):
+    run = place.start()
+    wait_until(run, lambda: place.kept("networks"))
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=PATIENCE)
     assert run.returncode == 130, said
     assert "interrupted: run the same command again to finish the rest" in said
     assert "Traceback" not in said
+    networks = place.folder / "store/networks"
     kept = {path: path.stat().st_mtime_ns for path in networks.glob("*.safetensors")}
-    again = sweep(tmp_path, "--seed", "0", "1", "2")
-    assert again.returncode == 0, again.stderr
-    assert f"{6 - len(kept)} networks trained" in again.stdout
+    again = place.finish()
+    assert f"{NETWORKS - len(kept)} networks trained" in again
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert len(runs_in(tmp_path).trials) == 6
+    assert_as_undisturbed(place, undisturbed)
+
+
+def test_jobs_that_tune_is_given_a_few_at_a_time_are_all_done_once(place):
+    code = "import runpy; from sweeps.run import launch; launch.AT_ONCE = 2"
+    code += "; runpy.run_path('sweeps/smoke.py', run_name='__main__')"
+    said = place.finish("--seed", "0", program=("-c", code))
+    assert "2 networks trained, 2 trials measured" in said
+    assert len(place.runs().trials) == 2
+    assert not list((place.folder / "ray").iterdir())
 
 
 def test_a_storage_that_cannot_be_written_is_one_line(tmp_path, capsys):
@@ -239,11 +228,14 @@ def test_a_storage_that_cannot_be_written_is_one_line(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == ""
 
 
-def test_a_probe_that_is_not_there_is_one_line_before_anything_is_trained(tmp_path):
-    said = sweep(tmp_path, "--probes", "hiden1")
-    assert said.returncode == 2
-    assert said.stderr.count("\n") == 1
-    assert "hiden1" in said.stderr
+def test_a_probe_that_is_not_there_is_one_line_before_anything_is_trained(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("sweeps.run.study.start", lambda settings: 2)  # Ray, for no work at all
+    assert ended(tmp_path, "--probes", "hiden1") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "hiden1" in said
     assert not (tmp_path / "store/networks").exists()
 
 
@@ -261,7 +253,7 @@ def test_a_node_that_does_not_see_the_storage_is_named_before_anything_is_traine
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     said = sweep("memory://a/b", "--tracking-uri", uri)
     assert said.returncode == 2
-    assert "2 networks to train\n1 node, " in said.stdout
+    assert "4 networks to train\n1 node, " in said.stdout
     (line,) = [line for line in said.stderr.splitlines() if "elapsed" not in line]
     assert line.startswith(f"error: node {socket.gethostname()} (")
     assert "cannot access the driver's storage memory://a/b/store" in line
