@@ -8,6 +8,7 @@ only has to be trained from its spawn epoch on, where the root's training state 
 
 import functools
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from llfc.data.datasets import Data
 from llfc.modules.hooks import hooked
 from llfc.networks.architectures import build_network, skeleton
 from llfc.networks.checkpoints import SECONDS, Checkpoints, named, parts
+from llfc.networks.history import History
 from llfc.networks.store import STATES, Store
 from llfc.networks.training import OnEpoch, TrainState, initial_state, train
 from llfc.oneline import in_one_line
@@ -168,17 +170,28 @@ class _Training:
         It goes on from where it was killed, if it was.
         """
         checkpoints = self.checkpoints(branch)
+        begin = checkpoints.latest(start, until)
+        history = None
+        if branch == _branch_name(self.network):  # not of a trunk that a branch trains again
+            history = History(self.network, self.store, self.dataset, self.model, begin.epoch)
+
+        def after_epoch(epoch: int, loss: float) -> None:
+            if history is not None:
+                history.after_epoch(epoch, loss)
+            if self.on_epoch is not None:
+                self.on_epoch(epoch, loss)
+
         return train(
             self.model,
             self.dataset,
             self.network.recipe,
-            start=checkpoints.latest(start, until),
+            start=begin,
             until_epoch=until,
             seed=self.network.seed,
             branch=branch,
             name=f"of network {fingerprint(self.network)}",
-            on_epoch=self.on_epoch,
-            observer=checkpoints,
+            on_epoch=after_epoch,
+            observer=_Observer(checkpoints, history),
         )
 
     def checkpoints(self, branch: str) -> Checkpoints:
@@ -191,6 +204,22 @@ class _Training:
         """Remove the states of what was trained here, or before a kill: it is done."""
         for branch in {_trunk_name(self.root), _branch_name(self.network)}:
             self.checkpoints(branch).remove()
+
+
+@dataclass(frozen=True)
+class _Observer:
+    """Keeps states, and writes the history if there is one."""
+
+    checkpoints: Checkpoints
+    history: History | None
+
+    def after_step(self, epoch: int, step: int, loss: torch.Tensor) -> bool:
+        if self.history is not None:
+            self.history.after_step(epoch, step, loss)
+        return self.checkpoints.after_step(epoch, step, loss)
+
+    def keep(self, state: TrainState) -> None:
+        self.checkpoints.keep(state)
 
 
 def checkpoints_of(root: Network, branch: str, store: Store, **options: Any) -> Checkpoints:

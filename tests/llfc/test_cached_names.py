@@ -23,6 +23,7 @@ from llfc.matching.cached import PERMUTATIONS, cached_permutation
 from llfc.networks import spawning
 from llfc.networks.checkpoints import RUNNING
 from llfc.networks.code import CODE
+from llfc.networks.history import HISTORIES, History
 from llfc.networks.store import NETWORKS, STATES, Store
 from llfc.networks.training import TrainState
 from llfc.specs import fingerprint
@@ -32,6 +33,7 @@ from sweeps.run import worker
 from sweeps.run.storage import MARKS
 from tests.helpers.picture_folders import picture_folder
 from tests.helpers.small_networks import convnet
+from tests.helpers.trainable_networks import DATA
 from tests.llfc.matching.test_cached import PAIR, TRIAL
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +55,11 @@ def running_names(store, folder):
     states = spawning.checkpoints_of(PAIR.a, "0", store)
     states.keep(TrainState(0, {"w": torch.zeros(1)}, {}))
     return store.names(RUNNING)
+
+
+def history_names(store, folder):
+    History(PAIR.a, store, DATA, torch.nn.Identity(), 0)._write({})
+    return store.names(HISTORIES)
 
 
 def permutation_names(store, folder):
@@ -100,6 +107,7 @@ KINDS = {
     NETWORKS: (network_names, [TRAINING]),
     STATES: (state_names, [TRAINING]),
     RUNNING: (running_names, [TRAINING]),
+    HISTORIES: (history_names, [TRAINING]),
     PERMUTATIONS: (permutation_names, [TRAINING, MATCHING]),
     RESULTS: (names_in(RESULTS), [TRAINING, MATCHING, MEASURING]),
     PROVENANCE: (names_in(PROVENANCE), [TRAINING, MATCHING, MEASURING]),
