@@ -24,7 +24,9 @@ def title_of(record: Network | Trial) -> str:
 
 
 def _network(record: Network | Pair) -> str:
-    return f"{record.architecture} × {record.width:g}, {record.dataset}"
+    network = record.a if isinstance(record, Pair) else record
+    options = [f"{name} {value}" for name, value in network.options.items()]
+    return ", ".join([f"{record.architecture} × {record.width:g}", *options, record.dataset])
 
 
 def _trunk(record: Network | Pair, without: str) -> str:

@@ -161,6 +161,13 @@ def test_the_lowest_and_the_highest_barrier_so_far_are_shown_with_their_trials()
     assert highest == f"highest barrier 2 nats: {title_of(jobs[2].record)}"
 
 
+def test_a_title_names_the_options_that_are_not_as_usual():
+    one = fabricated(depth=3, positions="rotary", recipe=RECIPE)
+    begin = "mlp × 1, depth 3, positions rotary, fashion-mnist-small"
+    assert title_of(one) == f"{begin}, independent, seed 0, matching none"
+    assert title_of(one.pair.a) == f"{begin}, a root, seed 0"
+
+
 def _clock(seconds):
     return "{}:{:02}".format(*divmod(round(seconds), 60))
 
