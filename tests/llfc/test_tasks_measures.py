@@ -17,6 +17,7 @@ from llfc.connectivity.measures.registry import MEASURES
 from llfc.connectivity.path import _Walker
 from llfc.connectivity.probes import choose_probes, tapped
 from llfc.connectivity.probes.features import token_dims
+from llfc.matching import MATCHERS
 from llfc.tasks import TASKS
 from tests.helpers.small_networks import blended, mlp, samples
 from tests.helpers.token_networks import IGNORED, features_of, gpt, tokens
@@ -88,10 +89,29 @@ def test_a_planted_permutation_leaves_no_barrier(task, matching):
     assert found.summaries["llfc_error_max"] < 1e-10
 
 
-@pytest.mark.parametrize("task", ["next-token", "token-classification"])
-def test_straight_through_on_tokens(task):
-    found = connected(task, matching="straight-through")
-    assert found.matching["objective"] >= found.matching["objective_before"]
+# What of the output alone needs logits of classes.
+OF_CLASSES = ("logit_identity_residual", "a_ece", "disagreement", "test_error_chance")
+WITHOUT_CLASSES = ("regression", "own")
+
+
+@pytest.mark.parametrize("matching", sorted(MATCHERS))
+@pytest.mark.parametrize("task", [*TASKS, "own"])
+def test_every_matcher_and_the_output_at_every_task(task, matching):
+    """Works, or is refused in one line; what a task has not is NaN, and left_out says so."""
+    if matching == "straight-through" and task in WITHOUT_CLASSES:
+        with pytest.raises(ValueError, match=r"^matching 'straight-through' descends [^\n]*$"):
+            connected(task, matching=matching)
+        return
+    found = connected(task, matching=matching)
+    for name, value in found.summaries.items():
+        needs_classes = name in OF_CLASSES or name.startswith("logit_") or name.endswith("_ece")
+        unknown = needs_classes and task in WITHOUT_CLASSES
+        assert np.isfinite(value) != unknown, name
+    assert all(np.isfinite(value) for value in found.barriers.values())
+    said = {entry.name for entry in found.left_out}
+    assert ("logits" in said) == (task in WITHOUT_CLASSES)
+    assert ("error" in said) == (task != "classification")
+    assert ("sample" in said) == (task in TOKEN_TASKS)
 
 
 def wanted_of(targets):

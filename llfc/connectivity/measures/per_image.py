@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from llfc.connectivity.layerwise import InnerProducts, quantities
-from llfc.connectivity.path import products_between, products_of_ends
-from llfc.connectivity.probes import features_of
+from llfc.connectivity.probes import features_of, products_between, products_of_ends
 from llfc.connectivity.subject import Measured, Subject
 from llfc.results import Array, midpoint
 

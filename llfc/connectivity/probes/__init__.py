@@ -15,6 +15,7 @@ from llfc.connectivity.probes.features import features_of, tapped
 from llfc.connectivity.probes.kinds import ACTIVATIONS, LINEAR_MODULES
 from llfc.connectivity.probes.of_task import for_task
 from llfc.connectivity.probes.probe import Probe
+from llfc.connectivity.probes.products import products_between, products_of_ends
 
 __all__ = [
     "ACTIVATIONS",
@@ -25,6 +26,8 @@ __all__ = [
     "confirmed",
     "features_of",
     "for_task",
+    "products_between",
+    "products_of_ends",
     "select_probes",
     "tapped",
 ]

@@ -7,7 +7,7 @@ import torch
 from llfc import connect
 from llfc.connectivity.blend import line_positions
 from llfc.connectivity.layerwise import InnerProducts, quantities, summarise
-from llfc.connectivity.path import products_between, products_of_ends
+from llfc.connectivity.probes import products_between, products_of_ends
 from llfc.results import LayerProfile
 from tests.helpers.small_networks import convnet, samples
 

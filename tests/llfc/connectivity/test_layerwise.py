@@ -11,8 +11,8 @@ from llfc.connectivity.barrier import chord_barrier, lemma1_slack
 from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.layerwise import InnerProducts, cosine, quantities
 from llfc.connectivity.moments import Moments
-from llfc.connectivity.path import products_between, products_of_ends, walk
-from llfc.connectivity.probes import choose_probes
+from llfc.connectivity.path import walk
+from llfc.connectivity.probes import choose_probes, products_between, products_of_ends
 from llfc.connectivity.samples import Batches
 from tests.helpers.small_networks import CLASSES, blended, mlp, samples, stored_features
 

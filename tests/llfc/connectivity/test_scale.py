@@ -10,7 +10,7 @@ from torch import nn
 import llfc
 from llfc.connectivity import path
 from llfc.connectivity.measures.registry import MEASURES
-from llfc.connectivity.path import products_between
+from llfc.connectivity.probes import products_between
 from llfc.matching.overlap import overlap
 from llfc.results import PROFILE
 from tests.helpers.small_networks import blended, mlp, reference, samples
