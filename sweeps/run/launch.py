@@ -19,8 +19,10 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from analysis.runs import schema
+from llfc.networks.store import Store
 from sweeps.grid.settings import Settings
 from sweeps.record.commit import other_code
+from sweeps.run.board import Board
 from sweeps.run.dispatcher import Dispatcher
 from sweeps.run.engine import RayPool, await_others, nodes, register, watched
 from sweeps.run.plan import Job, Outcome
@@ -45,6 +47,7 @@ def run_jobs(
     jobs: Sequence[Job],
     settings: Settings,
     *,
+    sweep: str,
     workers: int,
     provenance: Mapping[str, str],
     on_done: Callable[[Job], None],
@@ -54,6 +57,7 @@ def run_jobs(
     Args:
         jobs: in order of preference; a job is dispatched when what it needs is done.
         settings: where workers find and leave things, and how large they are.
+        sweep: the name under which other shells see how far it is, and can stop it.
         workers: how many can run at once.
         provenance: what is stored beside each result: where it is from.
         on_done: called in this process with each job that was done.
@@ -77,15 +81,16 @@ def run_jobs(
     name = f"{os.getpid()}-{time.time_ns()}"
     # Where several workers were lost at once, Tune may give a job to each of the dead in turn.
     retries = RETRIES + workers
+    board = Board(Store(settings.store), sweep)
     print(pool.text, flush=True)
     with (
         marked(settings.store) as place["mark"],
-        Progress(jobs, workers) as progress,
+        Progress(jobs, workers, board) as progress,
         watched(),
     ):
         dispatcher = Dispatcher(jobs, progress, on_done, retries, pool)
         try:
-            _dispatch(dispatcher, share, place, folder / name)
+            _dispatch(dispatcher, board, share, place, folder / name)
         except KeyboardInterrupt:
             dispatcher.outcome.interrupted = True
         finally:  # a worker may have refused
@@ -98,6 +103,7 @@ def run_jobs(
 
 def _dispatch(
     dispatcher: Dispatcher,
+    board: Board,
     share: Mapping[str, float],
     place: Mapping[str, Any],
     folder: Path,
@@ -115,7 +121,7 @@ def _dispatch(
             search_alg=_Searcher(dispatcher),
             num_samples=min(AT_ONCE, left),
             resources_per_trial=share,
-            callbacks=[_Listener(dispatcher)],
+            callbacks=[_Listener(dispatcher, board)],
             storage_path=str(folder.parent),
             name=folder.name,
             trial_dirname_creator=lambda trial: trial.trial_id,  # a job may be tried again
@@ -199,8 +205,8 @@ class _Searcher(Searcher):
 class _Listener(tune.Callback):
     """Receives from Tune what its searcher does not: when a worker begins, when time passes."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, dispatcher: Dispatcher, board: Board) -> None:
+        self._dispatcher, self._board = dispatcher, board
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         worker = trial.temporary_state.ray_actor
@@ -208,3 +214,5 @@ class _Listener(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._dispatcher.tick()
+        if self._board.cancelled():
+            signal.raise_signal(signal.SIGTERM)

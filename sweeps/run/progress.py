@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterable
 from operator import itemgetter
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -11,15 +12,26 @@ from rich.text import Text
 
 from llfc.specs import Trial
 from sweeps.record.titles import title_of
+from sweeps.run.board import FINISHED, INTERRUPTED, Board
 from sweeps.run.plan import Job, Stage
 
 QUIET_SECONDS = 10.0  # between lines where the output is no terminal
+LOOK_SECONDS = 5.0  # between two looks at how far networks in training are
 
 
 class Progress:
-    """Counts the jobs of a sweep and shows the counts: live lines, or a line now and then."""
+    """Counts the jobs of a sweep and shows the counts: live lines, or a line now and then.
 
-    def __init__(self, jobs: Iterable[Job], workers: int) -> None:
+    Args:
+        jobs: all that is to be done.
+        workers: how many jobs can run at once.
+        board: where other shells read it, and where it is read how far a network in training is.
+    """
+
+    def __init__(self, jobs: Iterable[Job], workers: int, board: Board | None = None) -> None:
+        self._board = board
+        self._histories: dict[str, dict[str, Any]] = {}  # of the networks in training
+        self._looked = float("-inf")
         self._total = dict.fromkeys(Stage, 0)
         self._cost = dict.fromkeys(Stage, 0.0)  # of what is left
         for job in jobs:
@@ -27,7 +39,8 @@ class Progress:
             self._cost[job.stage] += job.cost
         self._left = dict(self._total)
         self._done = dict.fromkeys(Stage, 0)
-        self._running: dict[str, float] = {}
+        self._running: dict[str, float] = {}  # since when
+        self._jobs: dict[str, Job] = {}  # those that are running
         # Seconds and cost of what was done, by stage: what the estimate is made from.
         self._spent = {stage: [0.0, 0.0] for stage in Stage}
         # Barriers of the trials that were measured, in nats, with the trial of each.
@@ -44,6 +57,11 @@ class Progress:
         return self
 
     def __exit__(self, *raised: object) -> None:
+        self._histories = {}
+        if self._board is not None:
+            self._board.show(
+                self.state(), doing=INTERRUPTED if any(self._left.values()) else FINISHED
+            )
         self._show(last=True)
         if self._live is not None:
             self._live.stop()
@@ -51,6 +69,7 @@ class Progress:
     def started(self, job: Job) -> None:
         """Say that a worker has `job` in hand."""
         self._running[job.name] = time.monotonic()
+        self._jobs[job.name] = job
 
     def lost(self, job: Job) -> None:
         """Say that the worker that had `job` in hand is gone."""
@@ -69,6 +88,30 @@ class Progress:
             self._done[job.stage] += 1
         if barrier is not None and isinstance(job.record, Trial):
             self._barriers.append((barrier, job.record))
+
+    def training(self) -> str:
+        """How far every network in training is, a line each; empty where none is known."""
+        lines = []
+        for name, history in self._histories.items():
+            if name in self._running and name in self._jobs:
+                now = history["now"]
+                lines.append(
+                    f"epoch {now['epoch'] + now['step'] / history['steps']:.1f}/{history['of']},"
+                    f" loss {now['loss']:.4g}: {title_of(self._jobs[name].record)}"
+                )
+        return "\n".join(lines)
+
+    def state(self) -> dict[str, Any]:
+        """What is shown, as plain values: counts, lines, seconds."""
+        return {
+            "done": {stage.value: self._done[stage] for stage in Stage},
+            "total": {stage.value: self._total[stage] for stage in Stage},
+            "running": len(self._running),
+            "failed": self._failed,
+            "elapsed": time.monotonic() - self._start,
+            "left": self._estimate(),
+            "training": self.training().splitlines(),
+        }
 
     def line(self) -> str:
         """The state of the sweep in one line."""
@@ -97,7 +140,30 @@ class Progress:
 
     def tick(self) -> None:
         """Show the state again if it is time to."""
+        now = time.monotonic()
+        if self._board is not None and now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            running = [name for name in self._running if self._stage(name) is Stage.NETWORKS]
+            found = {name: self._board.history(name) for name in running}
+            # One that another driver left long ago is of an earlier try.
+            begun = {name: time.time() - (now - self._running[name]) for name in running}
+            self._histories = {n: h for n, h in found.items() if h and h["at"] >= begun[n]}
+            self._board.show(self.state())
         self._show()
+
+    def _stage(self, name: str) -> Stage:
+        return self._jobs[name].stage
+
+    def _under_way(self) -> tuple[float, float]:
+        """Of networks in training: the seconds they took so far, and the cost that these did."""
+        seconds = cost = 0.0
+        for name, history in self._histories.items():
+            if name in self._running and history["of"]:
+                first = getattr(self._jobs[name].record, "spawn_epoch", None) or 0
+                epochs = history["now"]["epoch"] + history["now"]["step"] / history["steps"]
+                seconds += history["at"] - (time.time() - (time.monotonic() - self._running[name]))
+                cost += self._jobs[name].cost * (epochs - first) / max(history["of"] - first, 1)
+        return seconds, cost
 
     def _estimate(self) -> str:
         """Time left: of each stage, the cost left at the pace seen so far.
@@ -108,9 +174,11 @@ class Progress:
         if not any(self._left.values()):
             return "done"
         left, known = 0.0, True
+        under_way = {Stage.NETWORKS: self._under_way()}
         for stage in Stage:
-            cost = self._cost[stage]
-            seconds, done = self._spent[stage]
+            begun, part = under_way.get(stage, (0.0, 0.0))
+            cost = self._cost[stage] - part
+            seconds, done = self._spent[stage][0] + begun, self._spent[stage][1] + part
             known &= bool(done or not cost)
             left += cost * seconds / done if done else 0.0
         if not (known or left):
@@ -120,10 +188,14 @@ class Progress:
     def _show(self, *, last: bool = False) -> None:
         now = time.monotonic()
         if self._live is not None:
-            self._live.update(Text("\n".join(filter(None, [self.line(), self.extremes()]))))
+            self._live.update(
+                Text("\n".join(filter(None, [self.line(), self.training(), self.extremes()])))
+            )
         elif last or now - self._last >= QUIET_SECONDS:
             self._last = now
-            print(self.line(), file=sys.stderr, flush=True)
+            print(
+                "\n".join(filter(None, [self.line(), self.training()])), file=sys.stderr, flush=True
+            )
 
 
 def _clock(seconds: float) -> str:

@@ -76,7 +76,7 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
     with Recorder(tracker, store) as recorder:
         for trial in measured:
             recorder.record(trial)
-        outcome = _run(jobs, settings, workers, recorder, tracker.provenance)
+        outcome = _run(jobs, settings, sweep.name, workers, recorder, tracker.provenance)
     failures = {job.record: reason for job, reason in outcome.failed.items()} | recorder.failed
     try:
         for record, reason in failures.items():
@@ -148,6 +148,7 @@ def _load_each(trials: Iterable[Trial], settings: Settings) -> dict[DataKey, Dat
 def _run(
     jobs: Sequence[Job],
     settings: Settings,
+    sweep: str,
     workers: int,
     recorder: Recorder,
     provenance: Mapping[str, str],
@@ -159,7 +160,9 @@ def _run(
         if isinstance(job.record, Trial):
             recorder.record(job.record)
 
-    return run_jobs(jobs, settings, workers=workers, provenance=provenance, on_done=record)
+    return run_jobs(
+        jobs, settings, sweep=sweep, workers=workers, provenance=provenance, on_done=record
+    )
 
 
 def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Sequence[Job]) -> None:

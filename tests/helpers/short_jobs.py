@@ -47,7 +47,7 @@ def main(folder: str, count: int) -> None:
         trials_of(seeds), trained=lambda _: True, has_state=lambda *_: True, cost=lambda _: 1.0
     )
     outcome = launch.run_jobs(
-        jobs, settings, workers=workers, provenance={}, on_done=lambda _: None
+        jobs, settings, sweep="short", workers=workers, provenance={}, on_done=lambda _: None
     )
     done = Counter(path.name.partition("-")[2] for path in settings.cache.iterdir())
     assert len(outcome.done) == len(jobs) == sum(done.values())

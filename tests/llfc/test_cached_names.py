@@ -30,6 +30,7 @@ from llfc.specs import fingerprint
 from sweeps.record import measurement
 from sweeps.record.measurement import FIGURES, PROVENANCE, RESULTS
 from sweeps.run import worker
+from sweeps.run.board import CANCEL, STATUS
 from sweeps.run.storage import MARKS
 from tests.helpers.picture_folders import picture_folder
 from tests.helpers.small_networks import convnet
@@ -118,6 +119,7 @@ PUTS = ("put_text", "put_tensors", "put_files")
 BY_CONTENT = {CODE}  # named after a digest of itself
 NEVER_READ = {FAILURES}  # for people; written over
 OF_ONE_RUN = {MARKS}  # a driver's own, named after its process and gone when it ends
+OF_ONE_SWEEP = {STATUS, CANCEL}  # how far it is now, and whether it is to stop
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method[1])
@@ -155,7 +157,7 @@ def written_kinds():
 
 def test_every_kind_that_the_store_is_given_has_a_row():
     assert set(written_kinds()) == (
-        (KINDS.keys() - {FOLDERS}) | BY_CONTENT | NEVER_READ | OF_ONE_RUN
+        (KINDS.keys() - {FOLDERS}) | BY_CONTENT | NEVER_READ | OF_ONE_RUN | OF_ONE_SWEEP
     )
 
 
