@@ -24,8 +24,9 @@ from torch import nn
 
 from llfc.connectivity.blend import Line, line_positions
 from llfc.connectivity.path import walk
-from llfc.connectivity.probes import Probe, choose_probes
+from llfc.connectivity.probes import Probe, for_task, select_probes
 from llfc.connectivity.samples import Batches
+from llfc.tasks import as_task
 
 P = 25
 
@@ -101,12 +102,14 @@ def row(name: str, options: argparse.Namespace) -> None:
     a, b = (network(name, seed, options.width) for seed in (0, 1))
     images, labels = samples(name, options.images)
     line = Line(a, b, line_positions(P))
-    source = Batches("test", (images, labels), options.batch, images.device)
-    probes = choose_probes(line.a, source.example())
+    task = as_task("next-token" if labels.ndim > 1 else "classification")
+    source = Batches("test", (images, labels), options.batch, images.device, task=task)
+    selected = select_probes(line.a, source.example())
+    probes = for_task(selected, line.a, source.example(), labels, task).probes
     works = [lambda: bare(line.a, images, options.batch), lambda: walk(line, source, probes)]
     floor, ours = least(works, options.rounds)
     text = f"{name:10} {len(probes):6} {ours:7.2f}s {floor:7.2f}s {ours / floor:11.2f}"
-    if options.stored:
+    if options.stored and not task.tokens:  # whose features are read token by token
         usual: list[float] = []
 
         def keep() -> None:

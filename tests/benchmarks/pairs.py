@@ -10,8 +10,15 @@ from llfc.devices import keep_freed_memory
 from llfc.networks.architectures import build_network
 from llfc.seeds import stream
 
-# Networks and the shape of their images.
-NETWORKS = {"mlp": (1, 28, 28), "resnet20": (3, 32, 32), "vgg16": (3, 32, 32)}
+# Networks and the shape of their images; of token ids, the length of a sequence.
+NETWORKS: dict[str, tuple[int, ...]] = {
+    "mlp": (1, 28, 28),
+    "resnet20": (3, 32, 32),
+    "vgg16": (3, 32, 32),
+    "vit": (3, 32, 32),
+    "gpt": (64,),
+}
+CLASSES = {"gpt": 65}
 
 
 def network(name: str, seed: int, width: float = 1.0) -> nn.Module:
@@ -20,13 +27,16 @@ def network(name: str, seed: int, width: float = 1.0) -> nn.Module:
         name,
         width=width,
         input_shape=NETWORKS[name],
-        num_classes=10,
+        num_classes=CLASSES.get(name, 10),
         generator=stream(seed, "init"),
     )
 
 
 def samples(name: str, count: int) -> tuple[Tensor, Tensor]:
-    """Random images for a network, and labels that are all 0."""
+    """Random images for a network, and labels that are all 0; or token ids, twice."""
+    if name in CLASSES:
+        ids = torch.randint(CLASSES[name], (count, *NETWORKS[name]), generator=stream(0, "ids"))
+        return ids, ids
     images = torch.randn(count, *NETWORKS[name], generator=stream(0, "images"))
     return images, torch.zeros(count, dtype=torch.int64)
 
