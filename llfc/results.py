@@ -33,9 +33,12 @@ BARRIERS = tuple(
 )
 # The tables other than the curve and the layers' profiles, and their columns. Which of them exist
 # depends on the measures taken. A column of text says what its row is about.
+TRAINING = ("epoch", "loss", "train_loss", "train_error", "test_loss", "test_error", "lr")
 TABLES: Mapping[str, Sequence[str]] = {
     # The test loss above its chord = d - j - e; see llfc.connectivity.logits.
     "logits": ("alpha", "excess", "d", "j", "e"),
+    # Of the networks a and b, as they were trained; see llfc.networks.history.
+    "training": ("network", *TRAINING),
     # On the test split: a, b, the blend nearest to alpha = 1/2 and the mean of a's and b's logits.
     "ensemble": ("network", "loss", "error", "ece"),
     # At random points as far from an end as the midpoint is; see random_direction.

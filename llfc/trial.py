@@ -1,7 +1,9 @@
 """One trial of a study: two networks from the store, and what `connect` finds between them."""
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,10 +14,11 @@ from llfc.data.batches import CropFlip
 from llfc.data.datasets import Data, limited
 from llfc.matching.cached import cached_permutation
 from llfc.modules import copy_of
+from llfc.networks.history import training_table
 from llfc.networks.spawning import load_network, untrained
 from llfc.networks.store import Store
 from llfc.networks.training import check_batches
-from llfc.results import Connection
+from llfc.results import TRAINING, Connection, Table
 from llfc.seeds import stream
 from llfc.specs import Network, Trial, fingerprint
 from llfc.symmetry import permutation_spec
@@ -52,7 +55,7 @@ def run_trial(
     train = dataset.batches("train", BATCH_SIZE)
     images = (images for images, _ in train)
     try:
-        return connect(
+        found = connect(
             a,
             b,
             test=dataset.batches("test", BATCH_SIZE),
@@ -69,6 +72,21 @@ def run_trial(
         )
     except ValueError as error:
         raise ValueError(f"trial {fingerprint(trial)}: {error}") from error
+    training = _training(trial, store)
+    return replace(found, tables={**found.tables, **training})
+
+
+def _training(trial: Trial, store: Store) -> dict[str, Table]:
+    """The table of how both networks were trained; none where the store does not know."""
+    networks = {"a": trial.pair.a, "b": trial.pair.b}
+    parts = {name: training_table(network, store) for name, network in networks.items()}
+    rows = {name: len(part["epoch"]) for name, part in parts.items() if part}
+    if not rows:
+        return {}
+    columns = {c: np.concatenate([parts[name][c] for name in rows]) for c in TRAINING}
+    return {
+        "training": {"network": [n for n, count in rows.items() for _ in range(count)], **columns}
+    }
 
 
 def _statistics(trial: Trial, dataset: Data) -> Samples:

@@ -18,12 +18,15 @@ from llfc.data.datasets import Data
 from llfc.modules.modes import in_mode
 from llfc.networks.store import Store
 from llfc.networks.training import learning_rate
+from llfc.results import TRAINING
 from llfc.specs import Network, fingerprint
 from llfc.tasks import as_task
 
 HISTORIES = "histories"
-SEEN = 1000  # inputs of either split by which a network in training is judged
-SHARE = 0.01  # of the time of training that judging may take, beyond the first second
+# Inputs of either split by which a network in training is judged: a share of those it is trained
+# on, but at least and at most so many.
+SEEN, LEAST, MOST = 0.03, 200, 1000
+SHARE = 0.02  # of the passes of training that judging may take, a step counting as three passes
 WRITTEN = 5.0  # seconds between two writings
 
 
@@ -34,10 +37,10 @@ class Epoch:
     Attributes:
         epoch: epochs done, counted from 1.
         loss: mean loss of the epoch's batches, each before its step, in train mode.
-        train_loss: mean loss in eval mode after the epoch, of up to SEEN training inputs; NaN where
-            it was not taken, as that would have taken over SHARE of the time; so the next three.
+        train_loss: mean loss in eval mode after the epoch, of up to MOST training inputs; NaN where
+            it was not taken, as that would have taken over SHARE of all passes; so the next three.
         train_error: their error, as the task has it.
-        test_loss: mean loss in eval mode of up to SEEN test inputs.
+        test_loss: mean loss in eval mode of up to MOST test inputs.
         test_error: their error.
         lr: learning rate of the last step.
         seconds: since the training began, without what was lost to kills, and without judging.
@@ -76,7 +79,9 @@ class History:
         before = read_history(store, fingerprint(network))
         self._epochs = [one for one in epochs_of(before) if one.epoch <= epoch]
         self._trained = self._epochs[-1].seconds if self._epochs else 0.0
-        self._judged = 0.0
+        seen = sum(some.count(split) for split, some in self._splits.items())
+        # How many times it may be judged an epoch, the last one apart.
+        self._judgements_per_epoch = SHARE * 3 * dataset.count("train") / seen
         self._mark = self._written = time.monotonic()
 
     def after_step(self, epoch: int, step: int, loss: Tensor) -> None:
@@ -91,7 +96,9 @@ class History:
         spent = now - self._mark
         self._trained += spent
         last = epoch == self._network.recipe.epochs
-        judged = last or self._judged <= 1 + SHARE * self._trained
+        # Of the epoch alone, so that a training that was killed is judged as one that was not.
+        allowed = [math.floor(n * self._judgements_per_epoch) for n in (epoch - 1, epoch)]
+        judged = last or allowed[0] < allowed[1]
         found = self._judgements() if judged else dict.fromkeys(JUDGED, math.nan)
         recipe = self._network.recipe
         self._epochs.append(
@@ -105,7 +112,6 @@ class History:
             )
         )
         self._mark = time.monotonic()
-        self._judged += self._mark - now
         if last or self._mark - self._written >= WRITTEN:
             self._write({"epoch": epoch, "step": 0, "loss": loss})
 
@@ -140,6 +146,15 @@ class History:
 JUDGED = ("train_loss", "train_error", "test_loss", "test_error")
 
 
+def training_table(network: Network, store: Store) -> dict[str, list[float]]:
+    """The columns TRAINING of the epochs of `network`, its trunk's before it; {} if not known."""
+    epochs = epochs_of(read_history(store, fingerprint(network)))
+    if network.spawn_epoch is not None:
+        trunk = epochs_of(read_history(store, fingerprint(network.root)))
+        epochs = [one for one in trunk if one.epoch <= network.spawn_epoch] + epochs
+    return {name: [getattr(one, name) for one in epochs] for name in TRAINING} if epochs else {}
+
+
 def read_history(store: Store, name: str) -> dict[str, Any]:
     """What was last written of the training of the network with this fingerprint; {} if nothing.
 
@@ -161,4 +176,5 @@ def epochs_of(history: dict[str, Any]) -> list[Epoch]:
 
 
 def _some(dataset: Data, split: str) -> Data:
-    return dataset.limited(split, min(SEEN, dataset.count(split)))
+    seen = min(MOST, max(LEAST, round(SEEN * dataset.count("train"))))
+    return dataset.limited(split, min(seen, dataset.count(split)))

@@ -172,8 +172,9 @@ class _Training:
         checkpoints = self.checkpoints(branch)
         begin = checkpoints.latest(start, until)
         history = None
-        if branch == _branch_name(self.network):  # not of a trunk that a branch trains again
-            history = History(self.network, self.store, self.dataset, self.model, begin.epoch)
+        trained = self.network if branch == _branch_name(self.network) else self.root
+        if not self.store.has(trained):  # whose trunk's state alone was lost
+            history = History(trained, self.store, self.dataset, self.model, begin.epoch)
 
         def after_epoch(epoch: int, loss: float) -> None:
             if history is not None:

@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional as F
 
 from llfc.networks import history
-from llfc.networks.history import HISTORIES, epochs_of, read_history
+from llfc.networks.history import HISTORIES, epochs_of, read_history, training_table
 from llfc.networks.spawning import load_network, train_network
-from llfc.networks.store import Store
+from llfc.networks.store import NETWORKS, Store
 from llfc.specs import fingerprint
 from tests.helpers.trainable_networks import ADAM, DATA, SGD, network
 
@@ -22,7 +22,7 @@ def of(store, net):
 @pytest.fixture
 def always(monkeypatch):
     """A network is judged after every epoch, and everything is written at once."""
-    monkeypatch.setattr(history, "SHARE", math.inf)
+    monkeypatch.setattr(history, "SHARE", 100.0)
     monkeypatch.setattr(history, "WRITTEN", 0.0)
 
 
@@ -55,7 +55,11 @@ def test_a_branch_has_the_epochs_that_it_trained_itself(tmp_path):
     branch = dataclasses.replace(root, spawn_epoch=2)
     train_network(branch, store, DATA)
     assert [one.epoch for one in of(store, branch)] == [3, 4]
-    assert of(store, root) == []
+    assert [one.epoch for one in of(store, root)] == [1, 2]
+    train_network(root, store, DATA)
+    table, trunk = training_table(branch, store), training_table(root, store)
+    assert table["epoch"] == trunk["epoch"] == [1, 2, 3, 4]
+    assert [table["loss"][n] == trunk["loss"][n] for n in range(4)] == [True, True, False, False]
 
 
 class Killed(Exception):
@@ -85,10 +89,13 @@ def test_what_is_trained_again_is_written_once(tmp_path):
 
 
 def test_judging_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(history, "SHARE", -math.inf)  # none but the last
     store, net = Store(tmp_path), network()
-    train_network(net, store, DATA)
-    assert [math.isnan(one.test_error) for one in of(store, net)] == [True, True, True, False]
+    # 30 training and 9 test inputs are judged at the cost of a pass each, a step costs three.
+    for share, judged in ((0.0, [4]), (0.22, [2, 4]), (0.44, [1, 2, 3, 4])):
+        monkeypatch.setattr(history, "SHARE", share)
+        store.remove(NETWORKS, fingerprint(net))
+        train_network(net, store, DATA)
+        assert [one.epoch for one in of(store, net) if not math.isnan(one.test_error)] == judged
 
 
 @pytest.mark.parametrize("text", ["", "7", "{", '{"epochs": [{"epoch": 1}]}'])
