@@ -1,10 +1,14 @@
-"""Look a name up in a table, with an error that helps."""
+"""Look a name up in a table, with an error that helps; and the names of plug-ins."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
+# A plug-in's full name: its module and function, the digits of its code, those of a data set's
+# content.
+PLUGIN = re.compile(r"([\w.]+:\w+)@([0-9a-f]{16})(-[0-9a-f]{8})?")
 
 
 def lookup(kind: str, name: str, table: Mapping[str, _T]) -> _T:
@@ -38,3 +42,13 @@ def as_names(what: str, given: Any) -> Sequence[str]:
         if not isinstance(name, str):
             raise ValueError(f"{what} must be a list of names, but contains {name!r}")
     return list(dict.fromkeys(listed))
+
+
+def readable(name: str) -> str:
+    """A plug-in's full name without its digits; any other as it is.
+
+    >>> readable("mynet:build@0123456789abcdef"), readable("mlp")
+    ('mynet:build', 'mlp')
+    """
+    found = PLUGIN.fullmatch(name)
+    return found[1] if found else name

@@ -172,7 +172,8 @@ class Pair:
     """Two networks that share a trunk, or two that are trained independently.
 
     Attributes:
-        architecture: one of ARCHITECTURES.
+        architecture: one of ARCHITECTURES, or a function of one's own as FILE.py:FUNCTION or
+            MODULE:FUNCTION (docs/plugins.md); so are a data set, a matching and a correction.
         width: multiple of the architecture's standard width; fractions allowed.
         norm: normalisation layers, one of NORMS: with statistics over a batch, over each image's
             channels and positions (one group), over the channels at each position, none at all, or
@@ -240,7 +241,7 @@ class Trial:
         limit_measured: number of training images that matching, correction and the training curve
             use; None for all that the pair was trained on.
         task: what is measured, one of TASKS: the data set's own (None), or, for tokens, the same
-            where layers are compared by whole sequences instead of by tokens.
+            where layers are compared by whole sequences instead of by tokens; or a plug-in's.
     """
 
     pair: Pair

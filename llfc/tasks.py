@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from llfc.modules.inputs import Inputs, count_of, run
 from llfc.names import lookup
+from llfc.plugins import is_own, made
 
 NUMBERS = 2**21  # of outputs in float64 at a time: 16 MB
 PerSample = Callable[[Tensor, Tensor], Tensor]
@@ -262,12 +263,10 @@ TASKS: Mapping[str, Task] = {
 
 
 def as_task(task: str | Task) -> Task:
-    """The task of that name, or the given one.
-
-    Raises:
-        ValueError: if it is neither.
-    """
-    return task if isinstance(task, Task) else lookup("task", task, TASKS)
+    """The task of that name, in TASKS or what a plug-in's function returns, or the given one."""
+    if isinstance(task, Task):
+        return task
+    return made("task", task, Task) if is_own("task", task, TASKS) else TASKS[task]
 
 
 def measured_as(trained: str, wanted: str | None) -> Task:
@@ -278,8 +277,10 @@ def measured_as(trained: str, wanted: str | None) -> Task:
         wanted: the name of that to be measured; the same if None.
 
     Raises:
-        ValueError: if they differ in more than in what a sample of LLFC is.
+        ValueError: if they differ in more than in what a sample of LLFC is, and it is no plug-in's.
     """
+    if wanted is not None and is_own("task", wanted, TASKS):
+        return as_task(wanted)
     task = TASKS[trained]
     alike = {name: x for name, x in TASKS.items() if replace(x, whole=task.whole) == task}
     return lookup("task", wanted or trained, alike)

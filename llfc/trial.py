@@ -14,6 +14,7 @@ from llfc.data.batches import CropFlip
 from llfc.data.datasets import Data, limited
 from llfc.matching.cached import cached_permutation
 from llfc.modules import copy_of
+from llfc.networks.code import share_code
 from llfc.networks.history import training_table
 from llfc.networks.spawning import load_network, untrained
 from llfc.networks.store import Store
@@ -46,6 +47,7 @@ def run_trial(
         ValueError: if a network is not in the store, or the trial cannot be measured; the message
             begins with the trial's name.
     """
+    share_code(trial, store)
     a, b = (
         load_network(network, store, dataset, device=device)
         for network in (trial.pair.a, trial.pair.b)

@@ -13,6 +13,7 @@ from analysis.answers.layer_correlations import layer_correlations
 from analysis.answers.layer_prediction import layer_predictions
 from analysis.answers.matched import taken_off
 from analysis.answers.onset import STABLE, onsets
+from analysis.answers.readable import with_readable_names
 from analysis.runs.frames import Runs
 from analysis.runs.grid import layout
 from analysis.runs.schema import BARRIER, INSTABILITY, LLFC
@@ -202,7 +203,7 @@ def export(runs: Runs, name: str, options: TableOptions | None = None) -> pd.Dat
     for column in (options.barrier, options.error):
         if column is not None and runs.trials.size:
             _check_column(runs, column)
-    return found.make(runs, options)
+    return found.make(with_readable_names(runs), options)
 
 
 def check_options(name: str, given: Iterable[str]) -> None:

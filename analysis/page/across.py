@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.answers import answer
+from analysis.answers.readable import with_readable_names
 from analysis.answers.tables import differences, estimate, estimates, filled_columns
 from analysis.figures.statistics import forest_figure
 from analysis.page.provenance import nothing
@@ -29,7 +30,8 @@ def page_across(sweeps: Sequence[Runs], called: str = "all") -> Page:
         sweeps: what was read of each; one at least.
         called: what to call them together.
     """
-    runs = join_runs(sweeps, called)
+    runs = with_readable_names(join_runs(sweeps, called))
+    sweeps = list(map(with_readable_names, sweeps))
     title = f"{len(sweeps)} sweeps: LMC barrier and LLFC error"
     if runs.trials.empty:
         return Page(title=title, answer=nothing(runs), runs=runs)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 
 from analysis.answers import answer
+from analysis.answers.readable import with_readable_names
 from analysis.figures.marks import Mark, marks_of, resolve
 from analysis.figures.style import to_svg
 from analysis.page.copies import to_latex, write_copies
@@ -51,6 +52,7 @@ def page_of(runs: Runs, x: str | None = None) -> Page:
         runs: the sweep's trials; any number, none included.
         x: the axis that the question is about; by default the one the sweep is named after.
     """
+    runs = with_readable_names(runs)
     title = f"Sweep {name(runs.sweep)}: LMC barrier and LLFC error"
     if runs.trials.empty:
         return Page(title=title, answer=nothing(runs), runs=runs)

@@ -5,6 +5,7 @@ from textwrap import fill
 import pandas as pd
 
 from analysis.answers import answer, tables
+from analysis.answers.readable import with_readable_names
 from analysis.answers.tables import LAYER_CAPTION, OVER_SEEDS
 from analysis.page.provenance import nothing, warnings
 from analysis.page.sections.part import find
@@ -26,6 +27,7 @@ def summary_text(runs: Runs, x: str | None = None) -> str:
         runs: the sweep's trials; any number, none included.
         x: the axis that the question is about; by default the one the sweep is named after.
     """
+    runs = with_readable_names(runs)
     if runs.trials.empty:
         return "\n".join([nothing(runs), *warnings(runs)])
     findings = find(runs, x)

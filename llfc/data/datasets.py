@@ -4,7 +4,8 @@ A data set is named as on the command line:
 `fashion-mnist-small` (embedded), `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, or
 `imagefolder:PATH` for a folder of one's own (see llfc.data.imagefolder); of tokens `king-james`
 (embedded), `modular-addition`, or `text:PATH` for a text of one's own (see llfc.data.text), with
-options after the name, as in `king-james#context=32`.
+options after the name, as in `king-james#context=32`. A function of one's own gives either kind
+(see llfc.data.plugged).
 """
 
 import os
@@ -21,10 +22,12 @@ from torch import Tensor
 from llfc.data.batches import CropFlip, Loader, Scaling
 from llfc.data.downloads import published
 from llfc.data.imagefolder import PREFIX, Arrays, load_folder, resolve_folder
+from llfc.data.plugged import load_own, own_kind, own_sequences, resolve_own
 from llfc.data.sequences import Sequences
 from llfc.data.splits import Splits
 from llfc.data.tokens import SEQUENCES, load_sequences, of_tokens, resolve_sequences
 from llfc.names import lookup
+from llfc.plugins import choices, is_plugin
 from llfc.results import SPLITS
 from llfc.seeds import stream
 
@@ -159,6 +162,9 @@ def load_dataset(
         full = load_sequences(name, cache)
     elif name.startswith(PREFIX):
         full = _dataset(name, load_folder(name, cache))
+    elif of_plugin(name):
+        arrays = load_own(name, cache)
+        full = own_sequences(name, arrays) if "train_ids" in arrays else _dataset(name, arrays)
     else:
         full = _dataset(name, DATASETS[name](_data_root(data_root)))
     for split, limit in (("train", limit_train), ("test", limit_test)):
@@ -176,8 +182,8 @@ def resolve_dataset(
     """The name that says what is in the data set, wherever it lies; networks are named after it.
 
     `imagefolder:PATH` becomes `imagefolder:FOLDER@DIGITS`, of the folder's own name and a digest
-    of its content, and from then on is loaded from `cache` alone; so does `text:PATH`. Options at
-    their defaults are left out of a name.
+    of its content, and from then on is loaded from `cache` alone; so do `text:PATH` and a
+    plug-in's name. Options at their defaults are left out of a name.
     `progress` and `say` are `llfc.data.imagefolder.resolve_folder`'s.
 
     Raises:
@@ -185,20 +191,24 @@ def resolve_dataset(
     """
     if name.startswith(PREFIX):
         return resolve_folder(name, cache, progress=progress, say=say)
+    if of_plugin(name):
+        return resolve_own(name, cache)
     kind_of(name)
     return resolve_sequences(name, cache) if of_tokens(name) else name
 
 
 def kind_of(name: str) -> str:
-    """What the data set called `name` is of, `images` or `tokens`, without loading it.
+    """What the data set called `name` is of, `images` or `tokens`; only a plug-in's is loaded.
 
     Raises:
         ValueError: if there is none.
     """
     if of_tokens(name):
         return Sequences.kind
+    if of_plugin(name):
+        return own_kind(name)
     if not name.startswith(PREFIX):
-        lookup("dataset", name, {**DATASETS, **SEQUENCES})
+        lookup("dataset", name, dict.fromkeys([*DATASETS, *SEQUENCES, *choices("dataset")]))
     return Dataset.kind
 
 
@@ -209,6 +219,12 @@ def task_of(name: str) -> str:
         ValueError: if there is none of that name.
     """
     return {each.kind: each.task for each in (Dataset, Sequences)}[kind_of(name)]
+
+
+def of_plugin(name: str) -> bool:
+    """Whether `name` is that of a data set of one's own, which a function returns."""
+    built_in = name in DATASETS or name.startswith(PREFIX) or of_tokens(name)
+    return not built_in and is_plugin("dataset", name)
 
 
 def _dataset(name: str, arrays: Arrays) -> Dataset:

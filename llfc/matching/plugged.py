@@ -8,7 +8,8 @@ from torch import nn
 
 from llfc.modules import copy_of
 from llfc.modules.inputs import Inputs
-from llfc.plugins import call, function_of, readable, resolve, taken
+from llfc.names import readable
+from llfc.plugins import call, function_of, resolve, taken
 from llfc.seeds import drawn_alike
 from llfc.symmetry.spec import Permutation, PermutationSpec
 

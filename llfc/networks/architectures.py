@@ -1,5 +1,6 @@
 """The architectures by name, and how a network of one is built."""
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from llfc.names import lookup
+from llfc.names import lookup, readable
 from llfc.networks.families.gpt import gpt
 from llfc.networks.families.layers import IMAGE_NORMS, initialise
 from llfc.networks.families.mixer import mixer
@@ -21,11 +22,15 @@ from llfc.networks.families.transformer import STREAM_NORMS
 from llfc.networks.families.vgg import vgg
 from llfc.networks.families.vit import vit
 from llfc.oneline import first_line
+from llfc.plugins import call, function_of, is_own, resolve, taken
+from llfc.seeds import drawn_alike
 from llfc.specs import NORMS, OPTIONS
 
 # Makes a network of one architecture, of no matter what weights. Its arguments, all keywords, are
 # width, norm, input_shape and num_classes; and those of OPTIONS that it knows, with their defaults.
 Builder = Callable[..., nn.Module]
+# What a plug-in's function is offered by name, and need not take.
+OFFERED = ("width", "norm", "input_shape", "num_classes")
 
 
 @runtime_checkable
@@ -44,15 +49,17 @@ class Architecture:
         make: makes its module.
         norm: its usual norm, one of NORMS.
         norms: those it can be built with.
-        inputs: what it takes, `images` or `tokens`; a data set is of either.
+        inputs: what it takes, `images` or `tokens`; a data set is of either. None for both.
         convolutional: whether it sees images rather than vectors; decides its usual recipe.
+        own: whether it is a plug-in, whose networks keep the first weights that they are made with.
     """
 
     make: Builder
     norm: str
     norms: tuple[str, ...] = IMAGE_NORMS
-    inputs: str = "images"
+    inputs: str | None = "images"
     convolutional: bool = True
+    own: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -78,6 +85,38 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
+def architecture_of(name: str) -> Architecture:
+    """The architecture called `name`: one of ARCHITECTURES, or a plug-in (see `llfc.plugins`).
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if is_own("architecture", name, ARCHITECTURES):
+        return _own(resolve("architecture", name))
+    return ARCHITECTURES[name]
+
+
+@functools.cache
+def _own(name: str) -> Architecture:
+    """The plug-in with that full name; what it takes no argument for can only be usual."""
+    what, function = f"architecture {readable(name)}", function_of("architecture", name)
+    known = taken(what, function, OFFERED)
+    default = inspect.signature(function).parameters.get("norm")
+    usual = default.default if default is not None and default.default in NORMS else "none"
+
+    def make(*, width: float, **others: Any) -> nn.Module:
+        if width != 1 and "width" not in known:
+            raise ValueError(f"width of {what} must be 1, as it takes none, got {width:g}")
+        model = call(what, function, {"width": width, **others})
+        if not isinstance(model, nn.Module):
+            raise ValueError(f"{what} must return a torch.nn.Module, got a {type(model).__name__}")
+        return model.cpu().train()
+
+    make.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    norms = NORMS if "norm" in known else ("none",)
+    return Architecture(make=make, norm=usual, norms=norms, inputs=None, own=True)
+
+
 def build_network(
     architecture: str,
     *,
@@ -91,7 +130,7 @@ def build_network(
     """A network with its first weights, on the CPU and in training mode.
 
     Args:
-        architecture: a name in ARCHITECTURES.
+        architecture: a name in ARCHITECTURES, or a plug-in's.
         width: multiple of the usual numbers of units and channels; fractions allowed.
         norm: one of NORMS; the architecture's usual one if None.
         input_shape: channels, height and width of an image; or (T,), tokens in a sequence.
@@ -102,7 +141,8 @@ def build_network(
     Raises:
         ValueError: if a name is unknown or a number is out of range.
     """
-    model = skeleton(
+    make = partial(
+        skeleton,
         architecture,
         width=width,
         norm=norm,
@@ -110,13 +150,17 @@ def build_network(
         num_classes=num_classes,
         **options,
     )
+    if architecture_of(architecture).own:
+        with drawn_alike(int(torch.randint(2**32, (), generator=generator))):
+            return make()
+    model = make()
     with _fitting(architecture, width):
         model.to_empty(device="cpu")
     if isinstance(model, DrawsItself):
         model.initialise(generator)
         return model
     initialise(model, generator)
-    if (norm or ARCHITECTURES[architecture].norm) == "none":
+    if (norm or architecture_of(architecture).norm) == "none":
         for module in model.modules():
             if isinstance(module, ResidualBlock):
                 module.start_as_shortcut()
@@ -132,8 +176,11 @@ def skeleton(
     num_classes: int,
     **options: Any,
 ) -> nn.Module:
-    """What `build_network` builds, without memory for its weights (on the meta device)."""
-    entry = lookup("architecture", architecture, ARCHITECTURES)
+    """What `build_network` builds, without memory for its weights (on the meta device).
+
+    A plug-in's network is made whole, and draws from the generators that all share.
+    """
+    entry = architecture_of(architecture)
     norm = norm or entry.norm
     check_fits(architecture, norm, "images" if len(input_shape) == 3 else "tokens", options)
     if not 0 < width < math.inf:
@@ -141,6 +188,10 @@ def skeleton(
     if num_classes < 1 or min(input_shape) < 1:
         raise ValueError(
             f"input_shape and num_classes must be at least 1, got {input_shape} and {num_classes}"
+        )
+    if entry.own:
+        return entry.make(
+            width=width, norm=norm, input_shape=input_shape, num_classes=num_classes, **options
         )
     # On the meta device torch's own first weights draw nothing from the global generator.
     with torch.device("meta"), _fitting(architecture, width):
@@ -157,9 +208,9 @@ def check_fits(
     Raises:
         ValueError: in one line that says what would do.
     """
-    entry = lookup("architecture", architecture, ARCHITECTURES)
+    entry = architecture_of(architecture)
     lookup("norm", norm, dict.fromkeys(NORMS))
-    if inputs != entry.inputs:
+    if inputs != (entry.inputs or inputs):
         others = ", ".join(name for name, each in ARCHITECTURES.items() if each.inputs == inputs)
         raise ValueError(
             f"architecture {architecture} takes {entry.inputs}, and the data set is of {inputs}:"
@@ -167,10 +218,12 @@ def check_fits(
         )
     if norm not in entry.norms:
         choices = ", ".join(entry.norms)
-        raise ValueError(f"norm of {architecture} must be one of {choices}, got {norm!r}")
+        raise ValueError(f"norm of {readable(architecture)} must be one of {choices}, got {norm!r}")
     for name in (options or {}).keys() - entry.options.keys():
         others = ", ".join(each for each, of in ARCHITECTURES.items() if name in of.options)
-        raise ValueError(f"{architecture} has no {name} to choose: of {others} it can be chosen")
+        raise ValueError(
+            f"{readable(architecture)} has no {name} to choose: of {others} it can be chosen"
+        )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ def share_code(record: Network | Trial, store: Store) -> None:
     Raises:
         ValueError: if neither has it, or the store cannot be written.
     """
-    for kind, name in _plugins(record):
+    for kind, name in plugins_of(record):
         if not is_resolved(name):
             raise ValueError(
                 f"{kind} must be a plug-in's full name, as llfc.plugins.resolve gives it,"
@@ -37,13 +37,13 @@ def share_code(record: Network | Trial, store: Store) -> None:
             store.put_text(CODE, digest, known)
 
 
-def _plugins(record: Network | Pair | Trial) -> Iterator[tuple[str, str]]:
+def plugins_of(record: Network | Pair | Trial) -> Iterator[tuple[str, str]]:
     """Kind and name of every plug-in whose code is run; a data set is read once, and cached."""
     kinds = ["architecture"]
     if isinstance(record, Trial):
-        yield from _plugins(record.pair)
-        kinds = ["matching", "correction"]
+        yield from plugins_of(record.pair)
+        kinds = ["matching", "correction", "task"]
     for kind in kinds:
         name = getattr(record, kind)
-        if is_plugin(kind, name):
+        if name is not None and is_plugin(kind, name):
             yield kind, name

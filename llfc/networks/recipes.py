@@ -6,9 +6,9 @@ name of the networks that are trained with it.
 
 import dataclasses
 
+from llfc.data.datasets import kind_of, of_plugin
 from llfc.data.imagefolder import PREFIX
-from llfc.names import lookup
-from llfc.networks.architectures import ARCHITECTURES, Architecture
+from llfc.networks.architectures import Architecture, architecture_of
 from llfc.specs import Recipe
 
 # Grey images whose left and right, or whose place, mean something; they are not augmented.
@@ -18,18 +18,21 @@ GREY = ("fashion-mnist-small", "mnist", "fashion-mnist")
 def default_recipe(architecture: str, dataset: str, norm: str | None = None) -> Recipe:
     """The usual recipe for `architecture` with `norm` on `dataset`.
 
-    An image folder gets the recipe of CIFAR, or of Tiny-ImageNet if the network is a ResNet-50.
+    An image folder gets the recipe of CIFAR, or of Tiny-ImageNet if the network is a ResNet-50; a
+    plug-in's data set that of the embedded images, without augmentation. A plug-in's network is
+    trained as a vision transformer is, or on tokens as a GPT: AdamW trains most networks.
 
     Raises:
         ValueError: if there is no such architecture.
     """
-    entry = lookup("architecture", architecture, ARCHITECTURES)
+    entry = architecture_of(architecture)
     norm = norm or entry.norm
-    if entry.inputs == "tokens":
+    if (entry.inputs or kind_of(dataset)) == "tokens":
         return _sequences()
-    if architecture in ("mixer", "vit"):
-        return _tokens(small=dataset == "fashion-mnist-small", augment=dataset not in GREY)
-    if dataset == "fashion-mnist-small":
+    small = dataset == "fashion-mnist-small" or of_plugin(dataset)
+    if entry.own or architecture in ("mixer", "vit"):
+        return _tokens(small=small, augment=not small and dataset not in GREY)
+    if small:
         return _small(entry, norm)
     if not entry.convolutional:
         return _grey_perceptron() if dataset in GREY else _perceptron()

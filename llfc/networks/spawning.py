@@ -17,13 +17,14 @@ from torch import nn
 from llfc.codec import to_plain
 from llfc.data.datasets import Data
 from llfc.modules.hooks import hooked
-from llfc.networks.architectures import build_network, skeleton
+from llfc.networks.architectures import architecture_of, build_network, skeleton
 from llfc.networks.checkpoints import SECONDS, Checkpoints, named, parts
+from llfc.networks.code import share_code
 from llfc.networks.history import History
 from llfc.networks.store import STATES, Store
 from llfc.networks.training import OnEpoch, TrainState, initial_state, train
 from llfc.oneline import in_one_line
-from llfc.seeds import stream
+from llfc.seeds import drawn_alike, stream
 from llfc.specs import Network, fingerprint
 
 
@@ -56,6 +57,7 @@ def train_network(
     Raises:
         ValueError: if the loss is not finite, or the store cannot be written.
     """
+    share_code(network, store)
     run = _Training(network, store, dataset.to(device), on_epoch)
     run.checkpoint_seconds, run.code = checkpoint_seconds, code
     if network.spawn_epoch is None:
@@ -96,6 +98,7 @@ def load_network(
     Raises:
         ValueError: if it is not in the store, or was trained on images of another shape.
     """
+    share_code(network, store)
     weights = store.load_weights(network)
     if weights is None:
         raise ValueError(f"network {fingerprint(network)} is not in the store {store.root}")
@@ -122,13 +125,19 @@ def training_cost(network: Network, dataset: Data | None = None) -> float:
     5000 images of 32x32 pixels are assumed.
     """
     shape = (3, 32, 32) if dataset is None else dataset.input_shape
+    classes = 10 if dataset is None else dataset.num_classes
     images = network.limit_train or (5000 if dataset is None else dataset.count("train"))
     left = network.recipe.epochs - (network.spawn_epoch or 0)
     return float(
         left
         * images
         * _multiply_adds(
-            network.architecture, network.width, network.norm, shape, *network.options.items()
+            network.architecture,
+            network.width,
+            network.norm,
+            shape,
+            classes,
+            *network.options.items(),
         )
     )
 
@@ -190,6 +199,7 @@ class _Training:
             until_epoch=until,
             seed=self.network.seed,
             branch=branch,
+            draws=architecture_of(self.network.architecture).own,
             name=f"of network {fingerprint(self.network)}",
             on_epoch=after_epoch,
             observer=_Observer(checkpoints, history),
@@ -243,12 +253,23 @@ def _branch_name(network: Network) -> str:
 
 @functools.cache
 def _multiply_adds(
-    architecture: str, width: float, norm: str, shape: tuple[int, ...], *options: tuple[str, Any]
+    architecture: str,
+    width: float,
+    norm: str,
+    shape: tuple[int, ...],
+    classes: int,
+    *options: tuple[str, Any],
 ) -> int:
     """Multiplications of weights in the forward pass of one input of `shape`."""
-    model = skeleton(
-        architecture, width=width, norm=norm, input_shape=shape, num_classes=10, **dict(options)
-    )
+    with drawn_alike(0):
+        model = skeleton(
+            architecture,
+            width=width,
+            norm=norm,
+            input_shape=shape,
+            num_classes=classes,
+            **dict(options),
+        )
     total = 0
 
     def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -258,8 +279,9 @@ def _multiply_adds(
 
     # Not on the meta device, nor by torch's counter, for which it first loads its compiler, for
     # seconds.
-    model.to_empty(device="cpu").eval()
-    for parameter in model.parameters():
+    if not architecture_of(architecture).own:
+        model.to_empty(device="cpu")
+    for parameter in model.eval().parameters():
         parameter.detach().zero_()
     with torch.no_grad(), hooked(m.register_forward_hook(count) for m in model.modules()):
         model(torch.zeros((1, *shape), dtype=torch.float32 if len(shape) == 3 else torch.int64))

@@ -6,6 +6,7 @@ of the step; so a training stopped after any step goes on from its state as if i
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from llfc.data.batches import CropFlip, Loader
 from llfc.data.datasets import Data
 from llfc.devices import fastest_layout, own_stream, tf32_disabled
 from llfc.networks.steps import Step
-from llfc.seeds import stream
+from llfc.seeds import generators_left, stream
 from llfc.specs import Recipe
 from llfc.tasks import as_task
 
@@ -74,6 +75,7 @@ def train(
     until_epoch: int,
     seed: int,
     branch: str,
+    draws: bool = False,
     name: str = "of the network",
     on_epoch: OnEpoch | None = None,
     observer: Observer | None = None,
@@ -91,6 +93,9 @@ def train(
         until_epoch: where to end.
         seed: seed of the streams `order/<branch>/<epoch>` and `augment/<branch>/<epoch>`.
         branch: which of the trainings with this seed it is.
+        draws: whether the network itself may draw in training, as dropout does, from the generators
+            that all share: these then follow the streams `network/<branch>/<epoch>/<step>`. Not for
+            two trainings in threads of one process.
         name: what an error calls the network.
         on_epoch: called after every epoch with its number, counted from 1, and its mean loss.
         observer: called after every step; see there.
@@ -104,7 +109,8 @@ def train(
     model.train().to(memory_format=layout)  # type: ignore[call-overload]
     check_batches(model, count, recipe.batch_size)
     steps = -(-count // recipe.batch_size)
-    with own_stream(device), tf32_disabled():
+    left = generators_left() if draws else nullcontext()
+    with own_stream(device), tf32_disabled(), left:
         optimizer = _optimizer(model, recipe, start.optimizer, device)
         take = Step(
             model,
@@ -125,6 +131,10 @@ def train(
             batches = _epoch(dataset, recipe, seed, branch, epoch, done)
             for step, (images, labels) in enumerate(batches, start=done):
                 rate = learning_rate(recipe, (epoch * steps + step) / (steps * recipe.epochs))
+                if draws:
+                    torch.manual_seed(
+                        stream(seed, f"network/{branch}/{epoch}/{step}").initial_seed()
+                    )
                 loss = take(images.to(memory_format=layout), labels, rate)
                 total += loss * len(labels)
                 if observer is not None and observer.after_step(epoch, step + 1, total):

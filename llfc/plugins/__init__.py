@@ -16,7 +16,7 @@ from llfc.plugins.registry import (
     is_plugin,
     is_resolved,
     learn,
-    readable,
+    made,
     resolve,
 )
 
@@ -30,7 +30,7 @@ __all__ = [
     "is_plugin",
     "is_resolved",
     "learn",
-    "readable",
+    "made",
     "resolve",
     "taken",
 ]

@@ -79,6 +79,10 @@ def nothing_unseen(what: str, folders: tuple[Path, ...]) -> Iterator[None]:
 
 def _where(error: BaseException) -> str:
     """The last line of a plug-in's own that `error` went through."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__)]
-    own = [frame for frame in frames if frame.filename.startswith(PREFIX)]
-    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    steps = traceback.walk_tb(error.__traceback__)
+    own = [
+        (Path(frame.f_code.co_filename).name, line)
+        for frame, line in steps
+        if str(frame.f_globals.get("__name__")).startswith(PREFIX)
+    ]
+    return " ({}, line {})".format(*own[-1]) if own else ""

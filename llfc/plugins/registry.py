@@ -5,14 +5,15 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from llfc.names import lookup
-from llfc.plugins.calling import in_one_line, nothing_unseen
+from llfc.names import PLUGIN, lookup, readable
+from llfc.plugins.calling import call, in_one_line, nothing_unseen
 from llfc.plugins.importing import load
 from llfc.plugins.sources import Source, of_file, of_module
 from llfc.seeds import generators_left
 
+T = TypeVar("T")
 # The entry points of packages, by kind of what they make.
 GROUPS: Mapping[str, str] = {
     "architecture": "llfc.architectures",
@@ -21,7 +22,6 @@ GROUPS: Mapping[str, str] = {
     "correction": "llfc.corrections",
     "task": "llfc.tasks",
 }
-RESOLVED = re.compile(r"([\w.]+:\w+)@([0-9a-f]{16})")
 FILE = re.compile(r"(.+\.py):(\w*)", re.DOTALL)
 MODULE = re.compile(r"([A-Za-z_][\w.]*):(\w+)")
 
@@ -35,7 +35,7 @@ def is_resolved(name: str) -> bool:
     >>> is_resolved("mynet:build@0123456789abcdef"), is_resolved("mlp")
     (True, False)
     """
-    return RESOLVED.fullmatch(name) is not None
+    return PLUGIN.fullmatch(name) is not None
 
 
 def is_plugin(kind: str, name: str) -> bool:
@@ -43,7 +43,7 @@ def is_plugin(kind: str, name: str) -> bool:
 
     Or the name of an entry point of its kind.
     """
-    if any(pattern.fullmatch(name) for pattern in (RESOLVED, FILE, MODULE)):
+    if any(pattern.fullmatch(name) for pattern in (PLUGIN, FILE, MODULE)):
         return True
     return name.endswith(".py") or name in _entry_points(kind)
 
@@ -65,16 +65,6 @@ def is_own(kind: str, name: str, table: Collection[str]) -> bool:
 def choices(kind: str) -> Collection[str]:
     """The names of installed packages' plug-ins of this kind."""
     return _entry_points(kind).keys()
-
-
-def readable(name: str) -> str:
-    """A resolved name without its digits; any other as it is.
-
-    >>> readable("mynet:build@0123456789abcdef"), readable("mlp")
-    ('mynet:build', 'mlp')
-    """
-    found = RESOLVED.fullmatch(name)
-    return found[1] if found else name
 
 
 def resolve(kind: str, name: str) -> str:
@@ -138,6 +128,22 @@ def _function(kind: str, name: str, in_place: bool) -> Callable[..., Any]:
         wrong = f"{function!r} is no function" if made is not None else f"no function {function!r}"
         raise ValueError(f"{what}: {wrong} in {module}{also}")
     return made  # type: ignore[no-any-return]
+
+
+def made(kind: str, name: str, expected: type[T]) -> T:
+    """What the plug-in's function, which takes nothing, returns: one of the `expected` type.
+
+    Raises:
+        ValueError: if there is no such plug-in, it raises, or returns anything else.
+    """
+    name = resolve(kind, name)
+    what = f"{kind} {readable(name)}"
+    found = call(what, function_of(kind, name), {})
+    if not isinstance(found, expected):
+        raise ValueError(
+            f"{what} must return a llfc.{expected.__name__}, got a {type(found).__name__}"
+        )
+    return found
 
 
 def code_of(name: str) -> str | None:

@@ -2,18 +2,19 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.registry import MEASURES
-from llfc.data.datasets import kind_of, task_of
+from llfc.data.datasets import kind_of, of_plugin, task_of
 from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
-from llfc.networks.architectures import ARCHITECTURES, check_fits
+from llfc.networks.architectures import ARCHITECTURES, architecture_of, check_fits
 from llfc.networks.recipes import default_recipe
+from llfc.plugins import is_own, resolve
 from llfc.specs import OPTIONS, Pair, Recipe, Trial
-from llfc.tasks import measured_as
+from llfc.tasks import TASKS, measured_as
 from sweeps.grid.sweep import Sweep
 
 # A recipe's fields are axes too; one that a sweep does not name keeps the recipe's own value.
@@ -37,6 +38,12 @@ DEFAULTS: Mapping[str, Sequence[Any]] = {
 }
 
 
+# The axes whose values name something built in, or a plug-in.
+REGISTRIES: Mapping[str, Collection[str]] = {
+    "architecture": ARCHITECTURES,
+    "matching": MATCHERS,
+    "correction": CORRECTIONS,
+}
 EVERY_AXIS = (*DEFAULTS, *RECIPE_AXES)
 # How each trial measures: fields of Trial that are no axes.
 MEASURING = tuple(f.name for f in dataclasses.fields(Trial) if f.name not in {*DEFAULTS, "pair"})
@@ -56,6 +63,8 @@ def trials_of(sweep: Sweep, **measuring: Any) -> list[Trial]:
     measuring = {**sweep.measuring, **measuring}
     for name in measuring.get("measures", ()):
         lookup("measure", name, MEASURES)
+    if (task := measuring.get("task")) is not None:
+        measuring["task"] = _resolved("task", task, TASKS)
     points = list(_points(sweep))
     _check_used(sweep, points)
     trials = (
@@ -87,16 +96,22 @@ def _points(sweep: Sweep) -> Iterator[dict[str, Any]]:
         if not values:
             raise ValueError(f"axis {name} must have at least one value, got none")
     axes = {**DEFAULTS, **sweep.axes}
+    for kind, table in REGISTRIES.items():
+        axes[kind] = [_resolved(kind, name, table) for name in axes[kind]]
+    axes["dataset"] = [resolve("dataset", n) if of_plugin(n) else n for n in axes["dataset"]]
     for values in itertools.product(*axes.values()):
         yield dict(zip(axes, values, strict=True))
 
 
+def _resolved(kind: str, name: str, table: Collection[str]) -> str:
+    """`name`, if it is one of `table`; the full name of a plug-in, whose code is then known."""
+    return resolve(kind, name) if is_own(kind, name, table) else name
+
+
 def _pair(point: Mapping[str, Any]) -> Pair:
-    """The pair at one point of the grid; its names are looked up before anything is trained."""
-    lookup("matching", point["matching"], MATCHERS)
-    lookup("correction", point["correction"], CORRECTIONS)
+    """The pair at one point of the grid."""
     inputs = kind_of(point["dataset"])
-    architecture = lookup("architecture", point["architecture"], ARCHITECTURES)
+    architecture = architecture_of(point["architecture"])
     options = {name: point[name] for name in OPTIONS if point[name] is not None}
     check_fits(point["architecture"], point["norm"] or architecture.norm, inputs, options)
     # As usual, whether that is said or not: networks which are the same have one name.

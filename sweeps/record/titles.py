@@ -1,5 +1,6 @@
 """What a network or a trial is, in one line for people; its fingerprint says which."""
 
+from llfc.names import readable
 from llfc.specs import Network, Pair, Trial
 
 
@@ -17,16 +18,17 @@ def title_of(record: Network | Trial) -> str:
         return ", ".join([_network(record), _trunk(record, "a root"), f"seed {record.seed}"])
     pair = record.pair
     words = [_network(pair), _trunk(pair, "independent"), f"seed {pair.seed}"]
-    words.append(f"matching {record.matching}")
+    words.append(f"matching {readable(record.matching)}")
     if record.correction != "none":
-        words.append(f"correction {record.correction}")
+        words.append(f"correction {readable(record.correction)}")
     return ", ".join(words)
 
 
 def _network(record: Network | Pair) -> str:
     network = record.a if isinstance(record, Pair) else record
     options = [f"{name} {value}" for name, value in network.options.items()]
-    return ", ".join([f"{record.architecture} × {record.width:g}", *options, record.dataset])
+    architecture, dataset = readable(record.architecture), readable(record.dataset)
+    return ", ".join([f"{architecture} × {record.width:g}", *options, dataset])
 
 
 def _trunk(record: Network | Pair, without: str) -> str:

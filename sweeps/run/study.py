@@ -11,8 +11,10 @@ from analysis.runs.database import check_address
 from analysis.runs.files import write_bytes
 from analysis.runs.server import way_to, without_password
 from llfc.data.datasets import Data, load_dataset, resolve_dataset
+from llfc.networks.code import plugins_of, share_code
 from llfc.networks.spawning import has_state, training_cost
 from llfc.networks.store import Store
+from llfc.plugins.rehearsal import rehearse
 from llfc.specs import Network, Trial, fingerprint
 from llfc.trial import check_trial
 from sweeps.grid.grid import MEASURING
@@ -57,6 +59,8 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
         opening = pool.submit(_open, sweep, trials, settings)
         workers = start(settings) if to_measure else 0
         datasets, tracker = opening.result()
+    for trial in {tuple(plugins_of(trial)): trial for trial in trials}.values():
+        share_code(trial, store)
     tracker.remove_abandoned()
     # Where nothing is left to measure, what is read of the runs now is what the report is made of.
     before = None if to_measure else _read(sweep, settings)
@@ -97,6 +101,7 @@ def _open(
     datasets = _load_each(trials, settings)
     kinds = {_kind(trial): trial for trial in trials}
     for trial in kinds.values():
+        rehearse(trial, datasets[_data_key(trial.pair.a)])
         check_trial(trial, datasets[_data_key(trial.pair.a)])
     # Here, not above: MLflow and matplotlib load while Ray starts.
     from sweeps.record.tracking import Tracker
@@ -107,8 +112,12 @@ def _open(
 
 def _kind(trial: Trial) -> tuple[Any, ...]:
     """What two trials have in common of which one need not be checked."""
-    network = trial.pair.a
-    return (*_data_key(network), network.architecture, network.norm, network.recipe.batch_size)
+    network, plugins = trial.pair.a, dict(plugins_of(trial))
+    return (
+        *(*_data_key(network), network.architecture, network.norm, network.recipe.batch_size),
+        # What a plug-in is given to work with counts too.
+        *((network.width, *plugins.values()) if plugins else ()),
+    )
 
 
 def _resolved(trials: Sequence[Trial], settings: Settings) -> list[Trial]:

@@ -46,6 +46,7 @@ llfc.connectivity.measures
 llfc.basis
 llfc.connection
 llfc.trial
+llfc.plugins.rehearsal
 llfc
 analysis.runs.schema analysis.runs.params analysis.runs.files analysis.runs.database
 analysis.runs.columns analysis.runs.frames analysis.runs.grid analysis.runs.server

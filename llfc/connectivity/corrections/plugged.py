@@ -11,7 +11,8 @@ from llfc.connectivity.blend import Corrected, Corrections, Line
 from llfc.connectivity.samples import Batches
 from llfc.modules import copy_of, tensors
 from llfc.modules.inputs import Inputs
-from llfc.plugins import call, function_of, readable, resolve, taken
+from llfc.names import readable
+from llfc.plugins import call, function_of, resolve, taken
 from llfc.seeds import drawn_alike
 
 OFFERED = ("model", "a", "b", "alpha", "batches")

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 import llfc
-from llfc.plugins import code_of, function_of, is_own, learn, readable, registry, resolve
+from llfc.names import readable
+from llfc.plugins import code_of, function_of, is_own, learn, registry, resolve
 from llfc.plugins.sources import Source
 
 MAIN = """
