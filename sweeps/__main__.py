@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llfc.names import lookup
 from sweeps import SWEEPS
 from sweeps.cli import run
+from sweeps.grid.study_file import sweeps_in
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,8 +50,6 @@ def _add(
 
 
 def _run(given: argparse.Namespace, others: Sequence[str]) -> None:
-    from sweeps.grid.study_file import sweeps_in
-
     run(sweeps_in(given.config, SWEEPS), ["--config", str(given.config), *others])
 
 
@@ -78,7 +78,6 @@ def _lines(status: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _cancel(given: argparse.Namespace, others: Sequence[str]) -> None:
-    from llfc.names import lookup
     from llfc.networks.store import Store
     from sweeps.grid.settings import Settings
     from sweeps.run.board import cancel, statuses

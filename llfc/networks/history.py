@@ -18,14 +18,14 @@ from llfc.data.datasets import Data
 from llfc.modules.modes import in_mode
 from llfc.networks.store import Store
 from llfc.networks.training import learning_rate
-from llfc.results import TRAINING
+from llfc.results import MOST_JUDGED, TRAINING
 from llfc.specs import Network, fingerprint
 from llfc.tasks import as_task
 
 HISTORIES = "histories"
 # Inputs of either split by which a network in training is judged: a share of those it is trained
-# on, but at least and at most so many.
-SEEN, LEAST, MOST = 0.03, 200, 1000
+# on, but at least so many.
+SEEN, LEAST = 0.03, 200
 SHARE = 0.02  # of the passes of training that judging may take, a step counting as three passes
 WRITTEN = 5.0  # seconds between two writings
 
@@ -37,10 +37,10 @@ class Epoch:
     Attributes:
         epoch: epochs done, counted from 1.
         loss: mean loss of the epoch's batches, each before its step, in train mode.
-        train_loss: mean loss in eval mode after the epoch, of up to MOST training inputs; NaN where
-            it was not taken, as that would have taken over SHARE of all passes; so the next three.
+        train_loss: mean loss in eval mode after the epoch, of up to MOST_JUDGED training inputs;
+            NaN where that would have taken over SHARE of all passes; so the next three.
         train_error: their error, as the task has it.
-        test_loss: mean loss in eval mode of up to MOST test inputs.
+        test_loss: mean loss in eval mode of up to MOST_JUDGED test inputs.
         test_error: their error.
         lr: learning rate of the last step.
         seconds: since the training began, without what was lost to kills, and without judging.
@@ -176,5 +176,5 @@ def epochs_of(history: dict[str, Any]) -> list[Epoch]:
 
 
 def _some(dataset: Data, split: str) -> Data:
-    seen = min(MOST, max(LEAST, round(SEEN * dataset.count("train"))))
+    seen = min(MOST_JUDGED, max(LEAST, round(SEEN * dataset.count("train"))))
     return dataset.limited(split, min(seen, dataset.count(split)))

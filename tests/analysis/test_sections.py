@@ -8,7 +8,16 @@ import pytest
 from analysis.answers.by_layer import measure_means
 from analysis.answers.layer_correlations import layer_correlations
 from analysis.figures.statistics import forest_figure
-from analysis.page.sections import compared, connected, explained, measured, sweep, together
+from analysis.page.sections import (
+    compared,
+    connected,
+    explained,
+    matched,
+    measured,
+    sweep,
+    together,
+    trained,
+)
 from analysis.page.sections.part import find
 from analysis.page.sections.registry import SECTIONS, sections_of
 from analysis.runs.schema import BARRIER, LLFC
@@ -164,7 +173,7 @@ def test_an_interval_is_drawn_from_its_low_to_its_high_end(found):
 
 
 def test_every_section_is_registered():
-    modules = (compared, connected, explained, measured, sweep, together)
+    modules = (compared, connected, explained, matched, measured, sweep, together, trained)
     written = {
         value
         for module in modules

@@ -10,6 +10,7 @@ from analysis.page.sections import (
     measured,
     sweep,
     together,
+    trained,
 )
 from analysis.page.sections.part import Findings, Part, Section
 
@@ -29,6 +30,7 @@ SECTIONS: Sequence[Section] = (
     connected.agreement_section,
     measured.conditions_section,
     measured.stitching_section,
+    trained.training_section,
 )
 # What needs the grid of one sweep is on that sweep's own page only.
 OF_ONE_GRID = (

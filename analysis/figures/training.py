@@ -1,0 +1,43 @@
+"""Training curves: the error of every network by epoch. Frame in, figure out."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures.style import PALETTE, WIDE, new_figure, styled
+
+COLUMNS = 3
+
+
+@styled
+def training_figure(found: pd.DataFrame, unconverged: set[int]) -> Figure:
+    """The test error of every network against the epoch; a panel for each family and data set.
+
+    Args:
+        found: the frame of `analysis.answers.training.trainings`.
+        unconverged: the networks that are drawn in another colour and dashed.
+    """
+    groups = list(found.groupby(["family", "dataset"], sort=False))
+    several = found["dataset"].nunique() > 1
+    rows = -(-len(groups) // COLUMNS)
+    figure = new_figure(WIDE, 0.6 + 1.9 * rows)
+    grid = figure.subplots(rows, min(COLUMNS, len(groups)), squeeze=False).ravel()
+    for axes, ((family, dataset), part) in zip(grid, groups, strict=False):
+        for network, epochs in part.groupby("network"):
+            judged = epochs[epochs["test_error"].notna()]
+            late = network in unconverged
+            axes.plot(
+                judged["epoch"],
+                judged["test_error"],
+                color=PALETTE[1] if late else PALETTE[0],
+                linestyle="--" if late else "-",
+                marker="." if len(judged) < 4 else "",
+                linewidth=1,
+                alpha=0.7,
+            )
+        axes.set_title(f"{family}, {dataset}" if several else str(family))
+        axes.set_yscale("log")
+        axes.set_ylabel("test error")
+        axes.set_xlabel("epoch")
+    for axes in grid[len(groups) :]:
+        axes.set_visible(False)
+    return figure

@@ -1,0 +1,65 @@
+"""Training curves: each network once, and a verdict that planted curves bear out."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from analysis.answers.training import ends, trainings
+from analysis.page.sections.part import find
+from analysis.page.sections.trained import training_section
+from llfc.results import TRAINING
+from tests.analysis.test_sections import with_tables
+from tests.helpers.fabricated_runs import grid, runs_of
+
+CURVES = {
+    "flat": [0.5, 0.2, 0.1, 0.1],
+    "falling": [0.5, 0.4, 0.3, 0.1],
+    "far": [0.5, 0.3, 0.3, 0.3],
+}
+
+
+def runs_with(curves):
+    """Trials of two networks each, trained as `curves` of (error of a, error of b) say, in turn."""
+    runs = runs_of(grid(seed=list(range(len(curves)))))
+    order = dict(zip(runs.trials["run_id"], curves, strict=True))
+
+    def tables(run_id):
+        a, b = order[run_id]
+        columns = dict.fromkeys(TRAINING, np.concatenate([a, b]))
+        columns |= {"epoch": np.array([1, 2, 3, 4] * 2)}
+        return {"training": {"network": ["a"] * 4 + ["b"] * 4, **columns}}
+
+    return with_tables(runs, tables)
+
+
+def test_what_has_not_converged_is_told():
+    found = trainings(runs_with([(CURVES["flat"], CURVES["falling"]), (CURVES["far"], [0.1] * 4)]))
+    last = ends(found).set_index("network")
+    assert last["falling"].tolist() == [False, True, False, False]
+    assert last["far"].tolist() == [False, False, True, False]
+    assert last["late"].tolist() == [0.1, 0.3, 0.3, 0.1]
+
+
+def test_a_network_of_several_trials_is_there_once():
+    runs = runs_with([(CURVES["flat"], CURVES["far"])])
+    twice = dataclasses.replace(
+        runs,
+        trials=runs.trials.loc[[0, 0]].assign(run_id=["x", "y"], fingerprint=["x", "y"]),
+        read=lambda ids: {name: next(iter(runs.connections.values())) for name in ids},
+    )
+    assert trainings(twice)["network"].nunique() == 2
+
+
+def test_an_epoch_that_was_not_judged_is_left_out():
+    flat = [0.5, np.nan, 0.1, 0.1]
+    last = ends(trainings(runs_with([(flat, [np.nan, np.nan, np.nan, 0.1])])))
+    assert last["late"].tolist() == pytest.approx([0.1, np.nan], nan_ok=True)
+    assert not last["falling"].any()
+
+
+def test_the_page_says_which_have_not_converged():
+    part = training_section(find(runs_with([(CURVES["flat"], CURVES["falling"])])))
+    assert part.caption.startswith("Of 2 networks, 1 still gets better at the end, and 0 end far")
+    assert part.tables[0].frame["still falling"].tolist() == ["1"]
+    assert training_section(find(runs_of(grid(seed=[0])))) is None
