@@ -23,10 +23,8 @@ from llfc.specs import Network, fingerprint
 from llfc.tasks import as_task
 
 HISTORIES = "histories"
-# Inputs of either split by which a network in training is judged: a share of those it is trained
-# on, but at least so many.
-SEEN, LEAST = 0.03, 200
 SHARE = 0.02  # of the passes of training that judging may take, a step counting as three passes
+LATE = 0.9  # of the epochs: a network is judged then and at its end, whatever else
 WRITTEN = 5.0  # seconds between two writings
 
 
@@ -98,7 +96,8 @@ class History:
         last = epoch == self._network.recipe.epochs
         # Of the epoch alone, so that a training that was killed is judged as one that was not.
         allowed = [math.floor(n * self._judgements_per_epoch) for n in (epoch - 1, epoch)]
-        judged = last or allowed[0] < allowed[1]
+        late = epoch == math.floor(LATE * self._network.recipe.epochs)
+        judged = last or late or allowed[0] < allowed[1]
         found = self._judgements() if judged else dict.fromkeys(JUDGED, math.nan)
         recipe = self._network.recipe
         self._epochs.append(
@@ -176,5 +175,4 @@ def epochs_of(history: dict[str, Any]) -> list[Epoch]:
 
 
 def _some(dataset: Data, split: str) -> Data:
-    seen = min(MOST_JUDGED, max(LEAST, round(SEEN * dataset.count("train"))))
-    return dataset.limited(split, min(seen, dataset.count(split)))
+    return dataset.limited(split, min(MOST_JUDGED, dataset.count(split)))

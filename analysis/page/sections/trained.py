@@ -25,7 +25,7 @@ def training_section(findings: Findings) -> Part | None:
         caption=(
             f"{_verdict(last)} Test error of each of the {len(last)} networks of these trials by"
             " epoch, in eval mode on up to 1000 test inputs, at epochs so chosen that this takes"
-            " 2 % of training at most. Dashed: a network counts as not converged if its error still"
+            " about 2 % of training. Dashed: a network counts as not converged if its error still"
             f" falls after {LATE:.0%} of the epochs, by more than {FALLING:.0%} of itself and two"
             f" standard errors, or ends more than {FAR:g} times as high as the best of its family"
             " on the same data."
