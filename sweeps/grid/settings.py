@@ -51,6 +51,9 @@ class Settings:
         checkpoint_seconds: seconds between two kept states of a network in training, from which it
             goes on after a kill; more where writing them would take over 1 % of the time; inf for
             none.
+        stop_after_failures: number of jobs that fail for good at which the sweep stops, as at
+            Ctrl-C but with status 1; a job whose network failed is not counted; None to go on with
+            what can be done.
     """
 
     name: str | None = None
@@ -64,6 +67,7 @@ class Settings:
     address: str | None = None
     node_timeout: float = 20.0
     checkpoint_seconds: float = SECONDS
+    stop_after_failures: int | None = None
 
     def __post_init__(self) -> None:
         if self.name is not None and not re.fullmatch(NAME, self.name):
@@ -88,6 +92,10 @@ class Settings:
             raise ValueError(f"node_timeout must be a number >= 0, got {self.node_timeout}")
         if not self.checkpoint_seconds >= 0:
             raise ValueError(f"checkpoint_seconds must be >= 0, got {self.checkpoint_seconds}")
+        if self.stop_after_failures is not None and self.stop_after_failures < 1:
+            raise ValueError(
+                f"stop_after_failures must be at least 1, got {self.stop_after_failures}"
+            )
         if "://" in (self.address or ""):
             raise ValueError(
                 f"address must be HOST:PORT or auto, got {self.address!r}: such an address accepts"

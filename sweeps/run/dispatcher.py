@@ -25,6 +25,8 @@ class Dispatcher:
         on_done: called with each job that was done.
         retries: how often a job is tried again whose worker was lost.
         pool: the workers.
+        stop_after: number of jobs that fail for good at which nothing more is dispatched; None for
+            any number. Those that were blocked by a failed network are not counted.
 
     Attributes:
         outcome: what became of the jobs so far.
@@ -37,12 +39,15 @@ class Dispatcher:
         on_done: Callable[[Job], None],
         retries: int,
         pool: WorkerPool | None = None,
+        stop_after: int | None = None,
     ) -> None:
         self.outcome = Outcome()
         self._queue = Queue(jobs)
         self._progress = progress
         self._on_done = on_done
         self._retries = retries
+        self._stop_after = stop_after
+        self._failures = 0
         self._pool = pool or WorkerPool()
         self._running: dict[str, Job] = {}
         self._workers: dict[str, str] = {}  # ids of the workers that have a job in hand
@@ -59,7 +64,7 @@ class Dispatcher:
 
     def dispatch(self, attempt: str) -> Job | None:
         """The next job that can be done now, from now on known as `attempt`; None if none can."""
-        job = self._queue.next_job()
+        job = None if self.outcome.given_up else self._queue.next_job()
         if job is not None:
             self._running[attempt] = job
             self._pool.want(len(self._running))
@@ -140,6 +145,8 @@ class Dispatcher:
 
     def _fail(self, job: Job, reason: str) -> None:
         self.outcome.failed[job] = reason
+        self._failures += 1
+        self.outcome.given_up = self._failures == self._stop_after or self.outcome.given_up
         self._progress.finished(job, failed=True)
         self._queue.failed(job)
         for other in self._queue.blocked:

@@ -88,7 +88,9 @@ def run_jobs(
         Progress(jobs, workers, board) as progress,
         watched(),
     ):
-        dispatcher = Dispatcher(jobs, progress, on_done, retries, pool)
+        dispatcher = Dispatcher(
+            jobs, progress, on_done, retries, pool, stop_after=settings.stop_after_failures
+        )
         try:
             _dispatch(dispatcher, board, share, place, folder / name)
         except KeyboardInterrupt:
@@ -216,3 +218,5 @@ class _Listener(tune.Callback):
         self._dispatcher.tick()
         if self._board.cancelled():
             signal.raise_signal(signal.SIGTERM)
+        if self._dispatcher.outcome.given_up:
+            signal.raise_signal(signal.SIGINT)  # Tune has a handler while it runs

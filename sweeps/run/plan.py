@@ -115,6 +115,7 @@ class Outcome:
         done: those that were done, in order.
         failed: reasons by job of those that were not.
         interrupted: whether it was stopped before every job was tried.
+        given_up: whether so many jobs failed that it is to stop.
         worked: seconds that workers spent on jobs, all workers together.
         there: seconds that there was room for workers, all together, from the first job's begin.
     """
@@ -122,6 +123,7 @@ class Outcome:
     done: list[Job] = field(default_factory=list)
     failed: dict[Job, str] = field(default_factory=dict)
     interrupted: bool = False
+    given_up: bool = False
     worked: float = 0.0
     there: float = 0.0
 

@@ -229,7 +229,7 @@ def _close(
     measured = len(outcome.done) - trained
     busy = f", workers busy {outcome.worked / outcome.there:.0%} of the time" if measured else ""
     print(f"{sweep.name}: {trained} networks trained, {measured} trials measured{busy}", flush=True)
-    if outcome.interrupted:
+    if outcome.interrupted and not outcome.given_up:
         return 130
     for record, reason in failures.items():
         print(
@@ -241,6 +241,11 @@ def _close(
         print(
             f"{count} of {len(trials)} trials failed; run the same command again to retry only"
             " these",
+            file=sys.stderr,
+        )
+    if outcome.interrupted:
+        print(
+            "stopped after as many failures as --stop-after-failures allows: what was done is kept",
             file=sys.stderr,
         )
     return 1 if failures else 0

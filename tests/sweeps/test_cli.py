@@ -224,6 +224,7 @@ def test_what_the_help_shows_as_default_is_the_default_when_typed(sweep, capsys)
         ),
         ("--memory-per-trial 0", "memory_per_trial must be a positive number of GiB, got 0.0"),
         ("--node-timeout -1", "node_timeout must be a number >= 0, got -1.0"),
+        ("--stop-after-failures 0", "error: stop_after_failures must be at least 1, got 0"),
         ("--address http://127.0.0.1:8265", "error: address must be HOST:PORT or auto, got 'http"),
         (
             "--name all",
