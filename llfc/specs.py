@@ -32,6 +32,9 @@ TRAINING, MATCHING, MEASURING = 4, 2, 2
 # the fingerprint, and records written without it are read: what was cached before is still found.
 ADDED_LATER: Mapping[str, bool] = {"added_later": True}
 
+# Of a name in such a field only what follows its @ counts, which says what is in a file.
+BY_CONTENT: Mapping[str, bool] = {"by_content": True}
+
 DEFAULT_MEASURES: tuple[str, ...] = ("conditions",)
 
 
@@ -123,6 +126,8 @@ class Network:
     `seed` and `member`. A branch (`spawn_epoch=k`) shares its root's first k epochs, weights and
     optimiser state included, and then sees data in an order of its own. The root that simply
     continues is the other branch, so it needs no record of its own.
+
+    One with `weights` was trained elsewhere, and is as its checkpoint says; its recipe is UNKNOWN.
     """
 
     architecture: str
@@ -137,6 +142,7 @@ class Network:
     depth: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     heads: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     positions: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    weights: str | None = dataclasses.field(default=None, metadata={**ADDED_LATER, **BY_CONTENT})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", _width(self.width))
@@ -191,6 +197,9 @@ class Pair:
             wider ones have more heads of the same size; None for the architecture's own.
         positions: how a gpt knows them, one of POSITIONS: a learned vector is added at each, or
             queries and keys are rotated; None for the architecture's own.
+        checkpoints: files of trained networks of this architecture (.safetensors, their index.json
+            of shards, or .pt with tensors alone): every pair of them is measured, and none is
+            trained; None to train.
     """
 
     architecture: str
@@ -204,6 +213,9 @@ class Pair:
     depth: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     heads: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     positions: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    checkpoints: tuple[str, ...] | None = dataclasses.field(
+        default=None, metadata={**ADDED_LATER, **BY_CONTENT}
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", _width(self.width))
@@ -213,11 +225,16 @@ class Pair:
     def a(self) -> Network:
         """The trunk continued to the end; alpha = 0."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        checkpoints = fields.pop("checkpoints")
+        if checkpoints is not None:
+            fields |= {"weights": checkpoints[0], "seed": 0}
         return Network(**fields | {"spawn_epoch": None})
 
     @property
     def b(self) -> Network:
         """The branch, or the independent network; alpha = 1."""
+        if self.checkpoints is not None:
+            return dataclasses.replace(self.a, weights=self.checkpoints[1])
         if self.spawn_epoch is None:
             return dataclasses.replace(self.a, member=1)
         return dataclasses.replace(self.a, spawn_epoch=self.spawn_epoch)
@@ -282,10 +299,18 @@ def _counted(value: Any) -> Any:
     if not dataclasses.is_dataclass(value):
         return value
     return {
-        field.name: _counted(getattr(value, field.name))
+        field.name: _content(given) if "by_content" in field.metadata else _counted(given)
         for field in dataclasses.fields(value)
-        if not ("added_later" in field.metadata and getattr(value, field.name) == field.default)
+        for given in [getattr(value, field.name)]
+        if not ("added_later" in field.metadata and given == field.default)
     }
+
+
+def _content(named: str | tuple[str, ...]) -> Any:
+    """What follows the last @ in each name."""
+    if isinstance(named, tuple):
+        return [_content(name) for name in named]
+    return named.rpartition("@")[2]
 
 
 def permutation_name(trial: Trial) -> str:
@@ -302,3 +327,7 @@ def _width(value: float) -> float:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"width must be a positive number, got {value}")
     return float(value)
+
+
+# Of a network that was trained elsewhere nobody knows how; it is not shown either.
+UNKNOWN = Recipe(epochs=1, batch_size=2, optimizer="sgd", lr=1.0)

@@ -115,7 +115,8 @@ def check_trial(trial: Trial, dataset: Data) -> None:
     """
     measured_as(dataset.task, trial.task)
     model = untrained(trial.pair.a, dataset)
-    check_batches(model, dataset.count("train"), trial.pair.a.recipe.batch_size)
+    if trial.pair.checkpoints is None:
+        check_batches(model, dataset.count("train"), trial.pair.a.recipe.batch_size)
     images, _ = next(iter(dataset.batches("test", 2)))
     choose_probes(model.eval(), images, trial.probes)
     limited(dataset, "train", trial.limit_measured, "limit_measured")

@@ -25,7 +25,11 @@ FAMILY = ("architecture", "norm")
 # The order in which the registries have them; others follow, sorted.
 MATCHINGS = ("none", "weights", "activations", "activations-uncentred")
 # What None stands for, by axis.
-NONES: Mapping[str, str] = {"spawn_epoch": "independent", "probes": "usual"}
+NONES: Mapping[str, str] = {
+    "checkpoints": "trained",
+    "spawn_epoch": "independent",
+    "probes": "usual",
+}
 # Axes drawn to scale, on a logarithmic axis; the others are categories at equal distances.
 LOGARITHMIC = (
     "width",
@@ -102,6 +106,8 @@ def show(axis: str, value: Any) -> str:
     """
     if _same(value, None):
         return NONES.get(axis, "all")
+    if axis == "checkpoints":
+        return " – ".join(str(each).rpartition("@")[0] for each in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

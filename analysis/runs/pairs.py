@@ -137,6 +137,8 @@ def count_pairs(trials: pd.DataFrame) -> int:
 
 def count_networks(trials: pd.DataFrame) -> int:
     """The number of distinct networks: every pair has a B of its own, and may share its A."""
+    if "checkpoints" in trials and trials["checkpoints"].notna().all():
+        return len({name for pair in trials["checkpoints"] for name in pair})
     trunks = [column for column in pair_columns(trials) if column != "spawn_epoch"]
     return len(set(group_index(trials, trunks).tolist())) + count_pairs(trials)
 

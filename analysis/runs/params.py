@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llfc.codec import fields_of, from_text, kind_of
-from llfc.specs import Pair, Recipe, Trial
+from llfc.specs import UNKNOWN, Pair, Recipe, Trial
 
 RECIPE = "recipe."
 
@@ -54,7 +54,8 @@ def typed(name: str, value: Any) -> Any:
     (2, None, 1)
     """
     kind, optional = kind_of(PARAMS[name])
-    if optional and (value is None or value != value):
+    # A recipe's fields are missing in trials of checkpoints.
+    if (optional or name.startswith(RECIPE)) and (value is None or value != value):
         return None
     return kind(value)
 
@@ -66,6 +67,8 @@ def trial_from_params(params: Mapping[str, str]) -> Trial:
         ValueError: if a parameter is missing, or is no value of its field.
     """
     params = {**{name: str(default) for name, default in ADDED.items()}, **params}
+    if params["checkpoints"] != "None":
+        params |= {RECIPE + n: str(value) for n, value in dataclasses.asdict(UNKNOWN).items()}
     missing = [name for name in PARAMS if name not in params]
     if missing:
         raise ValueError(f"parameters must include every field of a trial: {missing[0]} is missing")
@@ -78,10 +81,14 @@ def trial_from_params(params: Mapping[str, str]) -> Trial:
 
 
 def params_of(trial: Trial) -> dict[str, Any]:
-    """The parameters of `trial`, flat and typed, in the order of PARAMS."""
+    """The parameters of `trial`, flat and typed, as PARAMS has them; of checkpoints no recipe."""
     owners = {name: trial.pair for name in _hints(Pair)} | {name: trial for name in _hints(Trial)}
     recipe = trial.pair.recipe
-    return {name: getattr(owners.get(name, recipe), name.removeprefix(RECIPE)) for name in PARAMS}
+    return {
+        name: getattr(owners.get(name, recipe), name.removeprefix(RECIPE))
+        for name in PARAMS
+        if trial.pair.checkpoints is None or not name.startswith(RECIPE)
+    }
 
 
 # The parameters that are tuples.

@@ -57,6 +57,8 @@ def train_network(
     Raises:
         ValueError: if the loss is not finite, or the store cannot be written.
     """
+    if network.weights is not None:
+        raise ValueError(f"checkpoint {network.weights} is not in the store: run the sweep again")
     share_code(network, store)
     run = _Training(network, store, dataset.to(device), on_epoch)
     run.checkpoint_seconds, run.code = checkpoint_seconds, code

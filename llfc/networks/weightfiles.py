@@ -7,7 +7,8 @@ a file is ever run.
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,54 @@ class Checkpoint:
                 raise ValueError(f"checkpoint {called}: the architecture has no {name}")
             if not tensor.isfinite().all():
                 raise ValueError(f"checkpoint {called}: {name} must be finite, got nan or infinity")
+
+
+# Where the checkpoints lie that this process has named, by digest.
+_paths: dict[str, Path] = {}
+
+
+def name_checkpoints(paths: Sequence[str]) -> tuple[str, ...]:
+    """The names of the checkpoints at `paths`, `LABEL@DIGITS`: for people, and by content.
+
+    Raises:
+        ValueError: in one line, if there is only one, one cannot be read, or two are the same.
+    """
+    if len(paths) < 2:
+        raise ValueError(f"checkpoints must be at least two files, got {len(paths)}")
+    names: dict[str, str] = {}
+    for path, label in zip(paths, _labels(paths), strict=True):
+        digest = load_checkpoint(path).digest
+        if digest in names:
+            raise ValueError(
+                f"checkpoints must differ, but {path} holds the same as {_paths[digest]}"
+            )
+        names[digest], _paths[digest] = f"{label}@{digest}", Path(path).expanduser().absolute()
+    return tuple(names.values())
+
+
+def named_checkpoint(name: str) -> Checkpoint:
+    """The checkpoint that `name_checkpoints` called so in this process.
+
+    Raises:
+        ValueError: if it cannot be read, or has been changed since.
+    """
+    digest = name.rpartition("@")[2]
+    if digest not in _paths:
+        raise ValueError(f"checkpoint {name} is not in the store: name its file again")
+    found = load_checkpoint(_paths[digest])
+    if found.digest != digest:
+        raise ValueError(f"checkpoint {_paths[digest]} was changed while it was used")
+    return found
+
+
+def _labels(paths: Sequence[str]) -> list[str]:
+    """The end of each path, from the first folder on in which they differ, without its ending."""
+    parts = [Path(path).expanduser().absolute().parts for path in paths]
+    shared = 0
+    while all(len(each) > shared + 1 and each[shared] == parts[0][shared] for each in parts):
+        shared += 1
+    ends = ["/".join(each[shared:]) for each in parts]
+    return [re.sub(r"(\.safetensors)?(\.index\.json|\.\w+)$", "", end, count=1) for end in ends]
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

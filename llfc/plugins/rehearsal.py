@@ -81,7 +81,7 @@ def _trained(network: Network, dataset: Data, what: str) -> nn.Module:
     _check_same(first, again, f"{what} must build the same network")
     try:
         _check_output(first, dataset, what)
-        for model in (first, again):
+        for model in (first, again) if network.weights is None else ():
             _step(model, network, dataset, what)
     except ValueError:
         raise

@@ -12,8 +12,9 @@ from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES, architecture_of, check_fits
 from llfc.networks.recipes import default_recipe
+from llfc.networks.weightfiles import name_checkpoints
 from llfc.plugins import is_own, resolve
-from llfc.specs import OPTIONS, Pair, Recipe, Trial
+from llfc.specs import OPTIONS, UNKNOWN, Pair, Recipe, Trial
 from llfc.tasks import TASKS, measured_as
 from sweeps.grid.sweep import Sweep
 
@@ -35,6 +36,7 @@ DEFAULTS: Mapping[str, Sequence[Any]] = {
     "seed": (0, 1, 2),
     "matching": ("none",),
     "correction": ("reset",),
+    "checkpoints": (None,),
 }
 
 
@@ -99,8 +101,23 @@ def _points(sweep: Sweep) -> Iterator[dict[str, Any]]:
     for kind, table in REGISTRIES.items():
         axes[kind] = [_resolved(kind, name, table) for name in axes[kind]]
     axes["dataset"] = [resolve("dataset", n) if of_plugin(n) else n for n in axes["dataset"]]
+    if axes["checkpoints"] != (None,):
+        axes["checkpoints"] = _pairs_of(sweep)
     for values in itertools.product(*axes.values()):
         yield dict(zip(axes, values, strict=True))
+
+
+def _pairs_of(sweep: Sweep) -> Sequence[tuple[str, ...]]:
+    """Every two of the checkpoints of `sweep`, by name.
+
+    Raises:
+        ValueError: if a file is none, or an axis says how networks are to be trained.
+    """
+    for name in (*RECIPE_AXES, "spawn_epoch"):
+        if any(value is not None for value in sweep.axes.get(name, ())):
+            raise ValueError(f"axis {name} has no effect here: checkpoints are trained already")
+    (files,) = sweep.axes["checkpoints"]
+    return list(itertools.combinations(name_checkpoints(files), 2))
 
 
 def _resolved(kind: str, name: str, table: Collection[str]) -> str:
@@ -129,6 +146,7 @@ def _pair(point: Mapping[str, Any]) -> Pair:
         seed=point["seed"],
         spawn_epoch=point["spawn_epoch"],
         recipe=recipe,
+        checkpoints=point["checkpoints"],
         **options,
     )
 
@@ -138,6 +156,8 @@ def _recipe(point: Mapping[str, Any]) -> Recipe:
 
     So that networks which only such a field tells apart, and which are the same, have one name.
     """
+    if point["checkpoints"] is not None:
+        return UNKNOWN
     usual = default_recipe(point["architecture"], point["dataset"], point["norm"])
     changes = {name: point[name] for name in RECIPE_AXES if name in point}
     changed = dataclasses.replace(usual, **changes)

@@ -93,6 +93,10 @@ def parse(
     }
     values.pop(CONFIG, None)
     changed = sweep.replace({name: values.pop(name) for name in EVERY_AXIS if name in values})
+    if changed.x == "checkpoints" and "checkpoints" not in changed.axes:
+        raise ValueError(
+            "checkpoints must be at least two files, got none: --checkpoints FILE FILE"
+        )
     measuring = {name: values.pop(name) for name in MEASURING if name in values}
     # A wrong setting, name or value is reported before anything is loaded.
     return Settings(**values), changed, trials_of(changed, **measuring)

@@ -14,10 +14,15 @@ def title_of(record: Network | Trial) -> str:
 
     A correction is named where there is one, a branch by the epoch at which it leaves its trunk.
     """
+    if isinstance(record, Network) and record.weights is not None:
+        return f"{_network(record)}, checkpoint {record.weights.rpartition('@')[0]}"
     if isinstance(record, Network):
         return ", ".join([_network(record), _trunk(record, "a root"), f"seed {record.seed}"])
     pair = record.pair
-    words = [_network(pair), _trunk(pair, "independent"), f"seed {pair.seed}"]
+    trunk = _trunk(pair, "independent")
+    if pair.checkpoints is not None:
+        trunk = " and ".join(name.rpartition("@")[0] for name in pair.checkpoints)
+    words = [_network(pair), trunk, f"seed {pair.seed}"]
     words.append(f"matching {readable(record.matching)}")
     if record.correction != "none":
         words.append(f"correction {readable(record.correction)}")

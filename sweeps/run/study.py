@@ -12,8 +12,9 @@ from analysis.runs.files import write_bytes
 from analysis.runs.server import way_to, without_password
 from llfc.data.datasets import Data, load_dataset, resolve_dataset
 from llfc.networks.code import plugins_of, share_code
-from llfc.networks.spawning import has_state, training_cost
+from llfc.networks.spawning import has_state, training_cost, untrained
 from llfc.networks.store import Store
+from llfc.networks.weightfiles import named_checkpoint
 from llfc.plugins.rehearsal import rehearse
 from llfc.specs import Network, Trial, fingerprint
 from llfc.trial import check_trial
@@ -61,6 +62,9 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
         datasets, tracker = opening.result()
     for trial in {tuple(plugins_of(trial)): trial for trial in trials}.values():
         share_code(trial, store)
+    for network in _loaded(trials):
+        if not store.has(network):
+            store.save_network(network, named_checkpoint(str(network.weights)).tensors)
     tracker.remove_abandoned()
     # Where nothing is left to measure, what is read of the runs now is what the report is made of.
     before = None if to_measure else _read(sweep, settings)
@@ -99,6 +103,7 @@ def _open(
 ) -> tuple[Mapping[DataKey, Data], "Tracker"]:
     """The data sets, on which every trial can be run, and then the tracking store."""
     datasets = _load_each(trials, settings)
+    _check_checkpoints(trials, datasets)
     kinds = {_kind(trial): trial for trial in trials}
     for trial in kinds.values():
         rehearse(trial, datasets[_data_key(trial.pair.a)])
@@ -108,6 +113,24 @@ def _open(
 
     artifacts = settings.folder / "artifacts"
     return datasets, Tracker(settings.tracking, sweep.name, artifacts, sweep.question)
+
+
+def _loaded(trials: Sequence[Trial]) -> list[Network]:
+    """The networks of `trials` that were trained elsewhere."""
+    networks = dict.fromkeys(n for trial in trials for n in (trial.pair.a, trial.pair.b))
+    return [network for network in networks if network.weights is not None]
+
+
+def _check_checkpoints(trials: Sequence[Trial], datasets: Mapping[DataKey, Data]) -> None:
+    """See that checkpoints are of their architecture; prefixes that were stripped are said."""
+    for network in _loaded(trials):
+        label, found = (
+            str(network.weights).rpartition("@")[0],
+            named_checkpoint(str(network.weights)),
+        )
+        found.check_fits(untrained(network, datasets[_data_key(network)]), label)
+        if found.stripped:
+            print(f"checkpoint {label}: stripped {' '.join(found.stripped)}", file=sys.stderr)
 
 
 def _kind(trial: Trial) -> tuple[Any, ...]:
