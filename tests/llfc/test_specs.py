@@ -59,8 +59,9 @@ OTHER = {
         "depth": 3,
         "heads": 2,
         "positions": "rotary",
+        "checkpoints": ("a@1", "b@2"),
     },
-    Network: {"member": 1, "spawn_epoch": 6},
+    Network: {"member": 1, "spawn_epoch": 6, "weights": "a@1"},
     Trial: {
         "pair": dataclasses.replace(PAIR, seed=9),
         "matching": "none",
@@ -194,3 +195,16 @@ def test_a_broken_rule_is_said_in_one_line(record, field, value, message):
     with pytest.raises(ValueError) as said:  # noqa: PT011 - the whole text is compared
         dataclasses.replace(record, **{field: value})
     assert str(said.value) == message
+
+
+def test_a_checkpoint_counts_by_its_content_and_not_by_its_label():
+    names = [("a@1", "b@2"), ("x/a@1", "y@2"), ("a@1", "b@3"), ("b@2", "a@1")]
+    pairs = [dataclasses.replace(PAIR, checkpoints=each, spawn_epoch=None) for each in names]
+    one, relabelled, other, swapped = map(fingerprint, pairs)
+    assert one == relabelled
+    assert len({one, other, swapped}) == 3
+    assert [fingerprint(n) for n in (pairs[0].a, pairs[0].b)] == [
+        fingerprint(n) for n in (pairs[3].b, pairs[3].a)
+    ]
+    again = dataclasses.replace(pairs[0], seed=7)
+    assert again.a == pairs[0].a

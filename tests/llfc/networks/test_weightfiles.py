@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from llfc.networks.weightfiles import load_checkpoint
+from llfc.networks.weightfiles import load_checkpoint, name_checkpoints, named_checkpoint
 
 
 @pytest.fixture
@@ -120,3 +120,27 @@ def test_what_does_not_fit(model, tmp_path, change, said):
     change(state)
     with pytest.raises(ValueError, match=f"^checkpoint mine: .*{said}"):
         load_checkpoint_of(state, tmp_path).check_fits(model, "mine")
+
+
+def test_names_are_of_the_content_with_labels_that_differ(model, tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        save_file(model.state_dict(), tmp_path / folder / "last.safetensors")
+        with torch.no_grad():
+            model[0].bias[1] += 1
+    files = [f"{tmp_path}/{folder}/last.safetensors" for folder in ("one", "two")]
+    names = name_checkpoints(files)
+    assert [name.partition("@")[0] for name in names] == ["one/last", "two/last"]
+    assert named_checkpoint(names[0]).digest == names[0].partition("@")[2]
+    with pytest.raises(ValueError, match="must be at least two files, got 1"):
+        name_checkpoints(files[:1])
+    torch.save(load_checkpoint(files[0]).tensors, tmp_path / "same.pt")
+    with pytest.raises(
+        ValueError, match=r"must differ, but .*same.pt holds the same as .*one/last"
+    ):
+        name_checkpoints([*files, f"{tmp_path}/same.pt"])
+    (tmp_path / "one" / "last.safetensors").write_bytes(
+        (tmp_path / "two" / "last.safetensors").read_bytes()
+    )
+    with pytest.raises(ValueError, match="was changed while it was used"):
+        named_checkpoint(names[0])
