@@ -13,8 +13,7 @@ from analysis.answers.layer_correlations import layer_correlations
 from analysis.answers.layer_prediction import layer_predictions
 from analysis.answers.matched import taken_off
 from analysis.answers.onset import STABLE, onsets
-from analysis.answers.readable import with_readable_names
-from analysis.runs.frames import Runs
+from analysis.runs.frames import Runs, with_readable_names
 from analysis.runs.grid import layout
 from analysis.runs.schema import BARRIER, INSTABILITY, LLFC
 from analysis.statistics.cells import within_cells

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.answers import answer
-from analysis.answers.readable import with_readable_names
 from analysis.answers.tables import differences, estimate, estimates, filled_columns
 from analysis.figures.statistics import forest_figure
 from analysis.page.provenance import nothing
@@ -13,7 +12,7 @@ from analysis.page.report import Page
 from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis
 from analysis.page.sections.registry import SECTIONS_ACROSS, sections_of
 from analysis.runs.columns import phrase
-from analysis.runs.frames import Runs, join_runs
+from analysis.runs.frames import Runs, join_runs, with_readable_names
 from analysis.runs.grid import FAMILY, GridLayout, family_axes, name, values
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.coefficients import RANKS

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 
 from analysis.answers import answer
-from analysis.answers.readable import with_readable_names
 from analysis.figures.marks import Mark, marks_of, resolve
 from analysis.figures.style import to_svg
 from analysis.page.copies import to_latex, write_copies
@@ -20,7 +19,7 @@ from analysis.page.sections.part import Part, find
 from analysis.page.sections.registry import sections_of
 from analysis.runs.columns import DEFINITIONS
 from analysis.runs.files import write_bytes
-from analysis.runs.frames import Runs
+from analysis.runs.frames import Runs, with_readable_names
 from analysis.runs.grid import name
 
 

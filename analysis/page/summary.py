@@ -5,12 +5,11 @@ from textwrap import fill
 import pandas as pd
 
 from analysis.answers import answer, tables
-from analysis.answers.readable import with_readable_names
 from analysis.answers.tables import LAYER_CAPTION, OVER_SEEDS
 from analysis.page.provenance import nothing, warnings
 from analysis.page.sections.part import find
 from analysis.runs.columns import heading, label
-from analysis.runs.frames import Runs
+from analysis.runs.frames import Runs, with_readable_names
 from analysis.runs.grid import name
 from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.comparators import comparisons

@@ -4,6 +4,7 @@ A trial is here once, whatever the number of its runs: of several finished runs 
 and a trial without a finished run is in `unfinished`, never in no frame at all.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +15,7 @@ import pandas as pd
 
 from analysis.runs import schema
 from analysis.runs.params import NULLABLE, PARAMS
-from llfc.names import lookup
+from llfc.names import lookup, readable
 from llfc.results import CURVE, PROFILE, TABLES, Array, Connection
 
 ReadConnections = Callable[[Iterable[str]], Mapping[str, Connection]]
@@ -24,6 +25,8 @@ ABOUT = ("run_id", "fingerprint", "sweep", "source", "url", "start")
 UNFINISHED = (
     "fingerprint", "status", "reason", "start", "run_id", "attempts", "sweep", "source", *PARAMS
 )  # fmt: skip
+# The parameters that may be the name of a plug-in.
+NAMED = ("architecture", "dataset", "matching", "correction", "task")
 LAYER_COLUMNS = ("layer", "kind", "index", "depth", "alpha", *PROFILE, "baseline", "baseline_std")
 
 
@@ -246,3 +249,21 @@ def _layer_columns(found: Connection) -> Columns:
         **{name: np.ravel([getattr(layer, name) for layer in layers]) for name in PROFILE},
         **{name: values[index] for name, values in each.items()},
     }
+
+
+def with_readable_names(runs: Runs) -> Runs:
+    """`runs` with plug-ins called by file and function; in full where several share that name."""
+    trials, unfinished = runs.trials.copy(), runs.unfinished.copy()
+    for column in NAMED:
+        shown = _shown(v for frame in (trials, unfinished) for v in frame.get(column, ()))
+        for frame in (trials, unfinished):
+            if shown and column in frame:
+                frame[column] = frame[column].map(lambda value, to=shown: to.get(value, value))
+    return replace(runs, trials=trials, unfinished=unfinished)
+
+
+def _shown(names: Iterable[object]) -> Mapping[object, str]:
+    """The short name of each plug-in that no other one shares."""
+    given = [name for name in dict.fromkeys(names) if isinstance(name, str)]
+    counts = Counter(map(readable, given))
+    return {n: readable(n) for n in given if readable(n) != n and counts[readable(n)] == 1}

@@ -101,7 +101,7 @@ def _points(sweep: Sweep) -> Iterator[dict[str, Any]]:
     for kind, table in REGISTRIES.items():
         axes[kind] = [_resolved(kind, name, table) for name in axes[kind]]
     axes["dataset"] = [resolve("dataset", n) if of_plugin(n) else n for n in axes["dataset"]]
-    if axes["checkpoints"] != (None,):
+    if any(axes["checkpoints"]):
         axes["checkpoints"] = _pairs_of(sweep)
     for values in itertools.product(*axes.values()):
         yield dict(zip(axes, values, strict=True))

@@ -193,7 +193,7 @@ class _AsTuples(_AsTuple):
     """All words of the option are one tuple, the only value of its axis."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
-        setattr(namespace, self.dest, [tuple(values)])
+        setattr(namespace, self.dest, [None if values == [None] else tuple(values)])
 
 
 def _reader(kind: Any, *, optional: bool) -> Callable[[str], Any]:
