@@ -78,7 +78,7 @@ report: $(READY)  ## print a sweep's answer and write its page, from the runs (S
 	$(BIN)/python -m analysis report --sweep $(SWEEP) $(ARGS)
 
 results: $(READY)  ## draw the page of each study from its frames in docs/results, into runs/results
-	@for sweep in width spawn_epoch architecture matching matching-small layer-norm; do \
+	@for sweep in width spawn_epoch architecture matching matching-small layer-norm transformer; do \
 		$(BIN)/python -m analysis report --sweep $$sweep --tracking-uri docs/results \
 			--out runs/results/$$sweep.html > /dev/null || exit 1; done
 	@$(BIN)/python -m analysis report --sweep width spawn_epoch architecture \

@@ -24,7 +24,7 @@ LEFT_OUT_WORDS = {
     "group": "have groups of units for which no feature was read for matching",
     "parameter": "do not permute parameters that a symmetry might permute",
     "correction": "do not correct layers that the correction is meant for",
-    "definition": "have values set by convention, as where a feature is zero",
+    "definition": "have numbers by convention (zero features; what an error or a sample is)",
 }
 CHANCE = 0.9  # a network whose error is above this fraction of chance is hardly trained
 
