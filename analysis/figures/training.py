@@ -13,7 +13,7 @@ def training_figure(found: pd.DataFrame, unconverged: set[int]) -> Figure:
     """The test error of every network against the epoch; a panel for each family and data set.
 
     Args:
-        found: the frame of `analysis.answers.training.trainings`.
+        found: the frame of `analysis.statistics.convergence.trainings`.
         unconverged: the networks that are drawn in another colour and dashed.
     """
     groups = list(found.groupby(["family", "dataset"], sort=False))

@@ -41,6 +41,7 @@ from llfc.specs import fingerprint
 PAGE = 1000
 # Artifacts fetched at a time from a remote server; a reply is waited for, not computed.
 FETCHERS = 16
+NO_SWEEPS = ("Default", schema.NETWORKS)
 
 
 def load_runs(tracking_uri: str, experiment: str) -> Runs:
@@ -107,7 +108,7 @@ def sweep_names(tracking_uri: str) -> dict[str, str]:
     _check_store(tracking_uri)
     with _named(tracking_uri):
         found = MlflowClient(tracking_uri).search_experiments()
-    return {e.name: str(e.experiment_id) for e in found if e.name != "Default"}
+    return {e.name: str(e.experiment_id) for e in found if e.name not in NO_SWEEPS}
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llfc.codec import fields_of, from_text, kind_of
-from llfc.specs import UNKNOWN, Pair, Recipe, Trial
+from llfc.specs import UNKNOWN, Network, Pair, Recipe, Trial
 
 RECIPE = "recipe."
 
@@ -89,6 +89,13 @@ def params_of(trial: Trial) -> dict[str, Any]:
         for name in PARAMS
         if trial.pair.checkpoints is None or not name.startswith(RECIPE)
     }
+
+
+def network_params(network: Network) -> dict[str, Any]:
+    """The parameters of `network`, flat, its recipe's with the prefix `recipe.`."""
+    own = {name: getattr(network, name) for name in fields_of(Network) if name != "recipe"}
+    recipe = {RECIPE + name: getattr(network.recipe, name) for name in fields_of(Recipe)}
+    return {**own, **recipe}
 
 
 # The parameters that are tuples.

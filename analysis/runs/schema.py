@@ -1,8 +1,9 @@
 """Every name under which a sweep is in MLflow, once: `sweeps.record` writes, `analysis.runs` reads.
 
 A sweep is an experiment that is called as it is. A run of kind TRIAL is a trial, FINISHED with all
-that it found, or FAILED with its REASON; the run of kind SWEEP has the sweep's report. Parameters
-are a trial's fields (`analysis.runs.params`), scalars the numbers of `llfc.results.Connection`.
+that it found, or FAILED with its REASON; the run of kind SWEEP has the sweep's report. In the
+experiment NETWORKS every network has a run of kind NETWORK with metrics by epoch. Parameters are a
+trial's fields (`analysis.runs.params`), scalars the numbers of `llfc.results.Connection`.
 """
 
 from llfc.results import BARRIERS
@@ -11,6 +12,8 @@ from llfc.results import BARRIERS
 # MADE_FROM, of the sweep's own run, what its report rests on.
 KIND = "llfc.kind"
 FINGERPRINT = "llfc.fingerprint"
+# Of a trial's run: the ids of the runs of its networks.
+NETWORK_A, NETWORK_B = "llfc.network_a", "llfc.network_b"
 REASON = "llfc.reason"
 SWEEP_NAME = "llfc.sweep"
 COMMIT = "llfc.commit"
@@ -30,8 +33,11 @@ PROVENANCE = {"commit": COMMIT, "device": DEVICE, "versions": VERSIONS, "command
 NOTE = "mlflow.note.content"
 EXPERIMENT_KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
 
+# The experiment with a run for every network, of whichever sweeps; no sweep is called so.
+NETWORKS = "networks"
+
 # Kinds of runs, and MLflow's statuses of one.
-TRIAL, SWEEP = "trial", "sweep"
+TRIAL, SWEEP, NETWORK = "trial", "sweep", "network"
 FINISHED, FAILED, RUNNING = "FINISHED", "FAILED", "RUNNING"
 
 # Artifacts of a trial's run: everything found, as JSON; the tables as CSV; the figures as PNG.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from llfc.networks.checkpoints import SECONDS
 
-NAME = r"(?!all$)[A-Za-z][\w-]*"  # a file's name and an argument of every shell; `all` is taken
+# A file's name and an argument of every shell; two names are taken.
+NAME = r"(?!(all|networks)$)[A-Za-z][\w-]*"
 # The environment variables that are read for a setting that is not given.
 ENVIRONMENT: Mapping[str, str] = {
     "storage": "LLFC_STORAGE",
@@ -72,8 +73,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.name is not None and not re.fullmatch(NAME, self.name):
             raise ValueError(
-                f"name must consist of letters, digits, - and _, begin with a letter, and not be"
-                f" 'all', got {self.name!r}"
+                "name must consist of letters, digits, - and _, begin with a letter, and be neither"
+                f" 'all' nor 'networks', got {self.name!r}"
             )
         if ".." in str(self.folder).partition("?")[2]:
             raise ValueError(

@@ -11,10 +11,11 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 # Before the first import of mlflow: nothing is sent to anybody about its use, and it soon says that
 # its server is out of order; who waits for how long is decided by sweeps.run.recorder.
@@ -22,19 +23,20 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Metric, Run, RunTag
 
 from analysis.runs import schema
 from analysis.runs.mlflow import search
 from analysis.runs.params import params_of
 from analysis.runs.server import check_server, is_server, without_password
 from llfc.results import Connection
-from llfc.specs import Trial, fingerprint
+from llfc.specs import Network, Trial, fingerprint
 from sweeps.record.commit import commit, sources
 from sweeps.record.flattening import metrics_of, tables_of
 from sweeps.record.guide import GUIDE
 from sweeps.record.measurement import Measurement
+from sweeps.record.network_runs import NetworkRuns
+from sweeps.record.one_run import is_abandoned, log_metrics, one_run
 from sweeps.record.titles import title_of
 from sweeps.record.tracking_store import check_writable, database, named
 
@@ -43,8 +45,6 @@ for _name in ("alembic", "mlflow"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 VERSIONED = ("llfc", "mlflow", "numpy", "ray", "scipy", "torch", "torchvision")
-BATCH = 1000  # metrics in one call, MLflow's own limit
-ABANDONED_SECONDS = 600.0  # a run still RUNNING after this was left by a driver elsewhere
 
 
 class Tracker:
@@ -82,6 +82,8 @@ class Tracker:
             schema.DRIVER: f"{socket.gethostname()}:{os.getpid()}",
         }
         self._uri = uri
+        self.networks = NetworkRuns(self._client, self._network_place, self._tags)
+        self._artifacts = artifacts
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -109,7 +111,7 @@ class Tracker:
 
     def remove_abandoned(self) -> int:
         """Delete runs that an interrupted driver left incomplete; the number deleted."""
-        left = [run for run in self._runs(schema.in_status(schema.RUNNING)) if _is_abandoned(run)]
+        left = [run for run in self._runs(schema.in_status(schema.RUNNING)) if is_abandoned(run)]
         for run in left:
             self._client.delete_run(run.info.run_id)
         return len(left)
@@ -130,10 +132,25 @@ class Tracker:
         """
         check_server(self._uri)
         with named(self._uri):
-            with self._run(trial, measurement.tags) as run_id:
+            with self._run(trial, {**measurement.tags, **self.networks.links(trial)}) as run_id:
                 self._log_metrics(run_id, measurement.found)
                 self._log_artifacts(run_id, measurement)
             self._keep_one(fingerprint(trial))
+
+    def log_network(self, network: Network, history: Mapping[str, Any]) -> None:
+        """Write how `network` was trained; see `NetworkRuns.log`.
+
+        Raises:
+            ValueError: if the tracking store refuses; nothing of the run is left then.
+        """
+        check_server(self._uri)
+        with named(self._uri):
+            self.networks.log(network, history)
+
+    def _network_place(self) -> str:
+        """The id of the experiment of networks, made if need be."""
+        folder = None if is_server(self._uri) else (self._artifacts / schema.NETWORKS).absolute()
+        return self._experiment(schema.NETWORKS, folder)
 
     def log_failure(self, trial: Trial, reason: str) -> None:
         """Write a FAILED run that says why `trial` has no result."""
@@ -173,37 +190,17 @@ class Tracker:
             self._client.set_tag(run_id, schema.MADE_FROM, source)
             self._client.set_terminated(run_id)
 
-    @contextmanager
     def _run(
         self, trial: Trial, tags: Mapping[str, str], status: str = schema.FINISHED
-    ) -> Iterator[str]:
-        name = fingerprint(trial)
-        tags = {
-            **self._tags,
-            **tags,
-            schema.KIND: schema.TRIAL,
-            schema.FINGERPRINT: name,
-            schema.NOTE: title_of(trial),
-        }
-        run = self._client.create_run(self.experiment_id, run_name=name, tags=tags)
-        run_id: str = run.info.run_id
-        try:
-            params = [Param(key, str(value)) for key, value in params_of(trial).items()]
-            self._client.log_batch(run_id, params=params)
-            yield run_id
-        except BaseException:
-            with suppress(MlflowException):  # as on a full disk; removed when there is room again
-                self._client.delete_run(run_id)
-            raise
-        # Not before it began, even if the clock was set back meanwhile.
-        end = max(int(time.time() * 1000), run.info.start_time)
-        self._client.set_terminated(run_id, status, end)
+    ) -> AbstractContextManager[str]:
+        given = {schema.NOTE: title_of(trial), **self._tags, **tags, schema.KIND: schema.TRIAL}
+        params = params_of(trial)
+        return one_run(self._client, self.experiment_id, trial, given, params, status)
 
     def _log_metrics(self, run_id: str, found: Connection) -> None:
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, step) for name, value, step in metrics_of(found)]
-        for first in range(0, len(metrics), BATCH):
-            self._client.log_batch(run_id, metrics=metrics[first : first + BATCH])
+        log_metrics(self._client, run_id, metrics)
 
     def _log_artifacts(self, run_id: str, measurement: Measurement) -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -244,20 +241,3 @@ class Tracker:
         )
         for run in runs[1:]:
             self._client.delete_run(run.info.run_id)
-
-
-def _is_abandoned(run: Run) -> bool:
-    host, _, process = run.data.tags.get(schema.DRIVER, ":0").rpartition(":")
-    if host == socket.gethostname():
-        return not _is_alive(int(process))
-    return bool(time.time() - run.info.start_time / 1000 > ABANDONED_SECONDS)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return process != os.getpid()

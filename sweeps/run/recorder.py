@@ -14,8 +14,9 @@ from tenacity import (
     wait_exponential,
 )
 
+from llfc.networks.history import read_history
 from llfc.networks.store import Store
-from llfc.specs import Trial
+from llfc.specs import Network, Trial, fingerprint
 from sweeps.record.measurement import draw, forget_figures, load
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ class Recorder:
 
     def __init__(self, tracker: "Tracker", store: Store) -> None:
         self.logged = 0
-        self.failed: dict[Trial, str] = {}
+        self.failed: dict[Trial | Network, str] = {}
         self._tracker = tracker
         self._store = store
-        self._queue: queue.SimpleQueue[Trial | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Trial | Network | None] = queue.SimpleQueue()
         self._patience = TRACKING_PATIENCE
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
 
@@ -52,9 +53,9 @@ class Recorder:
         self._queue.put(None)
         self._thread.join()
 
-    def record(self, trial: Trial) -> None:
-        """Have the result of `trial`, which is in the store, logged soon."""
-        self._queue.put(trial)
+    def record(self, record: Trial | Network) -> None:
+        """Have the result of a trial, or how a network was trained, logged from the store soon."""
+        self._queue.put(record)
 
     def _work(self) -> None:
         while (trial := self._queue.get()) is not None:
@@ -62,7 +63,7 @@ class Recorder:
         for trial in list(self.failed):  # the tracking store may be there again by now
             self._try(trial)
 
-    def _try(self, trial: Trial) -> None:
+    def _try(self, trial: Trial | Network) -> None:
         """Log `trial`, with patience; whatever goes wrong, the others must still be logged."""
         retrying = Retrying(
             stop=stop_after_delay(self._patience),
@@ -74,7 +75,8 @@ class Recorder:
         try:
             retrying(self._log, trial)
         except Exception as error:
-            self.failed[trial] = f"measured, but not logged: {error}"
+            done = "measured" if isinstance(trial, Trial) else "trained"
+            self.failed[trial] = f"{done}, but not logged: {error}"
             self._patience = 0.0  # a store that stays away must not hold up every trial in turn
         else:
             self.failed.pop(trial, None)
@@ -85,7 +87,15 @@ class Recorder:
             reason = state.outcome.exception()
             print(f"warning: {reason}; retrying for {TRACKING_PATIENCE:g} seconds", file=sys.stderr)
 
-    def _log(self, trial: Trial) -> None:
+    def _log(self, record: Trial | Network) -> None:
+        if isinstance(record, Trial):
+            self._log_trial(record)
+        else:
+            self._tracker.log_network(record, read_history(self._store, fingerprint(record)))
+
+    def _log_trial(self, trial: Trial) -> None:
+        for network in (trial.pair.a, trial.pair.b):  # trained before there was this database
+            self._log(network)
         measurement = load(self._store, trial)
         if measurement.figures is None:
             figures = draw(trial, measurement.found)

@@ -189,8 +189,7 @@ def _run(
         return Outcome()
 
     def record(job: Job) -> None:
-        if isinstance(job.record, Trial):
-            recorder.record(job.record)
+        recorder.record(job.record)
 
     return run_jobs(
         jobs, settings, sweep=sweep, workers=workers, provenance=provenance, on_done=record

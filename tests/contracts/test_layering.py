@@ -77,7 +77,13 @@ HEAVY = {"ray", "mlflow", "pandas", "matplotlib", "torchvision", "torch", "sqlal
 DOORS = {
     "ray": {"sweeps.run.engine", "sweeps.run.launch"},
     "grpc": {"sweeps.run.engine"},
-    "mlflow": {"sweeps.record.tracking", "sweeps.record.tracking_store", "analysis.runs.mlflow"},
+    "mlflow": {
+        "sweeps.record.one_run",
+        "sweeps.record.network_runs",
+        "sweeps.record.tracking",
+        "sweeps.record.tracking_store",
+        "analysis.runs.mlflow",
+    },
     "torchvision": {"llfc.data.downloads", "llfc.symmetry.coverage"},
     "pandas": {"analysis"},
 }

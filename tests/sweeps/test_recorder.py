@@ -29,6 +29,9 @@ class Away:
         assert measurement.figures == DRAWN
         self.logged.append(trial)
 
+    def log_network(self, network, history):
+        assert history == {}
+
 
 @pytest.fixture
 def store(tmp_path):

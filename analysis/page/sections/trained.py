@@ -3,10 +3,10 @@
 import pandas as pd
 
 from analysis.answers.tables import filled_columns, two_decimals
-from analysis.answers.training import FALLING, FAR, LATE, ends, trainings
 from analysis.figures.training import training_figure
 from analysis.page.sections.part import Findings, PageTable, Part
 from analysis.runs.grid import show
+from analysis.statistics.convergence import FALLING, FAR, LATE, ends, trainings
 
 TITLE = "Training, and which networks have not converged"
 

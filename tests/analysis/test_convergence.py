@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.answers.training import ends, trainings
 from analysis.page.sections.part import find
 from analysis.page.sections.trained import training_section
+from analysis.statistics.convergence import ends, trainings
 from llfc.results import TRAINING
 from tests.analysis.test_sections import with_tables
 from tests.helpers.fabricated_runs import grid, runs_of
