@@ -228,9 +228,9 @@ def test_what_the_help_shows_as_default_is_the_default_when_typed(sweep, capsys)
         ("--address http://127.0.0.1:8265", "error: address must be HOST:PORT or auto, got 'http"),
         (
             "--name all",
-            "error: name must consist of letters, digits, - and _, begin with a letter, and not be",
+            "error: name must consist of letters, digits, - and _, begin with a letter, and be",
         ),
-        ("--name ../x", "not be 'all', got '../x'"),
+        ("--name ../x", "neither 'all' nor 'networks', got '../x'"),
         ("--positions rotary", "error: mlp has no positions to choose: of gpt it can be chosen"),
         ("--lr 0", "error: lr must be a positive number, got 0.0"),
         ("--dataset king-jame", "did you mean 'king-james'?"),
