@@ -45,6 +45,10 @@ def _status(sweeps: Sequence[Sweep], arguments: Sequence[str] | None) -> int:
         from sweeps.grid.options import parse
 
         parsed = [parse(sweep, arguments) for sweep in sweeps]
+        if any(settings.dry_run for settings, _, _ in parsed):
+            from sweeps.forecast.dry_run import dry_run
+
+            return dry_run(parsed)
         from sweeps.run.study import run_sweep
 
         status = 0

@@ -169,6 +169,8 @@ def _add(
     sequence = typing.get_origin(inner) is tuple
     reader = _reader(typing.get_args(inner)[0] if sequence else inner, optional=inner is not hint)
     action: dict[str, Any] = {"nargs": "+"} if several or sequence else {}
+    if inner is bool and not several:  # a switch: its name alone turns it on
+        action |= {"nargs": "?", "const": True}
     if sequence:
         action["action"] = _AsTuples if several else _AsTuple
     group.add_argument(

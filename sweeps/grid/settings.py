@@ -55,6 +55,8 @@ class Settings:
         stop_after_failures: number of jobs that fail for good at which the sweep stops, as at
             Ctrl-C but with status 1; a job whose network failed is not counted; None to go on with
             what can be done.
+        dry_run: only say what would be trained and measured, what is there already, and what it
+            takes in core hours and disk; nothing is started or written.
     """
 
     name: str | None = None
@@ -69,6 +71,7 @@ class Settings:
     node_timeout: float = 20.0
     checkpoint_seconds: float = SECONDS
     stop_after_failures: int | None = None
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         if self.name is not None and not re.fullmatch(NAME, self.name):

@@ -15,21 +15,22 @@ def title_of(record: Network | Trial) -> str:
     A correction is named where there is one, a branch by the epoch at which it leaves its trunk.
     """
     if isinstance(record, Network) and record.weights is not None:
-        return f"{_network(record)}, checkpoint {record.weights.rpartition('@')[0]}"
+        return f"{kind_of(record)}, checkpoint {record.weights.rpartition('@')[0]}"
     if isinstance(record, Network):
-        return ", ".join([_network(record), _trunk(record, "a root"), f"seed {record.seed}"])
+        return ", ".join([kind_of(record), _trunk(record, "a root"), f"seed {record.seed}"])
     pair = record.pair
     trunk = _trunk(pair, "independent")
     if pair.checkpoints is not None:
         trunk = " and ".join(name.rpartition("@")[0] for name in pair.checkpoints)
-    words = [_network(pair), trunk, f"seed {pair.seed}"]
+    words = [kind_of(pair), trunk, f"seed {pair.seed}"]
     words.append(f"matching {readable(record.matching)}")
     if record.correction != "none":
         words.append(f"correction {readable(record.correction)}")
     return ", ".join(words)
 
 
-def _network(record: Network | Pair) -> str:
+def kind_of(record: Network | Pair) -> str:
+    """Architecture, width, options and data set: what networks of one kind share."""
     network = record.a if isinstance(record, Pair) else record
     options = [f"{name} {value}" for name, value in network.options.items()]
     architecture, dataset = readable(record.architecture), readable(record.dataset)

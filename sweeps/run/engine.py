@@ -22,7 +22,15 @@ from llfc.atomic import made_whole
 from sweeps.grid.settings import Settings
 from sweeps.record.commit import PACKAGES
 from sweeps.run.pool import Registry, WorkerPool
-from sweeps.run.resources import Resources, lacking, node_counts, refusal, share_of, workers_on
+from sweeps.run.resources import (
+    Resources,
+    cores,
+    lacking,
+    node_counts,
+    refusal,
+    share_of,
+    workers_on,
+)
 
 CLUSTER_PATIENCE = 10.0  # seconds for a cluster to answer at all
 NODE_PATIENCE = 2.0  # seconds for a node that was up a moment ago
@@ -57,7 +65,7 @@ def start(settings: Settings) -> int:
         retrying(
             ray.init,
             address="local" if local else settings.address,
-            num_cpus=_cores() if local else None,
+            num_cpus=cores() if local else None,
             include_dashboard=False if local else None,
             runtime_env=_as_here() if local else _code(),
             log_to_driver=False,
@@ -176,13 +184,6 @@ def _await_room(settings: Settings, seconds: float) -> int:
             print(f"waiting up to {seconds:g} s: {refusal(share, here)}", file=sys.stderr)
             told = True
         time.sleep(0.5)
-
-
-def _cores() -> int:
-    """The cores that this process may use; not every system says."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def nodes() -> list[Resources]:

@@ -1,5 +1,6 @@
 """The resources that a worker requests, and how many workers fit on the nodes. No Ray here."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,6 +11,13 @@ Resources = Mapping[str, float]
 
 KINDS = ("CPU", "GPU", "memory")
 GIB = 2**30
+
+
+def cores() -> int:
+    """The cores that this process may use; not every system says."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def share_of(settings: Settings, nodes: Iterable[Resources]) -> dict[str, float]:

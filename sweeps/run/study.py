@@ -2,15 +2,14 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from analysis.runs.database import check_address
 from analysis.runs.files import write_bytes
 from analysis.runs.server import way_to, without_password
-from llfc.data.datasets import Data, load_dataset, resolve_dataset
+from llfc.data.datasets import Data
 from llfc.networks.code import plugins_of, share_code
 from llfc.networks.spawning import has_state, training_cost, untrained
 from llfc.networks.store import Store
@@ -19,6 +18,7 @@ from llfc.plugins.rehearsal import rehearse
 from llfc.specs import Network, Trial, fingerprint
 from llfc.trial import check_trial
 from sweeps.grid.grid import MEASURING
+from sweeps.grid.inputs import DataKey, data_key, load_each, resolved
 from sweeps.grid.settings import Settings
 from sweeps.grid.study_file import text_of
 from sweeps.grid.sweep import Sweep
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from analysis.runs.frames import Runs
     from sweeps.record.tracking import Tracker
 
-# A data set's name and how many of its training images are used.
-DataKey = tuple[str, int | None]
-
 
 def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
     """Run what is missing of the `trials` of `sweep`, log it, and report all of it.
@@ -49,7 +46,7 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
     """
     sweep = dataclasses.replace(sweep, name=settings.name or sweep.name)
     store = Store(settings.store)
-    trials = _resolved(trials, settings)
+    trials = resolved(trials, settings)
     check_address(settings.tracking)  # before anything is made that a refusal would leave behind
     store.check_writable()
     stored = saved(store)
@@ -76,7 +73,7 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
         set(missing).difference(measured),
         trained=store.has,
         has_state=lambda root, epoch: has_state(root, epoch, store),
-        cost=lambda network: training_cost(network, datasets[_data_key(network)]),
+        cost=lambda network: training_cost(network, datasets[data_key(network)]),
     )
     if jobs and not workers:
         workers = start(settings)
@@ -102,12 +99,12 @@ def _open(
     sweep: Sweep, trials: Sequence[Trial], settings: Settings
 ) -> tuple[Mapping[DataKey, Data], "Tracker"]:
     """The data sets, on which every trial can be run, and then the tracking store."""
-    datasets = _load_each(trials, settings)
+    datasets = load_each(trials, settings)
     _check_checkpoints(trials, datasets)
     kinds = {_kind(trial): trial for trial in trials}
     for trial in kinds.values():
-        rehearse(trial, datasets[_data_key(trial.pair.a)])
-        check_trial(trial, datasets[_data_key(trial.pair.a)])
+        rehearse(trial, datasets[data_key(trial.pair.a)])
+        check_trial(trial, datasets[data_key(trial.pair.a)])
     # Here, not above: MLflow and matplotlib load while Ray starts.
     from sweeps.record.tracking import Tracker
 
@@ -128,7 +125,7 @@ def _check_checkpoints(trials: Sequence[Trial], datasets: Mapping[DataKey, Data]
             str(network.weights).rpartition("@")[0],
             named_checkpoint(str(network.weights)),
         )
-        found.check_fits(untrained(network, datasets[_data_key(network)]), label)
+        found.check_fits(untrained(network, datasets[data_key(network)]), label)
         if found.stripped:
             print(f"checkpoint {label}: stripped {' '.join(found.stripped)}", file=sys.stderr)
 
@@ -137,44 +134,10 @@ def _kind(trial: Trial) -> tuple[Any, ...]:
     """What two trials have in common of which one need not be checked."""
     network, plugins = trial.pair.a, dict(plugins_of(trial))
     return (
-        *(*_data_key(network), network.architecture, network.norm, network.recipe.batch_size),
+        *(*data_key(network), network.architecture, network.norm, network.recipe.batch_size),
         # What a plug-in is given to work with counts too.
         *((network.width, *plugins.values()) if plugins else ()),
     )
-
-
-def _resolved(trials: Sequence[Trial], settings: Settings) -> list[Trial]:
-    """The trials with their image folders named by their content."""
-    shown = sys.stderr.isatty()
-    say = partial(print, file=sys.stderr)
-
-    datasets = dict.fromkeys(trial.pair.dataset for trial in trials)
-    names = {
-        name: resolve_dataset(name, settings.cache, progress=shown, say=say) for name in datasets
-    }
-    pairs = (dataclasses.replace(t.pair, dataset=names[t.pair.dataset]) for t in trials)
-    resolved = (dataclasses.replace(t, pair=pair) for t, pair in zip(trials, pairs, strict=True))
-    return list(dict.fromkeys(resolved))  # two paths may be of one folder
-
-
-def _data_key(network: Network) -> DataKey:
-    return network.dataset, network.limit_train
-
-
-def _load_each(trials: Iterable[Trial], settings: Settings) -> dict[DataKey, Data]:
-    """Every data set of the sweep, read once here: a missing one is said before anything runs."""
-    wanted = {_data_key(trial.pair.a): trial.limit_test for trial in trials}
-    return {
-        (name, limit): load_dataset(
-            name,
-            data_root=settings.data_root,
-            limit_train=limit,
-            limit_test=limit_test,
-            cache=settings.cache,
-            progress=sys.stderr.isatty(),
-        )
-        for (name, limit), limit_test in wanted.items()
-    }
 
 
 def _run(
@@ -217,7 +180,8 @@ def _keep_config(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> N
     """Write what was asked for, as a study file, to where the report and its copies lie."""
     fields = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
     measuring = {name: getattr(trials[0], name) for name in MEASURING}
-    given = {name: value for name, value in fields.items() if value is not None and name != "name"}
+    apart = ("name", "dry_run")
+    given = {name: v for name, v in fields.items() if v is not None and name not in apart}
     if settings.tracking_uri is not None:
         given["tracking_uri"] = without_password(settings.tracking_uri)
     text = text_of(sweep, {**measuring, **given})

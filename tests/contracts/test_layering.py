@@ -64,6 +64,7 @@ sweeps.grid
 sweeps.record
 sweeps.run.plan sweeps.run.pool
 sweeps.run
+sweeps.forecast
 sweeps.cli
 sweeps
 """

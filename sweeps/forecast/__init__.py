@@ -1,0 +1,1 @@
+"""What a sweep would take: what is missing, timed on this machine, without starting it."""

@@ -1,0 +1,48 @@
+"""The data sets that trials name: folders and texts by their content, each loaded once."""
+
+import dataclasses
+import sys
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from llfc.data.datasets import Data, load_dataset, resolve_dataset
+from llfc.specs import Network, Trial
+from sweeps.grid.settings import Settings
+
+# A data set's name and how many of its training images are used.
+DataKey = tuple[str, int | None]
+
+
+def resolved(trials: Sequence[Trial], settings: Settings) -> list[Trial]:
+    """The trials with their image folders and texts named by their content."""
+    shown = sys.stderr.isatty()
+    say = partial(print, file=sys.stderr)
+
+    datasets = dict.fromkeys(trial.pair.dataset for trial in trials)
+    names = {
+        name: resolve_dataset(name, settings.cache, progress=shown, say=say) for name in datasets
+    }
+    pairs = (dataclasses.replace(t.pair, dataset=names[t.pair.dataset]) for t in trials)
+    found = (dataclasses.replace(t, pair=pair) for t, pair in zip(trials, pairs, strict=True))
+    return list(dict.fromkeys(found))  # two paths may be of one folder
+
+
+def data_key(network: Network) -> DataKey:
+    """By which `load_each` finds the data set that `network` is trained on."""
+    return network.dataset, network.limit_train
+
+
+def load_each(trials: Iterable[Trial], settings: Settings) -> dict[DataKey, Data]:
+    """Every data set of the sweep, read once here: a missing one is said before anything runs."""
+    wanted = {data_key(trial.pair.a): trial.limit_test for trial in trials}
+    return {
+        (name, limit): load_dataset(
+            name,
+            data_root=settings.data_root,
+            limit_train=limit,
+            limit_test=limit_test,
+            cache=settings.cache,
+            progress=sys.stderr.isatty(),
+        )
+        for (name, limit), limit_test in wanted.items()
+    }
