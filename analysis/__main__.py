@@ -24,6 +24,7 @@ from analysis.runs.mlflow import load_sweeps, sweep_names
 from analysis.runs.server import without_password
 from analysis.runs.stored import write_frames
 from analysis.statistics.partial import GIVEN
+from llfc.oneline import with_its_type
 
 
 class _Parser(argparse.ArgumentParser):
@@ -107,6 +108,8 @@ def _short(value: object) -> object:
 
 def _notebooks(options: argparse.Namespace) -> None:
     known = sweep_names(options.tracking_uri)
+    for name in known:  # a store that cannot be read is said at once, not by each notebook
+        load_sweeps([options.tracking_uri], [name])
     os.environ["MLFLOW_TRACKING_URI"] = options.tracking_uri
     failed = []
     for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
@@ -118,6 +121,8 @@ def _notebooks(options: argparse.Namespace) -> None:
             print(execute(notebook, options.out))
         except CellExecutionError as error:
             failed.append(f"notebook {notebook.name} failed: {error.ename}: {error.evalue}")
+        except (AssertionError, RuntimeError) as error:  # of nbclient, whose kernel was lost
+            failed.append(f"notebook {notebook.name} failed: {with_its_type(error)}")
     if failed:
         raise ValueError("; ".join(failed))
 

@@ -108,3 +108,18 @@ def test_a_run_without_its_curve_is_one_line(runs, folder, capsys):
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert f"{path} has no run {gone!r}" in said[0]
+
+
+@pytest.mark.parametrize("content", ["foreign", b"no frame", b""])
+def test_notebooks_of_a_bad_frame_are_one_line_before_any_runs(content, tmp_path, capsys):
+    path = tmp_path / "width.trials.parquet"
+    if content == "foreign":
+        pd.DataFrame({"a": [1, 2]}).to_parquet(path)
+    else:
+        path.write_bytes(content)
+    assert main(["notebooks", "--tracking-uri", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert f"frame {path} " in said.err
+    assert not (tmp_path / "out").exists()
