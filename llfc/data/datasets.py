@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from llfc.data.batches import CropFlip, Loader, Scaling
-from llfc.data.downloads import published
+from llfc.data.downloads import Published
 from llfc.data.imagefolder import PREFIX, Arrays, load_folder, resolve_folder
 from llfc.data.plugged import load_own, own_kind, own_sequences, resolve_own
 from llfc.data.sequences import Sequences
@@ -269,6 +269,20 @@ def limited(dataset: Data, split: str, limit: int | None, name: str = "") -> Dat
     return dataset.limited(split, limit)
 
 
+def check_stored(name: str, data_root: Path | None) -> None:
+    """See that loading the data set called `name` would download nothing.
+
+    Raises:
+        ValueError: if it would.
+    """
+    source, root = DATASETS.get(name), _data_root(data_root)
+    if isinstance(source, Published) and not source.is_in(root):
+        raise ValueError(
+            f"{name} is not in {root}, and a dry run downloads nothing: set --data-root or"
+            " LLFC_DATA to the folder that has it"
+        )
+
+
 def _data_root(given: Path | None) -> Path:
     """Without `..`, which would create a needless folder on the way."""
     root = given or Path(os.environ.get("LLFC_DATA") or Path.home() / ".cache" / "llfc")
@@ -289,8 +303,8 @@ def _embedded(root: Path) -> Arrays:
 
 DATASETS: Mapping[str, Callable[[Path], Arrays]] = {
     "fashion-mnist-small": _embedded,
-    "mnist": published("MNIST", 10),
-    "fashion-mnist": published("FashionMNIST", 10),
-    "cifar10": published("CIFAR10", 10),
-    "cifar100": published("CIFAR100", 100),
+    "mnist": Published("MNIST", 10),
+    "fashion-mnist": Published("FashionMNIST", 10),
+    "cifar10": Published("CIFAR10", 10),
+    "cifar100": Published("CIFAR100", 100),
 }

@@ -3,8 +3,9 @@
 import contextlib
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,24 +20,37 @@ from llfc.results import SPLITS
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer; offline must not look like a hang
 
 
-def published(kind: str, num_classes: int) -> Callable[[Path], dict[str, Any]]:
+@dataclass(frozen=True)
+class Published:
     """A loader of torchvision's data set `kind`, which is downloaded if it is not in the root.
 
     CIFAR's published files are pickles; torchvision reads them only if their MD5 is the known one.
     """
 
-    def load(root: Path) -> dict[str, Any]:
+    kind: str
+    num_classes: int
+
+    def __call__(self, root: Path) -> dict[str, Any]:
+        """Its arrays, from the files in `root`."""
         from torchvision import datasets
 
-        source = getattr(datasets, kind)
+        source = getattr(datasets, self.kind)
         try:
-            return {**_read(source, root), "num_classes": num_classes}
+            arrays = _read(source, root)
         except Exception:  # not there, or damaged: whatever lies in the files
-            with _filling(kind, root):
+            with _filling(self.kind, root):
                 _fetch(source, root)
-                return {**_read(source, root), "num_classes": num_classes}
+                arrays = _read(source, root)
+        return {**arrays, "num_classes": self.num_classes}
 
-    return load
+    def is_in(self, root: Path) -> bool:
+        """Whether `root` has it whole."""
+        from torchvision import datasets
+
+        with contextlib.suppress(Exception):  # as above
+            _read(getattr(datasets, self.kind), root)
+            return True
+        return False
 
 
 def _read(source: Any, root: Path, *, download: bool = False) -> dict[str, Any]:

@@ -34,11 +34,13 @@ class TrainingCost:
 
     Attributes:
         per_input: core seconds for one input once: forward, backward, and its share of the update.
+        once: core seconds of what a worker does once, such as loading what torch loads late.
         weights: bytes of a trained network.
         state: bytes of a state that a training can go on from.
     """
 
     per_input: float
+    once: float
     weights: int
     state: int
 
@@ -80,6 +82,7 @@ class Calibration:
 
     def training(self, network: Network, dataset: Data) -> TrainingCost:
         """What training `network` takes, from its first steps."""
+        begun = self.clock()
         dataset = dataset.to(self._device)
         model = untrained(network, dataset).to(self._device)
         watch = _Stopwatch(self.clock, self._budget, network.recipe.batch_size)
@@ -100,6 +103,7 @@ class Calibration:
         state = state or watch.state or initial_state(model)
         return TrainingCost(
             per_input=watch.per_input(dataset.count("train")),
+            once=max(watch.begun - begun - watch.step, 0.0),
             weights=_bytes(state.weights.values()),
             state=_bytes(named(state).values()),
         )
@@ -178,13 +182,19 @@ class _Stopwatch:
         self.state = state
         raise _EnoughError
 
+    @property
+    def begun(self) -> float:
+        """When the first step was done."""
+        return self._stamps[0]
+
+    @property
+    def step(self) -> float:
+        """Seconds that a step takes, the first apart."""
+        return (self._stamps[-1] - self._stamps[0]) / max(len(self._stamps) - 1, 1)
+
     def per_input(self, count: int) -> float:
-        """Seconds per input of steps on `batch_size` of `count` inputs, the first apart."""
-        steps = len(self._stamps) - 1
-        if steps < 1:
-            return 0.0
-        per_epoch = -(-count // self._batch_size)  # the last of an epoch is smaller
-        return (self._stamps[-1] - self._stamps[0]) / steps * per_epoch / count
+        """Seconds per input where an epoch has `count`, the last step of which is smaller."""
+        return self.step * -(-count // self._batch_size) / count
 
 
 def _with_first_weights(trial: Trial, dataset: Data) -> Store:

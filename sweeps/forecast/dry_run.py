@@ -3,6 +3,7 @@
 import dataclasses
 import heapq
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from llfc.data.datasets import Data
+from llfc.data.datasets import Data, check_stored
 from llfc.devices import keep_freed_memory
 from llfc.networks.history import LATE, SHARE
 from llfc.results import MOST_JUDGED, SPLITS
@@ -72,6 +73,8 @@ def _data_sets(
             (beside / path.name).symlink_to(path)
         elsewhere = dataclasses.replace(settings, storage=str(beside.parent))
         found = resolved(trials, elsewhere)
+        for name in {trial.pair.dataset for trial in found}:
+            check_stored(name, settings.data_root)
         datasets = load_each(found, elsewhere)
         for trial in {_training_kind(t.pair.a): t for t in found}.values():
             check_trial(trial, datasets[data_key(trial.pair.a)])
@@ -95,9 +98,9 @@ class _Forecast:
     def lines(self, budget: float) -> list[str]:
         """The table and what is below it."""
         costs = self._timed(budget)
-        seconds = {job: self._seconds(job, costs) for job in self.missing.jobs}
-        rows = self._rows(costs, seconds)
         workers = self._workers()
+        seconds = self._seconds(costs, workers)
+        rows = self._rows(costs, seconds)
         wall = _wall(self.missing.jobs, seconds, workers, self.settings.cpus_per_trial)
         running = max(
             (cost.state for cost in costs.values() if isinstance(cost, TrainingCost)), default=0
@@ -126,15 +129,24 @@ class _Forecast:
                 print("\r\033[K", end="", file=sys.stderr, flush=True)
         return found
 
-    def _seconds(self, job: Job, costs: Mapping[Any, TrainingCost | TrialCost]) -> float:
-        """Core seconds of a job."""
-        cost = costs[_kind(job.record)]
-        if isinstance(cost, TrialCost):
-            return cost.seconds
-        assert isinstance(job.record, Network)
-        return cost.per_input * _inputs(
-            job.record, self.datasets[data_key(job.record)], self.missing.epochs[job]
-        )
+    def _seconds(
+        self, costs: Mapping[Any, TrainingCost | TrialCost], workers: int
+    ) -> dict[Job, float]:
+        """Core seconds of each job; each worker's first of a kind takes more."""
+        found: dict[Job, float] = {}
+        begun = Counter[tuple[Any, ...]]()
+        for job in self.missing.jobs:
+            kind = _kind(job.record)
+            cost = costs[kind]
+            if isinstance(cost, TrialCost):
+                found[job] = cost.seconds
+            elif isinstance(network := job.record, Network):
+                dataset = self.datasets[data_key(network)]
+                inputs = _inputs(network, dataset, self.missing.epochs[job])
+                found[job] = cost.per_input * inputs
+            begun[kind] += 1
+            found[job] += cost.once if begun[kind] <= workers else 0.0
+        return found
 
     def _workers(self) -> int:
         node = {"CPU": cores(), "GPU": torch.cuda.device_count(), "memory": float("inf")}
@@ -167,9 +179,6 @@ class _Forecast:
                 here.trials += 1
                 here.measuring += seconds[job]
                 here.results += cost.size
-                here.once = max(here.once, cost.once)
-        for here in rows.values():
-            here.measuring += here.once * min(self._workers(), here.trials)
         return list(rows.values())
 
 

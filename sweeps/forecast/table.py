@@ -19,7 +19,6 @@ class Row:
         trials_there: that are measured already.
         training: core seconds.
         measuring: core seconds.
-        once: those of `measuring` that a worker takes once.
         weights: bytes of networks to be trained.
         states: bytes of training states to be kept where branches fork.
         results: bytes of results to be measured, in the store and in MLflow.
@@ -32,7 +31,6 @@ class Row:
     trials_there: int = 0
     training: float = 0.0
     measuring: float = 0.0
-    once: float = 0.0
     weights: int = 0
     states: int = 0
     results: int = 0

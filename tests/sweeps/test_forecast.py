@@ -11,7 +11,7 @@ from llfc.networks.store import Store
 from llfc.specs import Network, Pair, Trial, fingerprint
 from sweeps.cli import run
 from sweeps.forecast.calibration import _line
-from sweeps.forecast.dry_run import _wall
+from sweeps.forecast.dry_run import _data_sets, _wall
 from sweeps.forecast.missing import Planned, missing_of
 from sweeps.forecast.table import Row, table
 from sweeps.grid.options import parse
@@ -19,6 +19,7 @@ from sweeps.grid.settings import Settings
 from sweeps.record.measurement import RESULTS
 from sweeps.run.plan import Job
 from sweeps.smoke import SMOKE
+from sweeps.transformer import TRANSFORMER
 from sweeps.width import WIDTH
 from tests.contracts.test_layering import needs
 from tests.helpers.trainable_networks import ADAM, DATA, network
@@ -117,6 +118,26 @@ def test_a_dry_run_counts_what_is_there_and_writes_nothing(settings, monkeypatch
     before = contents(place)
     assert ended("--storage", settings.storage) == 0
     assert counts(capsys) == [2, 1, 1, 1]  # the root lacks the state that the branch leaves from
+    assert contents(place) == before
+
+
+def test_a_dry_run_downloads_nothing(settings, capsys):
+    place = Path(settings.storage).parent
+    words = ["--dataset", "cifar10", "--data-root", str(place / "data")]
+    assert ended("--storage", settings.storage, *words) == 2
+    assert f"error: cifar10 is not in {place / 'data'}, and a dry run" in capsys.readouterr().err
+    assert contents(place) == {}
+
+
+def test_a_text_of_ones_own_is_read_and_leaves_no_copy(settings):
+    place = Path(settings.storage).parent
+    (place / "own.txt").write_text("abcd" * 1000)
+    _, _, trials = parse(TRANSFORMER, ["--dataset", f"text:{place}/own.txt", "--limit-test", "1"])
+    measured = [dataclasses.replace(trial, limit_measured=1) for trial in trials]
+    before = contents(place)
+    with _data_sets(measured, settings) as (found, datasets):
+        assert [data.num_classes for data in datasets.values()] == [4]
+        assert found[0].pair.dataset.startswith("text:own.txt@")
     assert contents(place) == before
 
 
