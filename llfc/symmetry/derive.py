@@ -10,14 +10,11 @@ from torch import Tensor, nn
 from llfc.modules import check_inputs, check_network, check_state, copy_of
 from llfc.modules.few_values import few_values_told
 from llfc.seeds import generators_left
-from llfc.symmetry.graph.export import (
-    Graph,
-    exported,
-    owner_of,
-)
+from llfc.symmetry.graph.export import Graph, exported, owner_of
 from llfc.symmetry.graph.kernels import shape_kernels
 from llfc.symmetry.graph.outside import outside
 from llfc.symmetry.graph.walk import GraphWalk
+from llfc.symmetry.groups.exchanges import Exchanges
 from llfc.symmetry.groups.families import Families
 from llfc.symmetry.groups.largest import Grouping, fixed_by_rules
 from llfc.symmetry.groups.naming import forward_order
@@ -214,6 +211,9 @@ def derive(
     told = {*derivation.frozen}
     lines = fixed_by_rules(derivation.units, found.quotient)
     derivation.frozen += [f"{units}: {why}" for units, why in lines if why not in told]
+    for inner in walk.graphs:
+        exchanges = Exchanges(inner, walk.values, found.quotient, {*graph.state_names})
+        derivation.frozen += exchanges.lines()
     order = [g for g in forward_order(found) if placing.names[g] in moving]
     return PermutationSpec(
         groups={placing.names[g]: found.sizes[g] for g in order},

@@ -47,12 +47,6 @@ def is_labelled(value: Value) -> bool:
     return isinstance(value, Layout) and bool(value.space.labels)
 
 
-def nodes_of(value: Value) -> tuple[int, ...]:
-    """All nodes on a tensor, in their order."""
-    labels = value.space.labels if isinstance(value, Layout) else []
-    return tuple(node for label in labels for node in label.nodes.reshape(-1).tolist())
-
-
 @dataclass
 class GraphWalk:
     """The layouts of a graph's values, and what had to be fixed on the way.
@@ -66,6 +60,7 @@ class GraphWalk:
         memory: the layout of each value, and which are views of which.
         depth: how many operators' insides the walk is in.
         insides: those looked into so far, by the signature of the call.
+        graphs: those walked through, without the insides of operators.
     """
 
     units: Units
@@ -75,6 +70,7 @@ class GraphWalk:
     frozen: list[str] = field(default_factory=list)
     depth: int = 0
     insides: dict[str, fx.GraphModule | None] = field(default_factory=dict)
+    graphs: list[fx.Graph] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.memory = Memory(self.units, self.training)
@@ -97,6 +93,7 @@ class GraphWalk:
 
     def through(self, graph: fx.Graph) -> Value:
         """Derive the layout of every node, and return those of the outputs."""
+        self.graphs += [] if self.depth else [graph]
         given = {n: value_of(self.values[n]) for n in graph.nodes if n.op == "placeholder"}
         self.memory.twins.add(graph, {n: v for n, v in given.items() if isinstance(v, Tensor)})
         for node in graph.nodes:
@@ -155,18 +152,12 @@ class GraphWalk:
 
     def held(self, node: fx.Node, picks: bool) -> list[str]:
         """What a call holds back though it fixes no unit, as lines of `PermutationSpec.frozen`."""
-        lines: list[str] = []
-        for traces in self.memory.twins.missed.get(node, []):
-            values = [map(self.values.get, (*trace.path, trace.source)) for trace in traces]
-            parts = [next(filter(is_labelled, each), None) for each in values]
-            if len({nodes_of(part) for part in parts}) > 1:
-                lines.append("parts of one axis meet alike, and no rule exchanges them as a whole")
         computes = is_pointwise(node) or (operator_name(node) in PRODUCTS and not picks)
         sources = [self.values[source] for source in node.all_input_nodes if computes]
         masks = [x.value for x in sources if isinstance(x, Layout) and x.value is not None]
         if any(map(is_labelled, sources)) and any(map(singles_out, masks)):
-            lines.append(ALONE)
-        return [f"{where(node)}: {line}" for line in lines]
+            return [f"{where(node)}: {ALONE}"]
+        return []
 
     def known(self, node: fx.Node) -> Value | None:
         """The constants that a call of constants returns, after all that it writes; else None."""

@@ -11,13 +11,17 @@ from functools import reduce
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec.axes import axis_groups
-from tests.helpers.wired_networks import between
+from tests.helpers.wired_networks import Net, between
 
 UNITS = 6
 ORDERS = torch.tensor([*itertools.permutations(range(UNITS))])
+
+
+SYMMETRIC = torch.tensor([[[1.0, 2.0, 3.0], [2.0, 4.0, 5.0], [3.0, 5.0, 6.0]]])
 
 
 def eye(*columns):
@@ -36,6 +40,11 @@ def cut(h):
     """Two parts of four units, cut along two axes."""
     h = h.view(-1, 2, 3)
     return h[:, 0, 1:], h[:, 1, 1:]
+
+
+def attend(q, k, v):
+    """Each of two units as a token of its own."""
+    return ((q[:, :, None] * k[:, None]).softmax(-1) @ v[:, :, None])[:, :, 0]
 
 
 def product(parts):
@@ -108,7 +117,35 @@ HELD = {
     "a choice": lambda h: (lambda a, b: torch.where(a > b, a, b))(*halves(h)),
     "cosine": lambda h: F.cosine_similarity(*halves(h))[:, None],
     "distance": lambda h: torch.cdist(h[:, None, :3], h[:, None, 3:])[:, :, 0],
+    "across two calls": lambda h: (lambda a, b: a * b.sigmoid() + b * a.sigmoid())(*halves(h)),
+    "across two calls, crossed": lambda h: (lambda a, b: a * b.exp() + a.exp() * b)(*halves(h)),
+    "equal constants": lambda h: h[:, :3] * torch.arange(3) + h[:, 3:] * torch.arange(3),
+    "whole products": lambda h: (lambda a, b, c, d, *_: a * b + c * d)(*split(h, 1)),
+    "whole products, larger": lambda h: (lambda a, b, c, d, *_: torch.maximum(a * b, c * d))(
+        *split(h, 1)
+    ),
+    "three products": lambda h: (lambda a, b, c, d, e, f: a * b + c * d + e * f)(*split(h, 1)),
+    "ratios": lambda h: (lambda a, b: a / b + b / a)(*halves(h)),
+    "ratios, put end to end": lambda h: (lambda a, b: torch.cat([a / b, b / a], 1))(*halves(h)),
+    "distances": lambda h: torch.cdist(h[:, :3, None], h[:, 3:, None]).sum((1, 2))[:, None],
+    "bilinear": lambda h: F.bilinear(*halves(h), SYMMETRIC.to(h.dtype)),
+    "cross product": lambda h: torch.linalg.cross(*halves(h)).abs(),
+    "differences in a ring": lambda h: h - h.roll(1, 1),
+    "differences that overlap": lambda h: (h[:, :4] - h[:, 2:]).abs(),
+    "norms of products": lambda h: (lambda a, b: (a * b.norm(dim=1, keepdim=True)).norm(dim=1))(
+        *halves(h)
+    )[:, None],
     "products of single units": lambda h: torch.cat([product(split(h[:, :2], 1)), h[:, 2:]], 1),
+}
+
+# Parts that meet and cannot be exchanged: no line says that they might.
+PLAIN = {
+    "difference": lambda h: h[:, :3] - h[:, 3:],
+    "gate": lambda h: F.glu(h),
+    "quotient": lambda h: h[:, :3] / h[:, 3:],
+    "unequal constants": lambda h: h[:, :3] * torch.arange(3) + h[:, 3:] * torch.arange(1, 4),
+    "a skew form": lambda h: F.bilinear(*halves(h), SYMMETRIC.triu().to(h.dtype)),
+    "attention": lambda h: attend(*split(h)),
 }
 
 
@@ -155,3 +192,35 @@ def test_what_no_rule_exchanges_is_said(case):
     assert orders <= expected
     assert count < len(expected)
     assert [line for line in spec.frozen if "aten." in line and " at node " in line]
+
+
+@pytest.mark.parametrize("case", PLAIN)
+def test_parts_that_cannot_be_exchanged_leave_no_line(case):
+    spec, count, orders = derived(PLAIN[case])
+    expected = symmetries(PLAIN[case])
+    assert orders <= expected
+    assert count == len(expected), str(spec)
+    assert not spec.frozen
+
+
+def test_parts_that_layers_of_their_own_read_leave_no_line():
+    """Exchanging the parts and the layers is a symmetry of no tensor's axes."""
+    torch.manual_seed(0)
+    two = {"one": nn.Linear(3, 2), "other": nn.Linear(3, 2)}
+    model = Net(
+        lambda m, x: m.one(m.first(x)[:, :3]) + m.other(m.first(x)[:, 3:]),
+        first=nn.Linear(3, UNITS, bias=False),
+        **two,
+    )
+    assert not permutation_spec(model, torch.randn(2, 3)).frozen
+
+
+def test_parts_that_one_layer_reads_leave_a_line():
+    torch.manual_seed(0)
+    model = Net(
+        lambda m, x: (lambda a, b: m.last(a) * m.last(b))(*halves(m.first(x))),
+        first=nn.Linear(3, UNITS),
+        last=nn.Linear(3, 2),
+    )
+    spec = permutation_spec(model, torch.randn(2, 3))
+    assert [line for line in spec.frozen if line.startswith("aten.mul.Tensor at node mul ")]

@@ -37,7 +37,6 @@ MOVING = (*VIEWS, *SPLITTING, "unbind", "getitem")
 COPYING = ("expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave")
 LISTING = ("index", "_unsafe_index", "index_select", "gather", "take_along_dim")
 SAME = ("clone", "alias", "contiguous", "detach", "dropout", "positive", "lift_fresh")
-PAIRED = ("cosine_similarity", "cdist", "pairwise_distance", "linalg_vecdot", "mse_loss", "complex")
 NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1}  # numbers that change nothing
 
 
@@ -50,7 +49,7 @@ class Trace:
         functions: of one entry each; where an entry lies is of no account.
         path: the calls on the way.
         whole: whether one of the functions is of several entries, as a softmax: parts that meet may
-            change places as a whole alone.
+            change places as a whole alone (`groups.exchanges`).
     """
 
     source: fx.Node
@@ -68,14 +67,11 @@ class Twins:
             operator is one call of many operands.
         inner: the calls inside such a chain.
         parts: the calls that need not tell what they cut out apart.
-        missed: calls of operands that are made alike of one tensor, by functions of several entries
-            or each with each: no rule says that these may change places as a whole.
     """
 
     terms: dict[fx.Node, list[list[fx.Node]]] = field(default_factory=dict)
     inner: set[fx.Node] = field(default_factory=set)
     parts: set[fx.Node] = field(default_factory=set)
-    missed: dict[fx.Node, list[list[Trace]]] = field(default_factory=dict)
 
     def add(self, graph: fx.Graph, given: Mapping[fx.Node, Tensor]) -> None:
         """Take in a graph, some of whose placeholders are constants."""
@@ -85,7 +81,6 @@ class Twins:
         for node in graph.nodes:
             if node.op != "call_function" or is_inside_chain(node):
                 continue
-            self.look_for_missed(node, constants)
             operands, inner = operands_of(node)
             varying = [each for each in operands if each not in known]
             if len({*varying}) < 2 or len({*operands}) < len(operands):
@@ -94,18 +89,6 @@ class Twins:
             if not any(memory_of(trace.source) in changed for trace in traces.values()):
                 self.take(node, traces, [[each] for each in operands if each in known])
                 self.inner |= {*inner} if node in self.terms else set()
-
-    def look_for_missed(self, node: fx.Node, constants: Constants) -> None:
-        """Note a call of parts made alike, whatever else is made of them, unless it is taken in."""
-        if not is_pointwise(node) and operator_name(node) not in PAIRED:
-            return
-        classes: dict[object, list[Trace]] = {}
-        for each in {*node.all_input_nodes} - constants.nodes:
-            trace = self.traced(each, constants, alone=False)
-            classes.setdefault((trace.source, trace.functions), []).append(trace)
-        alike = [traces for traces in classes.values() if len(traces) > 1]
-        if alike:
-            self.missed[node] = alike
 
     def take(
         self, node: fx.Node, traces: dict[fx.Node, Trace], others: list[list[fx.Node]]
@@ -116,26 +99,19 @@ class Twins:
             key = (trace.source, trace.functions, trace.whole, manner(node, each))
             classes.setdefault(key, []).append(each)
         alike = [nodes for nodes in classes.values() if len(nodes) > 1]
-        if is_outer(node, traces):
-            self.missed[node] = [[*traces.values()]]
-        elif any(traces[nodes[0]].whole for nodes in alike):
-            self.missed[node] = [[traces[each] for each in nodes] for nodes in alike]
-        elif alike:
-            self.terms[node] = [*classes.values(), *others]
-            self.missed.pop(node, None)
-            self.parts |= {step for nodes in alike for each in nodes for step in traces[each].path}
+        if not alike or is_outer(node, traces) or any(traces[nodes[0]].whole for nodes in alike):
+            return
+        self.terms[node] = [*classes.values(), *others]
+        self.parts |= {step for nodes in alike for each in nodes for step in traces[each].path}
 
-    def traced(self, node: fx.Node, known: Constants, alone: bool = True) -> Trace:
-        """How an operand was made, back to what has other uses or is no function of one tensor.
-
-        Unless it must be used `alone`: then back through what has other uses, too.
-        """
+    def traced(self, node: fx.Node, known: Constants) -> Trace:
+        """How an operand was made, back to what has other uses or is no function of one tensor."""
         functions: list[str] = []
         path: list[fx.Node] = []
         whole = False
         while node.op == "call_function" and not any(written(node)):
             splits = isinstance(node.meta.get("val"), list | tuple)
-            if alone and len(node.users) > 1 and not splits:
+            if len(node.users) > 1 and not splits:
                 break
             path.append(node)
             if len(nested := self.terms.get(node, [])) == 1:
