@@ -24,10 +24,11 @@ from llfc.symmetry.groups.quotient import Quotient
 from llfc.symmetry.layouts.constants import value_of
 from llfc.symmetry.layouts.layout import Layout, Value, spread
 from llfc.symmetry.layouts.units import Nodes
-from llfc.symmetry.rules.operators import has_unknown_size, where, written
+from llfc.symmetry.rules.operators import has_unknown_size, operator_name, where, written
 from llfc.symmetry.rules.parts.constants import Constants
 from llfc.symmetry.rules.parts.twins import step_of
 
+CASTS = ("to", "_to_copy", "type_as")
 MOST_EXCHANGES = 256  # tried for one axis: of two parts, then of two pairs, then of three
 MOST_CALLS = 100  # run until exchanges end
 LARGEST_AXIS = 1 << 22  # entries of a tensor whose parts are exchanged
@@ -111,7 +112,8 @@ class Exchanges:
         found: dict[tuple[object, ...], Nodes] = {}
         for node in self.after(source):
             if self.is_view(node, held):
-                held[node] = self.result(node, held)
+                casts = operator_name(node) in CASTS  # places would be rounded
+                held[node] = held[node.all_input_nodes[0]] if casts else self.result(node, held)
         for node in used:
             if isinstance(value := held.get(node), Tensor):
                 entries = value.reshape(-1).long().numpy()
@@ -248,7 +250,8 @@ def exchange(one: Nodes, other: Nodes, size: int) -> Nodes | None:
     Where parts overlap, as `h[:, :-1]` and `h[:, 1:]`, entries follow one another in chains, which
     are reversed; or in rings, which are turned by one.
     """
-    if len(one) != len(other) or (one == other).all() or len(np.unique(one)) < len(one):
+    sizes = {len(one), len(other), len(np.unique(one)), len(np.unique(other))}
+    if len(sizes) > 1 or (one == other).all():
         return None
     order = np.arange(size)
     if not np.isin(one, other).any():

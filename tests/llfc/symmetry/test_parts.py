@@ -224,3 +224,17 @@ def test_parts_that_one_layer_reads_leave_a_line():
     )
     spec = permutation_spec(model, torch.randn(2, 3))
     assert [line for line in spec.frozen if line.startswith("aten.mul.Tensor at node mul ")]
+
+
+def test_places_are_not_rounded_with_their_tensor():
+    """Of 1000 units in bfloat16, which holds 256 whole numbers in a row."""
+
+    def forward(m, x):
+        h = m.first(x)
+        a, b = h.bfloat16().float().split(500, 1)
+        return m.last((a - b).abs()) + m.other(h)
+
+    torch.manual_seed(0)
+    layers = {"first": nn.Linear(3, 1000), "last": nn.Linear(500, 2), "other": nn.Linear(1000, 2)}
+    spec = permutation_spec(Net(forward, **layers), torch.randn(2, 3))
+    assert [line for line in spec.frozen if line.startswith("aten.abs.default at node ")]
