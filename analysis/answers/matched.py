@@ -32,7 +32,8 @@ def taken_off(trials: pd.DataFrame, plan: GridLayout, column: str = BARRIER) -> 
             if matching != UNMATCHED:
                 both = table[[UNMATCHED, matching]].dropna().to_numpy()
                 rows.append(dict(zip(keys, cell, strict=True)) | _change(matching, *both.T))
-    return pd.DataFrame([row for row in rows if row["seeds"]], columns=[*keys, *COLUMNS])
+    found = pd.DataFrame([row for row in rows if row["seeds"]], columns=[*keys, *COLUMNS])
+    return found.sort_values(keys, kind="stable", ignore_index=True) if keys else found
 
 
 def _change(matching: str, unmatched: Any, matched: Any) -> dict[str, Any]:
