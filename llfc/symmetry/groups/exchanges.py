@@ -42,7 +42,6 @@ class Exchanges:
     """The exchanges of parts that a graph allows and that were not derived.
 
     Attributes:
-        graph: the graph.
         values: the layout of each node.
         quotient: the classes of the layouts' nodes, and their colours.
         state: the names of the placeholders that are tensors of the state dict.
@@ -167,11 +166,12 @@ class Exchanges:
         }
         last = None
         for count, node in enumerate(self.after(source)):
-            touched = [each for each in node.all_input_nodes if each in moved]
-            if not touched:
+            if not (touched := [each for each in node.all_input_nodes if each in moved]):
                 continue
             if count >= MOST_CALLS or not is_repeatable(node):
                 return None
+            if not node.users:  # as an assertion
+                continue
             if not self.weights.isdisjoint(node.all_input_nodes):
                 if all(is_permuted(plain[each], moved[each]) for each in touched):
                     last = node
