@@ -34,7 +34,9 @@ BARRIERS = tuple(
 # The tables other than the curve and the layers' profiles, and their columns. Which of them exist
 # depends on the measures taken. A column of text says what its row is about.
 # Columns of how a network was trained, and by how many inputs of a split it is judged at most.
-TRAINING = ("epoch", "loss", "train_loss", "train_error", "test_loss", "test_error", "lr")
+TRAINING = (
+    "epoch", "loss", "train_loss", "train_error", "test_loss", "test_error", "judged", "lr"
+)  # fmt: skip
 MOST_JUDGED = 1000
 TABLES: Mapping[str, Sequence[str]] = {
     # The test loss above its chord = d - j - e; see llfc.connectivity.logits.

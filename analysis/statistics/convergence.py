@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.runs.frames import Runs
 from analysis.runs.grid import family_names
-from llfc.results import MOST_JUDGED, TRAINING
+from llfc.results import TRAINING, Array
 
 LATE = 0.9  # of the epochs: an error that falls after these is still falling
 FALLING, FAR = 0.05, 1.5  # falls by this share of itself; is so many times the best
@@ -43,7 +43,7 @@ def ends(found: pd.DataFrame) -> pd.DataFrame:
     """One row per network of `trainings`: its last epoch, and what speaks against its convergence.
 
     `late` is the error of the test inputs after nine tenths of the epochs. `falling`: it fell after
-    that by more than FALLING of itself and two standard errors, of a share of MOST_JUDGED inputs.
+    that by more than FALLING of itself and two standard errors, of a share of as many inputs.
     `far`: the last error is more than FAR times the best of its family and data set, and by two
     standard errors.
     """
@@ -60,15 +60,16 @@ def ends(found: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         return table.assign(falling=[], far=[])
     error = table["test_error"].to_numpy(dtype=float)
+    count = table["judged"].to_numpy(dtype=float)
     best = table.groupby(["family", "dataset"])["test_error"].transform("min").to_numpy(dtype=float)
     fell = table["late"].to_numpy(dtype=float) - error
     return table.assign(
-        falling=fell > np.maximum(FALLING * error, 2 * _standard_error(error)),
-        far=error - best > np.maximum((FAR - 1) * best, 2 * _standard_error(best)),
+        falling=fell > np.maximum(FALLING * error, 2 * _standard_error(error, count)),
+        far=error - best > np.maximum((FAR - 1) * best, 2 * _standard_error(best, count)),
     )
 
 
-def _standard_error(share: np.ndarray) -> np.ndarray:
-    """Of a share of MOST_JUDGED inputs; an error above 1 is no share, and has none."""
+def _standard_error(share: Array, count: Array) -> Array:
+    """Of a share of `count` inputs; an error above 1 is no share, and has none."""
     inside = np.clip(share, 0, 1)
-    return np.asarray(np.sqrt(inside * (1 - inside) / MOST_JUDGED))
+    return np.asarray(np.sqrt(inside * (1 - inside) / count))

@@ -23,7 +23,8 @@ from llfc.specs import Network, fingerprint
 from llfc.tasks import as_task
 
 HISTORIES = "histories"
-SHARE = 0.02  # of the passes of training that judging may take, a step counting as three passes
+SHARE = 0.01  # of the passes of training that judging may take, a step counting as three passes
+LEAST = 50  # inputs of a split, however short the training
 LATE = 0.9  # of the epochs: a network is judged then and at its end, whatever else
 WRITTEN = 5.0  # seconds between two writings
 
@@ -40,6 +41,7 @@ class Epoch:
         train_error: their error, as the task has it.
         test_loss: mean loss in eval mode of up to MOST_JUDGED test inputs.
         test_error: their error.
+        judged: how many test inputs these are.
         lr: learning rate of the last step.
         seconds: since the training began, without what was lost to kills, and without judging.
         inputs_per_second: of this epoch.
@@ -51,6 +53,7 @@ class Epoch:
     train_error: float
     test_loss: float
     test_error: float
+    judged: int
     lr: float
     seconds: float
     inputs_per_second: float
@@ -72,14 +75,15 @@ class History:
     ) -> None:
         self._network, self._store, self._model = network, store, model
         self._dataset, self._task = dataset, as_task(dataset.task)
-        self._splits = {split: _some(dataset, split) for split in ("train", "test")}
+        # Half of what judging may take is for the two times that it always is.
+        passes = SHARE * 3 * dataset.count("train") * network.recipe.epochs
+        seen = round(min(MOST_JUDGED, max(LEAST, passes / 8)))
+        self._splits = {split: _some(dataset, split, seen) for split in ("train", "test")}
         self._steps = -(-dataset.count("train") // network.recipe.batch_size)
         before = read_history(store, fingerprint(network))
         self._epochs = [one for one in epochs_of(before) if one.epoch <= epoch]
         self._trained = self._epochs[-1].seconds if self._epochs else 0.0
-        seen = sum(some.count(split) for split, some in self._splits.items())
-        # How many times it may be judged an epoch, the last one apart.
-        self._judgements_per_epoch = SHARE * 3 * dataset.count("train") / seen
+        self._judgements_per_epoch = SHARE / 2 * 3 * dataset.count("train") / (2 * seen)
         self._mark = self._written = time.monotonic()
 
     def after_step(self, epoch: int, step: int, loss: Tensor) -> None:
@@ -105,6 +109,7 @@ class History:
                 epoch=epoch,
                 loss=loss,
                 **found,
+                judged=self._splits["test"].count("test") if judged else 0,
                 lr=learning_rate(recipe, (epoch * self._steps - 1) / (self._steps * recipe.epochs)),
                 seconds=self._trained,
                 inputs_per_second=self._dataset.count("train") / max(spent, 1e-9),
@@ -174,5 +179,5 @@ def epochs_of(history: dict[str, Any]) -> list[Epoch]:
     return [Epoch(**row) for row in rows if isinstance(row, dict) and list(row) == known]
 
 
-def _some(dataset: Data, split: str) -> Data:
-    return dataset.limited(split, min(MOST_JUDGED, dataset.count(split)))
+def _some(dataset: Data, split: str, count: int) -> Data:
+    return dataset.limited(split, min(count, dataset.count(split)))

@@ -19,7 +19,7 @@ CURVES = {
 }
 
 
-def runs_with(curves):
+def runs_with(curves, judged=1000):
     """Trials of two networks each, trained as `curves` of (error of a, error of b) say, in turn."""
     runs = runs_of(grid(seed=list(range(len(curves)))))
     order = dict(zip(runs.trials["run_id"], curves, strict=True))
@@ -27,7 +27,7 @@ def runs_with(curves):
     def tables(run_id):
         a, b = order[run_id]
         columns = dict.fromkeys(TRAINING, np.concatenate([a, b]))
-        columns |= {"epoch": np.array([1, 2, 3, 4] * 2)}
+        columns |= {"epoch": np.array([1, 2, 3, 4] * 2), "judged": np.full(8, judged)}
         return {"training": {"network": ["a"] * 4 + ["b"] * 4, **columns}}
 
     return with_tables(runs, tables)
@@ -39,6 +39,13 @@ def test_what_has_not_converged_is_told():
     assert last["falling"].tolist() == [False, True, False, False]
     assert last["far"].tolist() == [False, False, True, False]
     assert last["late"].tolist() == [0.1, 0.3, 0.3, 0.1]
+
+
+def test_what_few_inputs_say_is_within_their_noise():
+    last = ends(trainings(runs_with([(CURVES["flat"], [0.5, 0.4, 0.13, 0.1])], judged=100)))
+    assert not last["falling"].any()
+    last = ends(trainings(runs_with([(CURVES["flat"], [0.5, 0.4, 0.13, 0.1])], judged=1000)))
+    assert last["falling"].tolist() == [False, True]
 
 
 def test_a_network_of_several_trials_is_there_once():

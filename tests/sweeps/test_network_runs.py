@@ -23,6 +23,7 @@ EPOCHS = [
         train_error=0.25,
         test_loss=0.75,
         test_error=0.5,
+        judged=1000,
         lr=0.1,
         seconds=float(epoch),
         inputs_per_second=100.0,

@@ -90,9 +90,10 @@ def test_what_is_trained_again_is_written_once(tmp_path):
 
 def test_judging_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
     store, net = Store(tmp_path), network()
-    # 30 training and 9 test inputs are judged at the cost of a pass each, a step costs three.
-    for share, judged in ((0.0, [3, 4]), (0.22, [2, 3, 4]), (0.44, [1, 2, 3, 4])):
+    # An epoch is 90 passes; 50 inputs of either split would be 100, and half is for the ends.
+    for share, judged in ((0.0, [3, 4]), (1.15, [2, 3, 4]), (2.3, [1, 2, 3, 4])):
         monkeypatch.setattr(history, "SHARE", share)
+        monkeypatch.setattr(history, "MOST_JUDGED", 50)
         store.remove(NETWORKS, fingerprint(net))
         train_network(net, store, DATA)
         assert [one.epoch for one in of(store, net) if not math.isnan(one.test_error)] == judged
