@@ -283,6 +283,11 @@ def measured_as(trained: str, wanted: str | None) -> Task:
         return as_task(wanted)
     task = TASKS[trained]
     alike = {name: x for name, x in TASKS.items() if replace(x, whole=task.whole) == task}
+    if wanted in TASKS.keys() - alike.keys():
+        raise ValueError(
+            f"task must be one of {', '.join(alike)}, as the networks are trained for {trained},"
+            f" got {wanted!r}"
+        )
     return lookup("task", wanted or trained, alike)
 
 

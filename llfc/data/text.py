@@ -101,7 +101,9 @@ def resolve_text(name: str, cache: Path) -> str:
         with made_whole(_cached(resolved, cache)) as beside:
             beside.write_bytes(raw)
     except OSError as error:
-        raise ValueError(f"{error.filename or path}: {error.strerror or error}") from None
+        raise ValueError(
+            f"dataset {PREFIX}{given}: {error.filename or path}: {error.strerror or error}"
+        ) from None
     return with_options(PREFIX + resolved, options)
 
 

@@ -222,7 +222,7 @@ def check_fits(
     for name in (options or {}).keys() - entry.options.keys():
         others = ", ".join(each for each, of in ARCHITECTURES.items() if name in of.options)
         raise ValueError(
-            f"{readable(architecture)} has no {name} to choose: of {others} it can be chosen"
+            f"{readable(architecture)} has no {name} to choose: take another architecture: {others}"
         )
 
 

@@ -68,7 +68,7 @@ def test_options_are_part_of_the_name_where_they_are_not_at_their_defaults(tmp_p
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("text:none.txt", "none.txt: No such file or directory"),
+        ("text:none.txt", "dataset text:none.txt: none.txt: No such file or directory"),
         ("text:", "dataset must be text:PATH, got no path after 'text:'"),
         ("text:own@12345678", "own@12345678: No such file or directory"),
         ("king-james#contexts=8", "unknown option of king-james 'contexts': choose from context"),

@@ -153,8 +153,16 @@ def test_options_are_depth_heads_and_positions():
     ("name", "options", "said"),
     [
         ("gpt", {"heads": 3}, "heads must be one of 1, 2, 4, 8, 16, 32, got 3"),
-        ("vit", {"positions": "rotary"}, "vit has no positions to choose: of gpt it can be chosen"),
-        ("mlp", {"depth": 2}, "mlp has no depth to choose: of vit, mixer, gpt it can be chosen"),
+        (
+            "vit",
+            {"positions": "rotary"},
+            "vit has no positions to choose: take another architecture: gpt",
+        ),
+        (
+            "mlp",
+            {"depth": 2},
+            "mlp has no depth to choose: take another architecture: vit, mixer, gpt",
+        ),
     ],
 )
 def test_options_that_cannot_be_are_one_line(name, options, said):
