@@ -17,7 +17,7 @@ BROKEN := $(shell test -e $(READY) && test -x $(BIN)/uv && $(BIN)/python -c 'imp
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test check smoke sweep-width sweep-spawn-epoch sweep-architecture \
-	sweep-matching sweep-transformer ui report results notebooks bench clean pins broken
+	sweep-matching sweep-transformer sweep-checkpoints ui report results notebooks bench clean pins broken
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ sweep-matching: $(READY)  ## which matching, with which correction, flattens the
 
 sweep-transformer: $(READY)  ## what can permutations do for two transformers, and what not?
 	$(BIN)/python sweeps/transformer.py $(ARGS)
+
+sweep-checkpoints: $(READY)  ## how far are networks of your own from connected? ARGS="--checkpoints A B ..."
+	$(BIN)/python sweeps/checkpoints.py $(ARGS)
 
 ui: $(READY)  ## browse the runs in MLflow at http://127.0.0.1:5000 (PORT=...)
 	@$(BIN)/python -m analysis.ui --port "$(PORT)" $(ARGS)

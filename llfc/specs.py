@@ -180,7 +180,7 @@ class Pair:
     Attributes:
         architecture: one of ARCHITECTURES, or a function of one's own as FILE.py:FUNCTION or
             MODULE:FUNCTION (docs/plugins.md); so are a data set, a matching and a correction.
-        width: multiple of the architecture's standard width; fractions allowed.
+        width: multiple of the architecture's standard width; a fraction as 0.0625 or 1/16.
         norm: normalisation layers, one of NORMS: with statistics over a batch, over each image's
             channels and positions (one group), over the channels at each position, none at all, or
             the root mean square over the channels at each position (transformers and the mixer).

@@ -1,6 +1,6 @@
 """The sweeps: which trials are run, where, and where their results are stored. No science here.
 
-`SWEEPS` has every sweep under its name.
+`SWEEPS` has every sweep under its name; that of checkpoints needs their files.
 """
 
 import os
@@ -12,13 +12,14 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
-from sweeps import architecture, matching, smoke, spawn_epoch, transformer, width
+from sweeps import architecture, checkpoints, matching, smoke, spawn_epoch, transformer, width
 from sweeps.grid.sweep import Sweep
 
 SWEEPS: Mapping[str, Sweep] = {
     sweep.name: sweep
     for sweep in (
         architecture.ARCHITECTURE,
+        checkpoints.CHECKPOINTS,
         matching.MATCHING,
         smoke.SMOKE,
         spawn_epoch.SPAWN_EPOCH,

@@ -10,6 +10,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -206,10 +207,20 @@ def _reader(kind: Any, *, optional: bool) -> Callable[[str], Any]:
             return None
         if kind is bool:
             return bool(("false", "true").index(word.lower()))
+        if kind is float and "/" in word:
+            return _quotient(word)
         return kind(word)
 
     read.__name__ = {int: "integer", float: "number", bool: "true/false"}.get(kind, "value")
     return read
+
+
+def _quotient(word: str) -> float:
+    """The number that is written as `1/16`."""
+    try:
+        return float(Fraction(word))
+    except ZeroDivisionError:
+        raise ValueError("division by zero") from None
 
 
 def _hints(record: type) -> dict[str, Any]:

@@ -8,9 +8,12 @@ from llfc.networks.spawning import load_network, train_network
 from llfc.networks.store import Store
 from llfc.networks.weightfiles import named_checkpoint
 from llfc.seeds import stream
+from sweeps import SWEEPS
 from sweeps.checkpoints import CHECKPOINTS
+from sweeps.grid.inputs import data_key, load_each
 from sweeps.grid.options import parse
-from sweeps.run.study import _check_checkpoints, _data_key, _load_each
+from sweeps.grid.study_file import sweeps_in
+from sweeps.run.study import _check_checkpoints
 
 WIDTH = "0.0625"
 
@@ -44,11 +47,11 @@ def test_every_pair_of_files_with_every_matching(files):
 
 def test_a_checkpoint_is_the_network_and_is_never_trained(files, tmp_path, capsys):
     settings, _, trials = parsed("--width", WIDTH, "--checkpoints", *files, "--limit-train", "20")
-    datasets = _load_each(trials, settings)
+    datasets = load_each(trials, settings)
     _check_checkpoints(trials, datasets)
     assert "checkpoint 0: stripped module." in capsys.readouterr().err
     network = trials[0].pair.a
-    store, dataset = Store(tmp_path), datasets[_data_key(network)]
+    store, dataset = Store(tmp_path), datasets[data_key(network)]
     with pytest.raises(ValueError, match="is not in the store: run the sweep again"):
         train_network(network, store, dataset)
     store.save_network(network, named_checkpoint(network.weights).tensors)
@@ -60,7 +63,7 @@ def test_a_checkpoint_is_the_network_and_is_never_trained(files, tmp_path, capsy
 def test_another_architecture_is_refused(files):
     settings, _, trials = parsed("--width", "0.125", "--checkpoints", *files)
     with pytest.raises(ValueError, match=r"^checkpoint 0: \S+ must be of shape"):
-        _check_checkpoints(trials, _load_each(trials, settings))
+        _check_checkpoints(trials, load_each(trials, settings))
 
 
 @pytest.mark.parametrize(
@@ -75,3 +78,15 @@ def test_what_is_no_sweep_of_checkpoints(files, words, said):
     given = ["--checkpoints", *files] if words else []
     with pytest.raises(ValueError, match=said):
         parsed(*words, *given)
+
+
+def test_a_study_file_names_the_files(files, tmp_path):
+    study = tmp_path / "study.toml"
+    study.write_text(f"[checkpoints]\nwidth = {WIDTH}\ncheckpoints = {files}\n")
+    (sweep,) = sweeps_in(study, SWEEPS)
+    _, _, trials = parse(sweep, ["--config", str(study), "--matching", "none"])
+    assert (
+        trials
+        == parse(CHECKPOINTS, ["--width", WIDTH, "--matching", "none", "--checkpoints", *files])[2]
+    )
+    assert len(trials) == 3

@@ -21,6 +21,7 @@ from sweeps.grid.options import parse
 from sweeps.grid.settings import Settings
 from sweeps.width import WIDTH
 
+GRIDS = {name: sweep for name, sweep in SWEEPS.items() if name != "checkpoints"}  # it needs files
 NAMED = (NORMS, OPTIMIZERS, POSITIONS, PRECISIONS, SCHEDULES)
 
 
@@ -163,7 +164,7 @@ def _defaults(sweep, capsys):
     return dict(re.findall(r"--([a-z-]+) [A-Z_]+ \[[A-Z_]+ \.\.\.\] .*?\[([^][]*)\]", axes))
 
 
-@pytest.mark.parametrize("sweep", SWEEPS.values(), ids=SWEEPS)
+@pytest.mark.parametrize("sweep", GRIDS.values(), ids=GRIDS)
 def test_what_the_help_shows_as_default_is_the_default_when_typed(sweep, capsys):
     defaults = _defaults(sweep, capsys)
     assert set(defaults) == {name.replace("_", "-") for name in (*DEFAULTS, *RECIPE_AXES)}
@@ -194,6 +195,7 @@ def test_what_the_help_shows_as_default_is_the_default_when_typed(sweep, capsys)
         ),
         ("--width 0", "error: width must be a positive number, got 0.0"),
         ("--width -1", "error: width must be a positive number, got -1.0"),
+        ("--width 1/0", "argument --width: invalid number value: '1/0'"),
         ("--width nan", "error: width must be a positive number, got nan"),
         ("--seed 1.5", "argument --seed: invalid integer value: '1.5'"),
         ("--augment maybe", "argument --augment: invalid true/false value: 'maybe'"),
@@ -231,7 +233,10 @@ def test_what_the_help_shows_as_default_is_the_default_when_typed(sweep, capsys)
             "error: name must consist of letters, digits, - and _, begin with a letter, and be",
         ),
         ("--name ../x", "neither 'all' nor 'networks', got '../x'"),
-        ("--positions rotary", "error: mlp has no positions to choose: of gpt it can be chosen"),
+        (
+            "--positions rotary",
+            "error: mlp has no positions to choose: take another architecture: gpt",
+        ),
         ("--lr 0", "error: lr must be a positive number, got 0.0"),
         ("--dataset king-jame", "did you mean 'king-james'?"),
         ("--dataset king-james", "architecture mlp takes images, and the data set is of tokens:"),
@@ -250,7 +255,7 @@ def test_bad_input_is_one_line(words, message, capsys):
     assert message in refused(capsys, *words.split())
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("name", GRIDS)
 def test_every_sweep_lists_distinct_trials_and_has_its_question(name):
     sweep = SWEEPS[name]
     trials = trials_of(sweep)
@@ -259,6 +264,17 @@ def test_every_sweep_lists_distinct_trials_and_has_its_question(name):
     assert sweep.x in DEFAULTS
     assert len({getattr(t.pair, sweep.x, None) or getattr(t, sweep.x, None) for t in trials}) > 1
     assert "?" in sweep.question.splitlines()[0]
+
+
+def test_a_number_can_be_a_fraction():
+    _, _, typed = parse(WIDTH, ["--width", "1/16", "3/4", "--seed", "0"])
+    assert {trial.pair.width for trial in typed} == {0.0625, 0.75}
+
+
+def test_every_sweep_has_a_target_that_says_its_question():
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    targets = set(re.findall(r"^sweep-([a-z-]+): .*## .*\?", makefile, re.MULTILINE))
+    assert targets == {name.replace("_", "-") for name in SWEEPS.keys() - {"smoke"}}
 
 
 def test_the_matching_sweep_has_every_matcher_and_correction():

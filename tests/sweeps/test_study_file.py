@@ -70,7 +70,7 @@ def test_every_table_is_a_sweep(study):
     assert [trial.pair.seed for trial in trials] == [0, 1]
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("name", sorted(SWEEPS.keys() - {"checkpoints"}))
 def test_what_is_kept_is_read_as_the_same(name, tmp_path):
     words = "--seed 3 --milestones 0.25 --schedule step --measures none --limit-test 7"
     _, sweep, trials = parse(SWEEPS[name], words.split())
