@@ -122,9 +122,9 @@ class Recipe:
 class Network:
     """One trained network: everything that determines its weights.
 
-    A root (`spawn_epoch=None`) has an initialisation and a data order of its own, drawn from its
-    `seed` and `member`. A branch (`spawn_epoch=k`) shares its root's first k epochs, weights and
-    optimiser state included, and then sees data in an order of its own. The root that simply
+    A root has an initialisation and a data order of its own, drawn from its `seed` and `member`. A
+    branch shares its root's first `spawn_epoch` epochs, or `spawn_step` optimiser steps, weights
+    and optimiser state included, and then sees data in an order of its own. The root that simply
     continues is the other branch, so it needs no record of its own.
 
     One with `weights` was trained elsewhere, and is as its checkpoint says; its recipe is UNKNOWN.
@@ -139,6 +139,7 @@ class Network:
     recipe: Recipe
     member: int = 0
     spawn_epoch: int | None = None
+    spawn_step: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     depth: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     heads: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     positions: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
@@ -160,6 +161,13 @@ class Network:
                 f"spawn_epoch must be None or in [0, epochs={self.recipe.epochs}],"
                 f" got {self.spawn_epoch}"
             )
+        if self.spawn_step is not None:
+            _at_least("spawn_step", self.spawn_step, 0)
+            if self.spawn_epoch is not None:
+                raise ValueError(
+                    "spawn_epoch and spawn_step both say where a pair forks: one of them must be"
+                    f" None, got {self.spawn_epoch} and {self.spawn_step}"
+                )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -169,8 +177,13 @@ class Network:
 
     @property
     def root(self) -> "Network":
-        """The network whose first epochs this one shares: itself, if it shares none."""
-        return dataclasses.replace(self, spawn_epoch=None)
+        """The network whose first epochs this one shares: itself, if it is no branch."""
+        return dataclasses.replace(self, spawn_epoch=None, spawn_step=None)
+
+    @property
+    def is_branch(self) -> bool:
+        """Whether it shares a root's beginning."""
+        return self.spawn_epoch is not None or self.spawn_step is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +203,9 @@ class Pair:
         seed: random seed of initialisations, data orders and everything else that is drawn; one
             pair per seed.
         spawn_epoch: number of epochs of the shared trunk, before the pair forks; None for two
-            independently trained networks.
+            independently trained networks, or where spawn_step says it.
+        spawn_step: the same in optimiser steps from the start, in place of spawn_epoch; what is a
+            whole number of epochs is known by its spawn_epoch.
         recipe: how both networks are trained.
         depth: number of blocks, of a transformer or a mixer; None for the architecture's own.
         heads: number of heads at width 1, among which a transformer's channels are divided, so that
@@ -210,6 +225,7 @@ class Pair:
     seed: int
     spawn_epoch: int | None
     recipe: Recipe
+    spawn_step: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     depth: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     heads: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     positions: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
@@ -228,16 +244,17 @@ class Pair:
         checkpoints = fields.pop("checkpoints")
         if checkpoints is not None:
             fields |= {"weights": checkpoints[0], "seed": 0}
-        return Network(**fields | {"spawn_epoch": None})
+        return Network(**fields).root
 
     @property
     def b(self) -> Network:
         """The branch, or the independent network; alpha = 1."""
         if self.checkpoints is not None:
             return dataclasses.replace(self.a, weights=self.checkpoints[1])
-        if self.spawn_epoch is None:
-            return dataclasses.replace(self.a, member=1)
-        return dataclasses.replace(self.a, spawn_epoch=self.spawn_epoch)
+        forked = dataclasses.replace(
+            self.a, spawn_epoch=self.spawn_epoch, spawn_step=self.spawn_step
+        )
+        return forked if forked.is_branch else dataclasses.replace(self.a, member=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from llfc.data.datasets import Data, limited
 from llfc.matching.cached import cached_permutation
 from llfc.modules import copy_of
 from llfc.networks.code import share_code
+from llfc.networks.forks import in_epochs
 from llfc.networks.history import training_table
 from llfc.networks.spawning import load_network, untrained
 from llfc.networks.store import Store
@@ -47,6 +48,7 @@ def run_trial(
         ValueError: if a network is not in the store, or the trial cannot be measured; the message
             begins with the trial's name.
     """
+    trial = replace(trial, pair=in_epochs(trial.pair, dataset.count("train")))
     share_code(trial, store)
     a, b = (
         load_network(network, store, dataset, device=device)

@@ -27,6 +27,8 @@ UNFINISHED = (
 )  # fmt: skip
 # The parameters that may be the name of a plug-in.
 NAMED = ("architecture", "dataset", "matching", "correction", "task")
+# The parameters that say how many steps an epoch has.
+DATA = ("dataset", "limit_train", "recipe.batch_size")
 LAYER_COLUMNS = ("layer", "kind", "index", "depth", "alpha", *PROFILE, "baseline", "baseline_std")
 
 
@@ -40,7 +42,8 @@ class Runs:
         trials: one row per finished trial: run_id, fingerprint, sweep, source, url (of the run's
             page on its tracking server; empty if the store is none), start, the provenance tags,
             every parameter under its name and with its type (None is None, not NaN), every scalar
-            under its name.
+            under its name. Where some pairs are spawned at a step, all are: a spawn epoch is then
+            given as the step that it is.
         unfinished: one row per trial that was begun and has no finished run: fingerprint, status
             (FAILED; RUNNING is in flight or abandoned), reason, start, run_id, attempts, and the
             parameters, None in a run that does not say them.
@@ -57,6 +60,10 @@ class Runs:
     superseded: int = 0
     outdated: int = 0
     read: ReadConnections
+
+    def __post_init__(self) -> None:
+        for name, frame in _in_steps(self.trials, self.unfinished).items():
+            object.__setattr__(self, name, frame)
 
     def only(self, fingerprints: Collection[str]) -> "Runs":
         """These runs without those of other trials, as another grid in the same place has."""
@@ -194,6 +201,32 @@ def frame_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         for name in names
     }
     return pd.DataFrame(columns)
+
+
+def _in_steps(trials: pd.DataFrame, unfinished: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Both frames with all forks in steps, if any is; a fork is one axis, in one unit.
+
+    A run from before steps per epoch were recorded has those of one with the same data; without
+    such a one it keeps its spawn epoch.
+    """
+    frames = {"trials": trials, "unfinished": unfinished}
+    found = [frame["spawn_step"] for frame in frames.values() if "spawn_step" in frame]
+    if not any(column.notna().any() for column in found):
+        return {}
+    known = {}
+    for row in _records(trials):
+        if steps := row.get("steps_per_epoch"):
+            known[tuple(row.get(name) for name in DATA)] = int(steps)
+    placed = {}
+    for name, frame in frames.items():
+        rows = _records(frame)
+        for row in rows:
+            steps = known.get(tuple(row.get(name) for name in DATA))
+            epoch = row.get("spawn_epoch")
+            if epoch is not None and (steps or epoch == 0):
+                row |= {"spawn_epoch": None, "spawn_step": epoch * (steps or 0)}
+        placed[name] = frame_of(rows) if rows else frame
+    return placed
 
 
 def _newest(frames: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, int]:

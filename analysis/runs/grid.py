@@ -15,6 +15,7 @@ ORDER = (
     "norm",
     "width",
     "spawn_epoch",
+    "spawn_step",
     "matching",
     "correction",
     "limit_train",
@@ -28,6 +29,7 @@ MATCHINGS = ("none", "weights", "activations", "activations-uncentred")
 NONES: Mapping[str, str] = {
     "checkpoints": "trained",
     "spawn_epoch": "independent",
+    "spawn_step": "independent",
     "probes": "usual",
 }
 # Axes drawn to scale, on a logarithmic axis; the others are categories at equal distances.
@@ -70,7 +72,7 @@ def layout(trials: pd.DataFrame, sweep: str, x: str | None = None) -> GridLayout
     if x is not None and x not in AXES:
         raise ValueError(f"x must be an axis of the trials ({', '.join(ORDER)}, ...), got {x!r}")
     if x is None:
-        numeric = [axis for axis in ("width", "spawn_epoch") if _varies(trials, axis)]
+        numeric = [axis for axis in ("width", "spawn_epoch", "spawn_step") if _varies(trials, axis)]
         x = sweep if sweep in AXES else next(iter(numeric), "width")
     series = "matching" if x != "matching" else "correction"
     keys = [x, series]

@@ -13,6 +13,7 @@ from analysis.runs.params import PARAMS, TUPLES
 from llfc.specs import Pair
 
 LAST = "\U0010ffff"  # sorted behind every text
+SPAWN = ("spawn_epoch", "spawn_step")  # what a pair's first network has no part in
 LEAST_SHARE = 0.5  # of a family's trials, for cells that every seed has to stand for it
 # The parameters that say how finely one and the same line is measured.
 FINENESS = ("limit_test", "alphas", "probes", "measures")
@@ -139,7 +140,7 @@ def count_networks(trials: pd.DataFrame) -> int:
     """The number of distinct networks: every pair has a B of its own, and may share its A."""
     if "checkpoints" in trials and trials["checkpoints"].notna().all():
         return len({name for pair in trials["checkpoints"] for name in pair})
-    trunks = [column for column in pair_columns(trials) if column != "spawn_epoch"]
+    trunks = [column for column in pair_columns(trials) if column not in SPAWN]
     return len(set(group_index(trials, trunks).tolist())) + count_pairs(trials)
 
 

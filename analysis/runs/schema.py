@@ -23,11 +23,19 @@ COMMAND = "llfc.command"
 DRIVER = "llfc.driver"
 DEVICE = "llfc.device"
 NODE = "llfc.node"
+# Optimiser steps of an epoch, by which spawn epochs and spawn steps are placed on one axis.
+STEPS = "llfc.steps_per_epoch"
 MADE_FROM = "llfc.report"
 # The tags that say what made a result.
 MADE_BY = (COMMIT, SOURCES, VERSIONS, COMMAND)
 # Where numbers come from, as columns of a frame: the name of a column, and its tag.
-PROVENANCE = {"commit": COMMIT, "device": DEVICE, "versions": VERSIONS, "command": COMMAND}
+PROVENANCE = {
+    "commit": COMMIT,
+    "device": DEVICE,
+    "versions": VERSIONS,
+    "command": COMMAND,
+    "steps_per_epoch": STEPS,
+}
 # MLflow's own: what its pages show as the description, in Markdown, of an experiment or a run; and
 # which of their two faces they show, training runs or prompts.
 NOTE = "mlflow.note.content"

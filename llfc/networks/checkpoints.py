@@ -50,8 +50,8 @@ class Checkpoints:
         end = time.monotonic()
         self._due = end + max(self._seconds, (end - begun) / SHARE)
 
-    def latest(self, start: TrainState, until_epoch: int) -> TrainState:
-        """The state that is kept, if it lies on the way from `start` to `until_epoch`."""
+    def latest(self, start: TrainState, until: tuple[int, int]) -> TrainState:
+        """The state that is kept, if it lies on the way from `start` to an epoch and a step."""
         if self._name not in self._store.names(RUNNING):
             return start
         tensors = self._store.get_tensors(RUNNING, self._name)
@@ -59,8 +59,8 @@ class Checkpoints:
             return start
         epoch, step = int(tensors["epoch"]), int(tensors["step"])
         kept = TrainState(epoch, *parts(tensors), step, tensors["loss"])
-        begin, end = (start.epoch, start.step), (until_epoch, 0)
-        return kept if begin < (kept.epoch, kept.step) <= end else start
+        begin = (start.epoch, start.step)
+        return kept if begin < (kept.epoch, kept.step) <= until else start
 
     def remove(self) -> None:
         """Take away what was kept of this training, by whatever code."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from llfc.data.datasets import Data
 from llfc.modules.modes import in_mode
+from llfc.networks.forks import steps_per_epoch
 from llfc.networks.store import Store
 from llfc.networks.training import learning_rate
 from llfc.results import MOST_JUDGED, TRAINING
@@ -67,23 +68,31 @@ class History:
         store: where the history lies.
         dataset: what it is trained on, on its device.
         model: the module that is trained.
-        epoch: whole epochs that were done before; of later ones nothing is kept that was written.
+        start: where it begins; of later epochs nothing is kept that was written.
     """
 
     def __init__(
-        self, network: Network, store: Store, dataset: Data, model: nn.Module, epoch: int
+        self,
+        network: Network,
+        store: Store,
+        dataset: Data,
+        model: nn.Module,
+        start: tuple[int, int],
     ) -> None:
+        epoch, step = start
         self._network, self._store, self._model = network, store, model
         self._dataset, self._task = dataset, as_task(dataset.task)
         # Half of what judging may take is for the two times that it always is.
         passes = SHARE * 3 * dataset.count("train") * network.recipe.epochs
         seen = round(min(MOST_JUDGED, max(LEAST, passes / 8)))
         self._splits = {split: _some(dataset, split, seen) for split in ("train", "test")}
-        self._steps = -(-dataset.count("train") // network.recipe.batch_size)
+        self._steps = steps_per_epoch(network.recipe, dataset.count("train"))
         before = read_history(store, fingerprint(network))
         self._epochs = [one for one in epochs_of(before) if one.epoch <= epoch]
         self._trained = self._epochs[-1].seconds if self._epochs else 0.0
         self._judgements_per_epoch = SHARE / 2 * 3 * dataset.count("train") / (2 * seen)
+        # Of the next epoch: another training's, its trunk's, did the rest.
+        self._inputs = dataset.count("train") - step * network.recipe.batch_size
         self._mark = self._written = time.monotonic()
 
     def after_step(self, epoch: int, step: int, loss: Tensor) -> None:
@@ -112,9 +121,10 @@ class History:
                 judged=self._splits["test"].count("test") if judged else 0,
                 lr=learning_rate(recipe, (epoch * self._steps - 1) / (self._steps * recipe.epochs)),
                 seconds=self._trained,
-                inputs_per_second=self._dataset.count("train") / max(spent, 1e-9),
+                inputs_per_second=self._inputs / max(spent, 1e-9),
             )
         )
+        self._inputs = self._dataset.count("train")
         self._mark = time.monotonic()
         if last or self._mark - self._written >= WRITTEN:
             self._write({"epoch": epoch, "step": 0, "loss": loss})
@@ -153,9 +163,12 @@ JUDGED = ("train_loss", "train_error", "test_loss", "test_error")
 def training_table(network: Network, store: Store) -> dict[str, list[float]]:
     """The columns TRAINING of the epochs of `network`, its trunk's before it; {} if not known."""
     epochs = epochs_of(read_history(store, fingerprint(network)))
-    if network.spawn_epoch is not None:
-        trunk = epochs_of(read_history(store, fingerprint(network.root)))
-        epochs = [one for one in trunk if one.epoch <= network.spawn_epoch] + epochs
+    if network.is_branch:
+        trunk = read_history(store, fingerprint(network.root))
+        shared = network.spawn_epoch
+        if shared is None:  # an epoch within which it leaves its trunk is among its own
+            shared = (network.spawn_step or 0) // trunk.get("steps", 1)
+        epochs = [one for one in epochs_of(trunk) if one.epoch <= shared] + epochs
     return {name: [getattr(one, name) for one in epochs] for name in TRAINING} if epochs else {}
 
 

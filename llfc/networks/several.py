@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from llfc.data.datasets import Data
+from llfc.networks.forks import fork_step, in_epochs
 from llfc.networks.spawning import train_network, training_cost
 from llfc.networks.store import Store
 from llfc.specs import Network, fingerprint
@@ -36,15 +37,16 @@ def train_networks(
         ValueError: as `train_network`, of the first network that fails; no branch is begun if that
             is a root.
     """
-    wanted = list(dict.fromkeys(networks))
+    inputs = dataset.count("train")
+    wanted = list(dict.fromkeys(in_epochs(network, inputs) for network in networks))
     dataset = dataset.to(device)
     keep: dict[Network, set[int]] = {network.root: set() for network in wanted}
     for network in wanted:
-        if network.spawn_epoch is not None:
-            keep[network.root].add(network.spawn_epoch)
+        if (step := fork_step(network, inputs)) is not None:
+            keep[network.root].add(step)
 
     def train(network: Network) -> None:
-        train_network(network, store, dataset, device=device, keep_epochs=keep.get(network, ()))
+        train_network(network, store, dataset, device=device, keep_steps=keep.get(network, ()))
 
     with ThreadPoolExecutor(at_once) as pool:
         for stage in (list(keep), [network for network in wanted if network not in keep]):

@@ -3,10 +3,13 @@
 Every distinct network is trained exactly once.
 
 The trunk that simply continues is a network too (its root, see llfc.specs.Network), so a branch
-only has to be trained from its spawn epoch on, where the root's training state was kept.
+only has to be trained from its fork on, where the root's training state was kept. A fork may lie
+within an epoch: the branch goes on with the rest of an order of its own for that epoch, as in the
+code of Frankle et al. (2020), and so may see some inputs of that epoch twice and others not at all.
 """
 
 import functools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +23,15 @@ from llfc.modules.hooks import hooked
 from llfc.networks.architectures import architecture_of, build_network, skeleton
 from llfc.networks.checkpoints import SECONDS, Checkpoints, named, parts
 from llfc.networks.code import share_code
+from llfc.networks.forks import fork_step, in_epochs, steps_per_epoch
 from llfc.networks.history import History
 from llfc.networks.store import STATES, Store
 from llfc.networks.training import OnEpoch, TrainState, initial_state, train
 from llfc.oneline import in_one_line
 from llfc.seeds import drawn_alike, stream
 from llfc.specs import Network, fingerprint
+
+Place = tuple[int, int]  # whole epochs, and steps of the next
 
 
 def train_network(
@@ -35,6 +41,7 @@ def train_network(
     *,
     device: torch.device | str = "cpu",
     keep_epochs: Iterable[int] = (),
+    keep_steps: Iterable[int] = (),
     on_epoch: OnEpoch | None = None,
     checkpoint_seconds: float = SECONDS,
     code: str = "",
@@ -42,12 +49,14 @@ def train_network(
     """Train `network` and put it into `store`, unless it is there already.
 
     Args:
-        network: what to train. Of a branch, the trunk up to its spawn epoch is taken from the
-            store, or trained again from the last state kept before it if that was not kept.
+        network: what to train; a spawn step that is a whole epoch is taken as that (`in_epochs`).
+            Of a branch, the trunk up to its fork is taken from the store, or trained again from the
+            last state kept before it if that was not kept.
         store: where trained networks and training states are.
         dataset: the data set that the network names, limited as it says.
         device: where to train.
         keep_epochs: epochs after which the root's training state is kept for branches.
+        keep_steps: the same in optimiser steps from the start.
         on_epoch: called after every epoch with its number, counted from 1, and its mean loss.
         checkpoint_seconds: between two states that are kept while it trains, from which a training
             that was killed goes on, with the same result; infinity for none. One state of each
@@ -60,21 +69,22 @@ def train_network(
     if network.weights is not None:
         raise ValueError(f"checkpoint {network.weights} is not in the store: run the sweep again")
     share_code(network, store)
+    network = in_epochs(network, dataset.count("train"))
     run = _Training(network, store, dataset.to(device), on_epoch)
     run.checkpoint_seconds, run.code = checkpoint_seconds, code
-    if network.spawn_epoch is None:
-        for epoch in sorted(set(keep_epochs)):
-            run.trunk(epoch)
+    if not network.is_branch:
+        for step in sorted({epoch * run.steps for epoch in keep_epochs} | set(keep_steps)):
+            run.trunk(step)
     if store.has(network):
         return
     epochs = network.recipe.epochs
-    if network.spawn_epoch is None:
-        state = run.on(run.latest(epochs), epochs, _branch_name(network))
-    elif network.spawn_epoch == epochs and (weights := store.load_weights(network.root)):
+    end, fork = epochs * run.steps, fork_step(network, dataset.count("train"))
+    if fork is None:
+        state = run.on(run.latest(end), end, _branch_name(network))
+    elif fork == end and (weights := store.load_weights(network.root)):
         state = TrainState(epochs, weights, {})
     else:
-        fork = run.trunk(network.spawn_epoch)
-        state = run.on(fork, epochs, _branch_name(network))
+        state = run.on(run.trunk(fork), end, _branch_name(network))
     store.save_network(network, state.weights)
     run.forget()
 
@@ -97,10 +107,13 @@ def load_network(
 ) -> nn.Module:
     """`network` as it was trained, in evaluation mode.
 
+    A spawn step that is a whole epoch is taken as that, as by `train_network`.
+
     Raises:
         ValueError: if it is not in the store, or was trained on images of another shape.
     """
     share_code(network, store)
+    network = in_epochs(network, dataset.count("train"))
     weights = store.load_weights(network)
     if weights is None:
         raise ValueError(f"network {fingerprint(network)} is not in the store {store.root}")
@@ -115,9 +128,11 @@ def load_network(
     return model.to(device).eval()
 
 
-def has_state(root: Network, epoch: int, store: Store) -> bool:
-    """Whether a branch can fork from `root` after `epoch` epochs without training it again."""
-    return epoch == 0 or store.has_tensors(STATES, _state_name(root, epoch))
+def has_state(branch: Network, store: Store) -> bool:
+    """Whether `branch` can leave its root without training that again; it is `in_epochs`."""
+    if branch.spawn_epoch == 0 or not branch.is_branch:
+        return True
+    return store.has_tensors(STATES, _state_name(branch.root, _fork_name(branch)))
 
 
 def training_cost(network: Network, dataset: Data | None = None) -> float:
@@ -129,7 +144,9 @@ def training_cost(network: Network, dataset: Data | None = None) -> float:
     shape = (3, 32, 32) if dataset is None else dataset.input_shape
     classes = 10 if dataset is None else dataset.num_classes
     images = network.limit_train or (5000 if dataset is None else dataset.count("train"))
-    left = network.recipe.epochs - (network.spawn_epoch or 0)
+    left = network.recipe.epochs - (fork_step(network, images) or 0) / steps_per_epoch(
+        network.recipe, images
+    )
     return float(
         left
         * images
@@ -153,39 +170,51 @@ class _Training:
         self.network, self.root, self.store = network, network.root, store
         self.dataset, self.on_epoch = dataset, on_epoch
         self.checkpoint_seconds, self.code = SECONDS, ""
+        self.steps = steps_per_epoch(network.recipe, dataset.count("train"))
         self.model = untrained(network, dataset).to(dataset.device)
+        self._history: History | None = None
+        self._seen: tuple[Network, Place] | None = None  # whose history it is, and up to where
 
-    def trunk(self, epoch: int) -> TrainState:
-        """The root's state after `epoch` epochs, from the store or trained and kept."""
-        latest = self.latest(epoch)
-        if latest.epoch == epoch:
+    def trunk(self, step: int) -> TrainState:
+        """The root's state after `step` steps, from the store or trained and kept."""
+        latest = self.latest(step)
+        epoch, rest = divmod(step, self.steps)
+        if (latest.epoch, latest.step) == (epoch, rest):
             return latest
-        state = self.on(latest, epoch, _trunk_name(self.root))
-        record = {**to_plain(self.root), "epoch": epoch}
-        self.store.put_tensors(STATES, _state_name(self.root, epoch), named(state), record)
+        state = self.on(latest, step, _trunk_name(self.root))
+        name = _state_name(self.root, _step_name(step) if rest else epoch)
+        tensors, record = named(state), {**to_plain(self.root), "epoch": epoch}
+        if rest:
+            tensors, record = {**tensors, "loss": state.loss}, {**record, "step": rest}
+        self.store.put_tensors(STATES, name, tensors, record)
         return state
 
-    def latest(self, epoch: int) -> TrainState:
-        """The root's last state in the store at or before `epoch`; that of epoch 0 is drawn."""
-        kept = set(self.store.names(STATES))
-        for earlier in range(epoch, 0, -1):
-            if _state_name(self.root, earlier) in kept:
-                tensors = self.store.get_tensors(STATES, _state_name(self.root, earlier))
-                if tensors is not None:
-                    return TrainState(earlier, *parts(tensors))
+    def latest(self, step: int) -> TrainState:
+        """The root's last state in the store at or before `step`; that of step 0 is drawn."""
+        named_as = re.compile(rf"{fingerprint(self.root)}-(step)?(\d+)")
+        kept = {}
+        for found in filter(None, map(named_as.fullmatch, self.store.names(STATES))):
+            kept[int(found[2]) * (1 if found[1] else self.steps)] = found[0]
+        for earlier in sorted((place for place in kept if 0 < place <= step), reverse=True):
+            tensors = self.store.get_tensors(STATES, kept[earlier])
+            if tensors is not None:
+                epoch, rest = divmod(earlier, self.steps)
+                loss = tensors.get("loss", torch.zeros(()))
+                return TrainState(epoch, *parts(tensors), rest, loss)
         return initial_state(untrained(self.network, self.dataset))
 
     def on(self, start: TrainState, until: int, branch: str) -> TrainState:
-        """The state after `until` epochs of the training that stands at `start`.
+        """The state after `until` steps of the training that stands at `start`.
 
         It goes on from where it was killed, if it was.
         """
         checkpoints = self.checkpoints(branch)
-        begin = checkpoints.latest(start, until)
+        end = divmod(until, self.steps)
+        begin = checkpoints.latest(start, end)
         history = None
         trained = self.network if branch == _branch_name(self.network) else self.root
         if not self.store.has(trained):  # whose trunk's state alone was lost
-            history = History(trained, self.store, self.dataset, self.model, begin.epoch)
+            history = self.history(trained, (begin.epoch, begin.step), end)
 
         def after_epoch(epoch: int, loss: float) -> None:
             if history is not None:
@@ -198,7 +227,8 @@ class _Training:
             self.dataset,
             self.network.recipe,
             start=begin,
-            until_epoch=until,
+            until_epoch=end[0],
+            until_step=end[1],
             seed=self.network.seed,
             branch=branch,
             draws=architecture_of(self.network.architecture).own,
@@ -206,6 +236,13 @@ class _Training:
             on_epoch=after_epoch,
             observer=_Observer(checkpoints, history),
         )
+
+    def history(self, trained: Network, begin: Place, end: Place) -> History:
+        """The history of the training of `trained` that goes on from `begin` to `end`."""
+        if self._history is None or self._seen != (trained, begin):
+            self._history = History(trained, self.store, self.dataset, self.model, begin)
+        self._seen = trained, end
+        return self._history
 
     def checkpoints(self, branch: str) -> Checkpoints:
         """The states of one branch while it is trained."""
@@ -240,8 +277,8 @@ def checkpoints_of(root: Network, branch: str, store: Store, **options: Any) -> 
     return Checkpoints(store, f"{fingerprint(root)}.{branch.replace('/', '.')}", **options)
 
 
-def _state_name(root: Network, epoch: int) -> str:
-    return f"{fingerprint(root)}-{epoch}"
+def _state_name(root: Network, fork: int | str) -> str:
+    return f"{fingerprint(root)}-{fork}"
 
 
 def _trunk_name(network: Network) -> str:
@@ -249,8 +286,16 @@ def _trunk_name(network: Network) -> str:
 
 
 def _branch_name(network: Network) -> str:
-    trunk, epoch = _trunk_name(network), network.spawn_epoch
-    return trunk if epoch is None else f"{trunk}/{epoch}"
+    trunk = _trunk_name(network)
+    return f"{trunk}/{_fork_name(network)}" if network.is_branch else trunk
+
+
+def _fork_name(branch: Network) -> str:
+    return str(branch.spawn_epoch) if branch.spawn_step is None else _step_name(branch.spawn_step)
+
+
+def _step_name(step: int) -> str:
+    return f"step{step}"
 
 
 @functools.cache

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from llfc.data.batches import CropFlip, Loader
 from llfc.data.datasets import Data
 from llfc.devices import fastest_layout, own_stream, tf32_disabled
+from llfc.networks.forks import steps_per_epoch
 from llfc.networks.steps import Step
 from llfc.seeds import generators_left, stream
 from llfc.specs import Recipe
@@ -73,6 +75,7 @@ def train(
     *,
     start: TrainState,
     until_epoch: int,
+    until_step: int = 0,
     seed: int,
     branch: str,
     draws: bool = False,
@@ -80,7 +83,7 @@ def train(
     on_epoch: OnEpoch | None = None,
     observer: Observer | None = None,
 ) -> TrainState:
-    """The state after `until_epoch` epochs of the training that stands at `start`.
+    """The state after `until_epoch` epochs, and some steps, of the training that is at `start`.
 
     Two trainings that start alike and name the same `seed` and `branch` are the same training.
 
@@ -90,7 +93,8 @@ def train(
         dataset: what to train on.
         recipe: how; its `epochs` set the schedule even where `until_epoch` is smaller.
         start: where to begin.
-        until_epoch: where to end.
+        until_epoch: where to end: after so many epochs.
+        until_step: and after so many steps of the next, fewer than an epoch has.
         seed: seed of the streams `order/<branch>/<epoch>` and `augment/<branch>/<epoch>`.
         branch: which of the trainings with this seed it is.
         draws: whether the network itself may draw in training, as dropout does, from the generators
@@ -108,7 +112,7 @@ def train(
     model.load_state_dict(start.weights)
     model.train().to(memory_format=layout)  # type: ignore[call-overload]
     check_batches(model, count, recipe.batch_size)
-    steps = -(-count // recipe.batch_size)
+    steps = steps_per_epoch(recipe, count)
     left = generators_left() if draws else nullcontext()
     with own_stream(device), tf32_disabled(), left:
         optimizer = _optimizer(model, recipe, start.optimizer, device)
@@ -125,11 +129,12 @@ def train(
             weights, moments = _copies(model.state_dict()), _tensors(model, optimizer)
             return TrainState(epoch, weights, moments, step, loss.cpu().clone())
 
-        for epoch in range(start.epoch, until_epoch):
+        for epoch in range(start.epoch, until_epoch + (until_step > 0)):
             done = start.step if epoch == start.epoch else 0
+            end = until_step if epoch == until_epoch else steps
             total = (start.loss if done else torch.zeros(())).to(device, copy=True)
             batches = _epoch(dataset, recipe, seed, branch, epoch, done)
-            for step, (images, labels) in enumerate(batches, start=done):
+            for step, (images, labels) in enumerate(islice(batches, end - done), start=done):
                 rate = learning_rate(recipe, (epoch * steps + step) / (steps * recipe.epochs))
                 if draws:
                     torch.manual_seed(
@@ -145,6 +150,8 @@ def train(
                 raise ValueError(
                     f"training loss must be finite, got {mean} in epoch {epoch + 1} {name}"
                 )
+            if end < steps:
+                return state(epoch, end, total)
             if on_epoch is not None:
                 on_epoch(epoch + 1, mean)
         return state(until_epoch)

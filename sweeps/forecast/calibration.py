@@ -201,7 +201,7 @@ def _with_first_weights(trial: Trial, dataset: Data) -> Store:
     """A store in memory with the networks of `trial`, untrained and independent."""
     store = Store(f"memory://forecast-{uuid.uuid4().hex}")
     for member, network in enumerate((trial.pair.a, trial.pair.b)):
-        drawn = dataclasses.replace(network, spawn_epoch=None, member=member, weights=None)
+        drawn = dataclasses.replace(network.root, member=member, weights=None)
         store.save_network(network, untrained(drawn, dataset).state_dict())
     return store
 

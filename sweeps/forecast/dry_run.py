@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +22,7 @@ from llfc.trial import check_trial
 from sweeps.forecast.calibration import Calibration, TrainingCost, TrialCost
 from sweeps.forecast.missing import Missing, Planned, missing_of
 from sweeps.forecast.table import Row, table
-from sweeps.grid.inputs import DataKey, data_key, load_each, resolved
+from sweeps.grid.inputs import DataKey, counted_in_epochs, data_key, load_each, resolved
 from sweeps.grid.settings import Settings
 from sweeps.grid.sweep import Sweep
 from sweeps.record.titles import kind_of
@@ -52,7 +53,9 @@ def dry_run(asked: Sequence[Asked]) -> int:
         name = settings.name or sweep.name
         with _data_sets(trials, settings) as (found, datasets):
             before = planned.setdefault(settings.store, Planned())
-            missing = missing_of(name, found, settings, before)
+            counts = {key: dataset.count("train") for key, dataset in datasets.items()}
+            inputs = partial(_count, counts)
+            missing = missing_of(name, found, settings, before, inputs)
             forecasts.append(_Forecast(name, missing, datasets, settings))
     budget = min(MOST, TOTAL / max(1, sum(len(f.kinds()) for f in forecasts)))
     keep_freed_memory()
@@ -75,10 +78,15 @@ def _data_sets(
         found = resolved(trials, elsewhere)
         for name in {trial.pair.dataset for trial in found}:
             check_stored(name, settings.data_root)
-        datasets = load_each(found, elsewhere)
+        found, read = counted_in_epochs(found, elsewhere)
+        datasets = load_each(found, elsewhere, read)
         for trial in {_training_kind(t.pair.a): t for t in found}.values():
             check_trial(trial, datasets[data_key(trial.pair.a)])
         yield found, datasets
+
+
+def _count(counts: Mapping[DataKey, int], network: Network) -> int:
+    return counts[data_key(network)]
 
 
 class _Forecast:
@@ -182,7 +190,7 @@ class _Forecast:
         return list(rows.values())
 
 
-def _inputs(network: Network, dataset: Data, epochs: int) -> float:
+def _inputs(network: Network, dataset: Data, epochs: float) -> float:
     """How many inputs `epochs` of a training take, with those by which it is judged.
 
     To judge takes forward passes alone, a third of a training step; see `llfc.networks.history`.

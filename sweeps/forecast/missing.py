@@ -1,16 +1,18 @@
 """What of several sweeps is missing, read from stores and MLflow, which are left as they are."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from analysis.runs.database import check_address, path_of
+from llfc.networks.forks import steps_per_epoch
 from llfc.networks.spawning import has_state
 from llfc.networks.store import Store
 from llfc.specs import Network, Trial, fingerprint
 from sweeps.grid.settings import Settings
 from sweeps.record.measurement import is_whole, saved
-from sweeps.run.plan import Job, Stage, plan
+from sweeps.run.plan import Job, plan
 
 
 class Reading(Store):
@@ -35,7 +37,7 @@ class Planned:
     """What sweeps that are run before leave in a store that has not got it yet."""
 
     networks: set[str] = field(default_factory=set)
-    states: set[tuple[str, int]] = field(default_factory=set)
+    states: set[Network] = field(default_factory=set)  # as the branches that leave there
     trials: set[str] = field(default_factory=set)
 
 
@@ -52,14 +54,27 @@ class Missing:
     """
 
     jobs: Sequence[Job]
-    epochs: dict[Job, int]
+    epochs: dict[Job, float]
     states: dict[Job, int]
     networks_there: Sequence[Network]
     trials_there: Sequence[Trial]
 
 
-def missing_of(name: str, trials: Sequence[Trial], settings: Settings, planned: Planned) -> Missing:
+def missing_of(
+    name: str,
+    trials: Sequence[Trial],
+    settings: Settings,
+    planned: Planned,
+    inputs: Callable[[Network], int] = lambda network: network.limit_train or 1,
+) -> Missing:
     """What the sweep called `name` has to do after those that have `planned` what they leave.
+
+    Args:
+        name: the sweep's.
+        trials: all of them.
+        settings: where its stores are.
+        planned: what sweeps before it leave; what this one leaves is added.
+        inputs: how many training inputs a network is trained on; asked where it forks at a step.
 
     Raises:
         ValueError: if MLflow's address is wrong, or its store cannot be read.
@@ -75,9 +90,8 @@ def missing_of(name: str, trials: Sequence[Trial], settings: Settings, planned: 
         elsewhere = network.weights is not None  # its file is there, or had been refused
         return elsewhere or fingerprint(network) in planned.networks or store.has(network)
 
-    def kept(root: Network, epoch: int) -> bool:
-        there = (fingerprint(root), epoch) in planned.states
-        return there or has_state(root, epoch, store)
+    def kept(branch: Network) -> bool:
+        return branch in planned.states or has_state(branch, store)
 
     trials_there = [trial for trial in trials if measured(trial)]
     jobs = plan(
@@ -92,15 +106,18 @@ def missing_of(name: str, trials: Sequence[Trial], settings: Settings, planned: 
     for job in jobs:
         if isinstance(job.record, Network):
             root = job.record.root
-            done = {epoch for epoch in range(root.recipe.epochs + 1) if kept(root, epoch)}
-            epochs[job] = _epochs(job, job.record, done, whole=trained(job.record))
-            states[job] = len(set(job.keep_epochs) - done)
+            forks = _forks(job, root)
+            ends = [replace(root, spawn_epoch=n) for n in range(root.recipe.epochs + 1)]
+            done = {branch for branch in (*ends, *forks) if kept(branch)}
+            whole = trained(job.record)
+            epochs[job] = _epochs(job.record, forks, done, partial(_place, inputs), whole=whole)
+            states[job] = len(set(forks) - done)
     for job in jobs:
-        if job.stage is Stage.TRIALS:
-            planned.trials.add(job.name)
-        else:
+        if isinstance(job.record, Network):
             planned.networks.add(job.name)
-            planned.states |= {(job.name, epoch) for epoch in job.keep_epochs}
+            planned.states |= set(_forks(job, job.record.root))
+        else:
+            planned.trials.add(job.name)
     return Missing(
         jobs=jobs,
         epochs=epochs,
@@ -110,13 +127,33 @@ def missing_of(name: str, trials: Sequence[Trial], settings: Settings, planned: 
     )
 
 
-def _epochs(job: Job, network: Network, done: set[int], *, whole: bool) -> int:
-    """How many epochs `job` trains, where its root's states after `done` epochs are there."""
+def _forks(job: Job, root: Network) -> list[Network]:
+    """The branches for which `job` keeps states of `root`."""
+    epochs = [replace(root, spawn_epoch=epoch) for epoch in job.keep_epochs]
+    return epochs + [replace(root, spawn_step=step) for step in job.keep_steps]
+
+
+def _place(inputs: Callable[[Network], int], branch: Network) -> float:
+    """Where `branch` leaves its root, in epochs."""
+    if branch.spawn_step is None:
+        return branch.spawn_epoch or 0
+    return branch.spawn_step / steps_per_epoch(branch.recipe, inputs(branch))
+
+
+def _epochs(
+    network: Network,
+    forks: Iterable[Network],
+    done: Iterable[Network],
+    place: Callable[[Network], float],
+    *,
+    whole: bool,
+) -> float:
+    """How many epochs it takes to train `network`, where its root's states at `done` are there."""
     last = network.recipe.epochs
-    if network.spawn_epoch is not None:
-        return last - network.spawn_epoch
-    wanted = sorted({*job.keep_epochs, *(() if whole else (last,))} - done)
-    known, total = {0, *done}, 0
+    if network.is_branch:
+        return last - place(network)
+    known, total = {0.0, *map(place, done)}, 0.0
+    wanted = sorted({*map(place, forks), *(() if whole else (last,))} - known)
     for epoch in wanted:
         total += epoch - max(e for e in known if e <= epoch)
         known.add(epoch)

@@ -16,7 +16,7 @@ from llfc.networks.weightfiles import name_checkpoints
 from llfc.plugins import is_own, resolve
 from llfc.specs import OPTIONS, UNKNOWN, Pair, Recipe, Trial
 from llfc.tasks import TASKS, measured_as
-from sweeps.grid.sweep import Sweep
+from sweeps.grid.sweep import SPAWN, Sweep
 
 # A recipe's fields are axes too; one that a sweep does not name keeps the recipe's own value.
 RECIPE_AXES = tuple(field.name for field in dataclasses.fields(Recipe))
@@ -33,6 +33,7 @@ DEFAULTS: Mapping[str, Sequence[Any]] = {
     "heads": (None,),
     "positions": (None,),
     "spawn_epoch": (None,),
+    "spawn_step": (None,),
     "seed": (0, 1, 2),
     "matching": ("none",),
     "correction": ("reset",),
@@ -113,7 +114,7 @@ def _pairs_of(sweep: Sweep) -> Sequence[tuple[str, ...]]:
     Raises:
         ValueError: if a file is none, or an axis says how networks are to be trained.
     """
-    for name in (*RECIPE_AXES, "spawn_epoch"):
+    for name in (*RECIPE_AXES, *SPAWN):
         if any(value is not None for value in sweep.axes.get(name, ())):
             raise ValueError(f"axis {name} has no effect here: checkpoints are trained already")
     (files,) = sweep.axes["checkpoints"]
@@ -145,6 +146,7 @@ def _pair(point: Mapping[str, Any]) -> Pair:
         limit_train=point["limit_train"],
         seed=point["seed"],
         spawn_epoch=point["spawn_epoch"],
+        spawn_step=point["spawn_step"],
         recipe=recipe,
         checkpoints=point["checkpoints"],
         **options,

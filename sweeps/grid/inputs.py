@@ -2,10 +2,11 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from llfc.data.datasets import Data, load_dataset, resolve_dataset
+from llfc.networks.forks import in_epochs
 from llfc.specs import Network, Trial
 from sweeps.grid.settings import Settings
 
@@ -32,11 +33,33 @@ def data_key(network: Network) -> DataKey:
     return network.dataset, network.limit_train
 
 
-def load_each(trials: Iterable[Trial], settings: Settings) -> dict[DataKey, Data]:
-    """Every data set of the sweep, read once here: a missing one is said before anything runs."""
+def counted_in_epochs(
+    trials: Sequence[Trial], settings: Settings
+) -> tuple[list[Trial], dict[DataKey, Data]]:
+    """The trials with every spawn step that is a whole epoch as that, and data sets read for it.
+
+    Raises:
+        ValueError: if a spawn step lies after the last step of the training.
+    """
+    read = load_each([trial for trial in trials if trial.pair.spawn_step is not None], settings)
+    counts = {key: dataset.count("train") for key, dataset in read.items()}
+    pairs = (in_epochs(t.pair, counts.get(data_key(t.pair.a), 0)) for t in trials)
+    found = (dataclasses.replace(t, pair=pair) for t, pair in zip(trials, pairs, strict=True))
+    return list(dict.fromkeys(found)), read  # a step and an epoch may be one place
+
+
+def load_each(
+    trials: Iterable[Trial], settings: Settings, read: Mapping[DataKey, Data] | None = None
+) -> dict[DataKey, Data]:
+    """Every data set of the sweep, read once here: a missing one is said before anything runs.
+
+    Those that are `read` already are taken as they are.
+    """
+    read = read or {}
     wanted = {data_key(trial.pair.a): trial.limit_test for trial in trials}
     return {
-        (name, limit): load_dataset(
+        (name, limit): read.get((name, limit))
+        or load_dataset(
             name,
             data_root=settings.data_root,
             limit_train=limit,

@@ -35,7 +35,7 @@ from llfc.tasks import TASKS
 from sweeps.grid.grid import DEFAULTS, EVERY_AXIS, MEASURING, RECIPE_AXES, trials_of
 from sweeps.grid.settings import ENVIRONMENT, GPU_SHARE, Settings
 from sweeps.grid.study_file import words_for
-from sweeps.grid.sweep import Sweep
+from sweeps.grid.sweep import SPAWN, Sweep, has_number
 
 # The values that replace the names of constants when a docstring becomes a help text.
 CONSTANTS: Mapping[str, Iterable[str]] = {
@@ -82,7 +82,8 @@ def parse(
     """
     parser = _parser(sweep)
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if (config := vars(_read(parser, words)).get(CONFIG)) is not None:
+    typed = vars(_read(parser, words))
+    if (config := typed.get(CONFIG)) is not None:
         from_file = words_for(sweep.name, config)
         try:
             _read(parser, from_file)
@@ -93,6 +94,9 @@ def parse(
         name: value for name, value in vars(_read(parser, words)).items() if value is not None
     }
     values.pop(CONFIG, None)
+    for unit, other in (SPAWN, SPAWN[::-1]):  # one axis in two units
+        if has_number(typed[unit]) and typed[other] is None:
+            values.pop(other, None)
     changed = sweep.replace({name: values.pop(name) for name in EVERY_AXIS if name in values})
     if changed.x == "checkpoints" and "checkpoints" not in changed.axes:
         raise ValueError(

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+SPAWN = ("spawn_epoch", "spawn_step")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
@@ -28,5 +30,19 @@ class Sweep:
     measuring: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def replace(self, axes: Mapping[str, Sequence[Any]]) -> "Sweep":
-        """This sweep with the values of `axes` in place of its own."""
-        return dataclasses.replace(self, axes={**self.axes, **axes})
+        """This sweep with the values of `axes` in place of its own.
+
+        Spawn epochs and spawn steps are one axis in two units: numbers of either take the other's
+        place.
+        """
+        own, x = dict(self.axes), self.x
+        for unit, other in (SPAWN, SPAWN[::-1]):
+            if has_number(axes.get(unit)) and other not in axes:
+                own.pop(other, None)
+                x = unit if x == other else x
+        return dataclasses.replace(self, axes={**own, **axes}, x=x)
+
+
+def has_number(values: Sequence[Any] | None) -> bool:
+    """Whether an axis has other values than None."""
+    return any(value is not None for value in values or ())

@@ -12,7 +12,8 @@ def noun_of(record: Network | Trial) -> str:
 def title_of(record: Network | Trial) -> str:
     """`record` in one line.
 
-    A correction is named where there is one, a branch by the epoch at which it leaves its trunk.
+    A correction is named where there is one, a branch by the epoch or step at which it leaves its
+    trunk.
     """
     if isinstance(record, Network) and record.weights is not None:
         return f"{kind_of(record)}, checkpoint {record.weights.rpartition('@')[0]}"
@@ -38,5 +39,6 @@ def kind_of(record: Network | Pair) -> str:
 
 
 def _trunk(record: Network | Pair, without: str) -> str:
-    epoch = record.spawn_epoch
-    return without if epoch is None else f"spawned at epoch {epoch}"
+    if record.spawn_step is not None:
+        return f"spawned at step {record.spawn_step}"
+    return without if record.spawn_epoch is None else f"spawned at epoch {record.spawn_epoch}"

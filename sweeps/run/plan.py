@@ -27,12 +27,14 @@ class Job:
         needs: fingerprints of the networks that must be there before.
         cost: how long it takes, in units that are the same within a stage.
         keep_epochs: of a network: epochs after which its training state is kept for branches.
+        keep_steps: the same in optimiser steps from the start, within epochs.
     """
 
     record: Network | Trial
     needs: frozenset[str]
     cost: float
     keep_epochs: tuple[int, ...] = ()
+    keep_steps: tuple[int, ...] = ()
 
     @cached_property
     def name(self) -> str:
@@ -51,6 +53,7 @@ class Job:
             "stage": self.stage.value,
             "record": to_plain(self.record),
             "keep_epochs": list(self.keep_epochs),
+            "keep_steps": list(self.keep_steps),
         }
 
 
@@ -58,7 +61,7 @@ def plan(
     trials: Iterable[Trial],
     *,
     trained: Callable[[Network], bool],
-    has_state: Callable[[Network, int], bool],
+    has_state: Callable[[Network], bool],
     cost: Callable[[Network], float],
 ) -> list[Job]:
     """The jobs that `trials` ask for: each network once, roots before branches, longest first.
@@ -66,33 +69,38 @@ def plan(
     Args:
         trials: what is to be measured.
         trained: whether a network is in the store already; it then is nobody's job.
-        has_state: whether a root's training state after an epoch is in the store; a trained root
-            whose state a branch lacks is a job again, which trains it that far and no further.
+        has_state: whether the state of its root at which a branch forks is in the store; a trained
+            root whose state a branch lacks is a job again, which trains it that far and no further.
         cost: how long a network takes to train, in any unit.
     """
     trials = list(dict.fromkeys(trials))
     networks = list(dict.fromkeys(n for t in trials for n in (t.pair.a, t.pair.b)))
     missing = {network for network in networks if not trained(network)}
-    missing |= {n.root for n in missing if n.spawn_epoch and not has_state(n.root, n.spawn_epoch)}
-    leaves: defaultdict[Network, set[int]] = defaultdict(set)  # of each root, where branches leave
+    missing |= {n.root for n in missing if n.is_branch and not has_state(n)}
+    branches: defaultdict[Network, list[Network]] = defaultdict(list)
     for network in networks:
-        if network.spawn_epoch is not None:
-            leaves[network.root].add(network.spawn_epoch)
-    jobs = [
-        _training(network, sorted(leaves[network]), missing, cost(network)) for network in missing
-    ]
+        if network.is_branch:
+            branches[network.root].append(network)
+    jobs = [_training(network, branches[network], missing, cost(network)) for network in missing]
     jobs += [_measuring(trial, missing, cost(trial.pair.a)) for trial in trials]
     return sorted(jobs, key=_rank)
 
 
-def _training(network: Network, leaves: Sequence[int], missing: Set[Network], cost: float) -> Job:
+def _training(
+    network: Network, branches: Sequence[Network], missing: Set[Network], cost: float
+) -> Job:
     needs = ({network.root} - {network}) & missing
     return Job(
         record=network,
         needs=frozenset(map(fingerprint, needs)),
         cost=cost,
-        keep_epochs=tuple(leaves),
+        keep_epochs=_without_none(branch.spawn_epoch for branch in branches),
+        keep_steps=_without_none(branch.spawn_step for branch in branches),
     )
+
+
+def _without_none(values: Iterable[int | None]) -> tuple[int, ...]:
+    return tuple(sorted({value for value in values if value is not None}))
 
 
 def _measuring(trial: Trial, missing: Set[Network], cost: float) -> Job:
@@ -103,7 +111,7 @@ def _measuring(trial: Trial, missing: Set[Network], cost: float) -> Job:
 
 
 def _rank(job: Job) -> tuple[bool, bool, float, str]:
-    branch = isinstance(job.record, Network) and job.record.spawn_epoch is not None
+    branch = isinstance(job.record, Network) and job.record.is_branch
     return (job.stage is Stage.TRIALS, branch, -job.cost, job.name)
 
 

@@ -159,7 +159,9 @@ class Progress:
         seconds = cost = 0.0
         for name, history in self._histories.items():
             if name in self._running and history["of"]:
-                first = getattr(self._jobs[name].record, "spawn_epoch", None) or 0
+                record = self._jobs[name].record
+                first = getattr(record, "spawn_epoch", None) or 0
+                first += (getattr(record, "spawn_step", None) or 0) / history["steps"]
                 epochs = history["now"]["epoch"] + history["now"]["step"] / history["steps"]
                 seconds += history["at"] - (time.time() - (time.monotonic() - self._running[name]))
                 cost += self._jobs[name].cost * (epochs - first) / max(history["of"] - first, 1)

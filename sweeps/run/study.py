@@ -18,7 +18,7 @@ from llfc.plugins.rehearsal import rehearse
 from llfc.specs import Network, Trial, fingerprint
 from llfc.trial import check_trial
 from sweeps.grid.grid import MEASURING
-from sweeps.grid.inputs import DataKey, data_key, load_each, resolved
+from sweeps.grid.inputs import DataKey, counted_in_epochs, data_key, load_each, resolved
 from sweeps.grid.settings import Settings
 from sweeps.grid.study_file import text_of
 from sweeps.grid.sweep import Sweep
@@ -48,13 +48,14 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
     store = Store(settings.store)
     trials = resolved(trials, settings)
     check_address(settings.tracking)  # before anything is made that a refusal would leave behind
+    trials, datasets = counted_in_epochs(trials, settings)
     store.check_writable()
     stored = saved(store)
     to_measure = {trial for trial in trials if fingerprint(trial) not in stored}
     with ThreadPoolExecutor() as pool:
         # The tracking store and Ray each take seconds to open. Ray is started by this thread: its
         # processes end with the thread that started them.
-        opening = pool.submit(_open, sweep, trials, settings)
+        opening = pool.submit(_open, sweep, trials, settings, datasets)
         workers = start(settings) if to_measure else 0
         datasets, tracker = opening.result()
     for trial in {tuple(plugins_of(trial)): trial for trial in trials}.values():
@@ -72,7 +73,7 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
     jobs = plan(
         set(missing).difference(measured),
         trained=store.has,
-        has_state=lambda root, epoch: has_state(root, epoch, store),
+        has_state=lambda branch: has_state(branch, store),
         cost=lambda network: training_cost(network, datasets[data_key(network)]),
     )
     if jobs and not workers:
@@ -96,10 +97,10 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
 
 
 def _open(
-    sweep: Sweep, trials: Sequence[Trial], settings: Settings
+    sweep: Sweep, trials: Sequence[Trial], settings: Settings, loaded: Mapping[DataKey, Data]
 ) -> tuple[Mapping[DataKey, Data], "Tracker"]:
     """The data sets, on which every trial can be run, and then the tracking store."""
-    datasets = load_each(trials, settings)
+    datasets = load_each(trials, settings, loaded)
     _check_checkpoints(trials, datasets)
     kinds = {_kind(trial): trial for trial in trials}
     for trial in kinds.values():

@@ -15,6 +15,7 @@ from analysis.runs import schema
 from llfc.codec import from_plain
 from llfc.data.datasets import Data, load_dataset
 from llfc.devices import keep_freed_memory
+from llfc.networks.forks import steps_per_epoch
 from llfc.networks.spawning import train_network
 from llfc.networks.store import Store, StoreWarning
 from llfc.oneline import with_its_type
@@ -68,7 +69,7 @@ def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) 
     if job["stage"] == Stage.NETWORKS:
         network = from_plain(Network, job["record"])
         dataset = _dataset_of(network, None, place, device)
-        _train(network, store, dataset, place, device, job["keep_epochs"])
+        _train(network, store, dataset, place, device, job["keep_epochs"], job["keep_steps"])
         return None
     trial = from_plain(Trial, job["record"])
     for network in (trial.pair.a, trial.pair.b):
@@ -76,7 +77,8 @@ def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) 
             _train(network, store, _dataset_of(network, None, place, device), place, device)
     dataset = _dataset_of(trial.pair.a, trial.limit_test, place, device)
     found = run_trial(trial, store, dataset, device=device)
-    tags = {**place["provenance"], schema.DEVICE: describe(device)}
+    steps = steps_per_epoch(trial.pair.recipe, dataset.count("train"))
+    tags = {**place["provenance"], schema.DEVICE: describe(device), schema.STEPS: f"{steps}"}
     save(store, trial, Measurement.of(found, tags, draw(trial, found)))
     return found.barriers[schema.BARRIER]
 
@@ -88,6 +90,7 @@ def _train(
     place: Mapping[str, Any],
     device: torch.device,
     keep_epochs: Iterable[int] = (),
+    keep_steps: Iterable[int] = (),
 ) -> None:
     train_network(
         network,
@@ -95,6 +98,7 @@ def _train(
         dataset,
         device=device,
         keep_epochs=keep_epochs,
+        keep_steps=keep_steps,
         checkpoint_seconds=place["checkpoint_seconds"],
         code=place["provenance"].get(schema.SOURCES, ""),
     )

@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
+from analysis.runs.pairs import SPAWN
 from analysis.runs.params import NULLABLE, PARAMS, params_of, restore, trial_from_params
-from llfc.specs import Trial
+from llfc.specs import OPTIONS, Trial
 from tests.helpers.fabricated_runs import recipe, trial
 
 
@@ -19,7 +20,9 @@ def with_odd_values():
     return dataclasses.replace(one, probes=("fc1", 'it\'s, "odd"'), limit_test=9)
 
 
-@pytest.mark.parametrize("one", [trial(), trial(spawn_epoch=3), with_odd_values()])
+@pytest.mark.parametrize(
+    "one", [trial(), trial(spawn_epoch=3), trial(spawn_step=1200), with_odd_values()]
+)
 def test_a_trial_survives_as_text(one):
     back = trial_from_params(text_of(one))
     assert back == one
@@ -36,8 +39,8 @@ def test_every_field_is_a_parameter():
     records = (one, one.pair, one.pair.recipe)
     fields = [field.name for record in records for field in dataclasses.fields(record)]
     assert len(PARAMS) == len(fields) - 2  # pair and recipe are records, not values
-    later = {"task", "depth", "heads", "positions", "checkpoints", "recipe.clip"}
-    assert set(NULLABLE) == {*LIMITS, "spawn_epoch", "probes", *later}
+    later = {*OPTIONS, "task", "checkpoints", "recipe.clip"}
+    assert set(NULLABLE) == {*LIMITS, *SPAWN, "probes", *later}
 
 
 def test_a_missing_parameter_is_named():

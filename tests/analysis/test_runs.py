@@ -1,5 +1,6 @@
 """What was written to MLflow is read back: typed, complete, and nothing silently dropped."""
 
+import dataclasses
 import gc
 import math
 from pathlib import Path
@@ -9,13 +10,15 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from analysis.answers.onset import lines_along
+from analysis.runs.grid import layout
 from analysis.runs.mlflow import load_runs, search
 from analysis.runs.params import params_of
 from llfc.results import CURVE, PROFILE
 from llfc.specs import fingerprint
 from sweeps.record.measurement import Measurement
 from sweeps.record.tracking import Tracker
-from tests.helpers.fabricated_runs import connection, grid, trial
+from tests.helpers.fabricated_runs import connection, grid, runs_of, trial
 
 TRIALS = grid(width=[0.5, 1.0], spawn_epoch=[None, 2], seed=[0, 1])
 TAGS = {"llfc.device": "cpu"}
@@ -242,3 +245,25 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path):
     with pytest.raises(ValueError, match=r"^tracking store sqlite:.* does not exist"):
         load_runs(f"sqlite:///{path}", "width")
     assert not Path(path).exists()
+
+
+def test_forks_are_on_one_axis_in_steps_if_any_is_at_a_step():
+    """A spawn epoch is the step that it is; an older run's too, if one says how many there are."""
+    runs = runs_of([*grid(spawn_epoch=[None, 0, 2]), *grid(spawn_epoch=[None], spawn_step=[7, 30])])
+    steps = runs.trials.assign(steps_per_epoch=["", "", "", "", "20"])
+    placed = dataclasses.replace(runs, trials=steps).trials
+    assert placed["spawn_step"].tolist() == [None, 0, 40, 7, 30]
+    assert placed["spawn_epoch"].isna().all()
+    assert placed["fingerprint"].tolist() == runs.trials["fingerprint"].tolist()
+    assert layout(placed, "", "spawn_step").panels == ()
+    old = dataclasses.replace(runs, trials=steps.assign(steps_per_epoch="")).trials
+    assert old["spawn_epoch"].tolist() == [None, None, 2, None, None]
+    (line, part) = lines_along(placed, "spawn_step")[0]
+    assert (line, sorted(part["spawn_step"])) == ("matching none", [0, 7, 30, 40])
+
+
+def test_without_a_step_spawn_epochs_stay():
+    runs = runs_of(grid(spawn_epoch=[None, 0, 2]))
+    same = dataclasses.replace(runs, trials=runs.trials.assign(steps_per_epoch="20")).trials
+    assert same["spawn_epoch"].tolist() == [None, 0, 2]
+    assert same["spawn_step"].isna().all()

@@ -59,7 +59,7 @@ def running_names(store, folder):
 
 
 def history_names(store, folder):
-    History(PAIR.a, store, DATA, torch.nn.Identity(), 0)._write({})
+    History(PAIR.a, store, DATA, torch.nn.Identity(), (0, 0))._write({})
     return store.names(HISTORIES)
 
 
@@ -73,7 +73,7 @@ def permutation_names(store, folder):
 def measured(store, monkeypatch):
     """A trial done by a worker, whose measuring and drawing are cut short."""
     found = SimpleNamespace(barriers={"test_loss_chord": 0.0})
-    monkeypatch.setattr(worker, "_dataset_of", lambda *given: None)
+    monkeypatch.setattr(worker, "_dataset_of", lambda *given: DATA)
     monkeypatch.setattr(worker, "run_trial", lambda *given, **rest: found)
     monkeypatch.setattr(measurement, "connection_to_json", lambda found: "{}")
     monkeypatch.setattr(worker, "draw", lambda trial, found: {})

@@ -60,6 +60,7 @@ OTHER = {
         "heads": 2,
         "positions": "rotary",
         "checkpoints": ("a@1", "b@2"),
+        "spawn_step": 7,
     },
     Network: {"member": 1, "spawn_epoch": 6, "weights": "a@1"},
     Trial: {
@@ -81,7 +82,11 @@ EXAMPLE = {Recipe: RECIPE, Pair: PAIR, Network: PAIR.b, Trial: TRIAL}
     ("record", "field"), [(record, field) for record in OTHER for field in OTHER[record]]
 )
 def test_every_field_counts_in_the_fingerprint(record, field):
-    changed = dataclasses.replace(EXAMPLE[record], **{field: OTHER[record][field]})
+    example = EXAMPLE[record]
+    if field == "spawn_step":  # in place of a spawn epoch
+        example = dataclasses.replace(example, spawn_epoch=None)
+    changed = dataclasses.replace(example, **{field: OTHER[record][field]})
+    assert fingerprint(changed) != fingerprint(example)
     assert fingerprint(changed) != fingerprint(EXAMPLE[record])
 
 
@@ -138,10 +143,12 @@ def test_records_survive_plain_values():
 
 def test_first_network_of_a_pair_is_the_trunk_at_every_spawn_epoch():
     pairs = [dataclasses.replace(PAIR, spawn_epoch=k) for k in (0, 5, 30, None)]
+    pairs += [dataclasses.replace(pairs[3], spawn_step=step) for step in (0, 5, 700)]
     assert len({fingerprint(pair.a) for pair in pairs}) == 1
-    assert len({fingerprint(pair.b) for pair in pairs}) == 4
-    assert all(pair.b.root == pair.a for pair in pairs[:3])
+    assert len({fingerprint(pair.b) for pair in pairs}) == 7
+    assert all(pair.b.root == pair.a and pair.b.is_branch for pair in pairs[:3] + pairs[4:])
     assert pairs[3].b.root == pairs[3].b
+    assert not pairs[3].b.is_branch
 
 
 @pytest.mark.parametrize(
@@ -151,6 +158,14 @@ def test_first_network_of_a_pair_is_the_trunk_at_every_spawn_epoch():
         (PAIR, "width", -1.0, "width must be a positive number, got -1.0"),
         (PAIR, "width", float("nan"), "width must be a positive number, got nan"),
         (PAIR, "spawn_epoch", 31, "spawn_epoch must be None or in [0, epochs=30], got 31"),
+        (PAIR.a, "spawn_step", -1, "spawn_step must be at least 0, got -1"),
+        (
+            PAIR,
+            "spawn_step",
+            70,
+            "spawn_epoch and spawn_step both say where a pair forks: one of them must be None,"
+            " got 5 and 70",
+        ),
         (PAIR, "spawn_epoch", -1, "spawn_epoch must be None or in [0, epochs=30], got -1"),
         (PAIR, "limit_train", 0, "limit_train must be at least 1, got 0"),
         (PAIR, "seed", -1, "seed must be at least 0, got -1"),

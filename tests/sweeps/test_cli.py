@@ -19,6 +19,7 @@ from sweeps.cli import main
 from sweeps.grid.grid import DEFAULTS, RECIPE_AXES, trials_of
 from sweeps.grid.options import parse
 from sweeps.grid.settings import Settings
+from sweeps.spawn_epoch import SPAWN_EPOCH
 from sweeps.width import WIDTH
 
 GRIDS = {name: sweep for name, sweep in SWEEPS.items() if name != "checkpoints"}  # it needs files
@@ -93,6 +94,22 @@ def test_a_storage_that_mlflow_would_refuse_is_refused_before_it_is_made(tmp_pat
         Settings(storage=f"{tmp_path}/a?..b")
     assert not list(tmp_path.iterdir())
     assert Settings(storage=f"{tmp_path}/a?b/../..c/q").folder == tmp_path / "..c/q"
+
+
+def test_a_spawn_step_takes_the_place_of_the_spawn_epoch(tmp_path):
+    _, sweep, trials = parse(SPAWN_EPOCH, "--spawn-step 0 30 none --seed 0 --matching none".split())
+    assert (sweep.x, "spawn_epoch" in sweep.axes) == ("spawn_step", False)
+    assert [(t.pair.spawn_epoch, t.pair.spawn_step) for t in trials] == [
+        (None, 0),
+        (None, 30),
+        (None, None),
+    ]
+    (tmp_path / "study.toml").write_text("[spawn_epoch]\nspawn-step = [7]\nseed = 0")
+    config = ["--config", str(tmp_path / "study.toml")]
+    assert {t.pair.spawn_step for t in parse(SPAWN_EPOCH, config)[2]} == {7}
+    _, sweep, trials = parse(SPAWN_EPOCH, [*config, "--spawn-epoch", "3"])  # what is typed wins
+    assert {(t.pair.spawn_epoch, t.pair.spawn_step) for t in trials} == {(3, None)}
+    assert sweep.x == "spawn_epoch"
 
 
 def test_norm_none_is_no_norm_and_not_the_usual_one():
@@ -202,6 +219,11 @@ def test_what_the_help_shows_as_default_is_the_default_when_typed(sweep, capsys)
         (
             "--spawn-epoch 10000",
             "spawn_epoch must be None or in [0, epochs=",
+        ),
+        (
+            "--spawn-epoch 1 --spawn-step 30",
+            "error: spawn_epoch and spawn_step both say where a pair forks: one of them must be"
+            " None, got 1 and 30",
         ),
         ("--matching weight", "did you mean 'weights'?"),
         ("--architecture resnt20", "did you mean 'resnet20'?"),

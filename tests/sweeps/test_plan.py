@@ -34,7 +34,7 @@ def nothing(network):
     return False
 
 
-def no_state(root, epoch):
+def no_state(branch):
     return False
 
 
@@ -73,9 +73,7 @@ def test_roots_come_first_and_the_longest_first_of_all():
 
 def test_what_is_trained_is_nobodys_job_and_nobodys_need():
     roots = {t.pair.a for t in TRIALS}
-    jobs = plan(
-        TRIALS, trained=roots.__contains__, has_state=lambda root, epoch: True, cost=by_width
-    )
+    jobs = plan(TRIALS, trained=roots.__contains__, has_state=lambda branch: True, cost=by_width)
     assert not roots & {job.record for job in jobs}
     assert not {need for job in jobs for need in job.needs} & set(map(fingerprint, roots))
     assert plan([], trained=nothing, has_state=no_state, cost=by_width) == []

@@ -14,7 +14,7 @@ from analysis.runs.columns import label, phrase
 from analysis.runs.grid import name
 from analysis.runs.schema import INSTABILITY, INSTABILITY_SE, LLFC
 
-ONSET_AXES = ("width", "spawn_epoch")
+ONSET_AXES = ("width", "spawn_epoch", "spawn_step")
 HOLDS = f"LMC holds where {phrase(INSTABILITY)} is below {100 * STABLE:g} % (Frankle et al. 2020)"
 
 

@@ -90,18 +90,18 @@ def often(monkeypatch):
 
 
 @pytest.mark.usefixtures("often")
-@pytest.mark.parametrize("spawn_epoch", [None, 1])
-def test_a_network_killed_again_and_again_is_the_undisturbed_one(tmp_path, spawn_epoch):
+@pytest.mark.parametrize("fork", [{}, {"spawn_epoch": 1}, {"spawn_step": 6}])
+def test_a_network_killed_again_and_again_is_the_undisturbed_one(tmp_path, fork):
     whole, store = Store(tmp_path / "whole"), Store(tmp_path / "killed")
-    net = network(spawn_epoch=spawn_epoch)
+    net, keep = network(**fork), {"keep_epochs": [1], "keep_steps": [6]}
     for root in {net.root, net}:
-        train_network(root, whole, DATA, keep_epochs=[1], checkpoint_seconds=math.inf)
+        train_network(root, whole, DATA, **keep, checkpoint_seconds=math.inf)
     assert whole.names(RUNNING) == []
     kills = 0
     while not store.has(net):
         try:
             dying = DyingStore(tmp_path / "killed", 2)
-            train_network(net, dying, DATA, keep_epochs=[1], checkpoint_seconds=0)
+            train_network(net, dying, DATA, **keep, checkpoint_seconds=0)
         except Killed:
             kills += 1
             assert len(store.names(RUNNING)) <= 2  # of the trunk, and of the branch

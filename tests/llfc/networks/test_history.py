@@ -62,6 +62,23 @@ def test_a_branch_has_the_epochs_that_it_trained_itself(tmp_path):
     assert [table["loss"][n] == trunk["loss"][n] for n in range(4)] == [True, True, False, False]
 
 
+@pytest.mark.usefixtures("always")
+def test_a_branch_within_an_epoch_counts_the_inputs_that_it_trained_on(tmp_path):
+    store, root = Store(tmp_path), network()
+    branch = dataclasses.replace(root, spawn_step=11)
+    train_network(branch, store, DATA)
+    first, last = of(store, branch)
+    assert (first.epoch, last.epoch) == (3, 4)
+    # Of the third epoch's 30 images it trained on the last 6 itself.
+    seconds = first.seconds, last.seconds - first.seconds
+    trained = first.inputs_per_second * seconds[0], last.inputs_per_second * seconds[1]
+    assert trained == pytest.approx((6, 30))
+    train_network(root, store, DATA)
+    table, trunk = training_table(branch, store), training_table(root, store)
+    assert table["epoch"] == [1, 2, 3, 4]
+    assert [table["loss"][n] == trunk["loss"][n] for n in range(4)] == [True, True, False, False]
+
+
 class Killed(Exception):
     pass
 

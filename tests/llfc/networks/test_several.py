@@ -12,6 +12,7 @@ from tests.helpers.trainable_networks import ADAM, DATA, SGD, network, same
 
 ROOT = network(recipe=SGD)
 BRANCHES = [dataclasses.replace(ROOT, spawn_epoch=epoch) for epoch in (1, 3)]
+BRANCHES += [dataclasses.replace(ROOT, spawn_step=5)]
 INDEPENDENT = dataclasses.replace(ROOT, member=1)
 
 
@@ -20,7 +21,7 @@ def test_each_is_what_it_is_alone(tmp_path, at_once):
     together, alone = Store(tmp_path / "together"), Store(tmp_path / "alone")
     train_networks([*BRANCHES, INDEPENDENT], together, DATA, at_once=at_once)
     for net in (ROOT, *BRANCHES, INDEPENDENT):
-        train_network(net, alone, DATA, keep_epochs=(1, 3))
+        train_network(net, alone, DATA, keep_epochs=(1, 3), keep_steps=(5,))
         assert same(together.load_weights(net), alone.load_weights(net))
 
 
@@ -33,8 +34,9 @@ def test_nothing_is_trained_twice(tmp_path, monkeypatch):
     monkeypatch.setattr(several, "train_network", count)
     store = Store(tmp_path)
     for _ in range(2):
-        train_networks([*BRANCHES, *BRANCHES, ROOT], store, DATA, at_once=2)
-    assert [told.count(net) for net in (ROOT, *BRANCHES)] == [4, 3, 1]
+        again = dataclasses.replace(ROOT, spawn_step=4)  # which is the first branch
+        train_networks([*BRANCHES, *BRANCHES, again, ROOT], store, DATA, at_once=2)
+    assert [told.count(net) for net in (ROOT, *BRANCHES)] == [4, 3, 1, 3]
 
 
 def test_a_root_that_fails_is_said(tmp_path):

@@ -5,10 +5,16 @@ import dataclasses
 import pytest
 import torch
 
+from llfc.networks import training
+from llfc.networks.checkpoints import parts
+from llfc.networks.forks import fork_step, in_epochs
 from llfc.networks.spawning import load_network, train_network
 from llfc.networks.store import Store
+from llfc.networks.training import TrainState
 from llfc.specs import Pair, fingerprint
-from tests.helpers.trainable_networks import ADAM, DATA, SGD, images, network, same
+from tests.helpers.trainable_networks import ADAM, DATA, SGD, images, model_of, network, run, same
+
+STEPS = 4  # of an epoch: 30 images in batches of 8
 
 
 def trained(net, store, **others):
@@ -32,15 +38,73 @@ def test_a_branch_trains_only_what_it_does_not_share(tmp_path, spawn_epoch, reci
     assert trained(branch, store)[0] == []
 
 
+@pytest.mark.parametrize("recipe", [ADAM, SGD], ids=["adam", "sgd"])
+@pytest.mark.parametrize("step", [1, 6, 15])
+def test_a_branch_within_an_epoch_is_the_trunk_up_to_there(tmp_path, step, recipe):
+    """In the trunk's own order it is the trunk continued, to the bit; in its own it is not."""
+    store, root = Store(tmp_path), network(recipe=recipe)
+    branch = dataclasses.replace(root, spawn_step=step)
+    _, end = trained(root, store, keep_steps=[step])
+    (name,) = store.names("states")
+    assert name == f"{fingerprint(root)}-step{step}"
+    tensors = store.get_tensors("states", name)
+    fork = TrainState(*(divmod(step, STEPS)[0], *parts(tensors)), step % STEPS, tensors["loss"])
+    model = model_of()
+    assert same(run(model, recipe, fork, 4).weights, end)
+    own = run(model, recipe, fork, 4, branch=f"0/step{step}").weights
+    assert same(trained(branch, store)[1], own)
+    assert not same(own, end)
+
+
+@pytest.mark.parametrize("step", [0, 1, 6, 8, 15, 16])
+def test_a_branch_takes_the_steps_that_it_does_not_share(tmp_path, step, monkeypatch):
+    store, root = Store(tmp_path), network()
+    taken = []
+    take = training.Step.__call__
+    monkeypatch.setattr(
+        training.Step, "__call__", lambda self, *batch: taken.append(1) or take(self, *batch)
+    )
+    trained(root, store, keep_steps=[step])
+    assert len(taken) == 4 * STEPS  # what is kept of it costs no step
+    told, _ = trained(in_epochs(dataclasses.replace(root, spawn_step=step), 30), store)
+    assert len(taken) == 4 * STEPS + (4 * STEPS - step)
+    assert told == list(range(step // STEPS + 1, 5))
+
+
+def test_a_step_that_is_a_whole_epoch_is_that_epoch(tmp_path):
+    store, root = Store(tmp_path), network()
+    step = dataclasses.replace(root, spawn_step=2 * STEPS)
+    epoch = dataclasses.replace(root, spawn_epoch=2)
+    assert in_epochs(step, 30) == epoch
+    train_network(step, store, DATA)
+    assert store.has(epoch)
+    assert trained(epoch, store)[0] == []
+    assert same(load_network(step, store, DATA).state_dict(), store.load_weights(epoch))
+    within = dataclasses.replace(root, spawn_step=2 * STEPS + 1)
+    assert in_epochs(within, 30) == within
+    assert [fork_step(net, 30) for net in (root, epoch, within)] == [None, 8, 9]
+
+
+def test_a_step_beyond_the_last_is_one_line(tmp_path):
+    late = dataclasses.replace(network(), spawn_step=17)
+    line = r"spawn_step must be None or in \[0, 16\], as 4 epochs of 4 steps are trained, got 17"
+    with pytest.raises(ValueError, match=line):
+        train_network(late, Store(tmp_path), DATA)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_kept_does_not_change_what_is_trained(tmp_path):
     """Kept or replayed, from the near state or the far one, in any order: the same networks."""
     root = network("resnet20", SGD)
     nets = [root, *(dataclasses.replace(root, spawn_epoch=epoch) for epoch in (1, 2))]
+    nets += [dataclasses.replace(root, spawn_step=step) for step in (3, 11)]
     kept, bare = Store(tmp_path / "kept"), Store(tmp_path / "bare")
-    ends = [trained(net, kept, keep_epochs=[1, 2])[1] for net in nets]
+    ends = [trained(net, kept, keep_epochs=[1, 2], keep_steps=[3, 11])[1] for net in nets]
     assert trained(nets[2], bare)[0] == [1, 2, 3, 4]  # the trunk again, then the branch
     assert trained(nets[0], bare)[0] == [3, 4]  # the state that the branch kept serves the root
     assert trained(nets[1], bare)[0] == [1, 2, 3, 4]
+    assert trained(nets[4], bare)[0] == [3, 4]
+    assert trained(nets[3], bare)[0] == [1, 2, 3, 4]
     for net, end in zip(nets, ends, strict=True):
         assert same(bare.load_weights(net), end)
 
