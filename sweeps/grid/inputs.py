@@ -35,7 +35,7 @@ def data_key(network: Network) -> DataKey:
 
 def counted_in_epochs(
     trials: Sequence[Trial], settings: Settings
-) -> tuple[list[Trial], dict[DataKey, Data]]:
+) -> tuple[list[Trial], Mapping[DataKey, Data]]:
     """The trials with every spawn step that is a whole epoch as that, and data sets read for it.
 
     Raises:
