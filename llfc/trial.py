@@ -15,9 +15,9 @@ from llfc.data.datasets import Data, limited
 from llfc.matching.cached import cached_permutation
 from llfc.modules import copy_of
 from llfc.networks.code import share_code
-from llfc.networks.forks import in_epochs
 from llfc.networks.history import training_table
 from llfc.networks.spawning import load_network, untrained
+from llfc.networks.steps import in_epochs
 from llfc.networks.store import Store
 from llfc.networks.training import check_batches
 from llfc.results import TRAINING, Connection, Table

@@ -205,7 +205,8 @@ def _row(run: Run) -> dict[str, Any] | None:
         return None
     tags = {name: run.data.tags.get(tag, "") for name, tag in schema.PROVENANCE.items()}
     scalars = {name: value for name, value in run.data.metrics.items() if schema.is_scalar(name)}
-    return {**tags, **params_of(trial), **scalars}
+    steps = {"steps_per_epoch": run.data.tags.get(schema.STEPS, "")}
+    return {**tags, **steps, **params_of(trial), **scalars}
 
 
 def _read_connections(tracking_uri: str, uris: Mapping[str, str]) -> dict[str, Connection]:

@@ -34,7 +34,6 @@ PROVENANCE = {
     "device": DEVICE,
     "versions": VERSIONS,
     "command": COMMAND,
-    "steps_per_epoch": STEPS,
 }
 # MLflow's own: what its pages show as the description, in Markdown, of an experiment or a run; and
 # which of their two faces they show, training runs or prompts.

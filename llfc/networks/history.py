@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from llfc.data.datasets import Data
 from llfc.modules.modes import in_mode
-from llfc.networks.forks import steps_per_epoch
+from llfc.networks.steps import steps_per_epoch
 from llfc.networks.store import Store
 from llfc.networks.training import learning_rate
 from llfc.results import MOST_JUDGED, TRAINING

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from llfc.data.datasets import Data
-from llfc.networks.forks import fork_step, in_epochs
 from llfc.networks.spawning import train_network, training_cost
+from llfc.networks.steps import fork_step, in_epochs
 from llfc.networks.store import Store
 from llfc.specs import Network, fingerprint
 

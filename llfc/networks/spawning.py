@@ -23,8 +23,8 @@ from llfc.modules.hooks import hooked
 from llfc.networks.architectures import architecture_of, build_network, skeleton
 from llfc.networks.checkpoints import SECONDS, Checkpoints, named, parts
 from llfc.networks.code import share_code
-from llfc.networks.forks import fork_step, in_epochs, steps_per_epoch
 from llfc.networks.history import History
+from llfc.networks.steps import fork_step, in_epochs, steps_per_epoch
 from llfc.networks.store import STATES, Store
 from llfc.networks.training import OnEpoch, TrainState, initial_state, train
 from llfc.oneline import in_one_line

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from llfc.data.batches import CropFlip, Loader
 from llfc.data.datasets import Data
 from llfc.devices import fastest_layout, own_stream, tf32_disabled
-from llfc.networks.forks import steps_per_epoch
-from llfc.networks.steps import Step
+from llfc.networks.steps import Step, steps_per_epoch
 from llfc.seeds import generators_left, stream
 from llfc.specs import Recipe
 from llfc.tasks import as_task

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from analysis.runs.database import check_address, path_of
-from llfc.networks.forks import steps_per_epoch
 from llfc.networks.spawning import has_state
+from llfc.networks.steps import steps_per_epoch
 from llfc.networks.store import Store
 from llfc.specs import Network, Trial, fingerprint
 from sweeps.grid.settings import Settings

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from llfc.data.datasets import Data, load_dataset, resolve_dataset
-from llfc.networks.forks import in_epochs
+from llfc.networks.steps import in_epochs
 from llfc.specs import Network, Trial
 from sweeps.grid.settings import Settings
 

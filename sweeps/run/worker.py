@@ -15,8 +15,8 @@ from analysis.runs import schema
 from llfc.codec import from_plain
 from llfc.data.datasets import Data, load_dataset
 from llfc.devices import keep_freed_memory
-from llfc.networks.forks import steps_per_epoch
 from llfc.networks.spawning import train_network
+from llfc.networks.steps import steps_per_epoch
 from llfc.networks.store import Store, StoreWarning
 from llfc.oneline import with_its_type
 from llfc.specs import Network, Trial

@@ -7,8 +7,8 @@ import torch
 
 from llfc.networks import training
 from llfc.networks.checkpoints import parts
-from llfc.networks.forks import fork_step, in_epochs
 from llfc.networks.spawning import load_network, train_network
+from llfc.networks.steps import fork_step, in_epochs
 from llfc.networks.store import Store
 from llfc.networks.training import TrainState
 from llfc.specs import Pair, fingerprint
