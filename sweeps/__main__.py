@@ -70,11 +70,13 @@ def _lines(status: Mapping[str, Any]) -> Sequence[str]:
     ago = max(0, round(time.time() - status["at"]))
     worked = sum(done.values()) / max(status["elapsed"], 1) * 3600
     counts = [f"{stage} {done[stage]}/{total[stage]}" for stage in done]
-    said = [*counts, f"running {status['running']}", f"failed {status['failed']}"]
-    if status["doing"] == "running":
+    runs = status["doing"] == "running"
+    said = [*counts, *[f"running {status['running']}"] * runs, f"failed {status['failed']}"]
+    if runs:
         said += [f"{worked:.0f} jobs an hour", status["left"]]
     said.append(f"{status['doing']}, last sign of life {ago} s ago on {status['host']}")
-    return [f"{status['sweep']}: {' · '.join(said)}", *(f"  {one}" for one in status["training"])]
+    trained = [f"  {one}" for one in status["training"]] if runs else []
+    return [f"{status['sweep']}: {' · '.join(said)}", *trained]
 
 
 def _cancel(given: argparse.Namespace, others: Sequence[str]) -> None:
@@ -89,7 +91,8 @@ def _cancel(given: argparse.Namespace, others: Sequence[str]) -> None:
     lookup("running sweep", given.sweep, running)
     cancel(store, given.sweep)
     print(
-        f"{given.sweep} is asked to stop; it does within seconds, and the same command resumes it"
+        f"{given.sweep} is asked to stop; it does within half a minute,"
+        " and the same command resumes it"
     )
 
 

@@ -73,8 +73,14 @@ def test_another_shell_sees_how_far_a_sweep_is(store, capsys, tmp_path):
         said = capsys.readouterr().out
         assert said.startswith(f"width: networks 1/{networks} · trials 0/8 · running 0 · failed 0")
         assert f"running, last sign of life 0 s ago on {socket.gethostname()}" in said
+        progress.started(all_jobs[1])
+        progress.tick()
     (status,) = statuses(store)
     assert status["doing"] == "interrupted"
+    main(["status", "--storage", str(tmp_path)])
+    said = capsys.readouterr().out
+    assert "interrupted, " in said
+    assert "running" not in said
     with Progress([], 2, Board(store, "width")):
         pass
     (status,) = statuses(store)
