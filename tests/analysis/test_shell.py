@@ -188,6 +188,7 @@ def test_a_notebook_that_fails_does_not_stop_the_others(monkeypatch, capsys):
         return out / notebook.name
 
     monkeypatch.setattr("analysis.__main__.sweep_names", lambda uri: {"width": "1"})
+    monkeypatch.setattr("analysis.__main__.load_sweeps", lambda *given: None)
     monkeypatch.setattr("analysis.__main__.execute", execute)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///none.db")
     assert main(["notebooks", "--out", "made"]) == 2

@@ -173,7 +173,7 @@ def test_the_stricter_the_threshold_the_later_the_onset():
             {"axis": "width"},
             r"^width must have at least 2 numbers with everything else equal",
         ),
-        ({"axis": "depth"}, r"^x must be an axis of the trials"),
+        ({"axis": "deepness"}, r"^x must be an axis of the trials"),
         ({"axis": "width", "barrier": "b"}, r"^barrier must be a column of the trials, got 'b'$"),
     ],
 )
