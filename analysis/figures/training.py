@@ -1,11 +1,14 @@
 """Training curves: the error of every network by epoch. Frame in, figure out."""
 
+import textwrap
+
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.style import PALETTE, WIDE, new_figure, styled
 
 COLUMNS = 3
+TITLE = 20  # characters of a line above a panel
 
 
 @styled
@@ -34,7 +37,8 @@ def training_figure(found: pd.DataFrame, unconverged: set[int]) -> Figure:
                 linewidth=1,
                 alpha=0.7,
             )
-        axes.set_title(f"{family}, {dataset}" if several else str(family))
+        title = f"{family}, {dataset}" if several else str(family)
+        axes.set_title(textwrap.fill(title, TITLE))
         axes.set_yscale("log")
         axes.set_ylabel("test error")
         axes.set_xlabel("epoch")

@@ -3,8 +3,10 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from analysis.figures.training import training_figure
 from analysis.page.sections.part import find
 from analysis.page.sections.trained import training_section
 from analysis.statistics.convergence import ends, trainings
@@ -70,3 +72,13 @@ def test_the_page_says_which_have_not_converged():
     assert part.caption.startswith("Of 2 networks, 1 still gets better at the end, and 0 end far")
     assert part.tables[0].frame["still falling"].tolist() == ["1"]
     assert training_section(find(runs_of(grid(seed=[0])))) is None
+
+
+def test_a_long_title_stays_above_its_panel():
+    found = trainings(runs_with([(CURVES["flat"], CURVES["flat"])]))
+    long = "text:chronicles.txt@0123abcd#context=32,level=byte"
+    parts = [found.assign(dataset=name) for name in ("king-james", "modular-addition", long)]
+    figure = training_figure(pd.concat(parts), set())
+    figure.canvas.draw()
+    end = figure.axes[2].title.get_window_extent().x1
+    assert end <= figure.bbox.x1

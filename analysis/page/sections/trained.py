@@ -42,7 +42,10 @@ def _verdict(last: pd.DataFrame) -> str:
     """
     falling, far = int(last["falling"].sum()), int(last["far"].sum())
     if not falling + far:
-        return "Every network has converged, as far as this can be told."
+        return (
+            "Every network has converged, as far as this can be told; one that has learned nothing"
+            " looks so too."
+        )
     gets, end = "gets" if falling == 1 else "get", "ends" if far == 1 else "end"
     return (
         f"Of {len(last)} networks, {falling} still {gets} better at the end, and {far} {end} far"
