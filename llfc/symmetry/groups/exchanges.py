@@ -14,6 +14,7 @@ import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from llfc.symmetry.rules.parts.twins import step_of
 CASTS = ("to", "_to_copy", "type_as")
 MOST_EXCHANGES = 256  # tried for one axis: of two parts, then of two pairs, then of three
 MOST_CALLS = 100  # run until exchanges end
+MOST_WEIGHTS = 4  # of these calls with a weight that what was exchanged goes through
 LARGEST_AXIS = 1 << 22  # entries of a tensor whose parts are exchanged
 LINE = (
     "parts of one axis may be exchanged before it, which no rule derives: a symmetry may be missed"
@@ -75,14 +77,11 @@ class Exchanges:
     def met(self, source: fx.Node) -> fx.Node | None:
         """Where parts of one tensor's axes meet that could be exchanged; None: none could."""
         layout, fake = self.values.get(source), source.meta.get("val")
-        if (
-            not isinstance(fake, Tensor)
-            or not isinstance(layout, Layout)
-            or not layout.space.labels
-            or layout.picks
-        ):
+        if not isinstance(fake, Tensor) or not isinstance(layout, Layout) or layout.picks:
             return None
-        if has_unknown_size(source) or not fake.is_floating_point() or fake.numel() > LARGEST_AXIS:
+        if has_unknown_size(source) or not fake.is_floating_point():
+            return None
+        if fake.numel() > LARGEST_AXIS or not layout.space.labels:
             return None
         inputs = [each for each in source.all_input_nodes if each not in self.constants.nodes]
         if len(inputs) == 1 and self.moves(source, inputs[0]):
@@ -91,8 +90,9 @@ class Exchanges:
         if len(parts) < 2:
             return None
         kinds = self.kinds(layout, fake.numel())
+        plain = {source: self.numbers(fake)}
         for order in itertools.islice(exchanges(parts, fake.numel(), kinds), MOST_EXCHANGES):
-            if (found := self.tried(source, order)) is not None:
+            if (found := self.tried(source, order, plain)) is not None:
                 return found
         return None
 
@@ -103,7 +103,7 @@ class Exchanges:
     def parts(self, source: fx.Node) -> list[Nodes]:
         """The entries of a tensor that each view and cut of it holds that is computed with."""
         used = self.views(source)
-        shapes = Counter(tuple(node.meta["val"].shape) for node in used)
+        shapes = Counter(tuple(n for n in node.meta["val"].shape if n != 1) for node in used)
         if max(shapes.values(), default=0) < 2:
             return []
         places = torch.arange(source.meta["val"].numel(), dtype=torch.float32)
@@ -125,7 +125,7 @@ class Exchanges:
         for node in self.after(source):
             if self.is_view(node, held):
                 held[node] = None
-        used = (node for node in held if any(user not in held for user in node.users))
+        used = [n for n in held if not held.keys() >= n.users.keys() and not has_unknown_size(n)]
         return [node for node in used if isinstance(node.meta.get("val"), Tensor)]
 
     def is_view(self, node: fx.Node, held: Mapping[fx.Node, object]) -> bool:
@@ -155,16 +155,15 @@ class Exchanges:
                 found.append(np.stack([nodes, of, self.quotient.colour[of]]))
         return found
 
-    def tried(self, source: fx.Node, order: Nodes) -> fx.Node | None:
-        """The last call that the exchange reaches; None if it goes on, or cannot be followed."""
-        shape = source.meta["val"].shape
-        plain: dict[fx.Node, object] = {source: self.numbers(source.meta["val"])}
+    def tried(self, source: fx.Node, order: Nodes, plain: dict[fx.Node, Any]) -> fx.Node | None:
+        """The last call that the exchange reaches; None if it goes on, or cannot be followed.
+
+        `plain` has what calls return without it, and is added to.
+        """
         whole = plain[source]
-        assert isinstance(whole, Tensor)
-        moved: dict[fx.Node, object] = {
-            source: whole.reshape(-1)[torch.as_tensor(order)].view(shape)
-        }
-        last = None
+        entries = whole.reshape(-1)[torch.as_tensor(order)]
+        moved: dict[fx.Node, object] = {source: entries.view(whole.shape)}
+        last, met = None, 0
         for count, node in enumerate(self.after(source)):
             if not (touched := [each for each in node.all_input_nodes if each in moved]):
                 continue
@@ -176,11 +175,13 @@ class Exchanges:
                 if all(is_permuted(plain[each], moved[each]) for each in touched):
                     last = node
                     continue
-            one, other = self.result(node, plain), self.result(node, plain | moved)
-            if one is None or other is None:
+                if (met := met + 1) > MOST_WEIGHTS:
+                    return None
+            plain[node] = plain[node] if node in plain else self.result(node, plain)
+            other = self.result(node, plain | moved)
+            if plain[node] is None or other is None:
                 return None
-            plain[node] = one
-            if is_equal(one, other):
+            if is_equal(plain[node], other):
                 last = node
             else:
                 moved[node] = other
@@ -250,11 +251,11 @@ def exchange(one: Nodes, other: Nodes, size: int) -> Nodes | None:
     Where parts overlap, as `h[:, :-1]` and `h[:, 1:]`, entries follow one another in chains, which
     are reversed; or in rings, which are turned by one.
     """
-    sizes = {len(one), len(other), len(np.unique(one)), len(np.unique(other))}
-    if len(sizes) > 1 or (one == other).all():
+    held = [np.bincount(part, minlength=size) for part in (one, other)]
+    if len(one) != len(other) or np.max(held) > 1 or (one == other).all():
         return None
     order = np.arange(size)
-    if not np.isin(one, other).any():
+    if not np.logical_and(*held).any():
         order[one], order[other] = other, one
         return order
     follower = dict(zip(one.tolist(), other.tolist(), strict=True))
