@@ -53,9 +53,14 @@ def _names(options: argparse.Namespace) -> list[str]:
     """The sweeps that are asked for, each once."""
     if options.sweep != [ALL]:
         return list(dict.fromkeys(options.sweep))
-    known = dict.fromkeys(name for uri in options.tracking_uri for name in sweep_names(uri))
+    return _known(options.tracking_uri)
+
+
+def _known(tracking_uris: Sequence[str]) -> list[str]:
+    """All sweeps of the stores, of which there must be some."""
+    known = dict.fromkeys(name for uri in tracking_uris for name in sweep_names(uri))
     if not known:
-        stores = without_password(" ".join(options.tracking_uri))
+        stores = without_password(" ".join(tracking_uris))
         raise ValueError(f"there is no sweep in {stores}: run one first")
     return list(known)
 
@@ -107,7 +112,7 @@ def _short(value: object) -> object:
 
 
 def _notebooks(options: argparse.Namespace) -> None:
-    known = sweep_names(options.tracking_uri)
+    known = _known([options.tracking_uri])
     for name in known:  # a store that cannot be read is said at once, not by each notebook
         load_sweeps([options.tracking_uri], [name])
     os.environ["MLFLOW_TRACKING_URI"] = options.tracking_uri

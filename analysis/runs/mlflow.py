@@ -26,11 +26,11 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.runs import schema
-from analysis.runs.database import check_address, fault_of, path_of
+from analysis.runs.database import address_of, check_address, fault_of, path_of
 from analysis.runs.frames import Runs, frame_of, join_runs
 from analysis.runs.newest import LoggedRun, finished_rows, unfinished_frame
 from analysis.runs.params import params_of, trial_from_params
-from analysis.runs.server import check_server, without_password
+from analysis.runs.server import check_server, is_server, without_password
 from analysis.runs.stored import read_frames, stored_sweeps
 from llfc.names import lookup
 from llfc.oneline import first_line
@@ -120,9 +120,15 @@ def _named(tracking_uri: str) -> Iterator[None]:
         raise ValueError(
             f"tracking store {without_password(tracking_uri)} cannot be read: {first_line(error)}"
         ) from error
+    except ModuleNotFoundError as error:  # the driver of a database
+        raise ValueError(
+            f"tracking store {without_password(tracking_uri)} cannot be read: install its driver"
+            f" ({first_line(error)})"
+        ) from error
 
 
 def _check_store(tracking_uri: str) -> None:
+    _check_path(tracking_uri)
     check_server(tracking_uri)
     # MLflow would make an empty store where there is none, and say that it has no runs.
     # Likewise it would go on to make one that is half made.
@@ -134,6 +140,23 @@ def _check_store(tracking_uri: str) -> None:
         raise ValueError(f"tracking store {tracking_uri} does not exist (no file {path})")
     if fault := fault_of(path):
         raise ValueError(fault)
+
+
+def _check_path(address: str) -> None:
+    """See that what is no address, and no folder of frames, is not taken for MLflow's old files.
+
+    Raises:
+        ValueError: it is a file, or nothing.
+    """
+    if urlsplit(address).scheme or is_server(address):
+        return
+    path = Path(address)
+    if not path.exists():
+        raise ValueError(f"tracking store {address} does not exist: no such folder of frames")
+    raise ValueError(
+        f"tracking store {address} must be a folder of frames or an address, got a file: give"
+        f" {path.parent}, or {address_of(path.absolute())} if it is a database"
+    )
 
 
 def search(client: MlflowClient, experiment_id: str, condition: str) -> Iterator[Run]:

@@ -1,5 +1,7 @@
 """Frames kept as files say what the store says, and nothing is lost on the way."""
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -123,3 +125,36 @@ def test_notebooks_of_a_bad_frame_are_one_line_before_any_runs(content, tmp_path
     assert said.err.count("\n") == 1
     assert f"frame {path} " in said.err
     assert not (tmp_path / "out").exists()
+
+
+STORES = {
+    "a file": r"store \S*notes must be a folder of frames or an address, got a file: give \S+, or",
+    "a folder that is not there": r"store \S*none does not exist: no such folder of frames$",
+    "a database whose folder is not there": r"store sqlite:\S* does not exist \(no file \S*\)$",
+    "a database without its driver": r"\*\*\*@\S* cannot be read: install its driver \(.*psycopg",
+    "another kind": r"store ftp://host/x cannot be read: ",
+    "an empty folder": r"there is no sweep in \S*: run one first$",
+}
+
+
+@pytest.mark.parametrize("command", ["summary --sweep all", "notebooks"])
+@pytest.mark.parametrize("store", STORES)
+def test_what_is_no_store_is_one_line(store, command, tmp_path, capsys):
+    (tmp_path / "notes").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    uris = {
+        "a file": str(tmp_path / "notes"),
+        "a folder that is not there": str(tmp_path / "none"),
+        "a database whose folder is not there": f"sqlite:///{tmp_path}/none/mlflow.db",
+        "a database without its driver": "postgresql+psycopg://me:secret@127.0.0.1/runs",
+        "another kind": "ftp://host/x",
+        "an empty folder": str(tmp_path / "empty"),
+    }
+    assert main([*command.split(), "--tracking-uri", uris[store]]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("python -m analysis: ")
+    assert said.err.count("\n") == 1
+    assert re.search(STORES[store], said.err.strip()), said.err
+    assert "secret" not in said.err
+    assert {path.name for path in tmp_path.iterdir()} == {"notes", "empty"}
