@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from llfc.modules.reals import lost
+from llfc.modules.reals import are_held, lost
 
 CACHED = 2**18  # numbers; a megabyte in float32
 
@@ -49,8 +49,9 @@ def products_of_ends(of_a: Sequence[Tensor], of_b: Sequence[Tensor]) -> Tensor:
 
 def _products(of_part: Callable[..., list[Tensor]], *features: Tensor, careful: bool) -> Tensor:
     """The products of features [N, D], the last of which is a gap's: [4, N], in float64."""
-    found = _in_parts(of_part, *features).double()
-    if not careful or features[0].dtype == torch.float64:
+    products = _in_parts(of_part, *features)
+    found = products.double()
+    if not careful or features[0].dtype == torch.float64 or are_held(products):
         return found
     wrong = lost(found)
     # A gap that vanishes beside its feature is rounding; where the feature does as well, it is not.
