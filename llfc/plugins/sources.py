@@ -177,6 +177,7 @@ class _Collection:
     def _top(self, name: str) -> ModuleSpec | None:
         """Where the module or package `name` is: beside, or where Python finds it."""
         if name not in self._tops:
+            importlib.invalidate_caches()  # a folder that was written just now looks unchanged
             beside = PathFinder.find_spec(name, [str(self.folder)])
             self._tops[name] = beside or _importable(name)
         return self._tops[name]

@@ -186,7 +186,9 @@ def _keep_config(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> N
     if settings.tracking_uri is not None:
         given["tracking_uri"] = without_password(settings.tracking_uri)
     text = text_of(sweep, {**measuring, **given})
-    write_bytes(text.encode(), settings.folder / "reports" / sweep.name / "config.toml")
+    path = settings.folder / "reports" / sweep.name / "config.toml"
+    if not (path.is_file() and path.read_text() == text):
+        write_bytes(text.encode(), path)
 
 
 def _report(

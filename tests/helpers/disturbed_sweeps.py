@@ -77,7 +77,8 @@ class Place:
         """How many runs of trials there are of each status; deleted ones do not count."""
         query = (
             f"select status, count(*) from runs where lifecycle_stage = '{stage}'"
-            " and name not like 'report%' group by status"
+            " and name not like 'report%' and experiment_id not in"
+            " (select experiment_id from experiments where name = 'networks') group by status"
         )
         path = self.database or self.folder / "mlflow.db"
         try:

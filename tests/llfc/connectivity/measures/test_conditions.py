@@ -84,7 +84,9 @@ def test_a_shuffled_sample_is_of_the_whole_set(monkeypatch):
         for part in images.flip(0).split(7):
             other.add(part)
         lefts, rights = (torch.cat(side)[:, 0] for side in zip(*one.pairs(3), strict=True))
-        assert [len(part) for part, _ in one.pairs(3)] == [3, 3, 3, 1]
+        sizes = [len(part) for part, _ in one.pairs(3)]
+        assert sum(sizes) == 10
+        assert 2 <= min(sizes) <= max(sizes) <= 3  # a batch norm takes no part of one image
         assert torch.equal(one.images, other.images)
         assert len(set(lefts.tolist())) == len(set(rights.tolist())) == 10
         assert (lefts != rights).all()
