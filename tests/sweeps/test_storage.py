@@ -1,5 +1,6 @@
 """A worker does nothing where it does not see the storage that the driver writes."""
 
+import contextlib
 import os
 import uuid
 from pathlib import Path
@@ -8,8 +9,12 @@ import pytest
 
 from llfc.networks.files import LocalFiles, RemoteFiles
 from llfc.networks.store import Store
-from sweeps.run import storage
+from sweeps.grid.settings import Settings
+from sweeps.run import launch, storage
+from sweeps.run.plan import Job
+from sweeps.run.pool import WorkerPool
 from sweeps.run.storage import MARKS, marked, unseen
+from tests.helpers.fabricated_runs import trial
 
 
 @pytest.fixture(params=["folder", "file", "memory"])
@@ -74,3 +79,39 @@ def test_a_storage_that_appears_late_is_waited_for(monkeypatch, tmp_path):
         storage.time, "sleep", lambda _: Store(late).put_text(MARKS, "mark", "here")
     )
     assert unseen(late, "mark", "w2") == ""
+
+
+class Pool(WorkerPool):
+    """Workers that are nowhere."""
+
+    def __init__(self, share):
+        self.name = "registry"
+
+
+def test_a_worker_that_refuses_leaves_none_of_tunes_notes(tmp_path, monkeypatch):
+    """In place of Tune: the notes that it takes, and a worker that does not see the storage."""
+
+    def tune_run(worker, *, search_alg, callbacks, storage_path, name, **_):
+        notes = Path(storage_path) / name / "experiment_state.json"
+        notes.parent.mkdir(parents=True)
+        notes.write_text("{}")
+        seen.append(notes)
+        search_alg.suggest("1")
+        search_alg.on_trial_complete("1", {"refused": "node w2 cannot access the storage"})
+        callbacks[0].on_step_end(1, [])
+
+    seen = []
+    monkeypatch.setattr(launch.tune, "run", tune_run)
+    monkeypatch.setattr(launch, "RayPool", Pool)
+    monkeypatch.setattr(launch, "nodes", list)
+    monkeypatch.setattr(launch, "share_of", lambda *_: {"CPU": 1.0, "GPU": 0.0})
+    monkeypatch.setattr(launch, "watched", contextlib.nullcontext)
+    settings = Settings(storage=str(tmp_path))
+    jobs = [Job(record=trial(), needs=frozenset(), cost=1.0)]
+    with pytest.raises(ValueError, match=r"^node w2 cannot access the storage$"):
+        launch.run_jobs(
+            jobs, settings, sweep="width", workers=1, provenance={}, on_done=lambda job: None
+        )
+    (notes,) = seen
+    assert not notes.parent.exists()
+    assert notes.is_relative_to(tmp_path)
