@@ -89,7 +89,7 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
             if isinstance(record, Trial):
                 tracker.log_failure(record, reason)
         runs = _read(sweep, settings) if before is None or missing else before
-        _keep_config(sweep, trials, settings)
+        _keep_config(sweep, trials, settings, changed=bool(missing))
         _report(sweep, trials, runs, tracker, settings)
     finally:  # what failed is said even if that cannot be written down
         status = _close(sweep, trials, outcome, failures)
@@ -177,7 +177,9 @@ def _read(sweep: Sweep, settings: Settings) -> "Runs":
     return load_runs(settings.tracking, sweep.name)
 
 
-def _keep_config(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> None:
+def _keep_config(
+    sweep: Sweep, trials: Sequence[Trial], settings: Settings, *, changed: bool
+) -> None:
     """Write what was asked for, as a study file, to where the report and its copies lie."""
     fields = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
     measuring = {name: getattr(trials[0], name) for name in MEASURING}
@@ -187,7 +189,7 @@ def _keep_config(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> N
         given["tracking_uri"] = without_password(settings.tracking_uri)
     text = text_of(sweep, {**measuring, **given})
     path = settings.folder / "reports" / sweep.name / "config.toml"
-    if not (path.is_file() and path.read_text() == text):
+    if changed or not path.is_file():
         write_bytes(text.encode(), path)
 
 
