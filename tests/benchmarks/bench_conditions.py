@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from pairs import NETWORKS, least, network, samples
+from pairs import least, network, samples
 from torch import nn
 
 from llfc.connectivity.blend import Line, line_positions
@@ -126,7 +126,7 @@ def row(name: str, options: argparse.Namespace) -> None:
 def main() -> None:
     """Print a row a network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", default=list(NETWORKS))
+    parser.add_argument("networks", nargs="*", default=list(IMAGES))
     parser.add_argument("--images", type=int, default=None, help="by default, seconds' worth")
     parser.add_argument("--batch", type=int, default=250)
     parser.add_argument("--rounds", type=int, default=4)
