@@ -132,7 +132,7 @@ def train(
             done = start.step if epoch == start.epoch else 0
             end = until_step if epoch == until_epoch else steps
             total = (start.loss if done else torch.zeros(())).to(device, copy=True)
-            batches = _epoch(dataset, recipe, seed, branch, epoch, done)
+            batches, due = _epoch(dataset, recipe, seed, branch, epoch, done), False
             for step, (images, labels) in enumerate(islice(batches, end - done), start=done):
                 rate = learning_rate(recipe, (epoch * steps + step) / (steps * recipe.epochs))
                 if draws:
@@ -141,9 +141,9 @@ def train(
                     )
                 loss = take(images.to(memory_format=layout), labels, rate)
                 total += loss * len(labels)
-                if observer is not None and observer.after_step(epoch, step + 1, total):
-                    last = step + 1 == steps
-                    observer.keep(state(epoch + 1) if last else state(epoch, step + 1, total))
+                due = observer is not None and observer.after_step(epoch, step + 1, total)
+                if observer is not None and due and step + 1 < steps:
+                    observer.keep(state(epoch, step + 1, total))
             mean = float(total) / count
             if not math.isfinite(mean):
                 raise ValueError(
@@ -151,6 +151,8 @@ def train(
                 )
             if end < steps:
                 return state(epoch, end, total)
+            if observer is not None and due:  # not before the epoch's loss was seen to be finite
+                observer.keep(state(epoch + 1))
             if on_epoch is not None:
                 on_epoch(epoch + 1, mean)
         return state(until_epoch)

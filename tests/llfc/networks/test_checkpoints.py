@@ -1,5 +1,6 @@
 """A training that is killed goes on from its last state, and ends as if it had not been."""
 
+import dataclasses
 import math
 import warnings
 
@@ -171,3 +172,14 @@ def test_a_damaged_state_counts_as_none(tmp_path):
     with pytest.warns(StoreWarning, match="quarantined"):
         train_network(net, store, DATA)
     assert store.has(net)
+
+
+@pytest.mark.usefixtures("often")
+def test_a_training_that_failed_at_its_end_fails_again(tmp_path):
+    """No state is kept of an epoch whose loss is not finite, from which it would be done."""
+    spoilt = dataclasses.replace(ADAM, epochs=1, lr=1e30)
+    store, net = Store(tmp_path), network(recipe=spoilt)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="training loss must be finite"):
+            train_network(net, store, DATA, checkpoint_seconds=0)
+    assert not store.has(net)
