@@ -8,8 +8,7 @@ from torch import nn
 
 from llfc.modules import copy_of
 from llfc.modules.inputs import Inputs
-from llfc.names import readable
-from llfc.plugins import call, function_of, resolve, taken
+from llfc.plugins import call, own_function
 from llfc.seeds import drawn_alike
 from llfc.symmetry.spec import Permutation, PermutationSpec
 
@@ -38,10 +37,7 @@ class OwnMatcher:
         Raises:
             ValueError: if there is none, or it takes other arguments.
         """
-        name = resolve("matching", name)
-        what, function = f"matching {readable(name)}", function_of("matching", name)
-        taken(what, function, OFFERED)
-        return OwnMatcher(what, function)
+        return OwnMatcher(*own_function("matching", name, OFFERED))
 
     def __call__(
         self,

@@ -17,6 +17,7 @@ from llfc.plugins.registry import (
     is_resolved,
     learn,
     made,
+    own_function,
     resolve,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "is_resolved",
     "learn",
     "made",
+    "own_function",
     "resolve",
     "taken",
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llfc.names import PLUGIN, lookup, readable
-from llfc.plugins.calling import call, in_one_line, nothing_unseen
+from llfc.plugins.calling import call, in_one_line, nothing_unseen, taken
 from llfc.plugins.importing import load
 from llfc.plugins.sources import Source, of_file, of_module
 from llfc.seeds import generators_left
@@ -105,6 +105,18 @@ def function_of(kind: str, name: str, *, in_place: bool = False) -> Callable[...
             such function.
     """
     return _function(kind, name, in_place)
+
+
+def own_function(kind: str, name: str, offered: tuple[str, ...]) -> tuple[str, Callable[..., Any]]:
+    """What begins errors about the plug-in called `name`, and its function.
+
+    Raises:
+        ValueError: if there is none, or it takes other arguments than those `offered`.
+    """
+    name = resolve(kind, name)
+    what, function = f"{kind} {readable(name)}", function_of(kind, name)
+    taken(what, function, offered)
+    return what, function
 
 
 @functools.cache

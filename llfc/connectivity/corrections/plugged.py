@@ -11,8 +11,7 @@ from llfc.connectivity.blend import Corrected, Corrections, Line
 from llfc.connectivity.samples import Batches
 from llfc.modules import copy_of, tensors
 from llfc.modules.inputs import Inputs
-from llfc.names import readable
-from llfc.plugins import call, function_of, resolve, taken
+from llfc.plugins import call, own_function
 from llfc.seeds import drawn_alike
 
 OFFERED = ("model", "a", "b", "alpha", "batches")
@@ -41,10 +40,7 @@ class OwnCorrection:
         Raises:
             ValueError: if there is none, or it takes other arguments.
         """
-        name = resolve("correction", name)
-        what, function = f"correction {readable(name)}", function_of("correction", name)
-        taken(what, function, OFFERED)
-        return OwnCorrection(what, function)
+        return OwnCorrection(*own_function("correction", name, OFFERED))
 
     def __call__(
         self, line: Line, train: Batches | None, example: Inputs, at: Iterable[int]
