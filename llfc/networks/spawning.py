@@ -8,7 +8,6 @@ within an epoch: the branch goes on with the rest of an order of its own for tha
 code of Frankle et al. (2020), and so may see some inputs of that epoch twice and others not at all.
 """
 
-import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,8 +18,7 @@ from torch import nn
 
 from llfc.codec import to_plain
 from llfc.data.datasets import Data
-from llfc.modules.hooks import hooked
-from llfc.networks.architectures import architecture_of, build_network, skeleton
+from llfc.networks.architectures import architecture_of, build_network
 from llfc.networks.checkpoints import SECONDS, Checkpoints, named, parts
 from llfc.networks.code import share_code
 from llfc.networks.history import History
@@ -28,7 +26,7 @@ from llfc.networks.steps import fork_step, in_epochs, steps_per_epoch
 from llfc.networks.store import STATES, Store
 from llfc.networks.training import OnEpoch, TrainState, initial_state, train
 from llfc.oneline import in_one_line
-from llfc.seeds import drawn_alike, stream
+from llfc.seeds import stream
 from llfc.specs import Network, fingerprint
 
 Place = tuple[int, int]  # whole epochs, and steps of the next
@@ -133,32 +131,6 @@ def has_state(branch: Network, store: Store) -> bool:
     if branch.spawn_epoch == 0 or not branch.is_branch:
         return True
     return store.has_tensors(STATES, _state_name(branch.root, _fork_name(branch)))
-
-
-def training_cost(network: Network, dataset: Data | None = None) -> float:
-    """The relative cost of training `network`, by which the longest is trained first.
-
-    Epochs left after the fork, times images, times the multiply-adds of one. Without `dataset`
-    5000 images of 32x32 pixels are assumed.
-    """
-    shape = (3, 32, 32) if dataset is None else dataset.input_shape
-    classes = 10 if dataset is None else dataset.num_classes
-    images = network.limit_train or (5000 if dataset is None else dataset.count("train"))
-    left = network.recipe.epochs - (fork_step(network, images) or 0) / steps_per_epoch(
-        network.recipe, images
-    )
-    return float(
-        left
-        * images
-        * _multiply_adds(
-            network.architecture,
-            network.width,
-            network.norm,
-            shape,
-            classes,
-            *network.options.items(),
-        )
-    )
 
 
 class _Training:
@@ -296,40 +268,3 @@ def _fork_name(branch: Network) -> str:
 
 def _step_name(step: int) -> str:
     return f"step{step}"
-
-
-@functools.cache
-def _multiply_adds(
-    architecture: str,
-    width: float,
-    norm: str,
-    shape: tuple[int, ...],
-    classes: int,
-    *options: tuple[str, Any],
-) -> int:
-    """Multiplications of weights in the forward pass of one input of `shape`."""
-    with drawn_alike(0):
-        model = skeleton(
-            architecture,
-            width=width,
-            norm=norm,
-            input_shape=shape,
-            num_classes=classes,
-            **dict(options),
-        )
-    total = 0
-
-    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        nonlocal total
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            total += module.weight.numel() * (output[0].numel() // len(module.weight))
-
-    # Not on the meta device, nor by torch's counter, for which it first loads its compiler, for
-    # seconds.
-    if not architecture_of(architecture).own:
-        model.to_empty(device="cpu")
-    for parameter in model.eval().parameters():
-        parameter.detach().zero_()
-    with torch.no_grad(), hooked(m.register_forward_hook(count) for m in model.modules()):
-        model(torch.zeros((1, *shape), dtype=torch.float32 if len(shape) == 3 else torch.int64))
-    return total

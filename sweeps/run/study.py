@@ -11,7 +11,8 @@ from analysis.runs.files import write_bytes
 from analysis.runs.server import way_to, without_password
 from llfc.data.datasets import Data
 from llfc.networks.code import plugins_of, share_code
-from llfc.networks.spawning import has_state, training_cost, untrained
+from llfc.networks.several import training_cost
+from llfc.networks.spawning import has_state, untrained
 from llfc.networks.store import Store
 from llfc.networks.weightfiles import named_checkpoint
 from llfc.plugins.rehearsal import rehearse

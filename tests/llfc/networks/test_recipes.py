@@ -6,7 +6,7 @@ import torch
 from llfc.data.datasets import Dataset
 from llfc.networks.architectures import ARCHITECTURES
 from llfc.networks.recipes import default_recipe
-from llfc.networks.spawning import training_cost
+from llfc.networks.several import training_cost
 from llfc.specs import Network
 
 # Networks of images; those of tokens are in test_transformers.py.
