@@ -184,8 +184,18 @@ class Store:
                 self._files.remove(_path(kind, name, suffix))
 
     def names(self, kind: str) -> list[str]:
-        """What is stored under `kind`, sorted; not checked."""
-        stored = (name.rpartition(".") for name in self._files.names(kind))
+        """What is stored under `kind`, sorted; not checked.
+
+        Raises:
+            ValueError: if the folder cannot be read.
+        """
+        try:
+            found = self._files.names(kind)
+        except OSError as error:
+            raise ValueError(
+                f"store: {self.root}/{kind} cannot be accessed: {_reason(error)}"
+            ) from None
+        stored = (name.rpartition(".") for name in found)
         return sorted(stem for stem, _, suffix in stored if suffix in SUFFIXES)
 
     def quarantine(self, path: str, reason: str) -> None:

@@ -153,7 +153,7 @@ def _read(path: Path) -> Any:
             raise ValueError(f"checkpoint {path} must have a weight_map, as an index of shards has")
         return _joined(path, shards)
     if path.suffix == ".safetensors":
-        return load_file(path)
+        return _safetensors(path)
     if path.suffix not in (".pt", ".pth", ".bin", ".ckpt"):
         raise ValueError(
             f"checkpoint {path} must end in .safetensors, {SHARDS}, .pt, .pth, .bin or .ckpt"
@@ -171,12 +171,17 @@ def _read(path: Path) -> Any:
         raise ValueError(f"checkpoint {path} is damaged: {first_line(error)}") from None
 
 
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    path.open("rb").close()  # whatever is wrong with it, load_file would say that it is not there
+    return load_file(path)
+
+
 def _joined(path: Path, shards: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors that an index maps to shards beside it."""
     for shard in shards.values():
         if not isinstance(shard, str) or Path(shard).name != shard:
             raise ValueError(f"checkpoint {path}: shards must lie beside the index, got {shard!r}")
-    parts = {shard: load_file(path.with_name(shard)) for shard in dict.fromkeys(shards.values())}
+    parts = {shard: _safetensors(path.with_name(shard)) for shard in dict.fromkeys(shards.values())}
     for name, shard in shards.items():
         if name not in parts[shard]:
             raise ValueError(f"checkpoint {path}: {name} is not in {shard}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from llfc.networks.files import LocalFiles
 from llfc.networks.store import Store, StoreWarning
 from llfc.specs import Network, Recipe, fingerprint
 
@@ -270,3 +271,12 @@ def test_temporary_files_of_killed_processes_go_after_a_day(store):
     assert not old.exists()
     assert fresh.exists()
     assert store.names("connections") == ["w", "x"]
+
+
+def test_a_folder_that_cannot_be_read_is_said(store, monkeypatch):
+    def refuse(self, folder):
+        raise PermissionError(13, "Permission denied", str(self.root / folder))
+
+    monkeypatch.setattr(LocalFiles, "names", refuse)
+    with pytest.raises(ValueError, match="^store: .*status cannot be accessed: Permission denied$"):
+        store.names("status")
