@@ -75,8 +75,8 @@ def _lines(status: Mapping[str, Any]) -> Sequence[str]:
     if runs:
         said += [f"{worked:.0f} jobs an hour", status["left"]]
     said.append(f"{status['doing']}, last sign of life {ago} s ago on {status['host']}")
-    trained = [f"  {one}" for one in status["training"]] if runs else []
-    return [f"{status['sweep']}: {' · '.join(said)}", *trained]
+    lines = [*status["training"], *status.get("searching", ())] if runs else []
+    return [f"{status['sweep']}: {' · '.join(said)}", *(f"  {one}" for one in lines)]
 
 
 def _cancel(given: argparse.Namespace, others: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sweeps.record.titles import noun_of
-from sweeps.run.plan import Job, Outcome, Queue
+from sweeps.run.plan import Growth, Job, Outcome, Queue
 from sweeps.run.pool import WorkerPool
 from sweeps.run.progress import Progress
 
@@ -27,6 +27,7 @@ class Dispatcher:
         pool: the workers.
         stop_after: number of jobs that fail for good at which nothing more is dispatched; None for
             any number. Those that were blocked by a failed network are not counted.
+        growth: what asks for further jobs as others end; None where all are known.
 
     Attributes:
         outcome: what became of the jobs so far.
@@ -40,6 +41,7 @@ class Dispatcher:
         retries: int,
         pool: WorkerPool | None = None,
         stop_after: int | None = None,
+        growth: Growth | None = None,
     ) -> None:
         self.outcome = Outcome()
         self._queue = Queue(jobs)
@@ -47,7 +49,9 @@ class Dispatcher:
         self._on_done = on_done
         self._retries = retries
         self._stop_after = stop_after
+        self._growth = growth
         self._failures = 0
+        self._causes: dict[str, str] = {}  # of what is blocked, by what it needs
         self._pool = pool or WorkerPool()
         self._running: dict[str, Job] = {}
         self._workers: dict[str, str] = {}  # ids of the workers that have a job in hand
@@ -59,8 +63,13 @@ class Dispatcher:
 
     @property
     def left(self) -> int:
-        """The number of jobs that are still to be dispatched."""
-        return len(self._queue)
+        """The largest number of jobs that are still to be dispatched; 0 if there are no more."""
+        return len(self._queue) + (self._growth.most if self._growth else 0)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a job has not ended."""
+        return bool(self.left or self._running)
 
     def dispatch(self, attempt: str) -> Job | None:
         """The next job that can be done now, from now on known as `attempt`; None if none can."""
@@ -125,6 +134,7 @@ class Dispatcher:
             self._queue.done(job)
             self._progress.finished(job, failed=False, barrier=result.get("barrier"))
             self._on_done(job)
+            self._grow(job, failed=False)
 
     def _is_requeued(self, job: Job, who: str) -> bool:
         """Whether `job`, which was lost with `who`, is requeued."""
@@ -144,12 +154,23 @@ class Dispatcher:
             self._warned.add(warning)
 
     def _fail(self, job: Job, reason: str) -> None:
-        self.outcome.failed[job] = reason
         self._failures += 1
         self.outcome.given_up = self._failures == self._stop_after or self.outcome.given_up
-        self._progress.finished(job, failed=True)
         self._queue.failed(job)
-        for other in self._queue.blocked:
+        self._causes[job.name] = f"network {job.name} that it needs failed: {reason}"
+        self._lose(job, reason)
+
+    def _lose(self, job: Job, reason: str) -> None:
+        """Note that `job` has failed for `reason`, and so has what is blocked by that."""
+        self.outcome.failed[job] = reason
+        self._progress.finished(job, failed=True)
+        self._grow(job, failed=True)
+        for other, need in list(self._queue.blocked.items()):
             if other not in self.outcome.failed:
-                self.outcome.failed[other] = f"network {job.name} that it needs failed: {reason}"
-                self._progress.finished(other, failed=True)
+                cause = self._causes[other.name] = self._causes[need]
+                self._lose(other, cause)
+
+    def _grow(self, job: Job, *, failed: bool) -> None:
+        """Add the jobs that are wanted now that `job` has ended."""
+        if self._growth is not None:
+            self._progress.add(self._queue.add(self._growth.ended(job, failed=failed)))

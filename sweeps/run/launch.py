@@ -25,7 +25,7 @@ from sweeps.record.commit import other_code
 from sweeps.run.board import Board
 from sweeps.run.dispatcher import Dispatcher
 from sweeps.run.engine import RayPool, await_others, nodes, register, watched
-from sweeps.run.plan import Job, Outcome
+from sweeps.run.plan import Growth, Job, Outcome
 from sweeps.run.progress import Progress
 from sweeps.run.resources import share_of
 from sweeps.run.storage import marked, unseen
@@ -51,6 +51,7 @@ def run_jobs(
     workers: int,
     provenance: Mapping[str, str],
     on_done: Callable[[Job], None],
+    growth: Growth | None = None,
 ) -> Outcome:
     """Have workers do every job; Ctrl-C ends this early, and finished jobs are not lost.
 
@@ -61,6 +62,7 @@ def run_jobs(
         workers: how many can run at once.
         provenance: what is stored beside each result: where it is from.
         on_done: called in this process with each job that was done.
+        growth: what asks for further jobs as others end; None where all are known.
     """
     share = share_of(settings, nodes())
     pool = RayPool(share)
@@ -85,11 +87,17 @@ def run_jobs(
     print(pool.text, flush=True)
     with (
         marked(settings.store) as place["mark"],
-        Progress(jobs, workers, board) as progress,
+        Progress(jobs, workers, board, growth) as progress,
         watched(),
     ):
         dispatcher = Dispatcher(
-            jobs, progress, on_done, retries, pool, stop_after=settings.stop_after_failures
+            jobs,
+            progress,
+            on_done,
+            retries,
+            pool,
+            stop_after=settings.stop_after_failures,
+            growth=growth,
         )
         try:
             _dispatch(dispatcher, board, share, place, folder / name)
@@ -99,7 +107,7 @@ def run_jobs(
             # Tune's own notes; nothing of ours is there.
             shutil.rmtree(folder / name, ignore_errors=True)
     outcome = dispatcher.outcome
-    outcome.interrupted |= len(outcome.done) + len(outcome.failed) < len(jobs)
+    outcome.interrupted |= dispatcher.unfinished
     return outcome
 
 

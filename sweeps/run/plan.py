@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from llfc.codec import to_plain
 from llfc.specs import Network, Trial, fingerprint
@@ -136,6 +136,20 @@ class Outcome:
     there: float = 0.0
 
 
+class Growth(Protocol):
+    """What asks for further jobs while others run, as a search does."""
+
+    @property
+    def most(self) -> int:
+        """The largest number of jobs that may still be asked for; 0 once there are no more."""
+
+    def ended(self, job: Job, *, failed: bool) -> Sequence[Job]:
+        """The jobs that are wanted now that `job` is done or has failed for good."""
+
+    def lines(self) -> Sequence[str]:
+        """What is still open, a line each, for a user."""
+
+
 class Queue:
     """The jobs still to be dispatched, each when what it needs is done.
 
@@ -143,9 +157,23 @@ class Queue:
     """
 
     def __init__(self, jobs: Iterable[Job]) -> None:
-        self._waiting = {job.name: job for job in jobs}
+        self._waiting: dict[str, Job] = {}
+        self._known: set[str] = set()  # whatever was added, and what became of it
         self._done: set[str] = set()
+        self._failed: set[str] = set()
         self.blocked: dict[Job, str] = {}
+        self.add(jobs)
+
+    def add(self, jobs: Iterable[Job]) -> list[Job]:
+        """Add `jobs` behind the others, each once, whatever became of it; those that are new."""
+        new = [job for job in jobs if job.name not in self._known]
+        self._known |= {job.name for job in new}
+        for job in new:
+            if lost := job.needs & self._failed:
+                self._block(job, min(lost))
+            else:
+                self._waiting[job.name] = job
+        return new
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -167,7 +195,11 @@ class Queue:
 
     def failed(self, job: Job) -> None:
         """Note that `job` has failed for good: every job that depends on it is blocked."""
+        self._failed.add(job.name)
         for other in [other for other in self._waiting.values() if job.name in other.needs]:
             if self._waiting.pop(other.name, None) is not None:
-                self.blocked[other] = job.name
-                self.failed(other)
+                self._block(other, job.name)
+
+    def _block(self, job: Job, need: str) -> None:
+        self.blocked[job] = need
+        self.failed(job)

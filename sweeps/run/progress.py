@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.text import Text
 from llfc.specs import Trial
 from sweeps.record.titles import title_of
 from sweeps.run.board import FINISHED, INTERRUPTED, Board
-from sweeps.run.plan import Job, Stage
+from sweeps.run.plan import Growth, Job, Stage
 
 QUIET_SECONDS = 10.0  # between lines where the output is no terminal
 LOOK_SECONDS = 5.0  # between two looks at how far networks in training are
@@ -26,18 +26,22 @@ class Progress:
         jobs: all that is to be done.
         workers: how many jobs can run at once.
         board: where other shells read it, and where it is read how far a network in training is.
+        growth: what may ask for further jobs.
     """
 
-    def __init__(self, jobs: Iterable[Job], workers: int, board: Board | None = None) -> None:
-        self._board = board
+    def __init__(
+        self,
+        jobs: Iterable[Job],
+        workers: int,
+        board: Board | None = None,
+        growth: Growth | None = None,
+    ) -> None:
+        self._board, self._growth = board, growth
         self._histories: dict[str, dict[str, Any]] = {}  # of the networks in training
         self._looked = float("-inf")
         self._total = dict.fromkeys(Stage, 0)
         self._cost = dict.fromkeys(Stage, 0.0)  # of what is left
-        for job in jobs:
-            self._total[job.stage] += 1
-            self._cost[job.stage] += job.cost
-        self._left = dict(self._total)
+        self._left = dict.fromkeys(Stage, 0)
         self._done = dict.fromkeys(Stage, 0)
         self._running: dict[str, float] = {}  # since when
         self._jobs: dict[str, Job] = {}  # those that are running
@@ -48,6 +52,7 @@ class Progress:
         self._workers = workers
         self._failed = 0
         self._start = self._last = time.monotonic()
+        self.add(jobs)
         console = Console(stderr=True)
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
 
@@ -65,6 +70,17 @@ class Progress:
         self._show(last=True)
         if self._live is not None:
             self._live.stop()
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Say that there are further jobs."""
+        for job in jobs:
+            self._total[job.stage] += 1
+            self._left[job.stage] += 1
+            self._cost[job.stage] += job.cost
+
+    def searching(self) -> Sequence[str]:
+        """What of a search is open, a line each."""
+        return () if self._growth is None else self._growth.lines()
 
     def started(self, job: Job) -> None:
         """Say that a worker has `job` in hand."""
@@ -111,6 +127,7 @@ class Progress:
             "elapsed": time.monotonic() - self._start,
             "left": self._estimate(),
             "training": self.training().splitlines(),
+            "searching": list(self.searching()),
         }
 
     def line(self) -> str:
@@ -175,7 +192,7 @@ class Progress:
         """
         if not any(self._left.values()):
             return "done"
-        left, known = 0.0, True
+        left, known = 0.0, not self.searching()
         under_way = {Stage.NETWORKS: self._under_way()}
         for stage in Stage:
             begun, part = under_way.get(stage, (0.0, 0.0))
@@ -190,14 +207,12 @@ class Progress:
     def _show(self, *, last: bool = False) -> None:
         now = time.monotonic()
         if self._live is not None:
-            self._live.update(
-                Text("\n".join(filter(None, [self.line(), self.training(), self.extremes()])))
-            )
+            shown = [self.line(), self.training(), *self.searching(), self.extremes()]
+            self._live.update(Text("\n".join(filter(None, shown))))
         elif last or now - self._last >= QUIET_SECONDS:
             self._last = now
-            print(
-                "\n".join(filter(None, [self.line(), self.training()])), file=sys.stderr, flush=True
-            )
+            shown = [self.line(), self.training(), *self.searching()]
+            print("\n".join(filter(None, shown)), file=sys.stderr, flush=True)
 
 
 def _clock(seconds: float) -> str:
