@@ -1,4 +1,4 @@
-"""Data sets by name: images as uint8 tensors on the device, normalised batch by batch; token ids.
+"""Data sets by name.
 
 A data set is named as on the command line:
 `fashion-mnist-small` (embedded), `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, or
@@ -10,122 +10,20 @@ options after the name, as in `king-james#context=32`. A function of one's own g
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from llfc.data.batches import CropFlip, Loader, Scaling
 from llfc.data.downloads import Published
 from llfc.data.imagefolder import PREFIX, Arrays, load_folder, resolve_folder
+from llfc.data.images import Dataset, from_arrays
 from llfc.data.plugged import load_own, own_kind, own_sequences, resolve_own
 from llfc.data.sequences import Sequences
-from llfc.data.splits import Splits
 from llfc.data.tokens import SEQUENCES, load_sequences, of_tokens, resolve_sequences
 from llfc.names import lookup
 from llfc.plugins import choices, is_plugin
 from llfc.results import SPLITS
-from llfc.seeds import stream
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Dataset(Splits):
-    """A labelled set of images, whole, on one device.
-
-    Attributes:
-        name: what it is called; see `resolve_dataset`.
-        train_images: uint8, shape [N, C, H, W].
-        train_labels: int64, shape [N], in [0, num_classes).
-        test_images: uint8, shape [M, C, H, W].
-        test_labels: int64, shape [M].
-        num_classes: number of classes.
-        mean: of each channel over all training images, scaled to [0, 1], shape [C].
-        std: its standard deviation, shape [C].
-    """
-
-    parts: ClassVar[tuple[str, str]] = ("images", "labels")
-    kind: ClassVar[str] = "images"
-    task: ClassVar[str] = "classification"
-
-    name: str
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-    num_classes: int
-    mean: Tensor
-    std: Tensor
-
-    def __post_init__(self) -> None:
-        for split in SPLITS:
-            images, labels = self.split(split)
-            if not len(images):
-                raise ValueError(f"data set {self.name}: the {split} set has no images")
-            if len(images) != len(labels):
-                raise ValueError(
-                    f"data set {self.name}: {len(images)} {split} images, {len(labels)} labels"
-                )
-            low, high = int(labels.min()), int(labels.max())
-            if low < 0 or high >= self.num_classes:
-                wrong = low if low < 0 else high
-                raise ValueError(
-                    f"data set {self.name}: {split} labels must be in [0, {self.num_classes}),"
-                    f" got {wrong}"
-                )
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Channels, height and width of an image."""
-        return tuple(self.train_images.shape[1:])
-
-    def example(self) -> Tensor:
-        """Two inputs of a network, on the CPU: of the right shape and type, all zero."""
-        return torch.zeros(2, *self.input_shape)
-
-    def normalised(self, images: Tensor) -> Tensor:
-        """`images` (uint8, [n, C, H, W]) as float; over training, mean 0 and std 1."""
-        return Scaling.of(self.mean, self.std)(images)
-
-    def batches(
-        self,
-        split: str,
-        batch_size: int,
-        *,
-        order: Tensor | None = None,
-        crop_flip: CropFlip | None = None,
-    ) -> Loader:
-        """Batches of `split`, of normalised images and labels; can be iterated again and again.
-
-        Args:
-            split: `train` or `test`.
-            batch_size: images per batch; the last may be smaller.
-            order: indices into the split, int64, shape [n]; all images, in order, if None.
-            crop_flip: how each image of `order` is cropped and flipped; not at all if None.
-        """
-        images, labels = self.split(split)
-        scaling = Scaling.of(self.mean, self.std)
-        return Loader(images, labels, batch_size, order, crop_flip, scaling)
-
-    def limited(self, split: str, limit: int) -> "Dataset":
-        """The same with `limit` images of `split`: every class's first, in an order of its own."""
-        images, labels = self.split(split)
-        labels = labels.cpu()
-        shuffled = torch.randperm(len(labels), generator=stream(0, f"subset/{split}"))
-        turn = torch.empty_like(labels)
-        for label in range(self.num_classes):
-            members = shuffled[labels[shuffled] == label]
-            turn[members] = torch.arange(len(members))
-        taken = torch.argsort(turn * self.num_classes + labels)[:limit].sort().values
-        chosen: dict[str, Any] = {
-            f"{split}_images": images[taken.to(images.device)],
-            f"{split}_labels": labels[taken].to(images.device),
-        }
-        return replace(self, **chosen)
-
 
 Data = Dataset | Sequences
 
@@ -161,12 +59,12 @@ def load_dataset(
     if of_tokens(name):
         full = load_sequences(name, cache)
     elif name.startswith(PREFIX):
-        full = _dataset(name, load_folder(name, cache))
+        full = from_arrays(name, load_folder(name, cache))
     elif of_plugin(name):
         arrays = load_own(name, cache)
-        full = own_sequences(name, arrays) if "train_ids" in arrays else _dataset(name, arrays)
+        full = own_sequences(name, arrays) if "train_ids" in arrays else from_arrays(name, arrays)
     else:
-        full = _dataset(name, DATASETS[name](_data_root(data_root)))
+        full = from_arrays(name, DATASETS[name](_data_root(data_root)))
     for split, limit in (("train", limit_train), ("test", limit_test)):
         full = limited(full, split, limit)
     return full
@@ -225,29 +123,6 @@ def of_plugin(name: str) -> bool:
     """Whether `name` is that of a data set of one's own, which a function returns."""
     built_in = name in DATASETS or name.startswith(PREFIX) or of_tokens(name)
     return not built_in and is_plugin("dataset", name)
-
-
-def _dataset(name: str, arrays: Arrays) -> Dataset:
-    tensors = {
-        f"{split}_{kind}": torch.as_tensor(arrays[f"{split}_{kind}"]).to(dtype)
-        for split in SPLITS
-        for kind, dtype in (("images", torch.uint8), ("labels", torch.int64))
-    }
-    mean, std = _moments(tensors["train_images"])
-    return Dataset(name=name, num_classes=int(arrays["num_classes"]), mean=mean, std=std, **tensors)
-
-
-def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, of values scaled to [0, 1]; exact counts."""
-    values = torch.arange(256, dtype=torch.float64) / 255
-    counts = torch.stack(
-        [torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]
-    )
-    shares = counts.double() / counts.sum(1, keepdim=True)
-    mean = shares @ values
-    std = (shares * (values - mean[:, None]).square()).sum(1).sqrt()
-    # A channel that never changes carries nothing; it must not become infinite.
-    return mean.float(), torch.where(std > 0, std, 1.0).float()
 
 
 def limited(dataset: Data, split: str, limit: int | None, name: str = "") -> Data:

@@ -5,16 +5,13 @@ The inputs of a next-token task are the sequences, and so are its targets: the t
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
-from llfc.data.batches import CropFlip, Loader
 from llfc.data.splits import Splits
 from llfc.names import lookup
-from llfc.seeds import stream
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,12 +19,10 @@ class Sequences(Splits):
     """Token ids with the targets of a next-token task, whole, on one device.
 
     Attributes:
-        name: what it is called; see `llfc.data.datasets.resolve_dataset`.
         train_ids: int64, [N, T], in [0, num_classes).
         train_targets: int64, [N, T]; IGNORED where a token does not count.
         test_ids: int64, [M, T].
         test_targets: int64, [M, T].
-        num_classes: size of the vocabulary.
         tokens: what each id stands for, if that can be said.
     """
 
@@ -35,53 +30,11 @@ class Sequences(Splits):
     kind: ClassVar[str] = "tokens"
     task: ClassVar[str] = "next-token"
 
-    name: str
     train_ids: Tensor
     train_targets: Tensor
     test_ids: Tensor
     test_targets: Tensor
-    num_classes: int
     tokens: tuple[str, ...] = ()
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The length of a sequence."""
-        return (self.train_ids.shape[1],)
-
-    def example(self) -> Tensor:
-        """Two inputs of a network, on the CPU: of the right shape and type, all zero."""
-        return torch.zeros(2, *self.input_shape, dtype=torch.int64)
-
-    def batches(
-        self,
-        split: str,
-        batch_size: int,
-        *,
-        order: Tensor | None = None,
-        crop_flip: CropFlip | None = None,
-    ) -> Loader:
-        """Batches of `split`, of ids and targets; can be iterated again and again.
-
-        Args:
-            split: `train` or `test`.
-            batch_size: sequences per batch; the last may be smaller.
-            order: indices into the split, int64, shape [n]; all sequences, in order, if None.
-            crop_flip: of images alone.
-
-        Raises:
-            ValueError: if `crop_flip` is given.
-        """
-        if crop_flip is not None:
-            raise ValueError(f"augment crops and flips images, and {self.name} is of tokens")
-        return Loader(*self.split(split), batch_size, order)
-
-    def limited(self, split: str, limit: int) -> "Sequences":
-        """The same with `limit` sequences of `split`, drawn at random, those of a smaller first."""
-        ids, targets = self.split(split)
-        shuffled = torch.randperm(len(ids), generator=stream(0, f"subset/{split}"))
-        taken = shuffled[:limit].sort().values.to(ids.device)
-        chosen: dict[str, Any] = {f"{split}_ids": ids[taken], f"{split}_targets": targets[taken]}
-        return replace(self, **chosen)
 
 
 Source = Callable[..., Sequences]

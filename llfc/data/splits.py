@@ -6,8 +6,10 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from llfc.data.batches import CropFlip, Loader, Scaling
 from llfc.names import lookup
 from llfc.results import SPLITS
+from llfc.seeds import stream
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -16,9 +18,18 @@ class Splits:
 
     Attributes:
         parts: what inputs and targets are called in the names of the fields.
+        kind: what inputs are.
+        task: what it is for; one of llfc.tasks.TASKS.
+        name: what it is called; see `llfc.data.datasets.resolve_dataset`.
+        num_classes: number of classes; of tokens, the size of the vocabulary.
     """
 
     parts: ClassVar[tuple[str, str]]
+    kind: ClassVar[str]
+    task: ClassVar[str]
+
+    name: str
+    num_classes: int
 
     def split(self, split: str) -> tuple[Tensor, Tensor]:
         """The inputs and the targets of `split`: `train` or `test`."""
@@ -29,6 +40,59 @@ class Splits:
     def count(self, split: str) -> int:
         """The number of inputs in `split`."""
         return len(self.split(split)[0])
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of an image; or the length of a sequence."""
+        return tuple(self.split("train")[0].shape[1:])
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """How inputs are normalised; token ids are not."""
+        return None
+
+    def example(self) -> Tensor:
+        """Two inputs of a network, on the CPU: of the right shape and type, all zero."""
+        dtype = torch.int64 if self.scaling is None else torch.float32
+        return torch.zeros(2, *self.input_shape, dtype=dtype)
+
+    def batches(
+        self,
+        split: str,
+        batch_size: int,
+        *,
+        order: Tensor | None = None,
+        crop_flip: CropFlip | None = None,
+    ) -> Loader:
+        """Batches of `split`, of inputs and targets; can be iterated again and again.
+
+        Args:
+            split: `train` or `test`.
+            batch_size: inputs per batch; the last may be smaller.
+            order: indices into the split, int64, shape [n]; all inputs, in order, if None.
+            crop_flip: how each image of `order` is cropped and flipped; not at all if None.
+
+        Raises:
+            ValueError: if `crop_flip` is given and these are no images.
+        """
+        if crop_flip is not None and self.scaling is None:
+            raise ValueError(f"augment crops and flips images, and {self.name} is of {self.kind}")
+        return Loader(*self.split(split), batch_size, order, crop_flip, self.scaling)
+
+    def shuffled(self, split: str) -> Tensor:
+        """The indices of `split` in a random order, which is always the same."""
+        return torch.randperm(self.count(split), generator=stream(0, f"subset/{split}"))
+
+    def ranked(self, split: str) -> Tensor:
+        """The indices of `split`, those first that a limit leaves."""
+        return self.shuffled(split)
+
+    def limited(self, split: str, limit: int) -> Self:
+        """The same with `limit` inputs of `split`, the first that are `ranked`, in their order."""
+        taken = self.ranked(split)[:limit].sort().values.to(self.device)
+        parts = zip(self.parts, self.split(split), strict=True)
+        chosen: dict[str, Any] = {f"{split}_{part}": values[taken] for part, values in parts}
+        return replace(self, **chosen)
 
     @property
     def device(self) -> torch.device:

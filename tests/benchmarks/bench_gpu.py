@@ -24,7 +24,7 @@ from bench_training import Pictures
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from llfc.data.datasets import Dataset
+from llfc.data.images import Dataset
 from llfc.networks.architectures import build_network
 from llfc.networks.training import initial_state, train
 from llfc.seeds import stream

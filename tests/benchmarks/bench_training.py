@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import transforms
 
-from llfc.data.datasets import Dataset, load_dataset
+from llfc.data.datasets import load_dataset
+from llfc.data.images import Dataset
 from llfc.devices import fastest_layout, keep_freed_memory
 from llfc.networks.architectures import build_network
 from llfc.networks.training import initial_state, train

@@ -19,8 +19,9 @@ llfc.plugins llfc.specs llfc.results
 llfc.modules.copies llfc.modules.inputs llfc.modules.hooks llfc.modules.modes llfc.modules.reals
 llfc.modules
 llfc.tasks
-llfc.data.batches llfc.data.splits llfc.data.downloads llfc.data.imagelayout llfc.data.assets
-llfc.data.imagefolder llfc.data.sequences
+llfc.data.batches llfc.data.downloads llfc.data.imagelayout llfc.data.assets
+llfc.data.splits
+llfc.data.imagefolder llfc.data.images llfc.data.sequences
 llfc.data.text llfc.data.procedural
 llfc.data.tokens
 llfc.data

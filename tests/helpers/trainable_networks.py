@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from llfc.data.datasets import Dataset
+from llfc.data.images import Dataset
 from llfc.networks.architectures import build_network
 from llfc.networks.training import train
 from llfc.seeds import stream

@@ -12,7 +12,8 @@ import torch
 
 from llfc.data.assets import build as assets_build
 from llfc.data.batches import CROP, CropFlip
-from llfc.data.datasets import DATASETS, Dataset, load_dataset, resolve_dataset
+from llfc.data.datasets import DATASETS, load_dataset, resolve_dataset
+from llfc.data.images import Dataset
 from llfc.seeds import stream
 from tests.helpers.picture_folders import picture_folder
 

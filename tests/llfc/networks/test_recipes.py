@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from llfc.data.datasets import Dataset
+from llfc.data.images import Dataset
 from llfc.networks.architectures import ARCHITECTURES
 from llfc.networks.recipes import default_recipe
 from llfc.networks.several import training_cost

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from llfc.data.datasets import Dataset, kind_of, load_dataset, resolve_dataset
+from llfc.data.datasets import kind_of, load_dataset, resolve_dataset
+from llfc.data.images import Dataset
 from llfc.networks.architectures import architecture_of, build_network
 from llfc.networks.code import share_code
 from llfc.networks.recipes import default_recipe
