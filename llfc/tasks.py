@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llfc.modules.inputs import Inputs, count_of, run
+from llfc.modules.outputs import described, output_at
 from llfc.names import lookup
 from llfc.plugins import is_own, made
 
@@ -69,7 +70,7 @@ class Task:
         found = self.found_in(run(model, inputs))
         count = count_of(inputs)
         if not isinstance(found, Tensor):
-            raise ValueError(f"model must return {self._shape()}, got {_described(found)}")
+            raise ValueError(f"model must return {self._shape()}, got {described(found)}")
         wrong = found.ndim != self.dims if self.dims else not found.ndim
         if wrong or (self.dims and len(found) != count):
             raise ValueError(f"model must return {self._shape()}, got {tuple(found.shape)}")
@@ -82,18 +83,7 @@ class Task:
 
     def found_in(self, returned: Any) -> Any:
         """The output in what a model returned; that itself if it is not there."""
-        where = self.output
-        if where is None:
-            if isinstance(returned, Tensor):
-                return returned
-            where = "logits"
-        if isinstance(where, int):
-            items = list(returned.values()) if isinstance(returned, Mapping) else returned
-            fits = isinstance(items, tuple | list) and -len(items) <= where < len(items)
-            return items[where] if fits else returned
-        if isinstance(returned, Mapping):
-            return returned.get(where, returned)
-        return getattr(returned, where, returned)
+        return output_at(self.output, returned)
 
     def _shape(self) -> str:
         if self.output is not None:
@@ -289,16 +279,3 @@ def measured_as(trained: str, wanted: str | None) -> Task:
             f" got {wanted!r}"
         )
     return lookup("task", wanted or trained, alike)
-
-
-def _described(output: Any) -> str:
-    """What a network gave in place of an output, and what to do about it."""
-    kind = type(output).__name__
-    if isinstance(output, Mapping):
-        kind += f" of {', '.join(map(str, output))}"
-    elif isinstance(output, tuple | list):
-        kind += f" of {len(output)}"
-    return (
-        f"{kind}: name what counts of it, llfc.Task(loss, error, output=...), or wrap it in a"
-        " module whose forward returns the logits alone"
-    )

@@ -12,8 +12,9 @@ from analysis.page.report import Page
 from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis
 from analysis.page.sections.registry import SECTIONS_ACROSS, sections_of
 from analysis.runs.columns import phrase
-from analysis.runs.frames import Runs, join_runs, with_readable_names
+from analysis.runs.frames import Runs, with_readable_names
 from analysis.runs.grid import FAMILY, GridLayout, family_axes, name, values
+from analysis.runs.newest import join_runs
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.coefficients import RANKS
 from analysis.statistics.comparators import comparisons

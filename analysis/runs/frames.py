@@ -81,7 +81,7 @@ class Runs:
         The columns of `trials` and of `unfinished`; scalars are NaN where nothing was found.
         """
         done = self.trials.assign(status=schema.FINISHED, reason="", attempts=1)
-        return frame_of([*_records(done), *_records(self.unfinished)])
+        return frame_of([*records_of(done), *records_of(self.unfinished)])
 
     def status(self) -> pd.DataFrame:
         """How many trials each sweep and store has in each status, none left out.
@@ -152,44 +152,6 @@ class Runs:
         )
 
 
-def join_runs(parts: Sequence[Runs], sweep: str = "all") -> Runs:
-    """Several sweeps, or one sweep's several stores, as one; each trial once.
-
-    A trial that more than one of them has finished counts once, with its newest run, as its rows
-    would otherwise weigh double; the others are counted as superseded.
-
-    Args:
-        parts: what was read.
-        sweep: what to call them together.
-
-    Raises:
-        ValueError: if there are none.
-    """
-    if not parts:
-        raise ValueError("runs to join must be at least one, got none")
-    trials, doubles = _newest([part.trials for part in parts])
-    unfinished, _ = _newest([part.unfinished for part in parts])
-    unfinished = unfinished[~unfinished["fingerprint"].isin(trials["fingerprint"])]
-    places = {run_id: part for part in parts for run_id in part.trials["run_id"]}
-
-    def read(run_ids: Iterable[str]) -> dict[str, Connection]:
-        wanted = list(run_ids)
-        found: dict[str, Connection] = {}
-        for part in parts:
-            found |= part.read([run_id for run_id in wanted if places[run_id] is part])
-        return {run_id: found[run_id] for run_id in wanted}
-
-    return Runs(
-        sweep=sweep,
-        source=", ".join(dict.fromkeys(part.source for part in parts)),
-        trials=trials,
-        unfinished=unfinished.reset_index(drop=True),
-        superseded=doubles + sum(part.superseded for part in parts),
-        outdated=sum(part.outdated for part in parts),
-        read=read,
-    )
-
-
 def frame_of(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """A frame of trials; a parameter that may be None keeps Python's values, so None is None."""
     rows = list(rows)
@@ -214,12 +176,12 @@ def _in_steps(trials: pd.DataFrame, unfinished: pd.DataFrame) -> dict[str, pd.Da
     if not any(column.notna().any() for column in found):
         return {}
     known = {}
-    for row in _records(trials):
+    for row in records_of(trials):
         if steps := row.get("steps_per_epoch"):
             known[tuple(row.get(name) for name in DATA)] = int(steps)
     placed = {}
     for name, frame in frames.items():
-        rows = _records(frame)
+        rows = records_of(frame)
         for row in rows:
             steps = known.get(tuple(row.get(name) for name in DATA))
             epoch = row.get("spawn_epoch")
@@ -229,18 +191,8 @@ def _in_steps(trials: pd.DataFrame, unfinished: pd.DataFrame) -> dict[str, pd.Da
     return placed
 
 
-def _newest(frames: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, int]:
-    """The newest row of each trial, and how many rows that leaves out."""
-    if all(frame.empty for frame in frames):
-        return frames[0], 0
-    rows = [row for frame in frames for row in _records(frame)]
-    newest: dict[str, dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda row: row["start"], reverse=True):
-        newest.setdefault(row["fingerprint"], row)
-    return frame_of(newest.values()), len(rows) - len(newest)
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def records_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of `frame`, by column."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 

@@ -27,8 +27,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.runs import schema
 from analysis.runs.database import address_of, check_address, fault_of, path_of
-from analysis.runs.frames import Runs, frame_of, join_runs
-from analysis.runs.newest import LoggedRun, finished_rows, unfinished_frame
+from analysis.runs.frames import Runs, frame_of
+from analysis.runs.newest import LoggedRun, finished_rows, join_runs, unfinished_frame
 from analysis.runs.params import params_of, trial_from_params
 from analysis.runs.server import check_server, is_server, without_password
 from analysis.runs.stored import read_frames, stored_sweeps

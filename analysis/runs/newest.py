@@ -1,14 +1,15 @@
 """Of several runs of one trial, the one that counts: a finished one, and of these the newest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from analysis.runs import schema
-from analysis.runs.frames import UNFINISHED, frame_of
+from analysis.runs.frames import UNFINISHED, Runs, frame_of, records_of
 from analysis.runs.params import PARAMS
+from llfc.results import Connection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,3 +62,52 @@ def unfinished_frame(
         params = {name: (run.row or {}).get(name) for name in PARAMS}
         rows.setdefault(run.name, {**about, "attempts": 0, **places, **params})["attempts"] += 1
     return frame_of(rows.values()) if rows else pd.DataFrame(columns=list(UNFINISHED))
+
+
+def join_runs(parts: Sequence[Runs], sweep: str = "all") -> Runs:
+    """Several sweeps, or one sweep's several stores, as one; each trial once.
+
+    A trial that more than one of them has finished counts once, with its newest run, as its rows
+    would otherwise weigh double; the others are counted as superseded.
+
+    Args:
+        parts: what was read.
+        sweep: what to call them together.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if not parts:
+        raise ValueError("runs to join must be at least one, got none")
+    trials, doubles = _newest([part.trials for part in parts])
+    unfinished, _ = _newest([part.unfinished for part in parts])
+    unfinished = unfinished[~unfinished["fingerprint"].isin(trials["fingerprint"])]
+    places = {run_id: part for part in parts for run_id in part.trials["run_id"]}
+
+    def read(run_ids: Iterable[str]) -> dict[str, Connection]:
+        wanted = list(run_ids)
+        found: dict[str, Connection] = {}
+        for part in parts:
+            found |= part.read([run_id for run_id in wanted if places[run_id] is part])
+        return {run_id: found[run_id] for run_id in wanted}
+
+    return Runs(
+        sweep=sweep,
+        source=", ".join(dict.fromkeys(part.source for part in parts)),
+        trials=trials,
+        unfinished=unfinished.reset_index(drop=True),
+        superseded=doubles + sum(part.superseded for part in parts),
+        outdated=sum(part.outdated for part in parts),
+        read=read,
+    )
+
+
+def _newest(frames: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, int]:
+    """The newest row of each trial, and how many rows that leaves out."""
+    if all(frame.empty for frame in frames):
+        return frames[0], 0
+    rows = [row for frame in frames for row in records_of(frame)]
+    newest: dict[str, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: row["start"], reverse=True):
+        newest.setdefault(row["fingerprint"], row)
+    return frame_of(newest.values()), len(rows) - len(newest)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.runs.frames import join_runs
+from analysis.runs.newest import join_runs
 from tests.helpers.fabricated_runs import grid, runs_of, trial
 
 

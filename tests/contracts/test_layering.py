@@ -17,6 +17,7 @@ LAYERS = """
 llfc.names llfc.oneline llfc.seeds llfc.atomic llfc.codec llfc.devices
 llfc.plugins llfc.specs llfc.results
 llfc.modules.copies llfc.modules.inputs llfc.modules.hooks llfc.modules.modes llfc.modules.reals
+llfc.modules.outputs
 llfc.modules
 llfc.tasks
 llfc.data.batches llfc.data.downloads llfc.data.imagelayout llfc.data.assets
