@@ -14,7 +14,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from llfc import specs
 from llfc.codec import to_plain
 from llfc.data import imagefolder
 from llfc.data.datasets import resolve_dataset
@@ -26,7 +25,7 @@ from llfc.networks.code import CODE
 from llfc.networks.history import HISTORIES, History
 from llfc.networks.store import NETWORKS, STATES, Store
 from llfc.networks.training import TrainState
-from llfc.specs import fingerprint
+from llfc.specs import fingerprint, fingerprints
 from sweeps.record import measurement
 from sweeps.record.measurement import FIGURES, PROVENANCE, RESULTS
 from sweeps.run import worker
@@ -100,7 +99,7 @@ def folder_names(store, folder):
     return [path.name for path in (folder / "cache").glob("listing-*")]
 
 
-TRAINING, MATCHING, MEASURING = ((specs, n) for n in ("TRAINING", "MATCHING", "MEASURING"))
+TRAINING, MATCHING, MEASURING = ((fingerprints, n) for n in ("TRAINING", "MATCHING", "MEASURING"))
 DECODING, DRAWING = (imagefolder, "DECODING"), (measurement, "DRAWING")
 METHODS = (TRAINING, MATCHING, MEASURING, DECODING)
 
@@ -186,5 +185,5 @@ def test_equal_numbers_in_tensors_of_other_names_are_another_network():
 
 def test_names_follow_every_field_too():
     other = dataclasses.replace(TRIAL, limit_measured=7)
-    assert specs.permutation_name(TRIAL) != specs.permutation_name(other)
+    assert fingerprints.permutation_name(TRIAL) != fingerprints.permutation_name(other)
     assert fingerprint(TRIAL) != fingerprint(other)

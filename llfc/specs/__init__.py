@@ -1,0 +1,28 @@
+"""What is run: recipes, networks, pairs and trials; and how each is named.
+
+Plain frozen records, validated when made. A record's name is its fingerprint, computed from all
+its fields, so neither a changed default nor a changed learning rate can pass for an old run.
+"""
+
+from llfc.specs.fingerprints import fingerprint, permutation_name
+from llfc.specs.network import NORMS, OPTIONS, POSITIONS, Network
+from llfc.specs.pair import Pair
+from llfc.specs.recipe import OPTIMIZERS, PRECISIONS, SCHEDULES, UNKNOWN, Recipe
+from llfc.specs.trial import DEFAULT_MEASURES, Trial
+
+__all__ = [
+    "DEFAULT_MEASURES",
+    "NORMS",
+    "OPTIMIZERS",
+    "OPTIONS",
+    "POSITIONS",
+    "PRECISIONS",
+    "SCHEDULES",
+    "UNKNOWN",
+    "Network",
+    "Pair",
+    "Recipe",
+    "Trial",
+    "fingerprint",
+    "permutation_name",
+]

@@ -1,0 +1,82 @@
+"""One trained network, and all that determines its weights."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from llfc.names import lookup
+from llfc.specs.fields import ADDED_LATER, BY_CONTENT, at_least, positive_width
+from llfc.specs.recipe import Recipe
+
+NORMS = ("batch", "group", "layer", "none", "rms")
+POSITIONS = ("learned", "rotary")
+# What an architecture may be asked for beside width and norm, if it knows of it.
+OPTIONS = ("depth", "heads", "positions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """One trained network: everything that determines its weights.
+
+    A root has an initialisation and a data order of its own, drawn from its `seed` and `member`. A
+    branch shares its root's first `spawn_epoch` epochs, or `spawn_step` optimiser steps, weights
+    and optimiser state included, and then sees data in an order of its own. The root that simply
+    continues is the other branch, so it needs no record of its own.
+
+    One with `weights` was trained elsewhere, and is as its checkpoint says; its recipe is UNKNOWN.
+    """
+
+    architecture: str
+    width: float
+    norm: str
+    dataset: str
+    limit_train: int | None
+    seed: int
+    recipe: Recipe
+    member: int = 0
+    spawn_epoch: int | None = None
+    spawn_step: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    depth: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    heads: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    positions: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    weights: str | None = dataclasses.field(default=None, metadata={**ADDED_LATER, **BY_CONTENT})
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "width", positive_width(self.width))
+        lookup("norm", self.norm, dict.fromkeys(NORMS))
+        for name in ("depth", "heads"):
+            if getattr(self, name) is not None:
+                at_least(name, getattr(self, name), 1)
+        if self.positions is not None:
+            lookup("positions", self.positions, dict.fromkeys(POSITIONS))
+        if self.limit_train is not None:
+            at_least("limit_train", self.limit_train, 1)
+        at_least("seed", self.seed, 0)
+        if self.spawn_epoch is not None and not 0 <= self.spawn_epoch <= self.recipe.epochs:
+            raise ValueError(
+                f"spawn_epoch must be None or in [0, epochs={self.recipe.epochs}],"
+                f" got {self.spawn_epoch}"
+            )
+        if self.spawn_step is not None:
+            at_least("spawn_step", self.spawn_step, 0)
+            if self.spawn_epoch is not None:
+                raise ValueError(
+                    "spawn_epoch and spawn_step both say where a pair forks: one of them must be"
+                    f" None, got {self.spawn_epoch} and {self.spawn_step}"
+                )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of OPTIONS in which it is not as its architecture usually is."""
+        given = {name: getattr(self, name) for name in OPTIONS}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def root(self) -> "Network":
+        """The network whose first epochs this one shares: itself, if it is no branch."""
+        return dataclasses.replace(self, spawn_epoch=None, spawn_step=None)
+
+    @property
+    def is_branch(self) -> bool:
+        """Whether it shares a root's beginning."""
+        return self.spawn_epoch is not None or self.spawn_step is not None

@@ -1,0 +1,51 @@
+"""One measurement of one pair."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from llfc.specs.fields import ADDED_LATER, at_least
+from llfc.specs.pair import Pair
+
+DEFAULT_MEASURES: tuple[str, ...] = ("conditions",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One measurement: a pair, how it is aligned, and what is measured on the line between them.
+
+    Attributes:
+        pair: the two networks.
+        matching: how B's units are permuted to align with A's, one of MATCHERS.
+        correction: how activation statistics are corrected in every blend, and in A and B wherever
+            their features are compared with a blend's; one of CORRECTIONS.
+        alphas: number of positions on the line, both ends included; odd, so that 1/2 is one.
+        probes: names of the modules whose features are compared; None for the architecture's
+            default ones.
+        measures: further measurements, beyond the curves and the LLFC errors along the line, each
+            at an extra cost: none, or any of MEASURES.
+        limit_test: number of test images to use; None for all.
+        limit_measured: number of training images that matching, correction and the training curve
+            use; None for all that the pair was trained on.
+        task: what is measured, one of TASKS: the data set's own (None), or, for tokens, the same
+            where layers are compared by whole sequences instead of by tokens; or a plug-in's.
+    """
+
+    pair: Pair
+    matching: str = "none"
+    correction: str = "none"
+    alphas: int = 25
+    probes: tuple[str, ...] | None = None
+    measures: tuple[str, ...] = DEFAULT_MEASURES
+    limit_test: int | None = None
+    limit_measured: int | None = None
+    task: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+
+    def __post_init__(self) -> None:
+        # The order in which measures are named does not matter.
+        object.__setattr__(self, "measures", tuple(sorted(set(self.measures))))
+        if self.alphas < 3 or self.alphas % 2 == 0:
+            raise ValueError(f"alphas must be odd and at least 3, got {self.alphas}")
+        if self.limit_test is not None:
+            at_least("limit_test", self.limit_test, 1)
+        if self.limit_measured is not None:
+            at_least("limit_measured", self.limit_measured, 1)
