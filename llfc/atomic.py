@@ -54,6 +54,12 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what was to become `path`; to a process that is making it now, that is an OSError."""
+    if path.parent.is_dir():
+        _remove_abandoned(path, alone=True)
+
+
 def _remove_abandoned(path: Path, alone: bool) -> None:
     with os.scandir(path.parent) as entries:
         # The last with what a library puts beside its own files, such as a database's journal.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from llfc.atomic import made_whole
+from llfc.atomic import made_whole, remove_unfinished
 
 
 class Files(Protocol):
@@ -53,6 +53,9 @@ class Files(Protocol):
 
     def remove(self, path: str) -> None:
         """Remove a file if it exists."""
+
+    def remove_unfinished(self, path: str) -> None:
+        """Remove what processes that were killed while they wrote a file have left of it."""
 
     def names(self, folder: str) -> list[str]:
         """Names of what is in a folder; none if there is no folder."""
@@ -111,6 +114,9 @@ class LocalFiles:
 
     def remove(self, path: str) -> None:
         (self.root / path).unlink(missing_ok=True)
+
+    def remove_unfinished(self, path: str) -> None:
+        remove_unfinished(self.root / path)
 
     def names(self, folder: str) -> list[str]:
         place = self.root / folder
@@ -184,6 +190,9 @@ class RemoteFiles:
     def remove(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError), _as_os_error():
             self.system.rm_file(self._at(path))
+
+    def remove_unfinished(self, path: str) -> None:
+        """Nothing: a write is one request."""
 
     def names(self, folder: str) -> list[str]:
         self.system.invalidate_cache()

@@ -7,6 +7,7 @@ can read the store can follow a training on another node.
 import json
 import math
 import time
+import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from llfc.data.datasets import Data
 from llfc.modules.modes import in_mode
 from llfc.networks.steps import steps_per_epoch
-from llfc.networks.store import Store
+from llfc.networks.store import Store, StoreWarning
 from llfc.networks.training import learning_rate
 from llfc.results import MOST_JUDGED, TRAINING
 from llfc.specs import Network, fingerprint
@@ -98,8 +99,15 @@ class History:
     def after_step(self, epoch: int, step: int, loss: Tensor) -> None:
         """Say, every few seconds, where the training stands."""
         if time.monotonic() - self._written >= WRITTEN:
-            inputs = min(step * self._network.recipe.batch_size, self._dataset.count("train"))
+            self.write(epoch, step, loss)
+
+    def write(self, epoch: int, step: int, loss: Tensor) -> None:
+        """Say where it stands: `step` steps after `epoch` epochs, with the sum of their losses."""
+        inputs = min(step * self._network.recipe.batch_size, self._dataset.count("train"))
+        if step:
             self._write({"epoch": epoch, "step": step, "loss": float(loss) / inputs})
+        elif self._epochs:
+            self._write({"epoch": epoch, "step": 0, "loss": self._epochs[-1].loss})
 
     def after_epoch(self, epoch: int, loss: float) -> None:
         """Note an epoch, counted from 1, and its mean loss."""
@@ -154,7 +162,10 @@ class History:
             "seconds": self._trained + self._written - self._mark,
             "at": time.time(),
         }
-        self._store.put_text(HISTORIES, fingerprint(self._network), json.dumps(content))
+        try:
+            self._store.put_text(HISTORIES, fingerprint(self._network), json.dumps(content))
+        except ValueError as error:
+            warnings.warn(f"the history of a training is not kept: {error}", StoreWarning, 2)
 
 
 JUDGED = ("train_loss", "train_error", "test_loss", "test_error")

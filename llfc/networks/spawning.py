@@ -19,7 +19,7 @@ from torch import nn
 from llfc.codec import to_plain
 from llfc.data.datasets import Data
 from llfc.networks.architectures import architecture_of, build_network
-from llfc.networks.checkpoints import SECONDS, Checkpoints, named, parts
+from llfc.networks.checkpoints import RUNNING, SECONDS, Checkpoints, checkpoints_of, named, parts
 from llfc.networks.code import share_code
 from llfc.networks.history import History
 from llfc.networks.steps import fork_step, in_epochs, steps_per_epoch
@@ -241,12 +241,21 @@ class _Observer:
         return self.checkpoints.after_step(epoch, step, loss)
 
     def keep(self, state: TrainState) -> None:
+        if self.history is not None:  # who goes on from the state finds all epochs before it there
+            self.history.write(state.epoch, state.step, state.loss)
         self.checkpoints.keep(state)
 
 
-def checkpoints_of(root: Network, branch: str, store: Store, **options: Any) -> Checkpoints:
-    """The states of one branch of `root` while it is trained."""
-    return Checkpoints(store, f"{fingerprint(root)}.{branch.replace('/', '.')}", **options)
+def forget_finished(networks: Iterable[Network], store: Store) -> None:
+    """Remove the states of trainings that were killed between their end and their states' removal.
+
+    Args:
+        networks: that nobody trains now, `in_epochs`; those that are not in the store are passed.
+        store: where they are.
+    """
+    if store.names(RUNNING):
+        for network in filter(store.has, networks):
+            checkpoints_of(network.root, _branch_name(network), store).remove()
 
 
 def _state_name(root: Network, fork: int | str) -> str:

@@ -183,6 +183,15 @@ class Store:
             with contextlib.suppress(OSError):
                 self._files.remove(_path(kind, name, suffix))
 
+    def remove_unfinished(self, kind: str, name: str) -> None:
+        """Remove what processes that were killed while they wrote `kind/name` have left of it.
+
+        A process that is writing it now finds that it cannot.
+        """
+        for suffix in SUFFIXES:
+            with contextlib.suppress(OSError):
+                self._files.remove_unfinished(_path(kind, name, suffix))
+
     def names(self, kind: str) -> list[str]:
         """What is stored under `kind`, sorted; not checked.
 

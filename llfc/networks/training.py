@@ -151,10 +151,10 @@ def train(
                 )
             if end < steps:
                 return state(epoch, end, total)
-            if observer is not None and due:  # not before the epoch's loss was seen to be finite
-                observer.keep(state(epoch + 1))
             if on_epoch is not None:
                 on_epoch(epoch + 1, mean)
+            if observer is not None and due:  # not before the epoch's loss was seen to be finite
+                observer.keep(state(epoch + 1))
         return state(until_epoch)
 
 

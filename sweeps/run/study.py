@@ -12,7 +12,7 @@ from analysis.runs.server import way_to, without_password
 from llfc.data.datasets import Data
 from llfc.networks.code import plugins_of, share_code
 from llfc.networks.several import training_cost
-from llfc.networks.spawning import has_state, untrained
+from llfc.networks.spawning import forget_finished, has_state, untrained
 from llfc.networks.store import Store
 from llfc.networks.weightfiles import named_checkpoint
 from llfc.plugins.rehearsal import rehearse
@@ -77,6 +77,8 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
         has_state=lambda branch: has_state(branch, store),
         cost=lambda network: training_cost(network, datasets[data_key(network)]),
     )
+    networks = {network for trial in trials for network in (trial.pair.a, trial.pair.b)}
+    forget_finished(networks.difference(job.record for job in jobs), store)
     if jobs and not workers:
         workers = start(settings)
     _announce(sweep, trials, finished=len(trials) - len(missing), jobs=jobs)

@@ -41,12 +41,12 @@ def assert_finished(run, place, undisturbed, *, told):
 
 
 @contextmanager
-def small_disk(folder, mib):
-    """A file system of its own at `folder`."""
+def small_disk(folder, size):
+    """A file system of its own at `folder`, as large as `size` says, such as 8m."""
     if os.geteuid():
         pytest.skip("only root can mount")
     folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("nothing can be mounted here")
     try:
@@ -67,7 +67,7 @@ def fill(folder):
 
 
 def test_a_full_disk_under_the_database(tmp_path, undisturbed):
-    with small_disk(tmp_path / "disk", 8) as disk:
+    with small_disk(tmp_path / "disk", "8m") as disk:
         database = disk / "mlflow.db"
         uri = f"sqlite:///{database}"
         place = measured(tmp_path, undisturbed, tracking=uri, database=database)
@@ -80,7 +80,7 @@ def test_a_full_disk_under_the_database(tmp_path, undisturbed):
 
 
 def test_a_full_disk_under_the_artifacts_that_stays_full(tmp_path, undisturbed):
-    with small_disk(tmp_path / "artifacts", 8) as disk:
+    with small_disk(tmp_path / "artifacts", "8m") as disk:
         place = measured(tmp_path, undisturbed)
         filler = fill(disk)
         run = place.start()

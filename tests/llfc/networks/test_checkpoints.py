@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from llfc.networks import checkpoints
-from llfc.networks.checkpoints import RUNNING, Checkpoints
+from llfc.networks.checkpoints import RUNNING, Checkpoints, checkpoints_of
 from llfc.networks.spawning import train_network
 from llfc.networks.store import STATES, Store, StoreWarning
 from llfc.networks.training import TrainState, initial_state, train
@@ -119,9 +119,41 @@ def test_a_state_of_other_code_is_not_gone_on_from(tmp_path):
     with pytest.raises(Killed):
         train_network(net, DyingStore(tmp_path, 3), DATA, checkpoint_seconds=0, code="old")
     assert len(store.names(RUNNING)) == 1
-    train_network(net, store, DATA, on_epoch=lambda epoch, _: told.append(epoch), code="new")
+    with pytest.warns(StoreWarning, match="^other code has left state .* it is removed"):
+        train_network(net, store, DATA, on_epoch=lambda epoch, _: told.append(epoch), code="new")
     assert told[0] == 1
     assert store.names(RUNNING) == []
+
+
+def test_a_version_and_a_plug_in_are_code(tmp_path, monkeypatch):
+    store, first = Store(tmp_path), TrainState(0, {}, {})
+    net = network("mine:build@0123456789abcdef", norm="none")
+    checkpoints_of(net, "0", store).keep(TrainState(1, {}, {}))
+
+    def edited():
+        return dataclasses.replace(net, architecture="mine:build@fedcba9876543210")
+
+    def versioned():
+        monkeypatch.setattr("llfc.specs.TRAINING", 99)
+        return net
+
+    assert checkpoints_of(net, "0", store).latest(first, (2, 0)).epoch == 1
+    for other in (edited, versioned):
+        with pytest.warns(StoreWarning, match="^other code has left state"):
+            assert checkpoints_of(other(), "0", store).latest(first, (2, 0)) is first
+        assert store.names(RUNNING) == []
+        checkpoints_of(net, "0", store).keep(TrainState(1, {}, {}))
+
+
+def test_another_training_keeps_its_state(tmp_path):
+    store, first = Store(tmp_path), TrainState(0, {}, {})
+    net = network()
+    others = [dataclasses.replace(net, **{"seed": 1}), dataclasses.replace(net, width=1 / 16)]
+    for root, branch in ((net, "0"), (net, "0/1"), *((other, "0") for other in others)):
+        checkpoints_of(root, branch, store).keep(TrainState(1, {}, {}))
+    checkpoints_of(net, "0", store).latest(first, (2, 0))
+    checkpoints_of(net, "0", store).remove()
+    assert len(store.names(RUNNING)) == 3
 
 
 def test_a_state_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch):
