@@ -11,7 +11,6 @@ code of Frankle et al. (2020), and so may see some inputs of that epoch twice an
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
