@@ -134,7 +134,7 @@ def test_a_version_and_a_plug_in_are_code(tmp_path, monkeypatch):
         return dataclasses.replace(net, architecture="mine:build@fedcba9876543210")
 
     def versioned():
-        monkeypatch.setattr("llfc.specs.TRAINING", 99)
+        monkeypatch.setattr("llfc.specs.fingerprints.TRAINING", 99)
         return net
 
     assert checkpoints_of(net, "0", store).latest(first, (2, 0)).epoch == 1
