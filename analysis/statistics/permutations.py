@@ -27,7 +27,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.runs.pairs import FINENESS, group_index, measured_once, pair_columns, trial_columns
-from analysis.statistics.over_seeds import RELATIVE_ROUNDING, Floats
+from analysis.statistics.over_seeds import RELATIVE_ROUNDING, Floats, is_constant
 
 # Of fewer orders, as of three pairs, no p is below 1/24.
 LEAST_ORDERS = 24
@@ -40,7 +40,7 @@ class PermutationTest:
     Attributes:
         p: the two-sided p value; NaN if there are fewer than LEAST_ORDERS orders.
         trials: how many trials it rests on: those of cells of the grid that every seed has, of
-            pairs that can be exchanged with another.
+            pairs that can be exchanged with another, in seeds where both columns vary.
     """
 
     p: float
@@ -61,8 +61,8 @@ def permutation_test(
     of orders of a seed's pairs, or 1 / (permutations + 1) if those are more and drawn at random.
     Only cells of the grid that every seed has are used. Pairs are exchanged with those that have
     trials of the same kinds (matchings, corrections, ...); a pair alone of its kind stays, and
-    says nothing. Of trials that differ in nothing but how finely they were measured, or were
-    logged twice, one is used.
+    says nothing; nor does a seed in which a column does not vary. Of trials that differ in nothing
+    but how finely they were measured, or were logged twice, one is used.
 
     Args:
         trials: one row per trial.
@@ -72,7 +72,7 @@ def permutation_test(
         permutations: how many, at most.
         seed: of the draws.
     """
-    blocks = _blocks(trials, x, y)
+    blocks = _varying(_blocks(trials, x, y))
     used = sum(block.size for block, _ in blocks)
     sizes = [block.shape[1] for block, _ in blocks]
     orders = math.prod(math.factorial(size) for size in sizes)
@@ -110,6 +110,7 @@ def _blocks(trials: pd.DataFrame, x: str, y: str) -> list[tuple[Floats, Floats]]
             "y": once[y],
         }
     ).sort_values(["seed", "pair", "trial"])
+    rows = rows.drop_duplicates(["seed", "pair", "trial"])
     seeds = rows["seed"].nunique()
     rows = rows[rows.groupby(["pair", "trial"])["seed"].transform("nunique") == seeds]
     # Which trials a pair has, as a seed has them.
@@ -124,6 +125,15 @@ def _blocks(trials: pd.DataFrame, x: str, y: str) -> list[tuple[Floats, Floats]]
             x_SPT, y_SPT = (part[c].to_numpy(dtype=float).reshape(shape) for c in ("x", "y"))
             found.append((x_SPT, y_SPT))
     return found
+
+
+def _varying(blocks: list[tuple[Floats, Floats]]) -> list[tuple[Floats, Floats]]:
+    """The blocks, of the seeds in which both columns vary; no order of a constant says more."""
+    if not blocks:
+        return []
+    x_SN, y_SN = (np.hstack([_flat(block[side]) for block in blocks]) for side in (0, 1))
+    there = [not is_constant(np.column_stack(seed)) for seed in zip(x_SN, y_SN, strict=True)]
+    return [(x_SPT[there], y_SPT[there]) for x_SPT, y_SPT in blocks] if any(there) else []
 
 
 def _flat(of_SPT: Floats) -> Floats:

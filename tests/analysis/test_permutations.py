@@ -97,6 +97,26 @@ def test_a_test_that_is_not_possible_is_said_with_its_trials(trials):
     assert row["permuted"] == len(trials)
 
 
+@pytest.mark.parametrize("column", ["llfc_error_mean", "test_loss_chord"])
+def test_a_seed_in_which_a_column_is_constant_says_nothing(trials, column):
+    level = trials.assign(**{column: trials[column].where(trials["seed"] != 0, 0.5)})
+    found = permutation_test(level, "llfc_error_mean", "test_loss_chord", pearson)
+    others = trials[trials["seed"] != 0]
+    assert found == permutation_test(others, "llfc_error_mean", "test_loss_chord", pearson)
+    assert (found.trials, found.p >= 1 / 24) == (16, True)
+    still = permutation_test(
+        trials.assign(**{column: 0.5}), "llfc_error_mean", "test_loss_chord", pearson
+    )
+    assert (still.trials, math.isnan(still.p)) == (0, True)
+
+
+def test_rows_logged_twice_in_a_frame_of_few_columns_count_once(trials):
+    few = trials[["seed", "width", "matching", "llfc_error_mean", "test_loss_chord"]]
+    twice = pd.concat([few, few], ignore_index=True)
+    asked = ("llfc_error_mean", "test_loss_chord", pearson)
+    assert permutation_test(twice, *asked) == permutation_test(few, *asked)
+
+
 def test_few_pairs_have_no_p(trials):
     few = trials[trials["width"] < 2]
     assert math.isnan(permutation_p(few, "x", "y", pearson))
