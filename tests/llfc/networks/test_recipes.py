@@ -74,3 +74,9 @@ def test_multiply_adds_are_the_published_ones(name, shape, count):
     found = training_cost(network, data) / network.recipe.epochs / 10
     classes = 990 * {"resnet18": 512, "resnet50": 2048, "resnet20": 0}[name]  # theirs has 1000
     assert found + classes == pytest.approx(count, rel=0.01)
+
+
+def test_sums_are_trained_otherwise_than_texts():
+    sums = default_recipe("gpt", "modular-addition#modulus=7")
+    assert sums == default_recipe("gpt", "modular-addition")
+    assert sums.epochs > default_recipe("gpt", "king-james").epochs
