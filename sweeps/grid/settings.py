@@ -19,6 +19,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "address": "RAY_ADDRESS",
     "node_timeout": "LLFC_NODE_TIMEOUT",
 }
+WHOLE_GPU = 4  # networks at once: four ResNet-20 pass twice the images per second of one on an H200
 GPU_SHARE = 0.25  # of a GPU per worker: the networks of most sweeps are far too small to fill one
 
 
@@ -45,6 +46,8 @@ class Settings:
         cpus_per_trial: CPU cores, and torch threads, per worker.
         gpus_per_trial: GPUs per worker, or a fraction of one; None for GPU_SHARE where there is a
             GPU.
+        networks_per_worker: networks that a worker trains at once, in threads of its process; None
+            for WHOLE_GPU where it has a whole GPU, and 1 otherwise.
         memory_per_trial: main memory in GiB that Ray reserves per worker; None to reserve nothing.
         address: address of a running Ray cluster, HOST:PORT or auto; None for this machine only.
         node_timeout: seconds to wait for the first node of the cluster that is large enough for a
@@ -66,6 +69,7 @@ class Settings:
     device: str = "auto"
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
+    networks_per_worker: int | None = None
     memory_per_trial: float | None = None
     address: str | None = None
     node_timeout: float = 20.0
@@ -89,6 +93,10 @@ class Settings:
         if self.cpus_per_trial < 1:
             raise ValueError(f"cpus_per_trial must be at least 1, got {self.cpus_per_trial}")
         self._check_gpus()
+        if self.networks_per_worker is not None and self.networks_per_worker < 1:
+            raise ValueError(
+                f"networks_per_worker must be at least 1, got {self.networks_per_worker}"
+            )
         memory = self.memory_per_trial
         if memory is not None and not (math.isfinite(memory) and memory > 0):
             raise ValueError(f"memory_per_trial must be a positive number of GiB, got {memory}")

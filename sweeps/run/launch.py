@@ -27,7 +27,7 @@ from sweeps.run.dispatcher import Dispatcher
 from sweeps.run.engine import RayPool, await_others, nodes, register, watched
 from sweeps.run.plan import Growth, Job, Outcome
 from sweeps.run.progress import Progress
-from sweeps.run.resources import share_of
+from sweeps.run.resources import networks_at_once, share_of
 from sweeps.run.storage import marked, unseen
 from sweeps.run.worker import work
 
@@ -65,6 +65,7 @@ def run_jobs(
         growth: what asks for further jobs as others end; None where all are known.
     """
     share = share_of(settings, nodes())
+    at_once = networks_at_once(settings, share)
     pool = RayPool(share)
     place = {
         "store": settings.store,
@@ -87,7 +88,7 @@ def run_jobs(
     print(pool.text, flush=True)
     with (
         marked(settings.store) as place["mark"],
-        Progress(jobs, workers, board, growth) as progress,
+        Progress(jobs, workers, board, growth, at_once) as progress,
         watched(),
     ):
         dispatcher = Dispatcher(
@@ -98,6 +99,7 @@ def run_jobs(
             pool,
             stop_after=settings.stop_after_failures,
             growth=growth,
+            at_once=at_once,
         )
         try:
             _dispatch(dispatcher, board, share, place, folder / name)
@@ -176,7 +178,7 @@ class _Worker(tune.Trainable):
     def _work(self) -> dict[str, Any]:
         place = self._config["place"]
         provenance = {**place["provenance"], **self._other, schema.NODE: self._node}
-        result = work(self._config["job"], {**place, "provenance": provenance})
+        result = work(self._config["jobs"], {**place, "provenance": provenance})
         if self._other:
             warning = f"node {self._node} runs different code: its results are tagged with it"
             result["warnings"].append(warning)
@@ -198,7 +200,8 @@ class _Searcher(Searcher):
         job = self._dispatcher.dispatch(trial_id)
         if job is None:
             return None if self._dispatcher.left else Searcher.FINISHED
-        return {"job": job.to_plain()}
+        jobs = [job, *self._dispatcher.dispatch_beside(trial_id)]
+        return {"jobs": [job.to_plain() for job in jobs]}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

@@ -1,7 +1,7 @@
 """What is to be done, and in which order: a graph of jobs. No Ray here."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -178,12 +178,18 @@ class Queue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def next_job(self) -> Job | None:
-        """The first job whose dependencies are all done; None if all must wait, or none is left."""
-        for name, job in self._waiting.items():
-            if job.needs <= self._done:
-                return self._waiting.pop(name)
+    def next_job(self, fits: Callable[[Job], bool] = lambda _: True) -> Job | None:
+        """The first job that fits, with all dependencies done; None if there is none now."""
+        for job in self._ready(fits):
+            return self._waiting.pop(job.name)
         return None
+
+    def count_ready(self, fits: Callable[[Job], bool]) -> int:
+        """How many ready jobs fit."""
+        return sum(1 for _ in self._ready(fits))
+
+    def _ready(self, fits: Callable[[Job], bool]) -> Iterator[Job]:
+        return (job for job in self._waiting.values() if job.needs <= self._done and fits(job))
 
     def done(self, job: Job) -> None:
         """Note that `job` is done."""

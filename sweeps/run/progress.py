@@ -24,9 +24,10 @@ class Progress:
 
     Args:
         jobs: all that is to be done.
-        workers: how many jobs can run at once.
+        workers: how many there can be at once.
         board: where other shells read it, and where it is read how far a network in training is.
         growth: what may ask for further jobs.
+        at_once: how many networks a worker trains at once.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Progress:
         workers: int,
         board: Board | None = None,
         growth: Growth | None = None,
+        at_once: int = 1,
     ) -> None:
         self._board, self._growth = board, growth
         self._histories: dict[str, dict[str, Any]] = {}  # of the networks in training
@@ -49,7 +51,7 @@ class Progress:
         self._spent = {stage: [0.0, 0.0] for stage in Stage}
         # Barriers of the trials that were measured, in nats, with the trial of each.
         self._barriers: list[tuple[float, Trial]] = []
-        self._workers = workers
+        self._at_once = {Stage.NETWORKS: workers * at_once, Stage.TRIALS: workers}
         self._failed = 0
         self._start = self._last = time.monotonic()
         self.add(jobs)
@@ -199,10 +201,10 @@ class Progress:
             cost = self._cost[stage] - part
             seconds, done = self._spent[stage][0] + begun, self._spent[stage][1] + part
             known &= bool(done or not cost)
-            left += cost * seconds / done if done else 0.0
+            left += cost * seconds / done / self._at_once[stage] if done else 0.0
         if not (known or left):
             return "time left not yet known"
-        return f"{'about' if known else 'more than'} {_clock(left / self._workers)} left"
+        return f"{'about' if known else 'more than'} {_clock(left)} left"
 
     def _show(self, *, last: bool = False) -> None:
         now = time.monotonic()

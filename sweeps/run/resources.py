@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from sweeps.grid.settings import GPU_SHARE, Settings
+from sweeps.grid.settings import GPU_SHARE, WHOLE_GPU, Settings
 
 # What a node has, or a worker asks for, by Ray's names: CPU and GPU in pieces, memory in bytes.
 Resources = Mapping[str, float]
@@ -28,6 +28,11 @@ def share_of(settings: Settings, nodes: Iterable[Resources]) -> dict[str, float]
         gpus = GPU_SHARE if wanted and settings.device != "cpu" else 0.0
     memory = settings.memory_per_trial or 0.0
     return {"CPU": settings.cpus_per_trial, "GPU": gpus, "memory": int(memory * GIB)}
+
+
+def networks_at_once(settings: Settings, share: Resources) -> int:
+    """How many networks a worker of `share` trains at once."""
+    return settings.networks_per_worker or (WHOLE_GPU if share["GPU"] >= 1 else 1)
 
 
 def workers_on(node: Resources, share: Resources) -> int:

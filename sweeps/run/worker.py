@@ -2,10 +2,11 @@
 
 import contextlib
 import functools
+import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,44 +20,78 @@ from llfc.networks.spawning import train_network
 from llfc.networks.steps import steps_per_epoch
 from llfc.networks.store import Store, StoreWarning
 from llfc.oneline import with_its_type
+from llfc.plugins import is_plugin
 from llfc.specs import Network, Trial
 from llfc.trial import run_trial
 from sweeps.record.measurement import Measurement, draw, save
 from sweeps.run.plan import Stage
 
+_ONE_LOADS = threading.Lock()  # what all threads then use
 
-def work(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
-    """Do `job` and leave what it makes in the store.
+
+def work(jobs: Sequence[Mapping[str, Any]], place: Mapping[str, Any]) -> dict[str, Any]:
+    """Do `jobs` at once, in threads of this process, and leave what they make in the store.
 
     Args:
-        job: what `Job.to_plain` wrote.
+        jobs: what `Job.to_plain` wrote of each; several if they train networks.
         place: `store`, `data_root` and `cache` (folders), `device`, `threads`,
             `checkpoint_seconds` and `provenance` (what is stored beside a result: where it is
             from).
 
     Returns:
-        `failed` (the reason, or an empty string), `warnings`, `seconds` that it took, and of a
-        trial `barrier` (the chord barrier of the test loss, in nats).
+        `warnings`, `seconds` that it took, and `ended`, for each job: `failed` (the reason, or an
+        empty string), and of a trial `barrier` (the chord barrier of the test loss, in nats).
     """
     begun = time.monotonic()
     torch.set_num_threads(place["threads"])
     keep_freed_memory()
-    failed, barrier = "", None
+    # Of all threads: what Python does with warnings is one for the process.
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", StoreWarning)
-        try:
-            barrier = _do(job, place, choose_device(place["device"]))
-        except Exception as error:
-            # An error must not end the worker, which other jobs wait for; the driver reports it.
-            failed = with_its_type(error)
-            _keep_trace(job["name"], place["store"])
+        ended = _at_once(jobs, place)
     return {
-        "failed": failed,
+        "ended": ended,
         "warnings": [str(warning.message) for warning in caught],
         "seconds": time.monotonic() - begun,
-        "barrier": barrier,
     }
+
+
+def _at_once(jobs: Sequence[Mapping[str, Any]], place: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How each job ended; plug-ins, which may draw from what all threads share, come one by one."""
+    ended: list[dict[str, Any]] = [{"failed": "its thread was ended"}] * len(jobs)
+
+    def end(number: int) -> None:
+        ended[number] = _ended(jobs[number], place)
+
+    alone = [n for n, job in enumerate(jobs) if len(jobs) == 1 or _draws(job)]
+    # Daemons, which do not keep a process that is told to end.
+    threads = [
+        threading.Thread(target=end, args=(n,), daemon=True)
+        for n in range(len(jobs))
+        if n not in alone
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in alone:
+        end(number)
+    return ended
+
+
+def _draws(job: Mapping[str, Any]) -> bool:
+    return is_plugin("architecture", job["record"]["architecture"])
+
+
+def _ended(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
+    """Do one job: how it ended."""
+    try:
+        return {"failed": "", "barrier": _do(job, place, choose_device(place["device"]))}
+    except Exception as error:
+        # An error must not end the worker, which other jobs wait for; the driver reports it.
+        _keep_trace(job["name"], place["store"])
+        return {"failed": with_its_type(error), "barrier": None}
 
 
 def _keep_trace(name: str, store: str) -> None:
@@ -107,14 +142,15 @@ def _train(
 def _dataset_of(
     network: Network, limit_test: int | None, place: Mapping[str, Any], device: torch.device
 ) -> Data:
-    return _dataset(
-        network.dataset,
-        network.limit_train,
-        limit_test,
-        place["data_root"],
-        place["cache"],
-        device,
-    )
+    with _ONE_LOADS:
+        return _dataset(
+            network.dataset,
+            network.limit_train,
+            limit_test,
+            place["data_root"],
+            place["cache"],
+            device,
+        )
 
 
 @functools.lru_cache(maxsize=2)

@@ -69,14 +69,15 @@ def stub(job: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
         store.put_files(FIGURES, job["name"], here.get_files(FIGURES, PATTERN) or {})
         store.put_text(PROVENANCE, job["name"], json.dumps(place["provenance"]))
         store.put_text(RESULTS, job["name"], here.get_text(RESULTS, PATTERN) or "")
-    return {"failed": "", "warnings": [], "seconds": 0.0}
+    return {"ended": [{"failed": ""}], "seconds": 0.0}
 
 
 class Worker(launch._Worker):
     """A worker that does what `stub` does: Ray would look up a function of `launch` there anew."""
 
     def _work(self) -> dict[str, Any]:
-        return stub(self._config["job"], self._config["place"])
+        (job,) = self._config["jobs"]
+        return stub(job, self._config["place"])
 
 
 def sweep_of(count: int) -> Sweep:

@@ -98,7 +98,7 @@ def test_names_in_a_network_are_never_paths_and_its_trial_fails_in_one_line(stor
         "provenance": {},
     }
     job = {"name": "x", "stage": "trials", "record": json.loads(json.dumps(to_plain(TRIAL)))}
-    failed = work(job, place)["failed"]
+    failed = work([job], place)["ended"][0]["failed"]
     assert "does not fit data set" in failed
     assert "\n" not in failed
     new = set(tmp_path.rglob("*")) - set(before)

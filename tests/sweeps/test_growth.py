@@ -63,8 +63,8 @@ def run(workers, seed, fails=lambda record: False):
             order.append(job)
         elif running:
             attempt = rng.choice(list(running))
-            result = {"failed": "no loss" if fails(running.pop(attempt).record) else ""}
-            dispatcher.ended(attempt, result)
+            reason = "no loss" if fails(running.pop(attempt).record) else ""
+            dispatcher.ended(attempt, {"ended": [{"failed": reason}]})
         else:
             break
         assert dispatcher.unfinished == bool(dispatcher.left or running)

@@ -190,16 +190,16 @@ def test_after_so_many_failures_nothing_more_is_dispatched_and_what_is_done_stay
     jobs = plan(TRIALS, trained=nothing, has_state=no_state, cost=by_width)
     dispatcher = Dispatcher(jobs, Progress(jobs, 2), lambda job: None, retries=2, stop_after=2)
     first, second, third, lost = (dispatcher.dispatch(attempt) for attempt in "0123")
-    dispatcher.ended("0", {"failed": "no loss"})
+    dispatcher.ended("0", {"ended": [{"failed": "no loss"}]})
     assert len(dispatcher.outcome.failed) > 1, "trials that need it are blocked"
     dispatcher.ended("3", None, lost=True)
     assert not dispatcher.outcome.given_up
     assert dispatcher.dispatch("4") is lost
-    dispatcher.ended("1", {"failed": "no loss"})
+    dispatcher.ended("1", {"ended": [{"failed": "no loss"}]})
     assert dispatcher.outcome.given_up
     assert dispatcher.left
     assert dispatcher.dispatch("5") is None
-    dispatcher.ended("2", {"failed": ""})
+    dispatcher.ended("2", {"ended": [{"failed": ""}]})
     assert dispatcher.outcome.done == [third]
     assert {first, second, lost} & dispatcher.outcome.failed.keys() == {first, second}
 
