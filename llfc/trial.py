@@ -41,20 +41,22 @@ def run_trial(
     Args:
         trial: which pair, brought into one basis how, measured how.
         store: where the pair's two networks are, and permutations are cached.
-        dataset: the data set that the pair names, limited as pair and trial say.
+        dataset: the data set that the pair names, limited as pair and trial say; of its training
+            inputs those are used that at least one of the two networks was trained on.
         device: where to compute.
 
     Raises:
         ValueError: if a network is not in the store, or the trial cannot be measured; the message
             begins with the trial's name.
     """
-    trial = replace(trial, pair=in_epochs(trial.pair, dataset.count("train")))
+    trial = replace(trial, pair=in_epochs(trial.pair, dataset.inputs_of(trial.pair.a)))
     share_code(trial, store)
     a, b = (
         load_network(network, store, dataset, device=device)
         for network in (trial.pair.a, trial.pair.b)
     )
-    dataset = limited(dataset.to(device), "train", trial.limit_measured, "limit_measured")
+    dataset = dataset.to(device).seen_by(trial.pair.a, trial.pair.b)
+    dataset = limited(dataset, "train", trial.limit_measured, "limit_measured")
     spec = _spec(a, trial.pair.a, dataset)
     train = dataset.batches("train", BATCH_SIZE)
     images = (images for images, _ in train)
@@ -113,15 +115,18 @@ def check_trial(trial: Trial, dataset: Data) -> None:
 
     Raises:
         ValueError: if a probe's name or pattern matches nothing, a batch is too small, there are
-            fewer training images than are to be measured on, or the task is none of the data set's.
+            fewer training images than are to be measured on or they cannot be divided as the pair
+            says, or the task is none of the data set's.
     """
     measured_as(dataset.task, trial.task)
     model = untrained(trial.pair.a, dataset)
     if trial.pair.checkpoints is None:
-        check_batches(model, dataset.count("train"), trial.pair.a.recipe.batch_size)
+        for network in (trial.pair.a, trial.pair.b):
+            check_batches(model, dataset.inputs_of(network), network.recipe.batch_size)
     images, _ = next(iter(dataset.batches("test", 2)))
     choose_probes(model.eval(), images, trial.probes)
-    limited(dataset, "train", trial.limit_measured, "limit_measured")
+    seen = dataset.seen_by(trial.pair.a, trial.pair.b)
+    limited(seen, "train", trial.limit_measured, "limit_measured")
 
 
 def _spec(a: nn.Module, network: Network, dataset: Data) -> PermutationSpec:

@@ -13,19 +13,21 @@ TITLE = 20  # characters of a line above a panel
 
 @styled
 def training_figure(found: pd.DataFrame, unconverged: set[int]) -> Figure:
-    """The test error of every network against the epoch; a panel for each family and data set.
+    """The test error of every network against the epoch.
+
+    A panel for each family, data set, and part of the data that networks are trained on.
 
     Args:
         found: the frame of `analysis.statistics.convergence.trainings`.
         unconverged: the networks that are drawn in another colour and dashed.
     """
-    groups = list(found.groupby(["family", "dataset"], sort=False))
+    groups = list(found.groupby(["family", "dataset", "part"], sort=False))
     several = found["dataset"].nunique() > 1
     rows = -(-len(groups) // COLUMNS)
     figure = new_figure(WIDE, 0.6 + 1.9 * rows)
     grid = figure.subplots(rows, min(COLUMNS, len(groups)), squeeze=False).ravel()
-    for axes, ((family, dataset), part) in zip(grid, groups, strict=False):
-        for network, epochs in part.groupby("network"):
+    for axes, ((family, dataset, part), networks) in zip(grid, groups, strict=False):
+        for network, epochs in networks.groupby("network"):
             judged = epochs[epochs["test_error"].notna()]
             late = network in unconverged
             axes.plot(
@@ -37,8 +39,8 @@ def training_figure(found: pd.DataFrame, unconverged: set[int]) -> Figure:
                 linewidth=1,
                 alpha=0.7,
             )
-        title = f"{family}, {dataset}" if several else str(family)
-        axes.set_title(textwrap.fill(title, TITLE))
+        title = [str(family), *([str(dataset)] if several else []), *([str(part)] if part else [])]
+        axes.set_title(textwrap.fill(", ".join(title), TITLE))
         axes.set_yscale("log")
         axes.set_ylabel("test error")
         axes.set_xlabel("epoch")

@@ -28,7 +28,7 @@ UNFINISHED = (
 # The parameters that may be the name of a plug-in.
 NAMED = ("architecture", "dataset", "matching", "correction", "task")
 # The parameters that say how many steps an epoch has.
-DATA = ("dataset", "limit_train", "recipe.batch_size")
+DATA = ("dataset", "limit_train", "shared_data", "split_by", "recipe.batch_size")
 LAYER_COLUMNS = ("layer", "kind", "index", "depth", "alpha", *PROFILE, "baseline", "baseline_std")
 
 

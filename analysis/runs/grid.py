@@ -31,6 +31,7 @@ NONES: Mapping[str, str] = {
     "spawn_epoch": "independent",
     "spawn_step": "independent",
     "probes": "usual",
+    "shared_data": "all data",
 }
 # Axes drawn to scale, on a logarithmic axis; the others are categories at equal distances.
 LOGARITHMIC = (

@@ -14,6 +14,7 @@ from llfc.specs import Pair
 
 LAST = "\U0010ffff"  # sorted behind every text
 SPAWN = ("spawn_epoch", "spawn_step")  # what a pair's first network has no part in
+SHARED = "shared_data"  # None, or the share that its second network has of the first one's half
 LEAST_SHARE = 0.5  # of a family's trials, for cells that every seed has to stand for it
 # The parameters that say how finely one and the same line is measured.
 FINENESS = ("limit_test", "alphas", "probes", "measures")
@@ -141,7 +142,11 @@ def count_networks(trials: pd.DataFrame) -> int:
     if "checkpoints" in trials and trials["checkpoints"].notna().all():
         return len({name for pair in trials["checkpoints"] for name in pair})
     trunks = [column for column in pair_columns(trials) if column not in SPAWN]
-    return len(set(group_index(trials, trunks).tolist())) + count_pairs(trials)
+    if SHARED in trials:  # A's half is the same, whatever share of it B has
+        halves = trials.assign(**{SHARED: trials[SHARED].notna()})
+    else:
+        halves = trials
+    return len(set(group_index(halves, trunks).tolist())) + count_pairs(trials)
 
 
 def group_index(trials: pd.DataFrame, columns: list[str]) -> NDArray[np.integer]:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from llfc.data.batches import Scaling
-from llfc.data.splits import Splits
+from llfc.data.splits import Splits, window
 from llfc.results import SPLITS
+from llfc.seeds import stream
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,6 +71,38 @@ class Dataset(Splits):
             members = shuffled[labels[shuffled] == label]
             turn[members] = torch.arange(len(members))
         return torch.argsort(turn * self.num_classes + labels)
+
+    def spread(self, generator: torch.Generator) -> Tensor:
+        """The training images in a random order, any part of which has each class's share."""
+        shuffled = torch.randperm(self.count("train"), generator=generator)
+        labels = self.train_labels.cpu()[shuffled]
+        place = torch.empty(len(labels), dtype=torch.float64)  # of each within its class, in (0, 1)
+        for label in range(self.num_classes):
+            (members,) = torch.where(labels == label)
+            place[members] = (torch.arange(len(members), dtype=place.dtype) + 0.5) / len(members)
+        return shuffled[torch.argsort(place, stable=True)]
+
+    def _in_classes(self, share: float, seed: int) -> Tensor:
+        """Of each as many as the smallest class has, so that every network sees equally many."""
+        half = self.num_classes // 2
+        if half < 1:
+            raise ValueError(f"split_by classes needs two classes, and {self.name} has one")
+        if abs(share * half - round(share * half)) > 1e-9:
+            raise ValueError(
+                f"shared_data must be a multiple of 1/{half}, as {half} are half of the classes of"
+                f" {self.name}, got {share:g}"
+            )
+        labels = self.train_labels.cpu()
+        counts = torch.bincount(labels, minlength=self.num_classes)
+        if not (most := int(counts.min())):
+            raise ValueError(
+                f"split_by classes needs training images of every class, and {self.name} has none"
+                f" of class {int(counts.argmin())}"
+            )
+        order = torch.randperm(self.num_classes, generator=stream(seed, "data/classes"))
+        shuffled = torch.randperm(len(labels), generator=stream(seed, "data/samples"))
+        chosen = [shuffled[labels[shuffled] == label][:most] for label in window(order, share)]
+        return torch.cat(chosen).sort().values
 
 
 def from_arrays(name: str, arrays: Mapping[str, Any]) -> Dataset:

@@ -10,6 +10,10 @@ from llfc.data.batches import CropFlip, Loader, Scaling
 from llfc.names import lookup
 from llfc.results import SPLITS
 from llfc.seeds import stream
+from llfc.specs import Network
+
+# A text is divided between two networks in so many pieces, if it has them.
+BLOCKS = 40
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,8 +93,67 @@ class Splits:
 
     def limited(self, split: str, limit: int) -> Self:
         """The same with `limit` inputs of `split`, the first that are `ranked`, in their order."""
-        taken = self.ranked(split)[:limit].sort().values.to(self.device)
-        parts = zip(self.parts, self.split(split), strict=True)
+        return self._only(split, self.ranked(split)[:limit].sort().values)
+
+    def seen_by(self, *networks: Network) -> Self:
+        """The same with the training inputs that any of `networks` is trained on, in their order.
+
+        All of them, unless the networks have `shared_data`.
+
+        Raises:
+            ValueError: as `places`.
+        """
+        if any(network.shared_data is None for network in networks):
+            return self
+        seen = torch.zeros(self.count("train"), dtype=torch.bool)
+        for network in networks:
+            seen[self.places(network)] = True
+        return self._only("train", seen.nonzero().squeeze(1))
+
+    def inputs_of(self, network: Network) -> int:
+        """The number of training inputs that `network` is trained on.
+
+        Raises:
+            ValueError: as `places`.
+        """
+        whole = network.shared_data is None
+        return self.count("train") if whole else len(self.places(network))
+
+    def places(self, network: Network) -> Tensor:
+        """Indices of the training inputs that `network` is trained on, int64, ascending, [n].
+
+        Of an order that is drawn with the network's seed, A has the first half. B has as many of
+        those that follow each other, and begins so much later that it has its share with A.
+
+        Raises:
+            ValueError: if the data cannot be divided so.
+        """
+        if network.shared_data is None:
+            return torch.arange(self.count("train"))
+        if network.split_by == "classes":
+            return self._in_classes(network.shared_data, network.seed)
+        order = self.spread(stream(network.seed, "data/samples"))
+        if len(order) < 2:
+            raise ValueError(f"shared_data needs two training inputs, and {self.name} has one")
+        return window(order, network.shared_data).sort().values
+
+    def spread(self, generator: torch.Generator) -> Tensor:
+        """The training inputs in a random order, any part of which is like the whole.
+
+        Of a text, contiguous blocks in a random order: of two windows next to each other the one
+        says much of the other.
+        """
+        blocks = torch.arange(self.count("train")).tensor_split(min(BLOCKS, self.count("train")))
+        turns = torch.randperm(len(blocks), generator=generator).tolist()
+        return torch.cat([blocks[turn] for turn in turns])
+
+    def _in_classes(self, share: float, seed: int) -> Tensor:
+        """The training inputs of half of the classes."""
+        raise ValueError(f"split_by must be samples for {self.kind}, got classes for {self.name}")
+
+    def _only(self, split: str, places: Tensor) -> Self:
+        """The same with the inputs of `split` at `places` alone."""
+        taken, parts = places.to(self.device), zip(self.parts, self.split(split), strict=True)
         chosen: dict[str, Any] = {f"{split}_{part}": values[taken] for part, values in parts}
         return replace(self, **chosen)
 
@@ -105,3 +168,10 @@ class Splits:
             key: value.to(device) for key, value in vars(self).items() if isinstance(value, Tensor)
         }
         return replace(self, **moved)
+
+
+def window(order: Tensor, share: float) -> Tensor:
+    """As many of `order` as its first half has, `share` of them among those."""
+    half = len(order) // 2
+    first = half - round(share * half)
+    return order[first : first + half]

@@ -46,12 +46,12 @@ def train_networks(
         ValueError: as `train_network`, of the first network that fails; no branch is begun if that
             is a root.
     """
-    inputs = dataset.count("train")
-    wanted = list(dict.fromkeys(in_epochs(network, inputs) for network in networks))
+    counted = (in_epochs(network, dataset.inputs_of(network)) for network in networks)
+    wanted = list(dict.fromkeys(counted))
     dataset = dataset.to(device)
     keep: dict[Network, set[int]] = {network.root: set() for network in wanted}
     for network in wanted:
-        if (step := fork_step(network, inputs)) is not None:
+        if (step := fork_step(network, dataset.inputs_of(network))) is not None:
             keep[network.root].add(step)
 
     def train(network: Network) -> None:
@@ -72,7 +72,7 @@ def training_cost(network: Network, dataset: Data | None = None) -> float:
     """
     shape = (3, 32, 32) if dataset is None else dataset.input_shape
     classes = 10 if dataset is None else dataset.num_classes
-    images = network.limit_train or (5000 if dataset is None else dataset.count("train"))
+    images = (network.limit_train or 5000) if dataset is None else dataset.inputs_of(network)
     left = network.recipe.epochs - (fork_step(network, images) or 0) / steps_per_epoch(
         network.recipe, images
     )

@@ -50,7 +50,8 @@ def train_network(
             Of a branch, the trunk up to its fork is taken from the store, or trained again from the
             last state kept before it if that was not kept.
         store: where trained networks and training states are.
-        dataset: the data set that the network names, limited as it says.
+        dataset: the data set that the network names, limited as it says; of it `shared_data` leaves
+            a half.
         device: where to train.
         keep_epochs: epochs after which the root's training state is kept for branches.
         keep_steps: the same in optimiser steps from the start.
@@ -66,7 +67,8 @@ def train_network(
     if network.weights is not None:
         raise ValueError(f"checkpoint {network.weights} is not in the store: run the sweep again")
     share_code(network, store)
-    network = in_epochs(network, dataset.count("train"))
+    inputs = dataset.inputs_of(network)
+    network = in_epochs(network, inputs)
     run = _Training(network, store, dataset.to(device), on_epoch)
     run.checkpoint_seconds, run.code = checkpoint_seconds, code
     if not network.is_branch:
@@ -75,7 +77,7 @@ def train_network(
     if store.has(network):
         return
     epochs = network.recipe.epochs
-    end, fork = epochs * run.steps, fork_step(network, dataset.count("train"))
+    end, fork = epochs * run.steps, fork_step(network, inputs)
     if fork is None:
         state = run.on(run.latest(end), end, _branch_name(network))
     elif fork == end and (weights := store.load_weights(network.root)):
@@ -110,7 +112,7 @@ def load_network(
         ValueError: if it is not in the store, or was trained on images of another shape.
     """
     share_code(network, store)
-    network = in_epochs(network, dataset.count("train"))
+    network = in_epochs(network, dataset.inputs_of(network))
     weights = store.load_weights(network)
     if weights is None:
         raise ValueError(f"network {fingerprint(network)} is not in the store {store.root}")
@@ -141,7 +143,7 @@ class _Training:
         self.network, self.root, self.store = network, network.root, store
         self.dataset, self.on_epoch = dataset, on_epoch
         self.checkpoint_seconds, self.code = SECONDS, ""
-        self.steps = steps_per_epoch(network.recipe, dataset.count("train"))
+        self.steps = steps_per_epoch(network.recipe, dataset.inputs_of(network))
         self.model = untrained(network, dataset).to(dataset.device)
         self._history: History | None = None
         self._seen: tuple[Network, Place] | None = None  # whose history it is, and up to where
@@ -184,8 +186,9 @@ class _Training:
         begin = checkpoints.latest(start, end)
         history = None
         trained = self.network if branch == _branch_name(self.network) else self.root
+        dataset = self.dataset.seen_by(trained)
         if not self.store.has(trained):  # whose trunk's state alone was lost
-            history = self.history(trained, (begin.epoch, begin.step), end)
+            history = self.history(trained, dataset, (begin.epoch, begin.step), end)
 
         def after_epoch(epoch: int, loss: float) -> None:
             if history is not None:
@@ -195,7 +198,7 @@ class _Training:
 
         return train(
             self.model,
-            self.dataset,
+            dataset,
             self.network.recipe,
             start=begin,
             until_epoch=end[0],
@@ -208,10 +211,10 @@ class _Training:
             observer=_Observer(checkpoints, history),
         )
 
-    def history(self, trained: Network, begin: Place, end: Place) -> History:
+    def history(self, trained: Network, dataset: Data, begin: Place, end: Place) -> History:
         """The history of the training of `trained` that goes on from `begin` to `end`."""
         if self._history is None or self._seen != (trained, begin):
-            self._history = History(trained, self.store, self.dataset, self.model, begin)
+            self._history = History(trained, self.store, dataset, self.model, begin)
         self._seen = trained, end
         return self._history
 
@@ -267,7 +270,10 @@ def _trunk_name(network: Network) -> str:
 
 def _branch_name(network: Network) -> str:
     trunk = _trunk_name(network)
-    return f"{trunk}/{_fork_name(network)}" if network.is_branch else trunk
+    if not network.is_branch:
+        return trunk
+    own = "" if network.shared_data is None else f"/shared{network.shared_data}"
+    return f"{trunk}/{_fork_name(network)}{own}"
 
 
 def _fork_name(branch: Network) -> str:

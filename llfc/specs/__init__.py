@@ -5,7 +5,7 @@ its fields, so neither a changed default nor a changed learning rate can pass fo
 """
 
 from llfc.specs.fingerprints import fingerprint, permutation_name
-from llfc.specs.network import NORMS, OPTIONS, POSITIONS, Network
+from llfc.specs.network import NORMS, OPTIONS, POSITIONS, SPLITTINGS, Network
 from llfc.specs.pair import Pair
 from llfc.specs.recipe import OPTIMIZERS, PRECISIONS, SCHEDULES, UNKNOWN, Recipe
 from llfc.specs.trial import DEFAULT_MEASURES, Trial
@@ -18,6 +18,7 @@ __all__ = [
     "POSITIONS",
     "PRECISIONS",
     "SCHEDULES",
+    "SPLITTINGS",
     "UNKNOWN",
     "Network",
     "Pair",

@@ -10,6 +10,8 @@ from llfc.specs.recipe import Recipe
 
 NORMS = ("batch", "group", "layer", "none", "rms")
 POSITIONS = ("learned", "rotary")
+# What the training data of a pair that shares a part of them are divided by.
+SPLITTINGS = ("samples", "classes")
 # What an architecture may be asked for beside width and norm, if it knows of it.
 OPTIONS = ("depth", "heads", "positions")
 
@@ -22,6 +24,9 @@ class Network:
     branch shares its root's first `spawn_epoch` epochs, or `spawn_step` optimiser steps, weights
     and optimiser state included, and then sees data in an order of its own. The root that simply
     continues is the other branch, so it needs no record of its own.
+
+    One with `shared_data` is trained on half of the data; that share of it is in the half that its
+    pair's A is trained on, which itself has 1. See `Pair`, and `llfc.data.splits.Splits.seen_by`.
 
     One with `weights` was trained elsewhere, and is as its checkpoint says; its recipe is UNKNOWN.
     """
@@ -40,6 +45,8 @@ class Network:
     heads: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     positions: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     weights: str | None = dataclasses.field(default=None, metadata={**ADDED_LATER, **BY_CONTENT})
+    shared_data: float | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    split_by: str = dataclasses.field(default="samples", metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", positive_width(self.width))
@@ -52,6 +59,13 @@ class Network:
         if self.limit_train is not None:
             at_least("limit_train", self.limit_train, 1)
         at_least("seed", self.seed, 0)
+        lookup("split_by", self.split_by, dict.fromkeys(SPLITTINGS))
+        if self.shared_data is not None:
+            object.__setattr__(self, "shared_data", float(self.shared_data))
+            if not 0 <= self.shared_data <= 1:
+                raise ValueError(f"shared_data must be in [0, 1] or None, got {self.shared_data}")
+        elif self.split_by != "samples":
+            raise ValueError(f"split_by {self.split_by} needs shared_data, got None")
         if self.spawn_epoch is not None and not 0 <= self.spawn_epoch <= self.recipe.epochs:
             raise ValueError(
                 f"spawn_epoch must be None or in [0, epochs={self.recipe.epochs}],"
@@ -74,7 +88,10 @@ class Network:
     @property
     def root(self) -> "Network":
         """The network whose first epochs this one shares: itself, if it is no branch."""
-        return dataclasses.replace(self, spawn_epoch=None, spawn_step=None)
+        if not self.is_branch:
+            return self
+        whole = None if self.shared_data is None else 1.0
+        return dataclasses.replace(self, spawn_epoch=None, spawn_step=None, shared_data=whole)
 
     @property
     def is_branch(self) -> bool:

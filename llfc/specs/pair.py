@@ -37,6 +37,15 @@ class Pair:
         checkpoints: files of trained networks of this architecture (.safetensors, their index.json
             of shards, or .pt with tensors alone): every pair of them is measured, and none is
             trained; None to train.
+        shared_data: share of the training data that the two networks have in common, from 0 to 1.
+            Each is trained on half of the data, whatever the share: A on one half, drawn with the
+            seed, B on that share of A's half and for the rest on the other. The trunk of a spawned
+            pair is trained on A's half, and B goes on with its own data. What is measured on
+            training data is measured on what at least one of the two was trained on. 1 is the same
+            half for both, None all of the data.
+        split_by: what shared_data is a share of, one of SPLITTINGS: of samples, where each half has
+            every class's share, and tokens are divided in contiguous blocks of text; or of classes,
+            where each network sees half of the classes, of each as many images as the smallest has.
     """
 
     architecture: str
@@ -54,9 +63,13 @@ class Pair:
     checkpoints: tuple[str, ...] | None = dataclasses.field(
         default=None, metadata={**ADDED_LATER, **BY_CONTENT}
     )
+    shared_data: float | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    split_by: str = dataclasses.field(default="samples", metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", positive_width(self.width))
+        if self.shared_data is not None:
+            object.__setattr__(self, "shared_data", float(self.shared_data))
         _ = self.b  # the networks' own rules are the pair's rules
 
     @property
@@ -66,6 +79,8 @@ class Pair:
         checkpoints = fields.pop("checkpoints")
         if checkpoints is not None:
             fields |= {"weights": checkpoints[0], "seed": 0}
+        if self.shared_data is not None:
+            fields["shared_data"] = 1.0
         return Network(**fields).root
 
     @property
@@ -74,6 +89,9 @@ class Pair:
         if self.checkpoints is not None:
             return dataclasses.replace(self.a, weights=self.checkpoints[1])
         forked = dataclasses.replace(
-            self.a, spawn_epoch=self.spawn_epoch, spawn_step=self.spawn_step
+            self.a,
+            spawn_epoch=self.spawn_epoch,
+            spawn_step=self.spawn_step,
+            shared_data=self.shared_data,
         )
-        return forked if forked.is_branch else dataclasses.replace(self.a, member=1)
+        return forked if forked.is_branch else dataclasses.replace(forked, member=1)

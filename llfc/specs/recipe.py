@@ -18,7 +18,8 @@ class Recipe:
 
     Attributes:
         epochs: passes over the training set.
-        batch_size: images per step; the last, smaller batch of an epoch is used too.
+        batch_size: samples per step, images or sequences of tokens; the last, smaller batch of an
+            epoch is used too.
         optimizer: one of OPTIMIZERS.
         lr: peak learning rate.
         momentum: momentum of SGD; the others ignore it.

@@ -23,8 +23,8 @@ class Trial:
             default ones.
         measures: further measurements, beyond the curves and the LLFC errors along the line, each
             at an extra cost: none, or any of MEASURES.
-        limit_test: number of test images to use; None for all.
-        limit_measured: number of training images that matching, correction and the training curve
+        limit_test: number of test samples, images or sequences of tokens, to use; None for all.
+        limit_measured: number of training samples that matching, correction and the training curve
             use; None for all that the pair was trained on.
         task: what is measured, one of TASKS: the data set's own (None), or, for tokens, the same
             where layers are compared by whole sequences instead of by tokens; or a plug-in's.

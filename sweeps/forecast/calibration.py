@@ -83,7 +83,7 @@ class Calibration:
     def training(self, network: Network, dataset: Data) -> TrainingCost:
         """What training `network` takes, from its first steps."""
         begun = self.clock()
-        dataset = dataset.to(self._device)
+        dataset = dataset.to(self._device).seen_by(network)
         model = untrained(network, dataset).to(self._device)
         watch = _Stopwatch(self.clock, self._budget, network.recipe.batch_size)
         state: TrainState | None = None
@@ -114,7 +114,8 @@ class Calibration:
         The line is that of seconds over inputs: a part that is fixed, and one per input.
         """
         store = _with_first_weights(trial, dataset)
-        whole = trial.limit_measured or dataset.count("train"), dataset.count("test")
+        seen = dataset.seen_by(trial.pair.a, trial.pair.b)
+        whole = trial.limit_measured or seen.count("train"), dataset.count("test")
 
         def seconds(inputs: int, alphas: int) -> tuple[float, Measurement]:
             part = inputs / sum(whole)

@@ -16,7 +16,7 @@ import torch
 from llfc.data.datasets import Data, check_stored
 from llfc.devices import keep_freed_memory
 from llfc.networks.history import LATE, SHARE
-from llfc.results import MOST_JUDGED, SPLITS
+from llfc.results import MOST_JUDGED
 from llfc.specs import Network, Trial
 from llfc.trial import check_trial
 from sweeps.forecast.calibration import Calibration, TrainingCost, TrialCost
@@ -53,8 +53,7 @@ def dry_run(asked: Sequence[Asked]) -> int:
         name = settings.name or sweep.name
         with _data_sets(trials, settings) as (found, datasets):
             before = planned.setdefault(settings.store, Planned())
-            counts = {key: dataset.count("train") for key, dataset in datasets.items()}
-            inputs = partial(_count, counts)
+            inputs = partial(_count, datasets)
             missing = missing_of(name, found, settings, before, inputs)
             forecasts.append(_Forecast(name, missing, datasets, settings))
     budget = min(MOST, TOTAL / max(1, sum(len(f.kinds()) for f in forecasts)))
@@ -80,13 +79,13 @@ def _data_sets(
             check_stored(name, settings.data_root)
         found, read = counted_in_epochs(found, elsewhere)
         datasets = load_each(found, elsewhere, read)
-        for trial in {_training_kind(t.pair.a): t for t in found}.values():
+        for trial in {_pair_kind(t): t for t in found}.values():
             check_trial(trial, datasets[data_key(trial.pair.a)])
         yield found, datasets
 
 
-def _count(counts: Mapping[DataKey, int], network: Network) -> int:
-    return counts[data_key(network)]
+def _count(datasets: Mapping[DataKey, Data], network: Network) -> int:
+    return datasets[data_key(network)].inputs_of(network)
 
 
 class _Forecast:
@@ -195,8 +194,8 @@ def _inputs(network: Network, dataset: Data, epochs: float) -> float:
 
     To judge takes forward passes alone, a third of a training step; see `llfc.networks.history`.
     """
-    count = dataset.count("train")
-    seen = sum(min(MOST_JUDGED, dataset.count(split)) for split in SPLITS)
+    count = dataset.inputs_of(network)
+    seen = min(MOST_JUDGED, count) + min(MOST_JUDGED, dataset.count("test"))
     last = network.recipe.epochs
     judged = (int(LATE * last) > last - epochs) + bool(epochs)
     return epochs * count * (1 + SHARE) + judged * seen / 3 if epochs else 0.0
@@ -207,14 +206,19 @@ def _kind(record: Network | Trial) -> tuple[Any, ...]:
     if isinstance(record, Network):
         return _training_kind(record)
     rest = (getattr(record, f.name) for f in dataclasses.fields(record) if f.name != "pair")
-    return (*_training_kind(record.pair.a), *rest)
+    return (*_pair_kind(record), *rest)
+
+
+def _pair_kind(trial: Trial) -> tuple[Any, ...]:
+    return (*_training_kind(trial.pair.a), trial.pair.shared_data)
 
 
 def _training_kind(network: Network) -> tuple[Any, ...]:
     recipe = network.recipe
     steps = recipe.batch_size, recipe.optimizer, recipe.precision, recipe.augment, recipe.clip
     made = network.architecture, network.width, network.norm, *network.options.items()
-    return (*made, *data_key(network), *steps)
+    half = network.shared_data is not None, network.split_by
+    return (*made, *data_key(network), *half, *steps)
 
 
 def _wall(jobs: Sequence[Job], seconds: Mapping[Job, float], workers: int, threads: int) -> float:

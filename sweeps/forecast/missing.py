@@ -91,6 +91,7 @@ def missing_of(
         return elsewhere or fingerprint(network) in planned.networks or store.has(network)
 
     def kept(branch: Network) -> bool:
+        branch = replace(branch, shared_data=branch.root.shared_data)  # all leave one trunk
         return branch in planned.states or has_state(branch, store)
 
     trials_there = [trial for trial in trials if measured(trial)]

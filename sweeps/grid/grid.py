@@ -14,7 +14,7 @@ from llfc.networks.architectures import ARCHITECTURES, architecture_of, check_fi
 from llfc.networks.recipes import default_recipe
 from llfc.networks.weightfiles import name_checkpoints
 from llfc.plugins import is_own, resolve
-from llfc.specs import OPTIONS, UNKNOWN, Pair, Recipe, Trial
+from llfc.specs import OPTIONS, SPLITTINGS, UNKNOWN, Pair, Recipe, Trial
 from llfc.tasks import TASKS, measured_as
 from sweeps.grid.sweep import SPAWN, Sweep
 
@@ -38,6 +38,8 @@ DEFAULTS: Mapping[str, Sequence[Any]] = {
     "matching": ("none",),
     "correction": ("reset",),
     "checkpoints": (None,),
+    "shared_data": (None,),
+    "split_by": ("samples",),
 }
 
 
@@ -114,7 +116,7 @@ def _pairs_of(sweep: Sweep) -> Sequence[tuple[str, ...]]:
     Raises:
         ValueError: if a file is none, or an axis says how networks are to be trained.
     """
-    for name in (*RECIPE_AXES, *SPAWN):
+    for name in (*RECIPE_AXES, *SPAWN, "shared_data"):
         if any(value is not None for value in sweep.axes.get(name, ())):
             raise ValueError(f"axis {name} has no effect here: checkpoints are trained already")
     (files,) = sweep.axes["checkpoints"]
@@ -138,6 +140,11 @@ def _pair(point: Mapping[str, Any]) -> Pair:
     recipe = _recipe(point)
     if recipe.augment and inputs == "tokens":
         raise ValueError(f"augment must be false for tokens, as {point['dataset']} is of, got true")
+    by_classes = point["shared_data"] is not None and point["split_by"] == "classes"
+    if by_classes and inputs == "tokens":
+        raise ValueError(
+            f"split_by must be samples for tokens, as {point['dataset']} is of, got classes"
+        )
     return Pair(
         architecture=point["architecture"],
         width=point["width"],
@@ -149,8 +156,16 @@ def _pair(point: Mapping[str, Any]) -> Pair:
         spawn_step=point["spawn_step"],
         recipe=recipe,
         checkpoints=point["checkpoints"],
+        shared_data=point["shared_data"],
+        split_by=_split_by(point),
         **options,
     )
+
+
+def _split_by(point: Mapping[str, Any]) -> str:
+    """What the data are divided by; where they are not, as usual, so that one pair has one name."""
+    lookup("split_by", point["split_by"], dict.fromkeys(SPLITTINGS))
+    return "samples" if point["shared_data"] is None else str(point["split_by"])
 
 
 def _recipe(point: Mapping[str, Any]) -> Recipe:
@@ -173,3 +188,6 @@ def _check_used(sweep: Sweep, points: Sequence[Mapping[str, Any]]) -> None:
         if all(name in _recipe(point).unused() for point in points):
             reason = _recipe(points[0]).unused()[name]
             raise ValueError(f"axis {name} has no effect here: {reason}")
+    divided = any(point["split_by"] != "samples" for point in points)
+    if divided and all(point["shared_data"] is None for point in points):
+        raise ValueError("axis split_by has no effect here: shared_data must be given, got none")

@@ -42,8 +42,12 @@ def counted_in_epochs(
         ValueError: if a spawn step lies after the last step of the training.
     """
     read = load_each([trial for trial in trials if trial.pair.spawn_step is not None], settings)
-    counts = {key: dataset.count("train") for key, dataset in read.items()}
-    pairs = (in_epochs(t.pair, counts.get(data_key(t.pair.a), 0)) for t in trials)
+    pairs = (
+        t.pair
+        if t.pair.spawn_step is None
+        else in_epochs(t.pair, read[data_key(t.pair.a)].inputs_of(t.pair.a))
+        for t in trials
+    )
     found = (dataclasses.replace(t, pair=pair) for t, pair in zip(trials, pairs, strict=True))
     return list(dict.fromkeys(found)), read  # a step and an epoch may be one place
 

@@ -27,6 +27,7 @@ from llfc.specs import (
     POSITIONS,
     PRECISIONS,
     SCHEDULES,
+    SPLITTINGS,
     Pair,
     Recipe,
     Trial,
@@ -50,6 +51,7 @@ CONSTANTS: Mapping[str, Iterable[str]] = {
     "POSITIONS": POSITIONS,
     "PRECISIONS": PRECISIONS,
     "SCHEDULES": SCHEDULES,
+    "SPLITTINGS": SPLITTINGS,
     "TASKS": TASKS,
     "None": ("none",),
 }

@@ -18,12 +18,13 @@ def title_of(record: Network | Trial) -> str:
     if isinstance(record, Network) and record.weights is not None:
         return f"{kind_of(record)}, checkpoint {record.weights.rpartition('@')[0]}"
     if isinstance(record, Network):
-        return ", ".join([kind_of(record), _trunk(record, "a root"), f"seed {record.seed}"])
+        words = [kind_of(record), _trunk(record, "a root"), *_data(record), f"seed {record.seed}"]
+        return ", ".join(words)
     pair = record.pair
     trunk = _trunk(pair, "independent")
     if pair.checkpoints is not None:
         trunk = " and ".join(name.rpartition("@")[0] for name in pair.checkpoints)
-    words = [kind_of(pair), trunk, f"seed {pair.seed}"]
+    words = [kind_of(pair), trunk, *_data(pair), f"seed {pair.seed}"]
     words.append(f"matching {readable(record.matching)}")
     if record.correction != "none":
         words.append(f"correction {readable(record.correction)}")
@@ -36,6 +37,12 @@ def kind_of(record: Network | Pair) -> str:
     options = [f"{name} {value}" for name, value in network.options.items()]
     architecture, dataset = readable(record.architecture), readable(record.dataset)
     return ", ".join([f"{architecture} × {record.width:g}", *options, dataset])
+
+
+def _data(record: Network | Pair) -> list[str]:
+    """What share of A's half of the data it sees, if A has a half."""
+    by = "" if record.split_by == "samples" else f" of {record.split_by}"
+    return [] if record.shared_data is None else [f"shared data {record.shared_data:g}{by}"]
 
 
 def _trunk(record: Network | Pair, without: str) -> str:

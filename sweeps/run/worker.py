@@ -112,7 +112,7 @@ def _do(job: Mapping[str, Any], place: Mapping[str, Any], device: torch.device) 
             _train(network, store, _dataset_of(network, None, place, device), place, device)
     dataset = _dataset_of(trial.pair.a, trial.limit_test, place, device)
     found = run_trial(trial, store, dataset, device=device)
-    steps = steps_per_epoch(trial.pair.recipe, dataset.count("train"))
+    steps = steps_per_epoch(trial.pair.recipe, dataset.inputs_of(trial.pair.a))
     tags = {**place["provenance"], schema.DEVICE: describe(device), schema.STEPS: f"{steps}"}
     save(store, trial, Measurement.of(found, tags, draw(trial, found)))
     return found.barriers[schema.BARRIER]

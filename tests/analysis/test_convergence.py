@@ -10,7 +10,8 @@ from analysis.figures.training import training_figure
 from analysis.page.sections.part import find
 from analysis.page.sections.trained import training_section
 from analysis.statistics.convergence import ends, trainings
-from llfc.results import TRAINING
+from llfc.results import TRAINING, LeftOut
+from llfc.tasks import TOKENS
 from tests.analysis.test_sections import with_tables
 from tests.helpers.fabricated_runs import grid, runs_of
 
@@ -43,6 +44,19 @@ def test_what_has_not_converged_is_told():
     assert last["late"].tolist() == [0.1, 0.3, 0.3, 0.1]
 
 
+def test_half_of_the_data_is_compared_with_half():
+    """Far from the best on all data it is not, where that has seen more."""
+    runs = runs_with([(CURVES["flat"], CURVES["flat"]), (CURVES["far"], CURVES["far"])])
+    halved = {"shared_data": [None, 0.5], "split_by": ["samples"] * 2}
+    found = trainings(dataclasses.replace(runs, trials=runs.trials.assign(**halved)))
+    assert found.groupby("network")["part"].first().tolist() == ["", "half of the data"]
+    assert not ends(found)["far"].any()
+    panels = [axes for axes in training_figure(found, set()).axes if axes.get_visible()]
+    titles = [axes.get_title().replace("\n", " ") for axes in panels]
+    assert titles == ["mlp", "mlp, half of the data"]
+    assert ends(trainings(runs))["far"].tolist() == [False, True]
+
+
 def test_what_few_inputs_say_is_within_their_noise():
     last = ends(trainings(runs_with([(CURVES["flat"], [0.5, 0.4, 0.13, 0.1])], judged=100)))
     assert not last["falling"].any()
@@ -72,6 +86,16 @@ def test_the_page_says_which_have_not_converged():
     assert part.caption.startswith("Of 2 networks, 1 still gets better at the end, and 0 end far")
     assert part.tables[0].frame["still falling"].tolist() == ["1"]
     assert training_section(find(runs_of(grid(seed=[0])))) is None
+
+
+def test_the_page_says_what_the_error_of_tokens_is():
+    runs = runs_with([(CURVES["flat"], CURVES["flat"])])
+    told = LeftOut("definition", "error", TOKENS)
+    (run_id,) = runs.trials["run_id"]
+    tokens = dataclasses.replace(runs.connections[run_id], left_out=(told,))
+    part = training_section(find(dataclasses.replace(runs, read=lambda ids: {run_id: tokens})))
+    assert part.caption.endswith(f" Error on fashion-mnist-small: {TOKENS}.")
+    assert "Error on" not in training_section(find(runs)).caption
 
 
 def test_a_long_title_stays_above_its_panel():

@@ -192,6 +192,9 @@ def test_pairs_and_networks_are_counted():
     assert count_pairs(trials) == 6
     networks = {n for one in spawned for n in (one.pair.a, one.pair.b)}
     assert count_networks(trials) == len(networks)
+    shared = grid(spawn_epoch=[None, 2], seed=[0, 1], shared_data=[None, 1.0, 0.5, 0.0])
+    networks = {n for one in shared for n in (one.pair.a, one.pair.b)}
+    assert count_networks(runs_of(shared).trials) == len(networks)
 
 
 def test_cells_of_the_grid_are_groups():

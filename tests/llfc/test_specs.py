@@ -61,8 +61,10 @@ OTHER = {
         "positions": "rotary",
         "checkpoints": ("a@1", "b@2"),
         "spawn_step": 7,
+        "shared_data": 0.5,
+        "split_by": "classes",
     },
-    Network: {"member": 1, "spawn_epoch": 6, "weights": "a@1"},
+    Network: {"member": 1, "spawn_epoch": 6, "weights": "a@1", "shared_data": 0.5},
     Trial: {
         "pair": dataclasses.replace(PAIR, seed=9),
         "matching": "none",
@@ -85,6 +87,8 @@ def test_every_field_counts_in_the_fingerprint(record, field):
     example = EXAMPLE[record]
     if field == "spawn_step":  # in place of a spawn epoch
         example = dataclasses.replace(example, spawn_epoch=None)
+    if field == "split_by":  # of what is shared
+        example = dataclasses.replace(example, shared_data=1.0)
     changed = dataclasses.replace(example, **{field: OTHER[record][field]})
     assert fingerprint(changed) != fingerprint(example)
     assert fingerprint(changed) != fingerprint(EXAMPLE[record])
@@ -119,6 +123,19 @@ def test_equal_records_have_equal_fingerprints_in_another_process():
 )
 def test_fields_added_later_leave_old_fingerprints_as_they_were(record, digits):
     assert fingerprint(record) == digits
+
+
+def test_a_pair_that_shares_data_has_the_a_of_every_share():
+    half, same = (dataclasses.replace(PAIR, shared_data=share) for share in (0.5, 1))
+    assert half.a == same.a == half.b.root
+    assert (half.a.shared_data, half.b.shared_data, half.a.spawn_epoch) == (1.0, 0.5, None)
+    assert half.b != same.b
+    alone = dataclasses.replace(half, spawn_epoch=None)
+    assert alone.a == half.a
+    assert (alone.b.member, alone.b.shared_data, alone.b.root) == (1, 0.5, alone.b)
+    assert fingerprint(same) == fingerprint(dataclasses.replace(PAIR, shared_data=1.0))
+    with pytest.raises(ValueError, match="split_by classes needs shared_data, got None"):
+        dataclasses.replace(PAIR, split_by="classes")
 
 
 def test_records_written_before_a_field_was_added_are_read():

@@ -72,6 +72,7 @@ def test_another_architecture_is_refused(files):
         ([], "checkpoints must be at least two files, got none"),
         (["--lr", "1"], "axis lr has no effect here: checkpoints are trained already"),
         (["--spawn-epoch", "1"], "axis spawn_epoch has no effect here"),
+        (["--shared-data", "0"], "axis shared_data has no effect here"),
     ],
 )
 def test_what_is_no_sweep_of_checkpoints(files, words, said):

@@ -224,6 +224,13 @@ def test_every_axis_is_an_option(name, capsys):
             "--architecture gpt --dataset modular-addition --augment true",
             "augment must be false for tokens, as modular-addition is of, got true",
         ),
+        ("--shared-data 1.5", "error: shared_data must be in [0, 1] or None, got 1.5"),
+        ("--shared-data 0 --split-by class", "unknown split_by 'class': choose from classes, samp"),
+        ("--split-by classes", "axis split_by has no effect here: shared_data must be given, got"),
+        (
+            "--architecture gpt --dataset king-james --shared-data 0 --split-by classes",
+            "split_by must be samples for tokens, as king-james is of, got classes",
+        ),
     ],
 )
 def test_bad_input_is_one_line(words, message, capsys):

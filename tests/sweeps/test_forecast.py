@@ -74,6 +74,27 @@ def test_epochs_and_states_are_those_that_are_then_trained_and_kept(before, sett
     assert len(again.networks_there) == 5
 
 
+def test_pairs_of_every_share_leave_one_trunk(settings):
+    """And one that shares all data is of other networks; each is counted as it is trained."""
+    store = Store(settings.store)
+    trials = [
+        dataclasses.replace(trial, pair=dataclasses.replace(trial.pair, shared_data=share))
+        for trial in (pair_trial(2), pair_trial(None))
+        for share in (1, 0.5, 0)
+    ] + [pair_trial(2)]
+    missing = missing_of("x", trials, settings, Planned())
+    assert len(missing.epochs) == 1 + 3 + 3 + 2
+    assert trained_by(missing.jobs, store) == missing.epochs
+    assert len(store.names("states")) == sum(missing.states.values()) == 2
+    more = [
+        dataclasses.replace(trials[0], pair=dataclasses.replace(trials[0].pair, shared_data=0.2))
+    ]
+    assert list(missing_of("x", more, settings, Planned()).epochs.values()) == [2]
+    planned = Planned()
+    missing_of("x", [trials[0]], settings, planned)
+    assert list(missing_of("x", more, settings, planned).epochs.values()) == [2]
+
+
 def test_what_sweeps_share_is_counted_once_and_with_the_first(settings):
     """As if the first had been run: the second lacks what the first does not leave."""
     planned = Planned()

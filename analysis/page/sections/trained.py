@@ -5,8 +5,10 @@ import pandas as pd
 from analysis.answers.tables import filled_columns, two_decimals
 from analysis.figures.training import training_figure
 from analysis.page.sections.part import Findings, PageTable, Part
+from analysis.runs.frames import Runs, records_of
 from analysis.runs.grid import show
 from analysis.statistics.convergence import FALLING, FAR, LATE, ends, trainings
+from llfc.names import readable
 
 TITLE = "Training, and which networks have not converged"
 
@@ -28,10 +30,25 @@ def training_section(findings: Findings) -> Part | None:
             " about 2 % of training. Dashed: a network counts as not converged if its error still"
             f" falls after {LATE:.0%} of the epochs, by more than {FALLING:.0%} of itself and two"
             f" standard errors, or ends more than {FAR:g} times as high as the best of its family"
-            " on the same data."
+            " on the same data, or on as much of them."
+            f"{_meanings(findings.runs)}"
         ),
         tables=[_table(last)],
     )
+
+
+def _meanings(runs: Runs) -> str:
+    """What the error is where a data set is not for classification, a sentence each.
+
+    A plug-in's task is what is measured, not what networks were trained for.
+    """
+    said: dict[str, str] = {}
+    for row in records_of(runs.trials):
+        if "@" not in str(row.get("task")):
+            for left in runs.connections[str(row["run_id"])].left_out:
+                if (left.kind, left.name) == ("definition", "error"):
+                    said[readable(str(row["dataset"]))] = left.reason
+    return "".join(f" Error on {dataset}: {reason}." for dataset, reason in said.items())
 
 
 def _verdict(last: pd.DataFrame) -> str:
@@ -54,22 +71,24 @@ def _verdict(last: pd.DataFrame) -> str:
 
 
 def _table(last: pd.DataFrame) -> PageTable:
-    groups = last.groupby(["family", "dataset", "width"], sort=False)
-    rows = [
+    groups = last.groupby(["family", "dataset", "part", "width"], sort=False)
+    table = [
         {
-            "networks": f"{family} × {show('width', width)}, {dataset}",
-            "count": len(part),
-            "epochs": int(part["epoch"].max()),
-            "train loss": two_decimals(part["train_loss"].mean()),
-            "train error": two_decimals(part["train_error"].mean()),
-            "test error": two_decimals(part["test_error"].mean()),
-            "highest": two_decimals(part["test_error"].max()),
-            "still falling": int(part["falling"].sum()),
-            "far above": int(part["far"].sum()),
+            "networks": ", ".join(
+                filter(None, (f"{family} × {show('width', width)}", str(dataset), str(part)))
+            ),
+            "count": len(rows),
+            "epochs": int(rows["epoch"].max()),
+            "train loss": two_decimals(rows["train_loss"].mean()),
+            "train error": two_decimals(rows["train_error"].mean()),
+            "test error": two_decimals(rows["test_error"].mean()),
+            "highest": two_decimals(rows["test_error"].max()),
+            "still falling": int(rows["falling"].sum()),
+            "far above": int(rows["far"].sum()),
         }
-        for (family, dataset, width), part in groups
+        for (family, dataset, part, width), rows in groups
     ]
-    frame = pd.DataFrame(rows).astype(str)
+    frame = pd.DataFrame(table).astype(str)
     caption = (
         "Means over networks at their last epoch, of up to 1000 inputs of either split; the highest"
         " test error; and how many networks have not converged, by either rule."
