@@ -33,6 +33,7 @@ from llfc.modules import (
     check_same_function,
     device_of,
     eval_copy,
+    spare_inputs,
 )
 from llfc.modules.few_values import few_values_told
 from llfc.modules.inputs import Inputs
@@ -157,6 +158,7 @@ def _checked(
         trained_on = Batches("train", train, batch_size, device, task=task)
     example = seen.example()
     check_inputs("test images", a, [example] if isinstance(example, Tensor) else example)
+    spare_inputs((a, b), example)
     images, targets = next(iter(seen))
     with torch.no_grad():
         task.check(task.run(a, images), targets, "test")

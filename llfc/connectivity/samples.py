@@ -1,7 +1,7 @@
 """Inputs and targets as a caller gives them, in batches that can be walked again and again."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -28,6 +28,8 @@ class Batches:
         device: where the networks are.
         order: in which samples in memory are taken, indices of shape [N]; as they lie if None.
         task: what the networks are compared at.
+        counts: how many samples there were, once all of `source` was seen.
+        last: the iterator over `source` that was used last, if it has one of its own making.
     """
 
     split: str
@@ -36,6 +38,8 @@ class Batches:
     device: torch.device
     order: Tensor | None = None
     task: Task = CLASSIFICATION
+    counts: list[int] = field(default_factory=list, init=False, repr=False)
+    last: list[Iterator[Any]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
@@ -49,7 +53,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
         count = 0
-        for batch in self._batches():
+        for batch in self._begun():
             inputs, targets = self._checked(batch)
             self._check_count(inputs, targets)
             if len(targets):
@@ -57,6 +61,25 @@ class Batches:
             count += len(targets)
         if not count:
             raise ValueError(f"{self.split} has no images")
+        self.counts.append(count)
+        if count != self.counts[0]:
+            raise ValueError(
+                f"{self.split} must have the same samples whenever it is iterated, got"
+                f" {self.counts[0]} images, and another time {count}: give tensors, or a list"
+            )
+
+    def _begun(self) -> Iterator[Any]:
+        """From the first batch on."""
+        iterator = iter(self._batches())
+        if any(iterator is one for one in self.last):
+            raise ValueError(
+                f"{self.split} must be iterable more than once, but its iterator goes on where it"
+                f" was, a {type(iterator).__name__}: give tensors, or a list of batches"
+            )
+        # PyTorch's loaders with persistent workers begin anew with the same iterator.
+        if not type(iterator).__module__.startswith("torch.utils.data"):
+            self.last[:] = [iterator]
+        return iterator
 
     def _check_count(self, inputs: Inputs, targets: Tensor) -> None:
         for tensor in batched(inputs):
@@ -76,6 +99,13 @@ class Batches:
             )
             raise ValueError(f"{self.split} {RULE}, got a batch of {len(batch)} parts: {parts}")
         inputs, targets = batch
+        for tensor in (*batched(inputs), targets):
+            if tensor.layout != torch.strided or tensor.is_nested:
+                kind = "nested" if tensor.is_nested else str(tensor.layout)
+                raise ValueError(
+                    f"{self.split} must be dense tensors, got one that is {kind}: call .to_dense()"
+                    " on it, or pad it"
+                )
         return inputs, targets
 
     def first(self) -> Inputs:

@@ -7,7 +7,7 @@ from llfc.modules.alike import (
     check_same_outputs,
     check_same_settings,
 )
-from llfc.modules.checks import check_inputs, check_network, check_state
+from llfc.modules.checks import check_inputs, check_network, check_state, spare_inputs
 from llfc.modules.copies import copy_into, copy_of, device_of, eval_copy, frozen_copy, tensors
 from llfc.modules.modes import in_mode, twice
 
@@ -26,6 +26,7 @@ __all__ = [
     "eval_copy",
     "frozen_copy",
     "in_mode",
+    "spare_inputs",
     "tensors",
     "twice",
 ]

@@ -1,13 +1,13 @@
 """Checks that a model is a usable network, and that it accepts its inputs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from llfc.modules.copies import eval_copy, tensors
-from llfc.modules.inputs import Inputs, run
+from llfc.modules.inputs import Inputs, cloned, run, versions
 from llfc.oneline import first_line
 from llfc.seeds import drawn_alike
 
@@ -89,7 +89,7 @@ def check_inputs(role: str, model: nn.Module, inputs: Inputs) -> None:
     copied = eval_copy(model)
     try:
         with torch.no_grad(), drawn_alike(0):
-            run(copied, inputs)
+            run(copied, cloned(inputs))
     except Exception as error:  # whatever a model's own code raises
         listed = inputs if isinstance(inputs, tuple | list) else [inputs]
         shown = ", ".join(map(described_input, listed)) or "none"
@@ -97,6 +97,30 @@ def check_inputs(role: str, model: nn.Module, inputs: Inputs) -> None:
         half = any(tensor.dtype in HALVES for tensor in tensors(model).values())
         hint = "; or give the model in float32: model.float()" if half else ""
         raise ValueError(f"{role} must fit the model, got {shown}: {reason}{hint}") from error
+
+
+def spare_inputs(models: Sequence[nn.Module], inputs: Inputs) -> None:
+    """Have networks run on copies of what they are given, where they write into it.
+
+    As with an activation function that works in place on the input itself. Otherwise the caller's
+    data would be changed, and every pass after the first be on others.
+
+    Args:
+        models: copies of networks, in eval mode, of one architecture; the first is run.
+        inputs: a batch, which stays as it is; a list of positional arguments will do.
+    """
+    given = cloned(inputs)
+    before = versions(given)
+    with torch.no_grad(), drawn_alike(0):
+        run(models[0], given)
+    if versions(given) != before:
+        for model in models:
+            model.register_forward_pre_hook(_on_copies, with_kwargs=True)
+
+
+def _on_copies(model: nn.Module, args: Any, kwargs: Any) -> Any:
+    del model
+    return cloned(args), cloned(kwargs)
 
 
 def check_state(role: str, model: nn.Module) -> None:

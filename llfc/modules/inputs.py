@@ -108,6 +108,18 @@ def alike(one: Any, other: Any) -> bool:
     return [x.shape for x in batched(one)] == [x.shape for x in batched(other)]
 
 
+def cloned(inputs: Any) -> Any:
+    """`inputs` in memory of their own."""
+    if isinstance(inputs, Tensor):
+        return inputs.clone()
+    return pytree.tree_map_only(Tensor, Tensor.clone, inputs)
+
+
+def versions(inputs: Any) -> list[int]:
+    """How often each tensor in `inputs` was written into."""
+    return [x._version for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor)]
+
+
 def on_device(inputs: Any, device: torch.device) -> Any:
     """`inputs` with all tensors on `device`."""
     if isinstance(inputs, Tensor):
