@@ -73,9 +73,10 @@ def built_model(name: str) -> tuple[nn.Module, int]:
     return models.get_model(name, weights=None, **extra), 299 if name == "inception_v3" else 224
 
 
-def cover(name: str) -> ModelRow:
-    """Derive and check one model's spec."""
-    model, side = built_model(name)
+def cover(name: str, side: int | None = None) -> ModelRow:
+    """Derive and check one model's spec, for images of `side` pixels or of the usual size."""
+    model, usual = built_model(name)
+    side = side or usual
     images = torch.randn(2, 3, side, side, generator=stream(0, "coverage"))
     times = [time.perf_counter()]
     try:
