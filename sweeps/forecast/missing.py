@@ -1,6 +1,6 @@
 """What of several sweeps is missing, read from stores and MLflow, which are left as they are."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -79,57 +79,84 @@ def missing_of(
     Raises:
         ValueError: if MLflow's address is wrong, or its store cannot be read.
     """
-    store = Reading(settings.store)
-    there, stored = _logged(name, settings) | planned.trials, saved(store)
-
-    def measured(trial: Trial) -> bool:
-        name = fingerprint(trial)
-        return name in there or (name in stored and is_whole(store, trial))
-
-    def trained(network: Network) -> bool:
-        elsewhere = network.weights is not None  # its file is there, or had been refused
-        return elsewhere or fingerprint(network) in planned.networks or store.has(network)
-
-    def kept(branch: Network) -> bool:
-        branch = replace(branch, shared_data=branch.root.shared_data)  # all leave one trunk
-        return branch in planned.states or has_state(branch, store)
-
-    trials_there = [trial for trial in trials if measured(trial)]
+    there = _There(Reading(settings.store), planned, _logged(name, settings))
+    trials_there = [trial for trial in trials if there.measured(trial)]
     jobs = plan(
         set(trials).difference(trials_there),
-        trained=trained,
-        has_state=kept,
+        trained=there.trained,
+        has_state=there.kept,
         cost=lambda network: network.width,
     )
     networks = dict.fromkeys(n for t in trials for n in (t.pair.a, t.pair.b))
-    networks_there = [n for n in networks if trained(n)]
-    epochs, states = {}, {}
-    for job in jobs:
-        if isinstance(job.record, Network):
-            root = job.record.root
-            forks = _forks(job, root)
-            ends = [replace(root, spawn_epoch=n) for n in range(root.recipe.epochs + 1)]
-            done = {branch for branch in (*ends, *forks) if kept(branch)}
-            whole = trained(job.record)
-            epochs[job] = _epochs(job.record, forks, done, partial(_place, inputs), whole=whole)
-            states[job] = len(set(forks) - done)
-    for job in jobs:
-        if isinstance(job.record, Network):
-            planned.networks.add(job.name)
-            planned.states |= set(_forks(job, job.record.root))
-        else:
-            planned.trials.add(job.name)
-    return Missing(
+    trainings = {job: job.record for job in jobs if isinstance(job.record, Network)}
+    missing = Missing(
         jobs=jobs,
-        epochs=epochs,
-        states=states,
-        networks_there=networks_there,
+        epochs={
+            job: there.epochs(job, network, partial(_place, inputs))
+            for job, network in trainings.items()
+        },
+        states={
+            job: len(set(_forks(job, n)) - there.states(job, n)) for job, n in trainings.items()
+        },
+        networks_there=[network for network in networks if there.trained(network)],
         trials_there=trials_there,
     )
+    planned.trials |= {job.name for job in jobs if job not in trainings}
+    planned.networks |= {job.name for job in trainings}
+    planned.states |= {fork for job, network in trainings.items() for fork in _forks(job, network)}
+    return missing
 
 
-def _forks(job: Job, root: Network) -> list[Network]:
-    """The branches for which `job` keeps states of `root`."""
+class _There:
+    """What is there already, or will be once the sweeps before have run.
+
+    Args:
+        store: of networks, states and results.
+        planned: what the sweeps before leave.
+        logged: fingerprints of the trials whose runs are complete.
+    """
+
+    def __init__(self, store: Store, planned: Planned, logged: set[str]) -> None:
+        self._store, self._planned = store, planned
+        self._logged, self._stored = logged, saved(store)
+
+    def measured(self, trial: Trial) -> bool:
+        name = fingerprint(trial)
+        if name in self._logged or name in self._planned.trials:
+            return True
+        return name in self._stored and is_whole(self._store, trial)
+
+    def trained(self, network: Network) -> bool:
+        elsewhere = network.weights is not None  # its file is there, or had been refused
+        planned = fingerprint(network) in self._planned.networks
+        return elsewhere or planned or self._store.has(network)
+
+    def kept(self, branch: Network) -> bool:
+        branch = replace(branch, shared_data=branch.root.shared_data)  # all leave one trunk
+        return branch in self._planned.states or has_state(branch, self._store)
+
+    def states(self, job: Job, network: Network) -> set[Network]:
+        """The root's states that are kept, as the branches that leave there."""
+        root = network.root
+        ends = [replace(root, spawn_epoch=n) for n in range(root.recipe.epochs + 1)]
+        return {branch for branch in (*ends, *_forks(job, network)) if self.kept(branch)}
+
+    def epochs(self, job: Job, network: Network, place: Callable[[Network], float]) -> float:
+        """How many epochs `job` trains, from where its root's states are."""
+        last = network.recipe.epochs
+        if network.is_branch:
+            return last - place(network)
+        known, total = {0.0, *map(place, self.states(job, network))}, 0.0
+        end = () if self.trained(network) else (last,)
+        for epoch in sorted({*map(place, _forks(job, network)), *end} - known):
+            total += epoch - max(e for e in known if e <= epoch)
+            known.add(epoch)
+        return total
+
+
+def _forks(job: Job, network: Network) -> list[Network]:
+    """The branches for which `job`, which trains `network`, keeps states of its root."""
+    root = network.root
     epochs = [replace(root, spawn_epoch=epoch) for epoch in job.keep_epochs]
     return epochs + [replace(root, spawn_step=step) for step in job.keep_steps]
 
@@ -139,26 +166,6 @@ def _place(inputs: Callable[[Network], int], branch: Network) -> float:
     if branch.spawn_step is None:
         return branch.spawn_epoch or 0
     return branch.spawn_step / steps_per_epoch(branch.recipe, inputs(branch))
-
-
-def _epochs(
-    network: Network,
-    forks: Iterable[Network],
-    done: Iterable[Network],
-    place: Callable[[Network], float],
-    *,
-    whole: bool,
-) -> float:
-    """How many epochs it takes to train `network`, where its root's states at `done` are there."""
-    last = network.recipe.epochs
-    if network.is_branch:
-        return last - place(network)
-    known, total = {0.0, *map(place, done)}, 0.0
-    wanted = sorted({*map(place, forks), *(() if whole else (last,))} - known)
-    for epoch in wanted:
-        total += epoch - max(e for e in known if e <= epoch)
-        known.add(epoch)
-    return total
 
 
 def _logged(name: str, settings: Settings) -> set[str]:
