@@ -77,7 +77,7 @@ def test_a_folder_is_given_where_a_store_is(runs, folder, tmp_path, capsys):
     asked = ["--sweep", "width", "--tracking-uri", str(folder)]
     assert main(["frames", *asked, "--out", str(again)]) == 0
     assert capsys.readouterr().out.splitlines()[0] == str(again / "width.trials.parquet")
-    assert main(["table", "correlations", "--sweep", "width", "--tracking-uri", str(again)]) == 0
+    assert main(["table", "trials", "--sweep", "width", "--tracking-uri", str(again)]) == 0
     assert main(["table", "trials", "--sweep", "widht", "--tracking-uri", str(again)]) == 2
     assert "did you mean 'width'?" in capsys.readouterr().err
 
