@@ -28,12 +28,14 @@ def page(sweeps):
     return page_across(sweeps)
 
 
+@pytest.mark.slow
 def test_every_trial_counts_once(page):
     assert len(page.runs.trials) == len({*WIDTH, *FAMILIES}) < len(WIDTH) + len(FAMILIES)
     assert f"over all {len(page.runs.trials)} trials" in page.answer
     assert page.answer.startswith("Over width, architecture, matching: Within a seed")
 
 
+@pytest.mark.slow
 def test_a_sweep_has_the_row_that_it_has_alone(page, sweeps):
     part = page.parts[0]
     (table,) = part.tables
@@ -47,6 +49,7 @@ def test_a_sweep_has_the_row_that_it_has_alone(page, sweeps):
     assert ("by sweep", "matching") not in rows.index
 
 
+@pytest.mark.slow
 def test_the_scatter_tells_the_families_apart(page):
     scatter = next(part for part in page.parts if part.key == "scatter")
     (legend,) = scatter.figure.legends
@@ -79,6 +82,7 @@ def test_the_shell_writes_one_page_over_all_sweeps(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_baseline_stands_in_every_row(page, sweeps):
     rows = page.parts[0].tables[0].numbers.set_index(["panel", "group"])
     for runs, key in ((page.runs, ("all", "all")), (sweeps[1], ("by sweep", "architecture"))):

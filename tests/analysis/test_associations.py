@@ -85,6 +85,7 @@ def test_a_sweep_without_trials_has_no_summaries():
     assert with_summaries(runs_of([])).empty
 
 
+@pytest.mark.slow
 def test_every_barrier_meets_every_summary(trials):
     found = associations(trials, methods=["Spearman"]).query("beside == ''")
     assert len(found) == len(BARRIERS) * len(SUMMARIES)

@@ -179,6 +179,7 @@ def test_a_law_without_noise_is_found_or_refused_and_nothing_is_raised():
         assert found["slope"].isna().all()
 
 
+@pytest.mark.slow
 def test_of_a_large_family_whole_cells_are_drawn():
     trials = drawn(np.random.default_rng(9), families=1, pairs=60, seeds=5, matchings=2)
     found = by_place(trials)

@@ -37,6 +37,7 @@ def folder(runs, parts, tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_every_figure_and_table_has_its_files_and_nothing_else_is_touched(folder):
     names = ("barrier", "barrier-column", "scatter", "scatter-column")
     figures = {f"{name}.{ending}" for name in names for ending in ("svg", "pdf")}

@@ -122,6 +122,7 @@ def test_few_pairs_have_no_p(trials):
     assert math.isnan(permutation_p(few, "x", "y", pearson))
 
 
+@pytest.mark.slow
 def test_where_nothing_goes_together_p_is_below_5_per_cent_in_5_per_cent():
     """Pairs share an effect, which would mislead a test that exchanges trial by trial."""
     frame = runs_of(

@@ -17,6 +17,7 @@ from analysis.runs.grid import layout
 from analysis.runs.schema import BARRIER
 from tests.helpers.fabricated_runs import runs_of, trial
 from tests.helpers.fabricated_sweeps import SWEEPS, sweep
+from tests.helpers.quick_cases import slow_unless
 
 
 @functools.cache  # a page takes seconds; what is done with it leaves it as it is
@@ -30,11 +31,9 @@ def summary_about(name):
 
 
 # A page takes seconds: the quick tests have those of least and of most kinds.
-QUICK = ("width", "spawn_epoch", "one seed", "one trial", "none finished")
+QUICK = ("one trial", "none finished")
 every_sweep = pytest.mark.parametrize("name", SWEEPS)
-every_page = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in SWEEPS]
-)
+every_page = pytest.mark.parametrize("name", slow_unless(QUICK, SWEEPS))
 
 
 @every_sweep
@@ -150,7 +149,7 @@ def test_a_trend_names_the_barrier_by_its_definition():
     assert all("the chord barrier of the test loss, averaged over trials, is" in x for x in lines)
 
 
-@pytest.mark.parametrize("name", ["width", "spawn_epoch"])
+@pytest.mark.parametrize("name", slow_unless(QUICK, ["width", "spawn_epoch", "one trial"]))
 def test_a_page_is_read_aloud_in_order(name):
     """Headings go down by one; every figure, table and box that scrolls has a name."""
     page = Page(render(page_about(name)))

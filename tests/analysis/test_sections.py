@@ -69,6 +69,7 @@ def every(found):
     return sections_of(found)
 
 
+@pytest.mark.slow
 def test_sections_have_names_of_their_own_and_say_what_they_rest_on(every):
     assert len(every) > 8
     assert len({part.key for part in every}) == len(every)
@@ -82,6 +83,7 @@ def test_sections_have_names_of_their_own_and_say_what_they_rest_on(every):
             assert "45 trials of 15 pairs (30 networks, 3 seeds)" in part.caption
 
 
+@pytest.mark.slow
 def test_without_what_it_needs_a_section_is_left_out_or_says_why():
     one_seed = find(runs_of(grid(width=[0.5, 1.0], matching=["none", "weights"])))
     assert together.prediction_section(one_seed) is None
@@ -160,6 +162,7 @@ def test_the_two_by_two_table_counts_every_trial():
     assert sum(map(int, drawn)) == 18
 
 
+@pytest.mark.slow
 def test_an_interval_is_drawn_from_its_low_to_its_high_end(found):
     numbers = together.association_section(found).tables[0].numbers
     rows = numbers.assign(panel="", series="", label=numbers["error"], value=numbers["within"])

@@ -42,6 +42,7 @@ def both(uri):
     return load_sweeps([uri], ["width", "architecture"])
 
 
+@pytest.mark.slow
 def test_sweeps_of_a_store_are_joined(uri, both):
     assert both.sweep == "width+architecture"
     shared = set(WIDTH) & set(FAMILIES)

@@ -266,6 +266,7 @@ def test_what_runs_what_it_reads_is_seen(tmp_path):
     assert len(list(risks(tmp_path / "file.py"))) == len(lines)
 
 
+@pytest.mark.slow
 def test_a_notebook_that_imports_llfc_waits_for_nothing_it_does_not_use():
     code = "import llfc, sys; print(*({*sys.argv[1:]} & sys.modules.keys()))"
     heavy = ["ray", "mlflow", "pandas", "torchvision", "matplotlib"]

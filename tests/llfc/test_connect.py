@@ -202,6 +202,7 @@ def test_corrections_look_at_the_images_for_statistics(correction):
         assert ((right == wrong) == [True, False, False, False, True]).all()  # the test can fail
 
 
+@pytest.mark.slow
 def test_matchers_look_at_the_training_images_whatever_the_images_for_statistics():
     shape = (2, 7, 7)
     train, others = samples(24, shape, 2), samples(20, shape, 3)

@@ -135,6 +135,7 @@ def test_wide_convolutions_lie_as_they_are_on_a_cpu(channels, device, layout):
     assert fastest_layout(nn.Linear(600, 600).to(device)) == torch.contiguous_format
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_freed_memory_is_used_again():
     """Tensors in the place of freed ones ask the system for no page, once the heap has its size.

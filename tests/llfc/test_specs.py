@@ -99,6 +99,7 @@ def test_no_field_is_forgotten_above(record):
     assert {field.name for field in dataclasses.fields(record)} == OTHER[record].keys()
 
 
+@pytest.mark.slow
 def test_equal_records_have_equal_fingerprints_in_another_process():
     code = f"from llfc.specs import *; print(fingerprint({TRIAL!r}))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

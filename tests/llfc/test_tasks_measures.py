@@ -19,6 +19,7 @@ from llfc.connectivity.probes import choose_probes, tapped
 from llfc.connectivity.probes.features import token_dims
 from llfc.matching import MATCHERS
 from llfc.tasks import TASKS
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_networks import blended, mlp, samples
 from tests.helpers.token_networks import IGNORED, features_of, gpt, tokens
 
@@ -46,8 +47,13 @@ def connected(task, **options):
     return llfc.connect(a, b, test=data, train=data, task=task, **options)
 
 
+every_task = pytest.mark.parametrize(
+    "task", slow_unless(("next-token", "regression", "own"), [*TASKS, "own"])
+)
+
+
 @pytest.mark.parametrize("measure", sorted(MEASURES))
-@pytest.mark.parametrize("task", [*TASKS, "own"])
+@every_task
 def test_every_measure_at_every_task(task, measure):
     found = connected(task, measures=[measure])
     plain = connected(task)
@@ -66,7 +72,7 @@ def test_every_measure_at_every_task(task, measure):
 
 
 @pytest.mark.parametrize("correction", sorted(CORRECTIONS))
-@pytest.mark.parametrize("task", [*TASKS, "own"])
+@every_task
 def test_every_correction_at_every_task(task, correction):
     found = connected(task, correction=correction)
     layers = found.summaries["correction_layers"]
@@ -75,7 +81,7 @@ def test_every_correction_at_every_task(task, correction):
 
 
 @pytest.mark.parametrize("matching", ["weights", "activations", "activations-uncentred"])
-@pytest.mark.parametrize("task", [*TASKS, "own"])
+@every_task
 def test_a_planted_permutation_leaves_no_barrier(task, matching):
     a, _, data = given(task)
     spec = llfc.permutation_spec(a.eval(), data[0][:2])
@@ -95,7 +101,7 @@ WITHOUT_CLASSES = ("regression", "own")
 
 
 @pytest.mark.parametrize("matching", sorted(MATCHERS))
-@pytest.mark.parametrize("task", [*TASKS, "own"])
+@every_task
 def test_every_matcher_and_the_output_at_every_task(task, matching):
     """Works, or is refused in one line; what a task has not is NaN, and left_out says so."""
     if matching == "straight-through" and task in WITHOUT_CLASSES:

@@ -16,6 +16,7 @@ from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.registry import MEASURES
 from llfc.matching import MATCHERS
 from llfc.modules import check_inputs, copy_of, eval_copy
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.unchanged import fingerprint, generators
 
 CLASSES = 3
@@ -135,7 +136,7 @@ FAILING = {
 }
 
 
-@pytest.mark.parametrize("linear", [nn.Linear, Adapted, Folding], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("linear", slow_unless([nn.Linear, Adapted], [nn.Linear, Adapted, Folding]))
 @pytest.mark.parametrize("call", [*PUBLIC, *FAILING])
 def test_models_and_generators_are_left_to_the_bit(call, linear):
     a, b = network(linear, 0), network(linear, 1)

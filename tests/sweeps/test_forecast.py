@@ -122,6 +122,7 @@ def ended(*words):
     return stop.value.code
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_what_is_there_and_writes_nothing(settings, monkeypatch, capsys):
     place = Path(settings.storage).parent
     monkeypatch.chdir(place)

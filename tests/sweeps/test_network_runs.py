@@ -76,6 +76,7 @@ def test_of_what_nothing_is_known_nothing_is_written(uri, tmp_path):
     assert schema.NETWORK_A not in logged.data.tags
 
 
+@pytest.mark.slow
 def test_a_run_that_a_dead_driver_left_by_half_is_written_again(uri, tmp_path, monkeypatch):
     tracker = Tracker(uri, "width", tmp_path / "artifacts")
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from sweeps.record import commit, reporting
 from tests.helpers.fabricated_runs import runs_of as frames_of
 from tests.helpers.fabricated_runs import trial as fabricated
@@ -56,6 +58,7 @@ def test_a_page_is_made_again_once_the_sources_are_others():
         assert reporting._digest("width", runs, {**made_by, name: "2"}) != first
 
 
+@pytest.mark.slow
 def test_sources_that_are_unpacked_apart_are_the_same(tmp_path):
     """As Ray does with a driver's packages on the nodes of a cluster."""
     apart = []

@@ -214,6 +214,7 @@ def test_a_damaged_file_put_there_by_hand_is_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_torchvision_is_loaded_for_its_own_sets_only(tmp_path):
     code = (
         "import sys; from pathlib import Path; from llfc.data.datasets import load_dataset;"

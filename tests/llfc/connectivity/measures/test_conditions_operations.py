@@ -219,6 +219,7 @@ def test_no_hook_is_left_behind():
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+@pytest.mark.slow
 def test_no_compiler_is_loaded_for_it():
     """What torch.compile is made of takes seconds to import."""
     code = """

@@ -1,0 +1,8 @@
+"""Which cases of a test the quick tests have, where all of them take long."""
+
+import pytest
+
+
+def slow_unless(quick, cases):
+    """`cases` as parameters, marked slow but for those in `quick`."""
+    return [pytest.param(case, marks=[] if case in quick else pytest.mark.slow) for case in cases]
