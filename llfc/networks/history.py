@@ -83,9 +83,7 @@ class History:
         epoch, step = start
         self._network, self._store, self._model = network, store, model
         self._dataset, self._task = dataset, as_task(dataset.task)
-        # Half of what judging may take is for the two times that it always is.
-        passes = SHARE * 3 * dataset.count("train") * network.recipe.epochs
-        seen = round(min(MOST_JUDGED, max(LEAST, passes / 8)))
+        seen = judged_at_once(network.recipe.epochs, dataset.count("train"))
         self._splits = {split: _some(dataset, split, seen) for split in ("train", "test")}
         self._steps = steps_per_epoch(network.recipe, dataset.count("train"))
         before = read_history(store, fingerprint(network))
@@ -166,6 +164,15 @@ class History:
             self._store.put_text(HISTORIES, fingerprint(self._network), json.dumps(content))
         except ValueError as error:
             warnings.warn(f"the history of a training is not kept: {error}", StoreWarning, 2)
+
+
+def judged_at_once(epochs: int, inputs: int) -> int:
+    """How many inputs of each split are judged at a time, in `epochs` over `inputs`, at most.
+
+    Half of what judging may take is for the two times that it always is, of two splits each.
+    """
+    passes = SHARE * 3 * inputs * epochs
+    return round(min(MOST_JUDGED, max(LEAST, passes / 8)))
 
 
 JUDGED = ("train_loss", "train_error", "test_loss", "test_error")

@@ -143,9 +143,11 @@ class Calibration:
             if len(sizes) > 1 and spent + _line(sizes, times, inputs) > self._budget:
                 break
             sizes.append(inputs)
+            # What libraries prepare for batches of a new size is no part of the slope.
+            warming, _ = seconds(inputs, 3)
             taken, measured = seconds(inputs, trial.alphas)
             times.append(taken)
-            spent += taken
+            spent += warming + taken
         once = begin - times[0] * 3 / trial.alphas + drawing_first - drawing
         return TrialCost(
             seconds=_line(sizes, times, sum(whole)) + drawing,

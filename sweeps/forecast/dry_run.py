@@ -15,13 +15,12 @@ import torch
 
 from llfc.data.datasets import Data, check_stored
 from llfc.devices import keep_freed_memory
-from llfc.networks.history import LATE, SHARE
-from llfc.results import MOST_JUDGED
+from llfc.networks.history import LATE, SHARE, judged_at_once
 from llfc.specs import Network, Trial
 from llfc.trial import check_trial
 from sweeps.forecast.calibration import Calibration, TrainingCost, TrialCost
 from sweeps.forecast.missing import Missing, Planned, missing_of
-from sweeps.forecast.table import Row, table
+from sweeps.forecast.table import Row, sum_line, table
 from sweeps.grid.inputs import DataKey, counted_in_epochs, data_key, load_each, resolved
 from sweeps.grid.settings import Settings
 from sweeps.grid.sweep import Sweep
@@ -60,6 +59,8 @@ def dry_run(asked: Sequence[Asked]) -> int:
     keep_freed_memory()
     for forecast in forecasts:
         print("\n".join(forecast.lines(budget)), flush=True)
+    if len(forecasts) > 1:
+        print(sum_line([f.rows for f in forecasts], wall=sum(f.wall for f in forecasts)))
     return 0
 
 
@@ -89,7 +90,12 @@ def _count(datasets: Mapping[DataKey, Data], network: Network) -> int:
 
 
 class _Forecast:
-    """What one sweep takes."""
+    """What one sweep takes.
+
+    Attributes:
+        rows: by kind of network, once `lines` has timed them.
+        wall: seconds until it is done, likewise.
+    """
 
     def __init__(
         self, name: str, missing: Missing, datasets: Mapping[DataKey, Data], settings: Settings
@@ -97,6 +103,8 @@ class _Forecast:
         self.name, self.missing, self.datasets = name, missing, datasets
         self.settings = settings
         self.device = choose_device(settings.device)
+        self.rows: list[Row] = []
+        self.wall = 0.0
 
     def kinds(self) -> dict[Any, Network | Trial]:
         """One job's record of each kind that is to be timed."""
@@ -107,12 +115,14 @@ class _Forecast:
         costs = self._timed(budget)
         workers = self._workers()
         seconds = self._seconds(costs, workers)
-        rows = self._rows(costs, seconds)
-        wall = _wall(self.missing.jobs, seconds, workers, self.settings.cpus_per_trial)
+        self.rows = self._rows(costs, seconds)
+        self.wall = _wall(self.missing.jobs, seconds, workers, self.settings.cpus_per_trial)
         running = max(
             (cost.state for cost in costs.values() if isinstance(cost, TrainingCost)), default=0
         )
-        return table(self.name, rows, wall=wall, workers=workers, running=running * workers)
+        return table(
+            self.name, self.rows, wall=self.wall, workers=workers, running=running * workers
+        )
 
     def _timed(self, budget: float) -> dict[Any, TrainingCost | TrialCost]:
         kinds = self.kinds()
@@ -194,9 +204,9 @@ def _inputs(network: Network, dataset: Data, epochs: float) -> float:
 
     To judge takes forward passes alone, a third of a training step; see `llfc.networks.history`.
     """
-    count = dataset.inputs_of(network)
-    seen = min(MOST_JUDGED, count) + min(MOST_JUDGED, dataset.count("test"))
-    last = network.recipe.epochs
+    count, last = dataset.inputs_of(network), network.recipe.epochs
+    most = judged_at_once(last, count)
+    seen = min(most, count) + min(most, dataset.count("test"))
     judged = (int(LATE * last) > last - epochs) + bool(epochs)
     return epochs * count * (1 + SHARE) + judged * seen / 3 if epochs else 0.0
 

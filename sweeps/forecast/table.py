@@ -57,9 +57,7 @@ def table(name: str, rows: Sequence[Row], *, wall: float, workers: int, running:
         workers: how many there are here.
         running: bytes of the states of networks in training, at most.
     """
-    total = Row("total")
-    for field in fields(Row)[1:]:
-        setattr(total, field.name, sum(getattr(row, field.name) for row in rows))
+    total = _total(rows)
     cells = [(f"{name}, dry run", *HEADER), *(row.cells() for row in (*rows, total))]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
@@ -74,6 +72,28 @@ def table(name: str, rows: Sequence[Row], *, wall: float, workers: int, running:
         f"disk: networks {size(total.weights)}, states where branches fork {size(total.states)},"
         f" results {size(total.results)}; while it trains up to {size(running)} more",
     ]
+
+
+def sum_line(sweeps: Sequence[Sequence[Row]], *, wall: float) -> str:
+    """The line of a study with several sweeps, whose rows these are: what all of them take.
+
+    Args:
+        sweeps: the rows of each.
+        wall: seconds until all is done, one sweep after another.
+    """
+    total = _total([row for rows in sweeps for row in rows])
+    core = _hours(total.training + total.measuring)
+    return (
+        f"all {len(sweeps)} sweeps: {total.networks} networks to train, {total.trials} trials to"
+        f" measure, {core} core hours, {_clock(wall)}, {size(total.disk)}"
+    )
+
+
+def _total(rows: Sequence[Row]) -> Row:
+    total = Row("total")
+    for field in fields(Row)[1:]:
+        setattr(total, field.name, sum(getattr(row, field.name) for row in rows))
+    return total
 
 
 def size(count: float) -> str:

@@ -3,17 +3,21 @@
 import dataclasses
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from llfc.networks.spawning import train_network
+from llfc.networks.history import SHARE, History
+from llfc.networks.spawning import train_network, untrained
 from llfc.networks.store import Store
 from llfc.specs import Network, Pair, Trial, fingerprint
 from sweeps.cli import run
+from sweeps.forecast import calibration
 from sweeps.forecast.calibration import _line
-from sweeps.forecast.dry_run import _data_sets, _wall
+from sweeps.forecast.dry_run import _data_sets, _inputs, _wall
 from sweeps.forecast.missing import Planned, missing_of
-from sweeps.forecast.table import Row, table
+from sweeps.forecast.table import Row, sum_line, table
 from sweeps.grid.options import parse
 from sweeps.grid.settings import Settings
 from sweeps.record.measurement import RESULTS
@@ -22,7 +26,7 @@ from sweeps.smoke import SMOKE
 from sweeps.transformer import TRANSFORMER
 from sweeps.width import WIDTH
 from tests.contracts.test_layering import needs
-from tests.helpers.trainable_networks import ADAM, DATA, network
+from tests.helpers.trainable_networks import ADAM, DATA, images, network
 
 TINY = "--width 0.03125 --limit-train 40 --limit-test 20 --alphas 3 --epochs 2 --seed 0".split()
 TINY += "--measures none --spawn-epoch 1".split()
@@ -198,3 +202,54 @@ def test_the_last_row_is_the_sum_of_the_others():
     lines = table("s", rows, wall=5400, workers=2, running=0)
     assert lines[3].split() == ["total", "1", "0", "2", "0", "1", "0", "1.0", "GB"]
     assert lines[4].startswith("1 core hours, 1:30:00 with the 2 workers")
+
+
+def test_a_study_ends_with_the_sum_of_its_sweeps(settings, monkeypatch, capsys):
+    monkeypatch.setattr("sweeps.forecast.dry_run.MOST", 0.0)
+    words = [*TINY, "--storage", settings.storage]
+    other = dataclasses.replace(SMOKE, name="other")
+    with pytest.raises(SystemExit):
+        run([SMOKE, other], [*words, "--dry-run"])
+    *_, last = capsys.readouterr().out.splitlines()
+    # The second lacks what the first leaves, which is all but its own trials' runs.
+    assert last.startswith("all 2 sweeps: 2 networks to train, 2 trials to measure, ")
+
+
+def test_the_sum_of_sweeps_is_that_of_their_rows():
+    first, second = Row("a", networks=1, training=3600.0), Row("b", trials=2, measuring=7200.0)
+    said = sum_line([[first], [second, first]], wall=60)
+    assert (
+        said == "all 2 sweeps: 2 networks to train, 2 trials to measure, 4 core hours, 1:00, 0 kB"
+    )
+
+
+@pytest.mark.parametrize(("epochs", "inputs"), [(3, 1000), (100, 5000), (10, 40)])
+def test_judging_is_counted_as_it_is_done(epochs, inputs, monkeypatch, tmp_path):
+    """Of as many inputs as the history of such a training takes, not as it takes at most."""
+    data = images(inputs)
+    trained = network(recipe=dataclasses.replace(ADAM, epochs=epochs))
+    history = History(trained, Store(tmp_path), data, untrained(trained, data), (0, 0))
+    seen = sum(part.count(split) for split, part in history._splits.items())
+    expected = epochs * inputs * (1 + SHARE) + 2 * seen / 3
+    assert _inputs(trained, data, epochs) == pytest.approx(expected)
+
+
+def test_what_is_prepared_for_a_new_size_is_no_part_of_the_slope(monkeypatch):
+    """A stub of a trial: two seconds once for each number of inputs, and a hundredth per input."""
+    now, known = [0.0], set()
+
+    def take(trial, store, dataset, device):
+        inputs = trial.limit_measured + dataset.count("test")
+        now[0] += (inputs not in known) * 2.0 + 0.5 + inputs * trial.alphas / 1000
+        known.add(inputs)
+
+    monkeypatch.setattr(calibration, "run_trial", take)
+    monkeypatch.setattr(calibration, "draw", lambda *_: {})
+    monkeypatch.setattr(calibration, "_size", lambda *_: 0)
+    monkeypatch.setattr(calibration, "_with_first_weights", lambda *_: None)
+    monkeypatch.setattr(calibration.Measurement, "of", lambda *_: SimpleNamespace(found=None))
+    timed = calibration.Calibration(torch.device("cpu"), 1, budget=0.0)
+    monkeypatch.setattr(timed, "clock", lambda: now[0])
+    found = timed.trial(pair_trial(None, alphas=5), images(3000))
+    assert found.seconds == pytest.approx(0.5 + 3009 * 5 / 1000, rel=2e-3)
+    assert found.once == pytest.approx(2.0, rel=0.2)

@@ -1,5 +1,8 @@
 """A study file says what options say; what is typed wins; what it does not know is one line."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from sweeps import SWEEPS
@@ -9,6 +12,7 @@ from sweeps.grid.options import parse
 from sweeps.grid.study_file import sweeps_in, text_of, words_for
 from sweeps.width import WIDTH
 
+ROOT = Path(__file__).parents[2]
 STUDY = """
 storage = "/elsewhere"
 alphas = 11
@@ -106,3 +110,32 @@ def test_what_a_file_does_not_know_is_one_line(text, said, tmp_path, capsys):
     assert stop.value.code == 2
     assert said in err
     assert err.count("\n") == 1
+
+
+def typed(text):
+    """The commands in a text, as (sweep, words)."""
+    made = re.findall(r'make\s+sweep-([\w-]+)\s+ARGS="([^"]+)"', text)
+    scripts = re.findall(r"^sweeps/(\w+)\.py (.+)$", text, re.MULTILINE)
+    return [(name.replace("-", "_"), words.split()) for name, words in made + scripts]
+
+
+@pytest.mark.parametrize(
+    ("text", "studies"),
+    [
+        ("README.md", ["sweeps/study.toml"]),
+        ("docs/results/README.md", ["docs/results/results.toml", "docs/results/layer-norm.toml"]),
+    ],
+)
+def test_the_studies_of_the_repository_are_the_commands_of_its_texts(text, studies):
+    """Each table asks for the same trials, under the same name, as the command does."""
+    commands, tables = [], []
+    for name, words in typed((ROOT / text).read_text()):
+        if not any(word.endswith(".pt") for word in words):  # files that only a reader has
+            commands.append((name, parse(SWEEPS[name], words)[2]))
+    for study in studies:
+        for sweep in sweeps_in(ROOT / study, SWEEPS):
+            settings, _, trials = parse(sweep, ["--config", str(ROOT / study)])
+            tables.append((settings.name or sweep.name, trials))
+    assert len(commands) == len(tables)
+    assert all(command in tables for command in commands)
+    assert all(table in commands for table in tables)
