@@ -21,6 +21,7 @@ from llfc.matching import (
     permutation_spec,
 )
 from llfc.results import Connection, LayerProfile, LeftOut
+from llfc.symmetry.transform import Transform
 from llfc.tasks import TASKS, Task
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Permutation",
     "PermutationSpec",
     "Task",
+    "Transform",
     "connect",
     "match",
     "match_many",

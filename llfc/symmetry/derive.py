@@ -20,6 +20,8 @@ from llfc.symmetry.groups.largest import Grouping, fixed_by_rules
 from llfc.symmetry.groups.naming import forward_order
 from llfc.symmetry.groups.placing import Placing
 from llfc.symmetry.groups.readings import features
+from llfc.symmetry.kinds.checking import checked
+from llfc.symmetry.kinds.finding import Finding
 from llfc.symmetry.layouts.constants import constant_layout
 from llfc.symmetry.layouts.layout import Layout, fix, new_layout
 from llfc.symmetry.layouts.units import SHOWN, Units
@@ -28,6 +30,7 @@ from llfc.symmetry.rules.draws import chooses
 from llfc.symmetry.rules.operators import where
 from llfc.symmetry.spec import PermutationSpec
 from llfc.symmetry.spec.axes import Axis, axis_groups
+from llfc.symmetry.spec.kinds import Kinds
 from llfc.symmetry.spec.sharing import overlapping, shared_names
 
 
@@ -164,8 +167,8 @@ def permutation_spec(
     check_network("model", model)
     check_inputs("example inputs", model, example_inputs)
     check_state("model", model)
-    model = copy_of(model)
-    spec = derive(model, example_inputs, strict)
+    original, model = model, copy_of(model)
+    spec = derive(model, example_inputs, strict, original=original)
     try:
         spec.check(model, *example_inputs)
     except ValueError as error:
@@ -184,9 +187,21 @@ def random_calls(model: nn.Module, example_inputs: Sequence[Any]) -> list[str]:
 
 
 def derive(
-    model: nn.Module, example_inputs: Sequence[Any], strict: bool, graph: Graph | None = None
+    model: nn.Module,
+    example_inputs: Sequence[Any],
+    strict: bool,
+    graph: Graph | None = None,
+    original: nn.Module | None = None,
 ) -> PermutationSpec:
-    """The spec, not yet checked; see `permutation_spec`. The graph may be at hand already."""
+    """The spec, not yet checked; see `permutation_spec`.
+
+    Args:
+        model: any; it is kept until the kinds are asked for, unless there is an `original`.
+        example_inputs: as for `permutation_spec`.
+        strict: likewise.
+        graph: the model's, if it is at hand already.
+        original: what `model` is a copy of, which is kept in its place.
+    """
     derivation = Derivation(model, strict)
     graph = graph or exported(model, example_inputs, training=False)
     walk = derivation.walk(graph)
@@ -215,9 +230,16 @@ def derive(
         exchanges = Exchanges(inner, walk.values, found.quotient, {*graph.state_names})
         derivation.frozen += exchanges.lines()
     order = [g for g in forward_order(found) if placing.names[g] in moving]
-    return PermutationSpec(
+    spec = PermutationSpec(
         groups={placing.names[g]: found.sizes[g] for g in order},
         axes={name: axes[first] for name, first in derivation.first.items()},
         features=features(walk, placing, graph.graph, [placing.names[g] for g in order]),
         frozen=tuple(dict.fromkeys(derivation.frozen)),
     )
+    parameters = {at: derivation.first[name] for at, name in graph.state_names.items()}
+
+    def kinds() -> Kinds:
+        found = Finding(walk, placing, parameters).kinds(graph.graph, spec)
+        return checked(spec, found, original or model, example_inputs)
+
+    return spec.with_kinds(kinds)

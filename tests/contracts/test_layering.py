@@ -30,10 +30,11 @@ llfc.networks.families llfc.networks.files
 llfc.networks.architectures llfc.networks.store
 llfc.networks
 llfc.symmetry.spec
-llfc.symmetry.layouts
+llfc.symmetry.transform llfc.symmetry.layouts
 llfc.symmetry.rules
 llfc.symmetry.graph
 llfc.symmetry.groups
+llfc.symmetry.kinds
 llfc.symmetry
 llfc.matching.taps
 llfc.matching.overlap

@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from llfc.oneline import first_line
-from llfc.symmetry.spec.axes import Axis, Factor, Feature, Segment, axis_size
+from llfc.symmetry.spec.axes import Axis, Factor, Feature, Segment, axis_size, plain_segments
+from llfc.symmetry.spec.kinds import KINDS, Kinds, Powers
 
+LARGEST_POWER = 64  # of a map, at one place
 LARGEST_COUNT = 1 << 31  # units of a group or positions of an axis
-# What a spec consists of: its groups, axes, features and frozen lines.
+# What a spec consists of: its groups, axes, features and frozen lines, and its kinds if known.
 Parts = tuple[
-    dict[str, int], dict[str, tuple[Axis, ...]], dict[str, tuple[Feature, ...]], tuple[str, ...]
+    dict[str, int],
+    dict[str, tuple[Axis, ...]],
+    dict[str, tuple[Feature, ...]],
+    tuple[str, ...],
+    Kinds | None,
 ]
 
 
@@ -55,7 +61,53 @@ def read_parts(data: Mapping[str, Any]) -> Parts:
     for group in features.keys() - groups.keys():
         raise Broken(f"features of an unknown group {group!r}")
     frozen = tuple(text_of(line, "frozen") for line in items(data["frozen"], "frozen"))
-    return groups, axes, features, frozen
+    kinds = None if data.get("kinds") is None else read_kinds(data["kinds"], groups, axes)
+    return groups, axes, features, frozen, kinds
+
+
+def saved_kinds(kinds: Kinds | None) -> dict[str, Any]:
+    """The part of the JSON that says the kinds, if they are known."""
+    if kinds is None:
+        return {}
+    record = {"powers": kinds.powers, "lines": kinds.lines, "gap": kinds.gap}
+    return {"kinds": {"kinds": dict(kinds)} | record}
+
+
+def read_kinds(data: Any, groups: Mapping[str, int], axes: Mapping[str, tuple[Axis, ...]]) -> Kinds:
+    """The kinds from their JSON: one for each group, and a power for each factor of each axis."""
+    found = entries(data, "kinds")
+    kinds = entries(found.get("kinds"), "kinds of groups")
+    for group, kind in kinds.items():
+        if group not in groups or kind not in KINDS:
+            raise Broken(f"group {group!r} of kind {beginning(kind)}")
+    powers = entries(found.get("powers"), "powers")
+    if kinds.keys() != groups.keys() or powers.keys() != axes.keys():
+        raise Broken("kinds of other groups or tensors")
+    for name, own in powers.items():
+        if len(items(own, f"powers of {name!r}")) != len(axes[name]):
+            raise Broken(f"{name!r} has powers of other axes")
+    read = {
+        name: tuple(
+            read_powers(each, axis, name) for each, axis in zip(own, axes[name], strict=True)
+        )
+        for name, own in powers.items()
+    }
+    gap, lines = found.get("gap"), items(found.get("lines"), "lines")
+    if not isinstance(gap, float | int):
+        raise Broken(f"the gap must be a number, got {beginning(gap)}")
+    return Kinds(kinds, read, tuple(text_of(line, "lines") for line in lines), float(gap))
+
+
+def read_powers(data: Any, axis: Axis, name: str) -> Powers:
+    """The powers on one axis: as many segments and factors as the axis has."""
+    what = f"powers of {name!r}"
+    found = [items(segment, what) for segment in items(data, what)]
+    if [*map(len, found)] != [len(segment) for segment in plain_segments(axis)]:
+        raise Broken(f"{name!r} has powers of another axis")
+    for power in (power for segment in found for power in segment):
+        if isinstance(power, bool) or not isinstance(power, int) or abs(power) > LARGEST_POWER:
+            raise Broken(f"a power of {name!r} must be a small integer, got {beginning(power)}")
+    return tuple(map(tuple, found))
 
 
 def read_feature(data: Any, groups: Mapping[str, int]) -> Feature:

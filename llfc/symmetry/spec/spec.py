@@ -8,7 +8,7 @@ import copy
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,8 +28,9 @@ from llfc.symmetry.spec.axes import (
     plain_segments,
     segment_index,
 )
+from llfc.symmetry.spec.kinds import Kinds
 from llfc.symmetry.spec.permutation import Permutation
-from llfc.symmetry.spec.saved import saved_parts
+from llfc.symmetry.spec.saved import saved_kinds, saved_parts
 from llfc.symmetry.spec.selfcheck import function_gap
 from llfc.symmetry.spec.table import table
 
@@ -56,6 +57,41 @@ class PermutationSpec:
     axes: dict[str, tuple[Axis, ...]]
     features: dict[str, tuple[Feature, ...]] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._kinds: Kinds | None = None
+        self._find_kinds: Callable[[], Kinds] | None = None
+
+    @property
+    def kinds(self) -> Kinds:
+        """Group -> its kind: `permutation`, `signed`, `scaled`, `orthogonal` or `invertible`.
+
+        By which linear maps the group's units can be mixed, without changing the function; the
+        largest of these kinds that holds. Found and checked when first asked for, on the model and
+        the example inputs of the derivation, which are kept until then.
+
+        Raises:
+            ValueError: the spec was made by hand, or loaded from a file that has no kinds; or the
+                model is no longer what it was.
+        """
+        if self._kinds is None:
+            if self._find_kinds is None:
+                raise ValueError(
+                    "kinds: this spec does not know its model; derive it with permutation_spec, or "
+                    "load a file that was saved after its kinds were asked for"
+                )
+            self._kinds = self._find_kinds()
+            self._find_kinds = None
+        return self._kinds
+
+    def with_kinds(self, kinds: Kinds | Callable[[], Kinds]) -> "PermutationSpec":
+        """The same spec with kinds, or with what finds them when they are first asked for."""
+        spec = PermutationSpec(self.groups, self.axes, self.features, self.frozen)
+        if isinstance(kinds, Kinds):
+            spec._kinds = kinds
+        else:
+            spec._find_kinds = kinds
+        return spec
 
     def identity(self) -> Permutation:
         """The identity: every group's index is 0, 1, 2, ..."""
@@ -144,7 +180,7 @@ class PermutationSpec:
                     f"permutation: group {group!r} has {units} units, got {len(perm[group])}"
                 )
 
-    def _places(self, perm: Mapping[str, Tensor]) -> dict[str, str]:
+    def places(self, perm: Mapping[str, Tensor]) -> dict[str, str]:
         """For each nested group, the group at the place that its new place is taken from."""
         taken: dict[str, str] = {}
         axes = {axis for axes in self.axes.values() for axis in axes}
@@ -160,14 +196,14 @@ class PermutationSpec:
     def inverse(self, perm: Mapping[str, Tensor]) -> Permutation:
         """The permutation that undoes `perm`."""
         self.validate(perm)
-        taken = self._places(perm)
+        taken = self.places(perm)
         return Permutation({taken.get(g, g): perm[g].argsort() for g in self.groups})
 
     def compose(self, first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Permutation:
         """One permutation for two: `apply(compose(p, q), s) == apply(q, apply(p, s))`."""
         self.validate(first)
         self.validate(second)
-        taken = self._places(second)
+        taken = self.places(second)
         return Permutation({g: first[taken.get(g, g)][second[g]] for g in self.groups})
 
     def check(self, model: nn.Module, *example_inputs: Any, seed: int = 0) -> float:
@@ -197,8 +233,8 @@ class PermutationSpec:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the spec as JSON."""
-        Path(path).write_text(json.dumps(asdict(self)))
+        """Write the spec as JSON, with the kinds if they were asked for before."""
+        Path(path).write_text(json.dumps(asdict(self) | saved_kinds(self._kinds)))
 
     @classmethod
     def load(cls, path: str | Path) -> "PermutationSpec":
@@ -207,4 +243,6 @@ class PermutationSpec:
         Raises:
             ValueError: the file holds no spec, or one that contradicts itself.
         """
-        return cls(*saved_parts(path))
+        groups, axes, features, frozen, kinds = saved_parts(path)
+        spec = cls(groups, axes, features, frozen)
+        return spec if kinds is None else spec.with_kinds(kinds)
