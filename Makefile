@@ -16,7 +16,7 @@ BROKEN := $(shell test -e $(READY) && test -x $(BIN)/uv && $(BIN)/python -c 'imp
 	assert os.path.samefile(u.unquote(u.urlsplit(at).path), ".")' 2>/dev/null || echo broken)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check smoke sweep-width sweep-spawn-epoch sweep-architecture \
+.PHONY: help setup test check smoke sweep-width sweep-spawn-epoch sweep-onset sweep-architecture \
 	sweep-matching sweep-transformer sweep-checkpoints ui report results notebooks bench clean pins broken
 
 help:  ## list these targets
@@ -61,6 +61,9 @@ sweep-width: $(READY)  ## does the barrier vanish with width, once units are mat
 
 sweep-spawn-epoch: $(READY)  ## from which epoch on do two runs forked from one trunk stay connected?
 	$(BIN)/python sweeps/spawn_epoch.py $(ARGS)
+
+sweep-onset: $(READY)  ## from which step on do they stay connected? a search instead of a grid
+	$(BIN)/python sweeps/onset.py $(ARGS)
 
 sweep-architecture: $(READY)  ## do LMC and LLFC go together in every family of networks?
 	$(BIN)/python sweeps/architecture.py $(ARGS)

@@ -12,7 +12,16 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 
-from sweeps import architecture, checkpoints, matching, smoke, spawn_epoch, transformer, width
+from sweeps import (
+    architecture,
+    checkpoints,
+    matching,
+    onset,
+    smoke,
+    spawn_epoch,
+    transformer,
+    width,
+)
 from sweeps.grid.sweep import Sweep
 
 SWEEPS: Mapping[str, Sweep] = {
@@ -21,6 +30,7 @@ SWEEPS: Mapping[str, Sweep] = {
         architecture.ARCHITECTURE,
         checkpoints.CHECKPOINTS,
         matching.MATCHING,
+        onset.ONSET,
         smoke.SMOKE,
         spawn_epoch.SPAWN_EPOCH,
         transformer.TRANSFORMER,

@@ -16,9 +16,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 
-from analysis.answers.onset import STABLE
 from analysis.runs.pairs import counted_once, of_all_seeds
-from analysis.runs.schema import INSTABILITY, LLFC
+from analysis.runs.schema import INSTABILITY, LLFC, STABLE
 from analysis.statistics.comparators import comparators, difference
 from analysis.statistics.correlations import unlike, with_note
 from analysis.statistics.over_seeds import Floats, over_seeds

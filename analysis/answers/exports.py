@@ -12,10 +12,11 @@ from analysis.answers.explanation import explanations
 from analysis.answers.layer_correlations import layer_correlations
 from analysis.answers.layer_prediction import layer_predictions
 from analysis.answers.matched import taken_off
-from analysis.answers.onset import STABLE, onsets
+from analysis.answers.onset import onsets
+from analysis.answers.searched import asked_of
 from analysis.runs.frames import Runs, with_readable_names
 from analysis.runs.grid import layout
-from analysis.runs.schema import BARRIER, INSTABILITY, LLFC
+from analysis.runs.schema import BARRIER, INSTABILITY, LLFC, STABLE
 from analysis.statistics.cells import within_cells
 from analysis.statistics.coefficients import METHODS, USUAL
 from analysis.statistics.comparators import comparisons, given_each_other
@@ -117,13 +118,15 @@ def _layer_correlations(runs: Runs, options: TableOptions) -> pd.DataFrame:
 
 
 def _onsets(runs: Runs, options: TableOptions) -> pd.DataFrame:
-    barrier = options.barrier or INSTABILITY
+    asked = asked_of(runs.trials)
+    axis = options.x or (runs.sweep if asked is None else asked.axis)
     return onsets(
         runs.trials,
-        options.x or runs.sweep,
-        barrier=barrier,
+        axis,
+        barrier=options.barrier or INSTABILITY,
         threshold=options.threshold,
         unfinished=runs.unfinished,
+        searched=asked is not None and axis == asked.axis,
     )
 
 

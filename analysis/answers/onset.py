@@ -14,7 +14,8 @@ References:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,9 @@ import pandas as pd
 
 from analysis.runs.grid import layout, panels
 from analysis.runs.params import PARAMS
-from analysis.runs.schema import INSTABILITY, INSTABILITY_SE
+from analysis.runs.schema import INSTABILITY, INSTABILITY_SE, STABLE
 from analysis.statistics.crossing import Onset, onset_of
 from analysis.statistics.over_seeds import LEAST_SEEDS, Floats, over_seeds
-
-STABLE = 0.02
 
 
 def onsets(
@@ -36,6 +35,7 @@ def onsets(
     barrier: str = INSTABILITY,
     threshold: float = STABLE,
     unfinished: pd.DataFrame | None = None,
+    searched: bool = False,
 ) -> pd.DataFrame:
     """Where along `axis` pairs become connected, in each cell of the other axes.
 
@@ -47,7 +47,9 @@ def onsets(
             error is known, if the trials have the column INSTABILITY_SE.
         threshold: in the column's unit.
         unfinished: trials without a result, as `Runs.unfinished`, so that a value of the grid at
-            which every seed failed is known to be one.
+            every seed failed is known to be one.
+        searched: whether each seed has places of its own, as a search asks for; otherwise what one
+            seed has measured, and another not, is missing there.
 
     Returns:
         One row per combination of the other axes in which `axis` varies:
@@ -68,6 +70,50 @@ def onsets(
         ValueError: if the axis has fewer than two numbers in each combination, or other values,
             or there is no such barrier.
     """
+    found = by_seed(
+        trials,
+        axis,
+        barrier=barrier,
+        threshold=threshold,
+        unfinished=unfinished,
+        searched=searched,
+    )
+    return pd.DataFrame(
+        {"group": one.group, **_together(list(one.seeds.values()), one.scale, one.start)}
+        for one in found
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedOnsets:
+    """The onsets of the seeds in one combination of the other axes.
+
+    Attributes:
+        group: the combination, as a title.
+        seeds: the onset by seed.
+        scale: a name in SCALES, on which the axis is averaged.
+        start: the smallest value that was asked for.
+    """
+
+    group: str
+    seeds: Mapping[int, Onset]
+    scale: str
+    start: float
+
+
+def by_seed(
+    trials: pd.DataFrame,
+    axis: str,
+    *,
+    barrier: str = INSTABILITY,
+    threshold: float = STABLE,
+    unfinished: pd.DataFrame | None = None,
+    searched: bool = False,
+) -> list[SeedOnsets]:
+    """The onsets along `axis`, seed by seed, in each cell of the other axes.
+
+    Arguments and errors are those of `onsets`.
+    """
     if barrier not in trials:
         raise ValueError(f"barrier must be a column of the trials, got {barrier!r}")
     trials = with_unfinished(trials, unfinished)
@@ -76,15 +122,16 @@ def onsets(
         raise ValueError(f"{axis} must have at least 2 numbers with everything else equal, got 1")
     scale = "log" if all((part[axis] > 0).all() for _, part in lines) else "log1p"
     noise = INSTABILITY_SE if barrier == INSTABILITY and INSTABILITY_SE in trials else None
-    rows = []
+    found = []
     for title, part in lines:
-        grid = np.sort(part[axis].unique()).astype(float)
-        own = [
-            onset_of(grid, *_barriers(seed, axis, barrier, noise, grid), threshold, scale)
-            for _, seed in part.groupby("seed")
-        ]
-        rows.append({"group": title, **_together(own, scale, grid)})
-    return pd.DataFrame(rows)
+        whole = np.sort(part[axis].unique()).astype(float)
+        own = {}
+        for seed, rows in part.groupby("seed"):
+            grid = np.sort(rows[axis].unique()).astype(float) if searched else whole
+            barriers = _barriers(rows, axis, barrier, noise, grid)
+            own[int(str(seed))] = onset_of(grid, *barriers, threshold, scale)
+        found.append(SeedOnsets(group=title, seeds=own, scale=scale, start=float(whole[0])))
+    return found
 
 
 def with_unfinished(trials: pd.DataFrame, unfinished: pd.DataFrame | None) -> pd.DataFrame:
@@ -123,9 +170,9 @@ def _barriers(
     return worst[barrier].to_numpy(dtype=float), errors
 
 
-def _together(own: Sequence[Onset], scale: str, grid: Floats) -> dict[str, Any]:
+def _together(own: Sequence[Onset], scale: str, start: float) -> dict[str, Any]:
     # An axis that begins at 0 has no smaller value: connected there, the onset is 0.
-    start = 0.0 if grid[0] == 0 else math.nan
+    start = 0.0 if start == 0 else math.nan
     at = np.array([start if one.at == -math.inf else one.at for one in own])
     inside = np.isfinite(at)
     counts = {

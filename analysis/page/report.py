@@ -11,6 +11,7 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 
 from analysis.answers import answer
+from analysis.answers.searched import opening
 from analysis.figures.marks import Mark, marks_of, resolve
 from analysis.figures.style import to_svg
 from analysis.page.copies import to_latex, write_copies
@@ -58,7 +59,7 @@ def page_of(runs: Runs, x: str | None = None) -> Page:
     findings = find(runs, x)
     return Page(
         title=title,
-        opening=answer.opening(runs.trials, findings.found),
+        opening=opening(runs, findings.found),
         answer=answer.answer(runs.trials, findings.found),
         runs=runs,
         lines=answer.trends(runs.trials, findings.plan),

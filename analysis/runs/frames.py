@@ -173,7 +173,8 @@ def _in_steps(trials: pd.DataFrame, unfinished: pd.DataFrame) -> dict[str, pd.Da
     """
     frames = {"trials": trials, "unfinished": unfinished}
     found = [frame["spawn_step"] for frame in frames.values() if "spawn_step" in frame]
-    if not any(column.notna().any() for column in found):
+    asked = trials["search"].dropna() if "search" in trials else ()
+    if not any(column.notna().any() for column in found) and "spawn_step" not in "".join(asked):
         return {}
     known = {}
     for row in records_of(trials):

@@ -64,7 +64,9 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
         found = search(
             MlflowClient(tracking_uri), experiment_id, schema.tagged(schema.KIND, schema.TRIAL)
         )
-        runs = [_read(run, tracking_uri) for run in found]
+        asked = MlflowClient(tracking_uri).get_experiment(experiment_id).tags.get(schema.SEARCH)
+        more = {"search": asked} if asked else {}
+        runs = [_read(run, tracking_uri, more) for run in found]
     uris = {run.run_id: run.artifact for run in runs}
 
     def read(run_ids: Iterable[str]) -> dict[str, Connection]:
@@ -190,7 +192,7 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def _read(run: Run, tracking_uri: str) -> LoggedRun:
+def _read(run: Run, tracking_uri: str, more: Mapping[str, str]) -> LoggedRun:
     return LoggedRun(
         name=str(run.data.tags.get(schema.FINGERPRINT, run.info.run_name)),
         run_id=run.info.run_id,
@@ -199,7 +201,7 @@ def _read(run: Run, tracking_uri: str) -> LoggedRun:
         url=url_of_run(tracking_uri, run.info.experiment_id, run.info.run_id),
         start=pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         artifact=f"{run.info.artifact_uri}/{schema.CONNECTION}",
-        row=_row(run),
+        row=_row(run, more),
     )
 
 
@@ -218,8 +220,11 @@ def url_of_run(tracking_uri: str, experiment_id: str, run_id: str) -> str:
     return f"{at.scheme}://{host}{at.path.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
-def _row(run: Run) -> dict[str, Any] | None:
-    """The typed parameters, provenance and scalars of a run; None if it is of another version."""
+def _row(run: Run, more: Mapping[str, str]) -> dict[str, Any] | None:
+    """The typed parameters, provenance and scalars of a run, and `more` columns.
+
+    None if it is of another version.
+    """
     try:
         trial = trial_from_params(run.data.params)
     except (ValueError, TypeError):
@@ -229,7 +234,7 @@ def _row(run: Run) -> dict[str, Any] | None:
     tags = {name: run.data.tags.get(tag, "") for name, tag in schema.PROVENANCE.items()}
     scalars = {name: value for name, value in run.data.metrics.items() if schema.is_scalar(name)}
     steps = {"steps_per_epoch": run.data.tags.get(schema.STEPS, "")}
-    return {**tags, **steps, **params_of(trial), **scalars}
+    return {**tags, **steps, **more, **params_of(trial), **scalars}
 
 
 def _read_connections(tracking_uri: str, uris: Mapping[str, str]) -> dict[str, Connection]:

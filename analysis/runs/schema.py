@@ -23,6 +23,8 @@ COMMAND = "llfc.command"
 DRIVER = "llfc.driver"
 DEVICE = "llfc.device"
 NODE = "llfc.node"
+# Of the experiment of a search: its axis, resolution and threshold, as JSON.
+SEARCH = "llfc.search"
 # Optimiser steps of an epoch, by which spawn epochs and spawn steps are placed on one axis.
 STEPS = "llfc.steps_per_epoch"
 MADE_FROM = "llfc.report"
@@ -77,6 +79,7 @@ CHANCE_ERROR = "test_error_chance"
 # The mean barrier of the error rate is Frankle et al.'s instability; and its standard error.
 INSTABILITY = "test_error_mean"
 INSTABILITY_SE = "test_error_mean_se"
+STABLE = 0.02  # below which they call a pair stable
 DIST_H, DIST_COM = "commutativity_dist_h_mean", "commutativity_dist_com_mean"
 ADDITIVITY = "additivity_dist_mean"
 # Weights by their angle, as a column of frames: their distance grows with the size of the networks.

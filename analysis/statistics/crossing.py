@@ -1,12 +1,17 @@
 """Where one seed's barrier falls below a threshold for good: a bracket, and a crossing in it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.statistics.over_seeds import LEVEL, SCALES, Floats
+
+# What a barrier says of its pair, given its standard error.
+NOT_CONNECTED, UNDECIDED, CONNECTED = -1, 0, 1
 
 
 @dataclass(frozen=True)
@@ -48,17 +53,11 @@ def onset_of(
     >>> onset_of(np.array([0.0, 1.0, 2.0]), np.array([0.5, 0.1, 0.0]), np.zeros(3), 0.3)
     Onset(at=0.5, low=0.0, high=1.0, complete=True, monotone=True)
     """
-    margin = stats.norm.ppf((1 + LEVEL) / 2) * noise
     known = ~np.isnan(barriers)
     below = barriers < threshold
-    certain_not = np.flatnonzero(known & (barriers - margin >= threshold))
-    uncertain = np.flatnonzero(~(known & (barriers + margin < threshold)))
-    low = float(places[certain_not[-1]]) if len(certain_not) else -math.inf
-    if not len(uncertain):
-        high = float(places[0])
-    else:
-        after = int(uncertain[-1]) + 1
-        high = float(places[after]) if after < len(places) else math.inf
+    last, first = bracket_in(verdicts(barriers, noise, threshold).tolist())
+    low = -math.inf if last is None else float(places[last])
+    high = math.inf if first is None else float(places[first])
     there = SCALES[scale].there(places[known])
     at = _crossing(there, barriers[known], threshold)
     at = math.nan if at == -math.inf and not known[0] else at
@@ -67,6 +66,37 @@ def onset_of(
     return Onset(
         at, low, high, bool(known[-1]) and not math.isnan(at), not (order[:-1] & ~order[1:]).any()
     )
+
+
+def verdicts(barriers: Floats, noise: Floats, threshold: float) -> NDArray[np.int64]:
+    """CONNECTED, NOT_CONNECTED or UNDECIDED, where a barrier is too near the threshold or NaN.
+
+    Args:
+        barriers: of any number of pairs, shape [P].
+        noise: the standard error of each, shape [P].
+        threshold: below which a pair is connected.
+
+    >>> verdicts(np.array([0.5, 0.31, 0.0, np.nan]), np.full(4, 0.01), 0.3).tolist()
+    [-1, 0, 1, 0]
+    """
+    margin = stats.norm.ppf((1 + LEVEL) / 2) * noise
+    above, below = barriers - margin >= threshold, barriers + margin < threshold
+    return np.where(above, NOT_CONNECTED, np.where(below, CONNECTED, UNDECIDED))
+
+
+def bracket_in(found: Sequence[int]) -> tuple[int | None, int | None]:
+    """Between which of the verdicts `found`, in the order of their places, the onset lies.
+
+    Returns:
+        The index of the last that is not connected, and that of the first from which on all are;
+        None where there is no such.
+
+    >>> bracket_in([-1, -1, 0, 1, 1]), bracket_in([1, 1]), bracket_in([1, -1])
+    ((1, 3), (None, 0), (1, None))
+    """
+    low = max((i for i, verdict in enumerate(found) if verdict == NOT_CONNECTED), default=None)
+    first = max((i for i, verdict in enumerate(found) if verdict != CONNECTED), default=-1) + 1
+    return low, first if first < len(found) else None
 
 
 def _crossing(places: Floats, barriers: Floats, threshold: float) -> float:

@@ -4,7 +4,7 @@ import dataclasses
 import heapq
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,15 +19,17 @@ from llfc.networks.history import LATE, SHARE, judged_at_once
 from llfc.specs import Network, Trial
 from llfc.trial import check_trial
 from sweeps.forecast.calibration import Calibration, TrainingCost, TrialCost
-from sweeps.forecast.missing import Missing, Planned, missing_of
+from sweeps.forecast.missing import Missing, Planned, Reading, missing_of
 from sweeps.forecast.table import Row, sum_line, table
 from sweeps.grid.inputs import DataKey, counted_in_epochs, data_key, load_each, resolved
 from sweeps.grid.settings import Settings
 from sweeps.grid.sweep import Sweep
+from sweeps.record.measurement import instability
 from sweeps.record.titles import kind_of
 from sweeps.run.plan import Job, Queue
 from sweeps.run.resources import cores, share_of, workers_on
 from sweeps.run.worker import choose_device
+from sweeps.search.brackets import Brackets
 
 TOTAL = 30.0  # seconds that timing may take, all kinds together
 MOST = 2.0  # seconds that timing one kind may take
@@ -53,8 +55,10 @@ def dry_run(asked: Sequence[Asked]) -> int:
         with _data_sets(trials, settings) as (found, datasets):
             before = planned.setdefault(settings.store, Planned())
             inputs = partial(_count, datasets)
+            found, searches = _asked_for(sweep, found, datasets, settings)
             missing = missing_of(name, found, settings, before, inputs)
-            forecasts.append(_Forecast(name, missing, datasets, settings))
+            more = [searches(sum(missing.epochs.values()))] if searches else []
+            forecasts.append(_Forecast(name, missing, datasets, settings, more))
     budget = min(MOST, TOTAL / max(1, sum(len(f.kinds()) for f in forecasts)))
     keep_freed_memory()
     for forecast in forecasts:
@@ -85,6 +89,22 @@ def _data_sets(
         yield found, datasets
 
 
+def _asked_for(
+    sweep: Sweep,
+    trials: Sequence[Trial],
+    datasets: Mapping[DataKey, Data],
+    settings: Settings,
+) -> tuple[list[Trial], Callable[[float], str] | None]:
+    """The trials that `sweep` asks for at most, and of a search the line for so many epochs."""
+    if sweep.search is None:
+        return list(trials), None
+    store = Reading(settings.store)
+    search = Brackets(sweep, trials, datasets, partial(instability, store))
+    search.follow()
+    found, replayed, line = search.forecast()
+    return found, lambda epochs: f"{line}; it trains {epochs + replayed:.0f} epochs at most"
+
+
 def _count(datasets: Mapping[DataKey, Data], network: Network) -> int:
     return datasets[data_key(network)].inputs_of(network)
 
@@ -98,10 +118,15 @@ class _Forecast:
     """
 
     def __init__(
-        self, name: str, missing: Missing, datasets: Mapping[DataKey, Data], settings: Settings
+        self,
+        name: str,
+        missing: Missing,
+        datasets: Mapping[DataKey, Data],
+        settings: Settings,
+        more: Sequence[str] = (),
     ) -> None:
         self.name, self.missing, self.datasets = name, missing, datasets
-        self.settings = settings
+        self.settings, self.more = settings, more
         self.device = choose_device(settings.device)
         self.rows: list[Row] = []
         self.wall = 0.0
@@ -120,9 +145,10 @@ class _Forecast:
         running = max(
             (cost.state for cost in costs.values() if isinstance(cost, TrainingCost)), default=0
         )
-        return table(
+        lines = table(
             self.name, self.rows, wall=self.wall, workers=workers, running=running * workers
         )
+        return [*lines, *self.more]
 
     def _timed(self, budget: float) -> dict[Any, TrainingCost | TrialCost]:
         kinds = self.kinds()

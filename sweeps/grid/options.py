@@ -34,9 +34,10 @@ from llfc.specs import (
 )
 from llfc.tasks import TASKS
 from sweeps.grid.grid import DEFAULTS, EVERY_AXIS, MEASURING, RECIPE_AXES, trials_of
+from sweeps.grid.lattice import SEARCHED, check_search
 from sweeps.grid.settings import ENVIRONMENT, GPU_SHARE, Settings
 from sweeps.grid.study_file import words_for
-from sweeps.grid.sweep import SPAWN, Sweep, has_number
+from sweeps.grid.sweep import SPAWN, Search, Sweep, has_number
 
 # The values that replace the names of constants when a docstring becomes a help text.
 CONSTANTS: Mapping[str, Iterable[str]] = {
@@ -57,7 +58,7 @@ CONSTANTS: Mapping[str, Iterable[str]] = {
 }
 
 
-CONFIG = "config"
+CONFIG, ALONG = "config", "along"
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -99,7 +100,11 @@ def parse(
     for unit, other in (SPAWN, SPAWN[::-1]):  # one axis in two units
         if has_number(typed[unit]) and typed[other] is None:
             values.pop(other, None)
+    if sweep.search is not None:
+        sweep = _searching(sweep, values)
     changed = sweep.replace({name: values.pop(name) for name in EVERY_AXIS if name in values})
+    if changed.search is not None:
+        check_search(changed)
     if changed.x == "checkpoints" and "checkpoints" not in changed.axes:
         raise ValueError(
             "checkpoints must be at least two files, got none: --checkpoints FILE FILE"
@@ -107,6 +112,15 @@ def parse(
     measuring = {name: values.pop(name) for name in MEASURING if name in values}
     # A wrong setting, name or value is reported before anything is loaded.
     return Settings(**values), changed, trials_of(changed, **measuring)
+
+
+def _searching(sweep: Sweep, values: dict[str, Any]) -> Sweep:
+    """`sweep` as the options of a search among `values` change it; they are taken out."""
+    given = {f.name: values.pop(f.name) for f in dataclasses.fields(Search) if f.name in values}
+    x = values.pop(ALONG, sweep.x)
+    lookup("axis of a search", x, SEARCHED)
+    assert sweep.search is not None
+    return dataclasses.replace(sweep.along(x), search=dataclasses.replace(sweep.search, **given))
 
 
 def _read(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
@@ -128,6 +142,8 @@ def _parser(sweep: Sweep) -> argparse.ArgumentParser:
     for name in EVERY_AXIS:
         text = f"{described[name]} [{_usual(sweep, name, usual)}]"
         _add(group, name, hints[name], text, several=True)
+    if sweep.search is not None:
+        _add_search(parser, sweep, sweep.search)
     group = parser.add_argument_group("measuring")
     for name in MEASURING:
         text = f"{described[name]} [{_word(getattr(usual[0], name))}]"
@@ -147,6 +163,16 @@ def _parser(sweep: Sweep) -> argparse.ArgumentParser:
     text = "TOML file with axes and settings of this sweep; what is typed beside it wins"
     _add(group, CONFIG, Path, text, several=False)
     return parser
+
+
+def _add_search(parser: argparse.ArgumentParser, sweep: Sweep, search: Search) -> None:
+    group = parser.add_argument_group("search: between the two ends that its axis is given")
+    text = f"axis of the search: {', '.join(SEARCHED)} [{sweep.x}]"
+    _add(group, ALONG, str, text, several=False)
+    described, hints = _described(Search), _hints(Search)
+    for field in dataclasses.fields(Search):
+        shown = f"{described[field.name]} [{_word(getattr(search, field.name))}]"
+        _add(group, field.name, hints[field.name], shown, several=False)
 
 
 def _described(record: type) -> dict[str, str]:

@@ -10,6 +10,8 @@
     question = "Does the barrier vanish with width in narrow networks?"
     width = [0.0625, 0.125]
 
+A sweep of one's own with a resolution is a search along its x, as onset is.
+
 A key is an option without its dashes; a value is what would be typed, a list for several words, and
 "none" for what an option calls none.
 """
@@ -24,7 +26,7 @@ import tomli_w
 
 from llfc.names import lookup
 from llfc.oneline import in_one_line
-from sweeps.grid.sweep import Sweep
+from sweeps.grid.sweep import Search, Sweep
 
 OWN = ("base", "question", "x")  # keys of a table that are no options
 
@@ -48,12 +50,15 @@ def _sweep(path: Path, name: str, table: Mapping[str, Any], known: Mapping[str, 
     elif name in known:
         base = known[name]
     elif len(own) == 2:
-        base = Sweep(name=name, axes={}, **own)
+        search = Search() if "resolution" in table else None
+        base = Sweep(name=name, axes={}, search=search, **own)
     else:
         raise ValueError(
             f"{path}: table [{name}] must be called as one of the sweeps {', '.join(known)}, or say"
             ' which of them it changes (base = "width"), or have a question and an x of its own'
         )
+    if base.search is not None and "x" in own:
+        base = base.along(own["x"])
     return dataclasses.replace(base, name=name, **own)
 
 
@@ -81,7 +86,8 @@ def text_of(sweep: Sweep, options: Mapping[str, Any]) -> str:
         for name, values in sweep.axes.items()
         if not (name == "norm" and None in values)  # the architecture's usual one: not typed
     }
-    table = {"question": sweep.question, "x": sweep.x, **axes, **options}
+    search = {} if sweep.search is None else dataclasses.asdict(sweep.search)
+    table = {"question": sweep.question, "x": sweep.x, **axes, **search, **options}
     return tomli_w.dumps({sweep.name: {key: _plain(value) for key, value in table.items()}})
 
 

@@ -1,11 +1,36 @@
 """A sweep: a question and the grid that answers it, as plain data that loads at once."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.runs.schema import STABLE
+
 SPAWN = ("spawn_epoch", "spawn_step")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How the onset of stability is searched along a sweep's x, in place of a grid.
+
+    Attributes:
+        resolution: how closely the onset of each seed is bisected, in the unit of the axis; none
+            for a 128th of the distance of its ends.
+        threshold: mean barrier of the test error below which a pair counts as stable.
+    """
+
+    resolution: float | None = None
+    threshold: float = STABLE
+
+    def __post_init__(self) -> None:
+        if self.resolution is not None and not (
+            math.isfinite(self.resolution) and self.resolution > 0
+        ):
+            raise ValueError(f"resolution must be a positive number, got {self.resolution}")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold must be in (0, 1), got {self.threshold}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +46,7 @@ class Sweep:
             `sweeps.grid.grid.RECIPE_AXES`.
         measuring: how each trial measures where that is not a trial's own default, by names of
             `sweeps.grid.grid.MEASURING`.
+        search: how the onset along x is searched between its two values; None for a grid.
     """
 
     name: str
@@ -28,6 +54,7 @@ class Sweep:
     x: str
     axes: Mapping[str, Sequence[Any]]
     measuring: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    search: Search | None = None
 
     def replace(self, axes: Mapping[str, Sequence[Any]]) -> "Sweep":
         """This sweep with the values of `axes` in place of its own.
@@ -41,6 +68,11 @@ class Sweep:
                 own.pop(other, None)
                 x = unit if x == other else x
         return dataclasses.replace(self, axes={**own, **axes}, x=x)
+
+    def along(self, x: str) -> "Sweep":
+        """This search along another axis, without the ends that it has on its own."""
+        axes = {name: values for name, values in self.axes.items() if name != self.x or x == name}
+        return dataclasses.replace(self, x=x, axes=axes)
 
 
 def has_number(values: Sequence[Any] | None) -> bool:

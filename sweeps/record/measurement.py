@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from analysis.runs import schema
 from llfc.networks.store import Store
 from llfc.results import Connection, connection_from_json, connection_to_json
 from llfc.specs import Trial, fingerprint
@@ -95,6 +96,17 @@ def load(store: Store, trial: Trial) -> Measurement:
     except ValueError as error:
         store.quarantine_text(RESULTS, name, str(error))
     raise LookupError("its result is not in the store: run the sweep again")
+
+
+def instability(store: Store, trial: Trial) -> tuple[float, float] | None:
+    """The mean barrier of the test error of `trial` and its standard error; None if not known."""
+    if not store.has_text(RESULTS, fingerprint(trial)):
+        return None
+    try:
+        scalars = load(store, trial).found.scalars()
+    except LookupError:
+        return None
+    return scalars[schema.INSTABILITY], scalars.get(schema.INSTABILITY_SE, 0.0)
 
 
 def forget_figures(store: Store, trial: Trial) -> None:

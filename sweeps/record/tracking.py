@@ -55,12 +55,15 @@ class Tracker:
         experiment: the sweep's name.
         artifacts: folder for the artifacts where the address is a database rather than a server.
         question: what the sweep asks; the experiment's description begins with it.
+        search: what is said of the search that asks for the trials; empty for a grid.
 
     Raises:
         ValueError: if the address cannot be written to.
     """
 
-    def __init__(self, uri: str, experiment: str, artifacts: Path, question: str = "") -> None:
+    def __init__(
+        self, uri: str, experiment: str, artifacts: Path, question: str = "", search: str = ""
+    ) -> None:
         folder = None if is_server(uri) else (artifacts / experiment).absolute()
         with named(uri):
             # Says now, not after an hour or MLflow's minutes of retries, what cannot be written.
@@ -73,6 +76,8 @@ class Tracker:
                 self.experiment_id = self._experiment(experiment, folder)
             note = f"{question}\n{GUIDE.format(sweep=experiment)}".strip()
             self._client.set_experiment_tag(self.experiment_id, schema.NOTE, note)
+            if search:
+                self._client.set_experiment_tag(self.experiment_id, schema.SEARCH, search)
         self._tags = {
             schema.SWEEP_NAME: experiment,
             schema.COMMIT: commit(),

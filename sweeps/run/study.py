@@ -4,8 +4,10 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from analysis.runs import schema
 from analysis.runs.database import check_address
 from analysis.runs.files import write_bytes
 from analysis.runs.server import way_to, without_password
@@ -23,12 +25,13 @@ from sweeps.grid.inputs import DataKey, counted_in_epochs, data_key, load_each, 
 from sweeps.grid.settings import Settings
 from sweeps.grid.study_file import text_of
 from sweeps.grid.sweep import Sweep
-from sweeps.record.measurement import is_whole, saved
+from sweeps.record.measurement import instability, is_whole, saved
 from sweeps.record.titles import noun_of, title_of
 from sweeps.run.engine import start
 from sweeps.run.launch import run_jobs
 from sweeps.run.plan import Job, Outcome, Stage, plan
 from sweeps.run.recorder import Recorder
+from sweeps.search.brackets import Brackets, Read
 
 if TYPE_CHECKING:
     from analysis.runs.frames import Runs
@@ -51,12 +54,19 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
     check_address(settings.tracking)  # before anything is made that a refusal would leave behind
     trials, datasets = counted_in_epochs(trials, settings)
     store.check_writable()
+    search = None
+    if sweep.search is not None:
+        datasets = load_each(trials, settings, datasets)
+        search = Brackets(sweep, trials, datasets, partial(instability, store))
+        search.follow()
+        trials = search.trials
     stored = saved(store)
     to_measure = {trial for trial in trials if fingerprint(trial) not in stored}
     with ThreadPoolExecutor() as pool:
         # The tracking store and Ray each take seconds to open. Ray is started by this thread: its
         # processes end with the thread that started them.
-        opening = pool.submit(_open, sweep, trials, settings, datasets)
+        asked = "" if search is None else search.tag
+        opening = pool.submit(_open, sweep, trials, settings, datasets, asked)
         workers = start(settings) if to_measure else 0
         datasets, tracker = opening.result()
     for trial in {tuple(plugins_of(trial)): trial for trial in trials}.values():
@@ -68,24 +78,37 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
     # Where nothing is left to measure, what is read of the runs now is what the report is made of.
     before = None if to_measure else _read(sweep, settings)
     finished = tracker.finished() if before is None else set(before.trials.get("fingerprint", ()))
+    if search is not None and finished.intersection(map(fingerprint, search.wanted)):
+        search.read = _or_logged(search.read, _read(sweep, settings))  # the store has lost some
+        search.follow()
+        trials = search.trials
     missing = [trial for trial in trials if fingerprint(trial) not in finished]
     # Only what is to be logged is read: a damaged one counts as not there, and is measured again.
     measured = [t for t in missing if t not in to_measure and is_whole(store, t)]
-    jobs = plan(
-        set(missing).difference(measured),
+    planned = partial(
+        plan,
         trained=store.has,
-        has_state=lambda branch: has_state(branch, store),
+        # A search trains trunks on from their last state on the way, as it needs them.
+        has_state=lambda branch: search is not None or has_state(branch, store),
         cost=lambda network: training_cost(network, datasets[data_key(network)]),
     )
+    jobs = planned(set(missing).difference(measured))
+    if search is not None:
+        search.plan, jobs = planned, search.with_states(jobs)
     networks = {network for trial in trials for network in (trial.pair.a, trial.pair.b)}
     forget_finished(networks.difference(job.record for job in jobs), store)
     if jobs and not workers:
         workers = start(settings)
     _announce(sweep, trials, finished=len(trials) - len(missing), jobs=jobs)
+    if search is not None and jobs:
+        print(search.bound(), flush=True)
     with Recorder(tracker, store) as recorder:
         for trial in measured:
             recorder.record(trial)
-        outcome = _run(jobs, settings, sweep.name, workers, recorder, tracker.provenance)
+        if search is not None:
+            search.on_known = recorder.record
+        outcome = _run(jobs, settings, sweep.name, workers, recorder, tracker.provenance, search)
+    trials = trials if search is None else search.trials
     failures = {job.record: reason for job, reason in outcome.failed.items()} | recorder.failed
     try:
         for record, reason in failures.items():
@@ -99,8 +122,21 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
     return status
 
 
+def _or_logged(read: Read, runs: "Runs") -> Read:
+    """What a trial found, by `read` or as `runs` have it."""
+    columns = runs.trials.reindex(
+        columns=["fingerprint", schema.INSTABILITY, schema.INSTABILITY_SE]
+    )
+    found = {name: (barrier, error) for name, barrier, error in columns.to_numpy()}
+    return lambda trial: read(trial) or found.get(fingerprint(trial))
+
+
 def _open(
-    sweep: Sweep, trials: Sequence[Trial], settings: Settings, loaded: Mapping[DataKey, Data]
+    sweep: Sweep,
+    trials: Sequence[Trial],
+    settings: Settings,
+    loaded: Mapping[DataKey, Data],
+    search: str,
 ) -> tuple[Mapping[DataKey, Data], "Tracker"]:
     """The data sets, on which every trial can be run, and then the tracking store."""
     datasets = load_each(trials, settings, loaded)
@@ -113,7 +149,7 @@ def _open(
     from sweeps.record.tracking import Tracker
 
     artifacts = settings.folder / "artifacts"
-    return datasets, Tracker(settings.tracking, sweep.name, artifacts, sweep.question)
+    return datasets, Tracker(settings.tracking, sweep.name, artifacts, sweep.question, search)
 
 
 def _loaded(trials: Sequence[Trial]) -> list[Network]:
@@ -152,6 +188,7 @@ def _run(
     workers: int,
     recorder: Recorder,
     provenance: Mapping[str, str],
+    search: Brackets | None,
 ) -> Outcome:
     if not jobs:
         return Outcome()
@@ -160,7 +197,13 @@ def _run(
         recorder.record(job.record)
 
     return run_jobs(
-        jobs, settings, sweep=sweep, workers=workers, provenance=provenance, on_done=record
+        jobs,
+        settings,
+        sweep=sweep,
+        workers=workers,
+        provenance=provenance,
+        on_done=record,
+        growth=search,
     )
 
 

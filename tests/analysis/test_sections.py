@@ -14,6 +14,7 @@ from analysis.page.sections import (
     explained,
     matched,
     measured,
+    searched,
     sweep,
     together,
     trained,
@@ -176,7 +177,17 @@ def test_an_interval_is_drawn_from_its_low_to_its_high_end(found):
 
 
 def test_every_section_is_registered():
-    modules = (compared, connected, explained, matched, measured, sweep, together, trained)
+    modules = (
+        compared,
+        connected,
+        explained,
+        matched,
+        measured,
+        searched,
+        sweep,
+        together,
+        trained,
+    )
     written = {
         value
         for module in modules

@@ -66,6 +66,7 @@ sweeps.grid.sweep
 sweeps.grid
 sweeps.record
 sweeps.run.plan sweeps.run.pool
+sweeps.search
 sweeps.run
 sweeps.forecast
 sweeps.cli

@@ -14,6 +14,7 @@ from sweeps.run import board
 from sweeps.run.board import Board, cancel, statuses
 from sweeps.run.plan import plan
 from sweeps.run.progress import Progress
+from tests.helpers.searches import brackets, jobs_of
 from tests.sweeps.test_plan import TRIALS, by_width, no_state, nothing
 
 
@@ -85,6 +86,16 @@ def test_another_shell_sees_how_far_a_sweep_is(store, capsys, tmp_path):
         pass
     (status,) = statuses(store)
     assert status["doing"] == "finished"
+
+
+def test_another_shell_sees_what_is_still_searched(store, capsys, tmp_path):
+    growth = brackets("--resolution", "10", "--seed", "0", "1")
+    with Progress(jobs_of(growth.wanted), 2, Board(store, "onset"), growth) as progress:
+        progress.tick()
+        main(["status", "--storage", str(tmp_path)])
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[1:] == [f"  {line}" for line in growth.lines()]
+        assert lines[1].startswith("  spawn step ? to ?: mlp × 1, fashion-mnist-small, seed 0, ")
 
 
 def test_a_driver_that_is_dead_is_said_to_be_gone(store, monkeypatch):

@@ -241,11 +241,14 @@ def test_bad_input_is_one_line(words, message, capsys):
 def test_every_sweep_lists_distinct_trials_and_has_its_question(name):
     sweep = SWEEPS[name]
     trials = trials_of(sweep)
-    assert len(trials) == len(set(trials)) >= 4
+    assert len(trials) == len(set(trials))
     assert sweep.name == name
     assert sweep.x in DEFAULTS
-    assert len({getattr(t.pair, sweep.x, None) or getattr(t, sweep.x, None) for t in trials}) > 1
     assert "?" in sweep.question.splitlines()[0]
+    if sweep.search is not None:  # whose further trials are asked for as it goes
+        return
+    assert len(trials) >= 4
+    assert len({getattr(t.pair, sweep.x, None) or getattr(t, sweep.x, None) for t in trials}) > 1
 
 
 def test_a_number_can_be_a_fraction():

@@ -1,18 +1,17 @@
 """Where are pairs connected, and does LLFC hold in the same trials?"""
 
-import math
-
 import pandas as pd
 
 from analysis.answers.agreement import LLFC_THRESHOLDS, agreements, roc, roc_area
 from analysis.answers.answer import SCOPE
-from analysis.answers.onset import STABLE, lines_along, onsets, with_unfinished
-from analysis.answers.tables import estimate, estimates, filled_columns, two_decimals
+from analysis.answers.onset import lines_along, onsets, with_unfinished
+from analysis.answers.searched import asked_of, onset_text
+from analysis.answers.tables import estimate, estimates, filled_columns
 from analysis.figures.statistics import agreement_figure, forest_figure
 from analysis.page.sections.part import Findings, PageTable, Part, basis
 from analysis.runs.columns import label, phrase
 from analysis.runs.grid import name
-from analysis.runs.schema import INSTABILITY, INSTABILITY_SE, LLFC
+from analysis.runs.schema import INSTABILITY, INSTABILITY_SE, LLFC, STABLE
 
 ONSET_AXES = ("width", "spawn_epoch", "spawn_step")
 HOLDS = f"LMC holds where {phrase(INSTABILITY)} is below {100 * STABLE:g} % (Frankle et al. 2020)"
@@ -21,6 +20,8 @@ HOLDS = f"LMC holds where {phrase(INSTABILITY)} is below {100 * STABLE:g} % (Fra
 def onset_section(findings: Findings) -> Part | None:
     """From which width, or spawn epoch, on pairs are connected."""
     trials, unfinished = findings.runs.trials, findings.runs.unfinished
+    if asked_of(trials) is not None:
+        return None  # each seed has places of its own: `bracket_section` tells
     known = with_unfinished(trials, unfinished)
     axes = [axis for axis in ONSET_AXES if lines_along(known, axis)]
     if not axes or INSTABILITY not in trials:
@@ -60,7 +61,7 @@ def _onset_table(rows: pd.DataFrame, found: pd.DataFrame) -> PageTable:
     shown = {
         "axis": found["axis"],
         "group": rows["label"],
-        "onset (interval)": [_onset(*row) for row in found[ENDS].to_numpy()],
+        "onset (interval)": [onset_text(*row) for row in found[ENDS].to_numpy()],
         "seeds": found["seeds"],
         "note": found["note"],
     }
@@ -122,20 +123,6 @@ def _agreement_table(found: pd.DataFrame) -> PageTable:
         " chance alone."
     )
     return PageTable(key="agreement", frame=filled_columns(shown), caption=caption, numbers=found)
-
-
-def _onset(value: float, low: float, high: float) -> str:
-    """An onset with its interval, or the side of it that is known.
-
-    >>> _onset(1.5, 1.0, 2.0), _onset(math.nan, 2.0, math.nan), _onset(math.nan, math.nan, 0.5)
-    ('1.50 (1.00 to 2.00)', 'above 2.00', 'below 0.50')
-    """
-    if math.isnan(low) != math.isnan(high):
-        side = f"above {two_decimals(low)}" if math.isnan(high) else f"below {two_decimals(high)}"
-        return side if math.isnan(value) else f"{two_decimals(value)} ({side})"
-    if math.isnan(value) and not math.isnan(low):
-        return f"{two_decimals(low)} to {two_decimals(high)}"
-    return estimate(value, low, high)
 
 
 ENDS = ["onset", "low", "high"]

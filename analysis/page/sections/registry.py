@@ -8,6 +8,7 @@ from analysis.page.sections import (
     explained,
     matched,
     measured,
+    searched,
     sweep,
     together,
     trained,
@@ -15,6 +16,7 @@ from analysis.page.sections import (
 from analysis.page.sections.part import Findings, Part, Section
 
 SECTIONS: Sequence[Section] = (
+    searched.bracket_section,
     sweep.barrier_section,
     matched.matched_section,
     sweep.scatter_section,
@@ -34,6 +36,7 @@ SECTIONS: Sequence[Section] = (
 )
 # What needs the grid of one sweep is on that sweep's own page only.
 OF_ONE_GRID = (
+    searched.bracket_section,
     sweep.barrier_section,
     matched.matched_section,
     sweep.layers_section,

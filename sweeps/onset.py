@@ -1,0 +1,25 @@
+"""From which step on do two runs forked from one trunk stay connected, to a stated resolution?
+
+A search, not a grid: both ends are measured, then the middle of what is left, for each seed by
+itself. The lower end is the spawn step; the upper one, if it is not given, the end of training.
+"""
+
+from sweeps.cli import main
+from sweeps.grid.sweep import Search, Sweep
+
+ONSET = Sweep(
+    name="onset",
+    x="spawn_step",
+    question=__doc__,
+    axes={
+        "architecture": ["mlp"],
+        "width": [1],
+        "spawn_step": [0],
+        "seed": [0, 1, 2],
+        "matching": ["none"],
+    },
+    search=Search(),
+)
+
+if __name__ == "__main__":
+    main(ONSET)

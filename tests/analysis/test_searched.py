@@ -1,0 +1,175 @@
+"""The answer of a search: the bracket of each seed, on places of its own, and the estimate."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.answers.exports import EXPORTS, TableOptions
+from analysis.answers.onset import onsets
+from analysis.answers.searched import asked_of, search_answer, seed_brackets
+from analysis.figures.style import to_svg
+from analysis.page.report import page_of, render
+from analysis.page.sections.part import Findings
+from analysis.page.sections.searched import bracket_section
+from analysis.page.summary import summary_text
+from analysis.runs.frames import Runs
+from analysis.runs.grid import layout
+from tests.helpers.fabricated_runs import runs_of
+from tests.helpers.searches import brackets, run, step_of
+
+ONSETS = {0: 13, 1: 17, 2: 58}
+
+
+def searched(response, *words, drop=()):
+    """The runs of a search in which each trial found `response(seed, step)`."""
+    search = brackets(*(words or ("--resolution", "4")))
+    known = run(search, lambda trial: response(trial.pair.seed, step_of(trial)))
+    found = {trial: value for trial, value in known.items() if value is not None}
+    runs = runs_of(found, sweep="onset", failed=[t for t in known if t not in found])
+    trials = runs.trials.assign(
+        search=search.tag,
+        steps_per_epoch="5",
+        test_error_mean=[value[0] for value in found.values()],
+        test_error_mean_se=[value[1] for value in found.values()],
+    )
+    return Runs(
+        sweep="onset", source="here", trials=trials, unfinished=runs.unfinished, read=runs.read
+    )
+
+
+def step(seed, place):
+    """Stable from ONSETS on, with little noise."""
+    return (0.3 if place < ONSETS[seed] else 0.001), 0.002
+
+
+def test_the_bracket_of_a_seed_rests_on_its_own_places():
+    """On the places of all seeds together, what a seed has not measured would be uncertain."""
+    runs = searched(step)
+    asked = asked_of(runs.trials)
+    assert (asked.axis, asked.resolution, asked.threshold) == ("spawn_step", 4, 0.02)
+    found = seed_brackets(runs.trials, asked).set_index("seed")
+    for seed, onset in ONSETS.items():
+        low, value, high = found.loc[seed, ["low", "value", "high"]]
+        assert low < onset <= high
+        assert low < value < high
+        assert high - low <= 4
+        own = runs.trials[runs.trials["seed"] == seed]
+        assert found.loc[seed, "trials"] == len(own)
+        assert {low, high} <= set(own["spawn_step"])
+    assert not found["wide"].any()
+    assert found["monotone"].all()
+
+
+def test_the_estimate_is_that_of_onsets_over_these_brackets():
+    runs = searched(step)
+    found = seed_brackets(runs.trials, asked_of(runs.trials))
+    row = onsets(runs.trials, "spawn_step", searched=True).iloc[0]
+    assert row["onset"] == pytest.approx(np.expm1(np.log1p(found["value"]).mean()))
+    assert row["low"] < row["onset"] < row["high"]
+    said = search_answer(runs.trials, asked_of(runs.trials))
+    assert row["high"] > 100  # of three seeds; training ends before
+    ends = f"{row['low']:.4g} to 100"
+    assert said.startswith(
+        f"Pairs (matching none) are stable from spawn step {row['onset']:.4g} (95 % interval over"
+        f" seeds {ends}) of 100 on: 3 seeds, 0 censored. Stable means: "
+    )
+
+
+def test_censored_seeds_are_counted_and_leave_what_is_known():
+    always = searched(lambda seed, place: (0.0, 0.0))
+    said = search_answer(always.trials, asked_of(always.trials))
+    assert "from spawn step 0, where the search begins, of 100 on: 3 seeds, 3 censored." in said
+    one = searched(
+        lambda seed, place: step(seed, place) if seed else (0.3, 0.0),
+        "--spawn-step",
+        *"0 60".split(),
+    )
+    said = search_answer(one.trials, asked_of(one.trials))
+    assert "3 seeds, 1 censored" in said
+    assert "or beyond the end" in said or "above" in said
+    never = searched(lambda seed, place: (0.3, 0.0), "--spawn-step", "0", "90")
+    said = search_answer(never.trials, asked_of(never.trials))
+    assert "from spawn step above 90 of 100 on: 3 seeds, 3 censored." in said
+
+
+def test_what_the_test_set_cannot_tell_widens_the_bracket_and_is_told():
+    sure = searched(lambda seed, place: (0.0401 - 0.0004 * place, 1e-6), "--resolution", "2")
+    unsure = searched(lambda seed, place: (0.0401 - 0.0004 * place, 0.003), "--resolution", "2")
+    narrow, wide = (seed_brackets(r.trials, asked_of(r.trials)) for r in (sure, unsure))
+    assert (wide["low"] < narrow["low"]).all()
+    assert (wide["high"] > narrow["high"]).all()
+    assert (wide["wide"].all(), narrow["wide"].any()) == (True, False)
+    told = search_answer(unsure.trials, asked_of(unsure.trials))
+    assert "3 bracketed less closely than 2" in told
+
+
+def test_a_trial_that_failed_widens_the_bracket_too():
+    runs = searched(lambda seed, place: None if place == 52 else step(seed, place))
+    assert len(runs.unfinished)
+    asked = asked_of(runs.trials)
+    found = seed_brackets(runs.trials, asked, runs.unfinished)
+    alone = seed_brackets(runs.trials, asked)
+    assert (found["low"] <= alone["low"]).all()
+    assert (found["high"] >= alone["high"]).all()
+
+
+def test_a_response_that_is_not_monotone_is_told():
+    runs = searched(
+        lambda seed, place: (0.3 if place > 50 else 0.0, 0.0), "--spawn-step", "0", "90"
+    )
+    said = search_answer(runs.trials, asked_of(runs.trials))
+    assert "3 stable at a value and not at a larger one" in said
+
+
+def test_the_page_answers_first_where_pairs_become_stable():
+    runs = searched(step)
+    page = page_of(runs, "spawn_step")
+    answer = search_answer(runs.trials, asked_of(runs.trials))
+    assert page.opening.startswith(answer)
+    first = page.parts[0]
+    assert first.key == "brackets"
+    assert "onset" not in {part.key for part in page.parts}
+    labels = [label.get_text() for label in first.figure.axes[0].get_yticklabels()]
+    assert labels == ["seed 0", "seed 1", "seed 2", "all seeds"]
+    assert list(first.tables[0].frame["seed"]) == labels
+    html = render(page)
+    assert answer.replace("'", "&#39;") in html
+    assert answer.split(" on:")[0] in " ".join(summary_text(runs).split())
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        lambda seed, place: (0.0, 0.0),
+        lambda seed, place: (0.3, 0.0) if place < 100 else (0.0, 0.0),
+        lambda seed, place: None if seed == 0 and place == 0 else step(seed, place),
+        lambda seed, place: (0.02, 0.01),
+    ],
+)
+def test_a_section_can_be_made_of_any_search(response):
+    runs = searched(response)
+    asked = asked_of(runs.trials)
+    assert "censored" in search_answer(runs.trials, asked, runs.unfinished)
+    part = bracket_section(Findings(runs=runs, plan=layout(runs.trials, "onset"), found=None))
+    assert len(part.tables[0].frame) == 4
+    assert to_svg(part.figure, part.key, "alt")
+
+
+def test_trials_of_a_grid_are_no_search():
+    runs = searched(step)
+    assert asked_of(runs.trials.drop(columns="search")) is None
+    for other in ('{"axis": "width"}', None):  # several sweeps joined
+        assert asked_of(pd.concat([runs.trials, runs.trials.assign(search=other)])) is None
+
+
+def test_the_frame_of_onsets_rests_on_each_seeds_own_places():
+    runs = searched(step)
+    asked = asked_of(runs.trials)
+    exported = EXPORTS["onsets"].make(runs, TableOptions())
+    pd.testing.assert_frame_equal(exported, onsets(runs.trials, asked.axis, searched=True))
+
+
+def test_places_are_counted_in_steps_even_where_all_are_whole_epochs():
+    always = searched(lambda seed, place: (0.0, 0.0))
+    assert set(always.trials["spawn_step"]) == {0, 100}
+    assert set(always.trials["spawn_epoch"]) == {None}
