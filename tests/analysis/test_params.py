@@ -39,7 +39,7 @@ def test_every_field_is_a_parameter():
     records = (one, one.pair, one.pair.recipe)
     fields = [field.name for record in records for field in dataclasses.fields(record)]
     assert len(PARAMS) == len(fields) - 2  # pair and recipe are records, not values
-    later = {*OPTIONS, "task", "checkpoints", "recipe.clip"}
+    later = {*OPTIONS, "task", "checkpoints", "shared_data", "recipe.clip"}
     assert set(NULLABLE) == {*LIMITS, *SPAWN, "probes", *later}
 
 

@@ -114,6 +114,19 @@ def test_a_table_reads_the_options_that_it_takes_and_no_others(made, name):
     assert set(EXPORTS[name].takes) <= read
 
 
+def test_a_csv_has_no_tuples(tmp_path):
+    pairs = [("one/last@1", "two/last@2"), ("one/last@1", "a@b@3"), None]
+    frame = pd.DataFrame(
+        {"checkpoints": pairs, "probes": [("fc1", "fc2"), (), None], "mean": [0.5, 1.0, 2.0]}
+    )
+    back = pd.read_csv(write_frame(frame, tmp_path / "t.csv"), keep_default_na=False)
+    assert list(back) == ["checkpoint_a", "checkpoint_b", "probes", "mean"]
+    assert back["checkpoint_a"].tolist() == ["one/last", "one/last", ""]
+    assert back["checkpoint_b"].tolist() == ["two/last", "a@b", ""]
+    assert back["probes"].tolist() == ["fc1 fc2", "", ""]
+    assert back["mean"].tolist() == [0.5, 1.0, 2.0]
+
+
 def test_a_table_on_screen_and_what_it_leaves_out(uri, capsys):
     assert main(["table", "status", "--sweep", "architecture", "--tracking-uri", uri]) == 0
     said = capsys.readouterr()
