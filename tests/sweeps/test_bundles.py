@@ -85,6 +85,7 @@ def test_each_is_what_it_is_alone_and_the_one_that_fails_fails_alone(tmp_path, a
     assert_as_alone(tmp_path, alone, networks)
 
 
+@pytest.mark.slow
 def test_a_bundle_that_is_killed_goes_on(tmp_path, alone, networks):
     command = [sys.executable, "-m", "tests.helpers.bundled_jobs", str(tmp_path)]
     assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
