@@ -51,7 +51,8 @@ def bracket_section(findings: Findings) -> Part | None:
             f" all that were measured are, bisected to {asked.resolution:g}; the point is where the"
             " barrier crosses the threshold on the straight line between two of them. Places whose"
             " barrier is within 1.96 standard errors (of the test set as a sample) of the threshold"
-            " belong to neither side. A seed whose bracket has no end on one side is drawn to the"
+            " belong to neither side. What is stable is taken to stay so at larger values; where it"
+            " does not is seen at the places that were measured only. A seed whose bracket has no end on one side is drawn to the"
             f" end of the search. {OVER} {basis(trials)}"
         ),
         tables=[_table(numbers, asked)],
