@@ -43,6 +43,15 @@ def _gaps(measured: Mapping[int, int]) -> list[tuple[int, int]]:
     return above + below
 
 
+def halves(last: int) -> list[int]:
+    """The places of a search that closes in on its lower end.
+
+    >>> halves(16), halves(1)
+    ([8, 4, 2, 1], [])
+    """
+    return [last >> times for times in range(1, last.bit_length())]
+
+
 def most_places(last: int) -> int:
     """How many places are measured at most, on a lattice whose last place is `last`.
 
@@ -70,9 +79,11 @@ def worst_places(measured: Mapping[int, int], last: int, *, early: bool) -> list
     Args:
         measured: verdicts by place.
         last: the last place of the lattice.
-        early: whether a place costs `last` less its number, as a branch costs what is left of the
-            training; otherwise it costs its number, as a width does.
+        early: whether a place costs what is left of a training from the last state that is kept
+            up to it, at a measured place or one of `halves`; otherwise it costs its number, as a
+            width does.
     """
+    states = halves(last)
 
     @functools.cache
     def worst(a: int, b: int, one: bool) -> tuple[int, tuple[int, ...]]:
@@ -86,7 +97,8 @@ def worst_places(measured: Mapping[int, int], last: int, *, early: bool) -> list
             lower, upper = worst(a, middle, False), worst(middle, b, False)
             ways.append((lower[0] + upper[0], lower[1] + upper[1]))
         cost, places = max(ways)
-        return cost + (last - middle if early else middle), (middle, *places)
+        state = max(a, *(place for place in states if place <= middle), 0)
+        return cost + (last - state if early else middle), (middle, *places)
 
     if ends := {0, last} - measured.keys():
         return [*sorted(ends), *worst(0, last, True)[1]]

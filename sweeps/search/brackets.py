@@ -18,7 +18,13 @@ from sweeps.grid.lattice import Lattice, at, lattice_of
 from sweeps.grid.sweep import SPAWN, Sweep
 from sweeps.record.titles import kind_of
 from sweeps.run.plan import Job
-from sweeps.search.bisection import fewest_places, most_places, next_places, worst_places
+from sweeps.search.bisection import (
+    fewest_places,
+    halves,
+    most_places,
+    next_places,
+    worst_places,
+)
 
 # The barrier of a trial and its standard error; None if it is not measured.
 Read = Callable[[Trial], tuple[float, float] | None]
@@ -60,7 +66,7 @@ class Bracket:
         end, value, replayed = self.lattice.end, self.lattice.value, 0.0
         places = worst_places(self.found, end, early=self._axis in SPAWN)
         if self._axis in SPAWN:
-            kept = {0.0, *map(value, _halves(end)), *map(value, self.found)}
+            kept = {0.0, *map(value, halves(end)), *map(value, self.found)}
             for place in places:
                 replayed += value(place) - max(step for step in kept if step <= value(place))
                 kept.add(value(place))
@@ -171,10 +177,11 @@ class Brackets:
             more, again = bracket.worst()
             trials, replayed = trials + more, replayed + again
         ends = [bracket.lattice.end for bracket in self.brackets]
-        fewest = sum(map(fewest_places, ends))
+        fewest, most = (sum(map(of, ends)) for of in (fewest_places, most_places))
         line = (
-            f"the search takes {fewest} trials where the test set decides each, and these at most;"
-            f" a grid of its resolution has {sum(ends) + len(ends)}"
+            "counted is the costliest way that the search may go: it takes"
+            f" {fewest} trials where the test set decides each, {most} at most, and a grid of its"
+            f" resolution {sum(ends) + len(ends)}"
         )
         return list(dict.fromkeys(trials)), replayed, line
 
@@ -231,16 +238,11 @@ class Brackets:
         if not isinstance(root, Network) or root.is_branch:
             return job
         own = [b for b in self.brackets if b.asked and next(iter(b.asked.values())).pair.a == root]
-        halves = {b.lattice.value(place) for b in own for place in _halves(b.lattice.end)}
+        states = {b.lattice.value(place) for b in own for place in halves(b.lattice.end)}
         kept = "keep_steps" if self.sweep.x == "spawn_step" else "keep_epochs"
-        places = tuple(sorted({*getattr(job, kept), *map(int, halves)}))
+        places = tuple(sorted({*getattr(job, kept), *map(int, states)}))
         changes: dict[str, Any] = {kept: places}
         return dataclasses.replace(job, **changes)
-
-
-def _halves(end: int) -> list[int]:
-    """Where a search asks that closes in on the lower end."""
-    return [end >> times for times in range(1, end.bit_length())]
 
 
 def _bracket(sweep: Sweep, trial: Trial, datasets: Mapping[DataKey, Data]) -> Bracket:

@@ -154,6 +154,31 @@ def test_jobs_are_bounded_and_asked_for_once():
     assert most == 0
 
 
+def test_a_forecast_bounds_what_is_then_trained():
+    """Epochs of branches, and of trunks from the last state kept before a branch, in each order."""
+    words = ("--resolution", "6", "--seed", "0")
+    trials, replayed, line = brackets(*words).forecast()
+    bound = sum(20 - step_of(trial) / 5 for trial in trials) + replayed
+    assert "7 trials where the test set decides each, 11 at most, and a grid of its" in line
+    assert line.endswith("resolution 18")
+    for low in range(-3, 102, 6):
+        for high in range(low, 102, 6):
+
+            def any_monotone(trial, low=low, high=high):
+                return (
+                    0.3 if step_of(trial) <= low else 0.02 if step_of(trial) <= high else 0
+                ), 0.001
+
+            search, kept, epochs = brackets(*words), {0}, 0.0
+            for job in search.with_states(jobs_of(search.wanted)):
+                kept |= set(job.keep_steps)
+            for step in map(step_of, run(search, any_monotone)):
+                epochs += 20 - max(s for s in kept if s <= step) / 5
+                kept.add(step)
+            assert len(search.trials) <= 11
+            assert epochs <= bound + 1e-9
+
+
 def test_a_lattice_ends_where_it_is_told():
     assert [Lattice(0, 10, 4).value(place) for place in range(4)] == [0, 4, 8, 10]
     assert Lattice(0, 100, 1).end == 100

@@ -52,8 +52,8 @@ def bracket_section(findings: Findings) -> Part | None:
             " barrier crosses the threshold on the straight line between two of them. Places whose"
             " barrier is within 1.96 standard errors (of the test set as a sample) of the threshold"
             " belong to neither side. What is stable is taken to stay so at larger values; where it"
-            " does not is seen at the places that were measured only. A seed whose bracket has no end"
-            f" on one side is drawn to the end of the search. {OVER} {basis(trials)}"
+            " does not is seen at the places that were measured only. A seed whose bracket has no"
+            f" end on one side is drawn to the end of the search. {OVER} {basis(trials)}"
         ),
         tables=[_table(numbers, asked)],
     )
