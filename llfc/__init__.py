@@ -21,6 +21,7 @@ from llfc.matching import (
     permutation_spec,
 )
 from llfc.results import Connection, LayerProfile, LeftOut
+from llfc.symmetry.canonical import canonical
 from llfc.symmetry.transform import Transform
 from llfc.tasks import TASKS, Task
 
@@ -34,6 +35,7 @@ __all__ = [
     "PermutationSpec",
     "Task",
     "Transform",
+    "canonical",
     "connect",
     "match",
     "match_many",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from llfc.modules import check_inputs, check_network, check_state, copy_of
 from llfc.modules.few_values import few_values_told
@@ -186,22 +186,39 @@ def random_calls(model: nn.Module, example_inputs: Sequence[Any]) -> list[str]:
     return [where(node) for node in graph.nodes if chooses(node)]
 
 
-def derive(
-    model: nn.Module,
-    example_inputs: Sequence[Any],
-    strict: bool,
-    graph: Graph | None = None,
-    original: nn.Module | None = None,
-) -> PermutationSpec:
-    """The spec, not yet checked; see `permutation_spec`.
+@dataclass(frozen=True, eq=False)
+class Derived:
+    """A walked graph with the groups of its units, their names and the axes of all tensors."""
 
-    Args:
-        model: any; it is kept until the kinds are asked for, unless there is an `original`.
-        example_inputs: as for `permutation_spec`.
-        strict: likewise.
-        graph: the model's, if it is at hand already.
-        original: what `model` is a copy of, which is kept in its place.
+    derivation: Derivation
+    graph: Graph
+    walk: GraphWalk
+    found: Families
+    placing: Placing
+    axes: dict[str, tuple[Axis, ...]]
+
+    def finding(self) -> Finding:
+        """What finds the kinds of the groups; it has visited nothing yet."""
+        first, names = self.derivation.first, self.graph.state_names
+        return Finding(self.walk, self.placing, {at: first[name] for at, name in names.items()})
+
+
+def finding_of(model: nn.Module, example_inputs: Sequence[Any]) -> tuple[Finding, fx.Graph]:
+    """What is known of the places of a model's units, and its graph.
+
+    Raises:
+        ValueError: as `permutation_spec`.
     """
+    derived = derived_from(model, example_inputs, strict=True)
+    finding = derived.finding()
+    finding.visit(derived.graph.graph)
+    return finding, derived.graph.graph
+
+
+def derived_from(
+    model: nn.Module, example_inputs: Sequence[Any], strict: bool, graph: Graph | None = None
+) -> Derived:
+    """All that a spec is made of; the graph may be at hand already."""
     derivation = Derivation(model, strict)
     graph = graph or exported(model, example_inputs, training=False)
     walk = derivation.walk(graph)
@@ -222,6 +239,28 @@ def derive(
         for name in outside(model, graph.constants)
     ]
     found, placing, axes = derivation.settled(walk)
+    return Derived(derivation, graph, walk, found, placing, axes)
+
+
+def derive(
+    model: nn.Module,
+    example_inputs: Sequence[Any],
+    strict: bool,
+    graph: Graph | None = None,
+    original: nn.Module | None = None,
+) -> PermutationSpec:
+    """The spec, not yet checked; see `permutation_spec`.
+
+    Args:
+        model: any; it is kept until the kinds are asked for, unless there is an `original`.
+        example_inputs: as for `permutation_spec`.
+        strict: likewise.
+        graph: the model's, if it is at hand already.
+        original: what `model` is a copy of, which is kept in its place.
+    """
+    derived = derived_from(model, example_inputs, strict, graph)
+    derivation, walk, found = derived.derivation, derived.walk, derived.found
+    graph, placing, axes = derived.graph, derived.placing, derived.axes
     moving = {name for each in axes.values() for axis in each for name in axis_groups(axis)}
     told = {*derivation.frozen}
     lines = fixed_by_rules(derivation.units, found.quotient)
@@ -236,10 +275,9 @@ def derive(
         features=features(walk, placing, graph.graph, [placing.names[g] for g in order]),
         frozen=tuple(dict.fromkeys(derivation.frozen)),
     )
-    parameters = {at: derivation.first[name] for at, name in graph.state_names.items()}
 
     def kinds() -> Kinds:
-        found = Finding(walk, placing, parameters).kinds(graph.graph, spec)
-        return checked(spec, found, original or model, example_inputs)
+        kinds_found = derived.finding().kinds(graph.graph, spec)
+        return checked(spec, kinds_found, original or model, example_inputs)
 
     return spec.with_kinds(kinds)
