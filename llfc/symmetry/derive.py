@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
 
 from llfc.modules import check_inputs, check_network, check_state, copy_of
 from llfc.modules.few_values import few_values_told
@@ -276,8 +277,16 @@ def derive(
         frozen=tuple(dict.fromkeys(derivation.frozen)),
     )
 
+    kept = pytree.tree_map_only(Tensor, alone, tuple(example_inputs))
+
     def kinds() -> Kinds:
         kinds_found = derived.finding().kinds(graph.graph, spec)
-        return checked(spec, kinds_found, original or model, example_inputs)
+        return checked(spec, kinds_found, original or model, kept)
 
     return spec.with_kinds(kinds)
+
+
+def alone(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy if it is a part of a larger one, which would be kept with it."""
+    whole = tensor.untyped_storage().nbytes() if tensor.layout == torch.strided else 0
+    return tensor.clone() if whole > tensor.numel() * tensor.element_size() else tensor

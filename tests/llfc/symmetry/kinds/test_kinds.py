@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import llfc
+from llfc.symmetry.derive import alone
 from llfc.symmetry.kinds.strands import Strands
 from llfc.symmetry.spec.kinds import KINDS, SMALLER, Kinds
 from llfc.symmetry.spec.table import family
@@ -88,6 +89,14 @@ def test_kinds_are_found_when_first_asked_for(monkeypatch):
     assert len(seen) == 0
     assert spec.kinds is spec.kinds
     assert len(seen) == 1
+
+
+def test_a_spec_keeps_its_example_and_not_what_the_example_is_a_part_of():
+    images = torch.zeros(1000, 3)
+    kept = alone(images[:2])
+    assert torch.equal(kept, images[:2])
+    assert kept.untyped_storage().nbytes() == 2 * 3 * 4
+    assert alone(kept) is kept
 
 
 def test_a_kind_that_fails_its_check_is_made_smaller(monkeypatch):
