@@ -122,7 +122,9 @@ class Finding:
         unsaid = self.named(value.into) if isinstance(value.into, np.ndarray) else set()
         for dims, axis in self.placing.carried(settle(value)):
             if axis is None:
-                unsaid |= self.names_on(value, [s for d in dims for s in value.dims[d]])
+                slots = {slot for d in dims for slot in value.dims[d]}
+                labels = [label for label in value.space.labels if slots & {*label.slots}]
+                unsaid |= {name for label in labels for name in self.named(label.nodes.ravel())}
             else:
                 found.runs.append(self.run(dims, axis, is_parameter))
         found.unsaid = frozenset(unsaid)
@@ -149,11 +151,6 @@ class Finding:
                         self.strands.limit(number, "permutation")
         return Run(dims, axis, tuple(places))
 
-    def names_on(self, layout: Layout, slots: list[int]) -> set[str]:
-        """The families on some slots."""
-        groups, _, _ = self.placing.coordinates(layout, slots)
-        return {family(self.placing.names[g]) for g in np.unique(groups).tolist() if g >= 0}
-
     def named(self, nodes: Nodes) -> set[str]:
         """The families of some nodes."""
         groups, _ = self.placing.families.coordinates(self.placing.families.quotient.of[nodes])
@@ -176,7 +173,7 @@ class Finding:
                 continue
             found.append({})
             for group in axis_groups(axis):
-                self.strands.limit(self.named_place(family(group)), "permutation")
+                self.strands.only_permuted.add(family(group))
         return found
 
     def kinds(self, graph: fx.Graph, spec: PermutationSpec) -> "Found":

@@ -46,10 +46,12 @@ class Strands:
     Attributes:
         family: of each place.
         products: (result, factor, factor), each a place.
+        only_permuted: families that lie somewhere where no place says how.
     """
 
     family: list[str] = field(default_factory=list)
     products: list[tuple[int, int, int]] = field(default_factory=list)
+    only_permuted: set[str] = field(default_factory=set)
     _parent: list[int] = field(default_factory=list)
     _dual: list[bool] = field(default_factory=list)  # against the parent
     _allowed: list[frozenset[str]] = field(default_factory=list)
@@ -125,7 +127,7 @@ class Strands:
 
     def powers(self, family: str, kind: str) -> dict[int, int]:
         """The power of the map at each place of a family; all 0 if maps of the kind do not pass."""
-        members = self.members(family)
+        members = [] if family in self.only_permuted else self.members(family)
         roots = {place: self.root(place) for place in members}
         strands = [*dict.fromkeys(root for root, _ in roots.values())]
         moving = [
