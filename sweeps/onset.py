@@ -2,7 +2,8 @@
 
 A search, not a grid: both ends are measured, then the middle of what is left, for each seed by
 itself. The lower end is the spawn step; the upper one, if it is not given, the end of training.
-What is stable is taken to stay so later; single branches may not, and only a grid shows them all.
+What is stable is taken to stay so later: some places above each bracket are rechecked, and only a
+grid shows them all.
 """
 
 from sweeps.cli import main

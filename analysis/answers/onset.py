@@ -59,7 +59,13 @@ def onsets(
         - `low` and `high`: an interval for that mean of new seeds. The lower end is that of the
           95 % t interval over the seeds' lower bracket ends, the upper end that over their upper
           ones, so the interval never promises more than the grid and the test set can tell; NaN
-          where there is no such end, or there are fewer than LEAST_SEEDS seeds;
+          where there is no such end, or there are fewer than LEAST_SEEDS seeds.
+          Censored seeds are not modelled: `onset` needs the onset of each seed, and an end of the
+          interval that end of each bracket. So where a seed is never connected only `low` is there,
+          over all seeds, its own lower end being the last value at which it is not; where one is
+          connected from the start on, or not known to be unconnected anywhere, only `high` is. An
+          axis that begins at 0 has nothing below: a missing lower end is 0 there, as is the onset
+          of a seed that is connected from the start on;
         - `seeds`; how many of them are `never` connected (not at the grid's end), are connected
           `from_start`, have an `unknown` onset (the largest value of the grid failed or is missing
           there, or the smallest, and the seed is connected at all others), and are not `monotone`:

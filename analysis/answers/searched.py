@@ -18,7 +18,7 @@ from analysis.runs.grid import name
 from analysis.runs.params import PARAMS, RECIPE
 from analysis.runs.schema import INSTABILITY, INSTABILITY_SE
 
-BRACKETS = ("group", "seed", "value", "low", "high", "trials", "wide", "monotone")
+BRACKETS = ("group", "seed", "value", "low", "high", "trials", "wide", "monotone", "again")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +29,13 @@ class Asked:
         axis: the column of the axis along which it searched.
         resolution: how closely, in the unit of the axis.
         threshold: mean barrier of the test error below which a pair counts as stable.
+        recheck: how many places were measured above each bracket to see whether pairs stay stable.
     """
 
     axis: str
     resolution: float
     threshold: float
+    recheck: int
 
 
 def asked_of(trials: pd.DataFrame) -> Asked | None:
@@ -45,7 +47,12 @@ def asked_of(trials: pd.DataFrame) -> Asked | None:
         return None
     said = json.loads(texts[0])
     axis = said["axis"] if said["axis"] in PARAMS else RECIPE + said["axis"]
-    return Asked(axis=axis, resolution=said["resolution"], threshold=said["threshold"])
+    return Asked(
+        axis=axis,
+        resolution=said["resolution"],
+        threshold=said["threshold"],
+        recheck=said.get("recheck", 0),  # not said by searches from before there was one
+    )
 
 
 def opening(runs: Runs, found: pd.DataFrame) -> str:
@@ -69,7 +76,9 @@ def seed_brackets(
         One row per seed in each combination of the other axes, BRACKETS: the crossing `value` and
         the ends `low` and `high` of the bracket, infinite where the seed has none; the number of
         `trials`; whether the bracket is `wide`, as the test set or a failure left more of it than
-        the resolution; whether the response was `monotone` where it was measured.
+        the resolution; whether the response was `monotone` where it was measured; and the places
+        at which the pair is unstable `again`, above one at which it is stable, as far as the test
+        set can tell. The bracket is that of the last crossing, above all of these.
     """
     known = with_unfinished(trials, unfinished)
     parts = dict(lines_along(known, asked.axis))
@@ -90,6 +99,7 @@ def seed_brackets(
                     "trials": int(counts[seed]),
                     "wide": bool(math.isfinite(width) and width > asked.resolution * (1 + 1e-9)),
                     "monotone": onset.monotone,
+                    "again": onset.again,
                 }
             )
     return pd.DataFrame(rows, columns=BRACKETS)
@@ -135,12 +145,29 @@ def _sentence(
     count = f"{len(own)} seed{'s'[: len(own) != 1]}, {int(censored.sum())} censored"
     wide = int(own["wide"].sum())
     more = f", {wide} bracketed less closely than {asked.resolution:g}" if wide else ""
-    back = int((~own["monotone"].astype(bool)).sum())
-    more += f", {back} stable at a value and not at a larger one" if back else ""
+    more += again_text(own, asked.axis)
+    back = int((~own["monotone"].astype(bool) & (own["again"].map(len) == 0)).sum())
+    unsure = "stable at a value and not at a larger one, within the error of the test set"
+    more += f", {back} {unsure}" if back else ""
     end = _end(trials, asked.axis)
     of = f" of {shown(end)}" if math.isfinite(end) else ""
     text = f"{name(asked.axis)} {_stable_from(value, low, high, own)}{of}"
     return f"Pairs{where} are stable from {text} on: {count}{more}."
+
+
+def again_text(brackets: pd.DataFrame, axis: str) -> str:
+    """Where which of the seeds in `brackets` were unstable again; empty if none was."""
+    said = [
+        f"at {name(axis)} {', '.join(map(shown, again))} in seed {seed}"
+        for seed, again in zip(brackets["seed"], brackets["again"], strict=True)
+        if again
+    ]
+    if not said:
+        return ""
+    return (
+        f", not stable throughout: unstable again {' and '.join(said)}, and brackets are those of"
+        " the last crossing"
+    )
 
 
 def _stable_from(value: float, low: float, high: float, own: pd.DataFrame) -> str:

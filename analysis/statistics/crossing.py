@@ -28,6 +28,7 @@ class Onset:
         complete: whether the largest value of the grid was measured, and the smallest unless the
             onset is known to be above it.
         monotone: whether the barrier never rises above the threshold again once it was below.
+        again: the values that are known not to be connected above one that is known to be.
     """
 
     at: float
@@ -35,6 +36,7 @@ class Onset:
     high: float
     complete: bool
     monotone: bool
+    again: tuple[float, ...] = ()
 
 
 def onset_of(
@@ -51,11 +53,12 @@ def onset_of(
         scale: a name in SCALES: on which the crossing lies on a straight line.
 
     >>> onset_of(np.array([0.0, 1.0, 2.0]), np.array([0.5, 0.1, 0.0]), np.zeros(3), 0.3)
-    Onset(at=0.5, low=0.0, high=1.0, complete=True, monotone=True)
+    Onset(at=0.5, low=0.0, high=1.0, complete=True, monotone=True, again=())
     """
     known = ~np.isnan(barriers)
     below = barriers < threshold
-    last, first = bracket_in(verdicts(barriers, noise, threshold).tolist())
+    found = verdicts(barriers, noise, threshold).tolist()
+    last, first = bracket_in(found)
     low = -math.inf if last is None else float(places[last])
     high = math.inf if first is None else float(places[first])
     there = SCALES[scale].there(places[known])
@@ -64,7 +67,12 @@ def onset_of(
     at = float(SCALES[scale].back(np.array(at))) if math.isfinite(at) else at
     order = below[known]
     return Onset(
-        at, low, high, bool(known[-1]) and not math.isnan(at), not (order[:-1] & ~order[1:]).any()
+        at=at,
+        low=low,
+        high=high,
+        complete=bool(known[-1]) and not math.isnan(at),
+        monotone=not (order[:-1] & ~order[1:]).any(),
+        again=tuple(float(places[i]) for i in _again(found)),
     )
 
 
@@ -97,6 +105,12 @@ def bracket_in(found: Sequence[int]) -> tuple[int | None, int | None]:
     low = max((i for i, verdict in enumerate(found) if verdict == NOT_CONNECTED), default=None)
     first = max((i for i, verdict in enumerate(found) if verdict != CONNECTED), default=-1) + 1
     return low, first if first < len(found) else None
+
+
+def _again(found: Sequence[int]) -> list[int]:
+    """The indices of all that are not connected after the first that is."""
+    first = found.index(CONNECTED) if CONNECTED in found else len(found)
+    return [i for i, verdict in enumerate(found) if verdict == NOT_CONNECTED and i > first]
 
 
 def _crossing(places: Floats, barriers: Floats, threshold: float) -> float:

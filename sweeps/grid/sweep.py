@@ -19,10 +19,14 @@ class Search:
         resolution: how closely the onset of each seed is bisected, in the unit of the axis; none
             for a 128th of the distance of its ends.
         threshold: mean barrier of the test error below which a pair counts as stable.
+        recheck: how many further values are measured above the bracket of each seed once it is
+            closed, in the middles of the widest gaps, to see whether pairs stay stable; where one
+            does not, the bracket of its crossing is searched in turn.
     """
 
     resolution: float | None = None
     threshold: float = STABLE
+    recheck: int = 3
 
     def __post_init__(self) -> None:
         if self.resolution is not None and not (
@@ -31,6 +35,8 @@ class Search:
             raise ValueError(f"resolution must be a positive number, got {self.resolution}")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must be in (0, 1), got {self.threshold}")
+        if self.recheck < 0:
+            raise ValueError(f"recheck must be at least 0, got {self.recheck}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from sweeps.run.plan import Job
 from sweeps.search.bisection import (
     fewest_places,
     halves,
+    most_further,
     most_places,
     next_places,
     worst_places,
@@ -38,11 +39,14 @@ class Bracket:
         trial: any trial on its axis.
         axis: along which it searches.
         lattice: where it measures.
+        recheck: how many places it measures above its bracket.
         inputs: training inputs of its data set.
     """
 
-    def __init__(self, trial: Trial, axis: str, lattice: Lattice, inputs: int) -> None:
-        self.lattice = lattice
+    def __init__(
+        self, trial: Trial, axis: str, lattice: Lattice, recheck: int, inputs: int
+    ) -> None:
+        self.lattice, self.recheck = lattice, recheck
         self._trial, self._axis, self._inputs = trial, axis, inputs
         self.found: dict[int, int] = {}  # verdicts by place
         self.asked: dict[int, Trial] = {}  # all that was ever wanted, by place
@@ -52,7 +56,7 @@ class Bracket:
 
         None before all earlier ones are known, so that it does not matter which is known first.
         """
-        places = () if self.open else next_places(self.found, self.lattice.end)
+        places = () if self.open else next_places(self.found, self.lattice.end, self.recheck)
         new = {place: self._at(self.lattice.value(place)) for place in places}
         self.asked |= new
         return new
@@ -64,7 +68,7 @@ class Bracket:
         where an earlier branch has left one.
         """
         end, value, replayed = self.lattice.end, self.lattice.value, 0.0
-        places = worst_places(self.found, end, early=self._axis in SPAWN)
+        places = worst_places(self.found, end, early=self._axis in SPAWN, recheck=self.recheck)
         if self._axis in SPAWN:
             kept = {0.0, *map(value, halves(end)), *map(value, self.found)}
             for place in places:
@@ -82,7 +86,11 @@ class Bracket:
     @property
     def most(self) -> int:
         """How many places may still be asked for, at most."""
-        return max(0, most_places(self.lattice.end) - len(self.asked)) if self.open else 0
+        if not self.open:
+            return 0
+        end = self.lattice.end
+        most = most_places(end, self.recheck) + most_further(end, self.recheck)
+        return max(0, most - len(self.asked))
 
     def line(self) -> str:
         """Where the onset lies by now, for a user."""
@@ -162,6 +170,7 @@ class Brackets:
             "axis": self.sweep.x,
             "resolution": resolution,
             "threshold": self.search.threshold,
+            "recheck": self.search.recheck,
         }
         return json.dumps(content)
 
@@ -177,12 +186,15 @@ class Brackets:
             more, again = bracket.worst()
             trials, replayed = trials + more, replayed + again
         ends = [bracket.lattice.end for bracket in self.brackets]
-        fewest, most = (sum(map(of, ends)) for of in (fewest_places, most_places))
+        counts = (fewest_places, most_places, most_further)
+        fewest, most, further = (sum(of(end, self.search.recheck) for end in ends) for of in counts)
         line = (
-            "counted is the costliest way that the search may go: it takes"
-            f" {fewest} trials where the test set decides each, {most} at most, and a grid of its"
-            f" resolution {sum(ends) + len(ends)}"
+            "counted is the costliest way that the search may go if what is stable stays so: it"
+            f" takes {fewest} trials where the test set decides each, {most} at most, and a grid of"
+            f" its resolution {sum(ends) + len(ends)}"
         )
+        if further:
+            line += f"; if a recheck finds an unstable pair, up to {further} trials more"
         return list(dict.fromkeys(trials)), replayed, line
 
     def follow(self) -> None:
@@ -248,4 +260,5 @@ class Brackets:
 def _bracket(sweep: Sweep, trial: Trial, datasets: Mapping[DataKey, Data]) -> Bracket:
     inputs = datasets[data_key(trial.pair.a)].inputs_of(trial.pair.a)
     steps = steps_per_epoch(trial.pair.recipe, inputs)
-    return Bracket(trial, sweep.x, lattice_of(sweep, trial.pair.recipe, steps), inputs)
+    lattice = lattice_of(sweep, trial.pair.recipe, steps)
+    return Bracket(trial, sweep.x, lattice, sweep.search.recheck if sweep.search else 0, inputs)

@@ -118,7 +118,48 @@ def test_a_response_that_is_not_monotone_is_told():
         lambda seed, place: (0.3 if place > 50 else 0.0, 0.0), "--spawn-step", "0", "90"
     )
     said = search_answer(runs.trials, asked_of(runs.trials))
-    assert "3 stable at a value and not at a larger one" in said
+    assert "3 censored, not stable throughout: unstable again at spawn step 90 in seed 0" in said
+
+
+def test_a_recheck_tells_where_which_seed_is_unstable_again():
+    def response(seed, place):
+        return (0.3, 0.002) if seed == 1 and 70 <= place < 80 else step(seed, place)
+
+    words = ("--resolution", "4", "--recheck")
+    before, runs = searched(response, *words, "0"), searched(response, *words, "3")
+    assert "again" not in search_answer(before.trials, asked_of(before.trials))
+    asked = asked_of(runs.trials)
+    found = seed_brackets(runs.trials, asked).set_index("seed")
+    low, high = found.loc[1, ["low", "high"]]
+    assert low < 80 <= high <= low + 4
+    places = set(runs.trials.query("seed == 1")["spawn_step"])
+    again = {place for place in places if 70 <= place < 80}
+    assert (set(found.loc[1, "again"]), max(again)) == (again, low)
+    listed = ", ".join(f"{place:g}" for place in sorted(again))
+    said = (
+        f"not stable throughout: unstable again at spawn step {listed} in seed 1, and brackets are"
+        " those of the last crossing."
+    )
+    assert said in search_answer(runs.trials, asked)
+    part = bracket_section(Findings(runs=runs, plan=layout(runs.trials, "onset"), found=None))
+    assert "3 further places above it were measured" in part.caption
+    assert list(part.tables[0].frame["note"])[1] == f"unstable again at {listed}"
+
+
+def test_what_the_test_set_cannot_tell_is_not_called_unstable_again():
+    runs = searched(
+        lambda seed, place: (0.021, 0.002) if place > 70 and place < 90 else step(seed, place),
+        *("--resolution", "4", "--recheck", "3", "--seed", "0"),
+    )
+    said = search_answer(runs.trials, asked_of(runs.trials))
+    assert "throughout" not in said
+    assert "1 stable at a value and not at a larger one, within the error of the test set" in said
+
+
+def test_a_search_from_before_there_was_a_recheck_is_read():
+    runs = searched(step)
+    old = runs.trials.assign(search='{"axis": "spawn_step", "resolution": 4, "threshold": 0.02}')
+    assert asked_of(old) == asked_of(runs.trials)
 
 
 def test_the_page_answers_first_where_pairs_become_stable():

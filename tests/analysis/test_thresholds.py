@@ -44,6 +44,8 @@ def test_an_onset_is_where_the_barrier_falls_below_for_good():
     assert (never.at, never.low, never.high) == (math.inf, 3.0, math.inf)
     assert not never.monotone
     assert own([0.4, 0.3, 0.1, 0.1]).monotone
+    assert (late.again, never.again, own([0.4, 0.3, 0.1, 0.1]).again) == ((2.0,), (3.0,), ())
+    assert own([0.4, 0.0, 0.3, 0.1], noise=0.06).again == (), "within the noise of the threshold"
 
 
 def test_what_was_not_measured_widens_the_bracket_and_is_not_called_unconnected():

@@ -13,7 +13,20 @@ from tests.helpers.disturbed_sweeps import PATIENCE, wait_until, workers_of
 
 pytestmark = pytest.mark.slow
 
-SEARCH = ("--epochs", "4", "--matching", "none", "--measures", "none", "--threshold", "0.001")
+SEARCH = (
+    "--architecture",
+    "mlp",
+    "--recheck",
+    "1",
+    "--epochs",
+    "4",
+    "--matching",
+    "none",
+    "--measures",
+    "none",
+    "--threshold",
+    "0.001",
+)
 PROGRAM = ("sweeps/onset.py",)
 
 

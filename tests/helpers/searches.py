@@ -1,17 +1,22 @@
 """Searches whose trials are never run: what each finds is a function of it."""
 
+import dataclasses
 import random
 from collections.abc import Callable, Mapping
 
 from llfc.specs import Network, Trial
 from sweeps.grid.inputs import data_key
 from sweeps.grid.options import parse
-from sweeps.grid.sweep import Sweep
+from sweeps.grid.sweep import Search, Sweep
 from sweeps.onset import ONSET
 from sweeps.run.plan import Job, plan
 from sweeps.search.brackets import Brackets
 
 INPUTS = 500  # training inputs, of five steps an epoch by the usual recipe
+# Of twenty epochs, a hundred steps, and without a recheck.
+SWEEP = dataclasses.replace(
+    ONSET.replace({"architecture": ["mlp"], "width": [1]}), search=Search(recheck=0)
+)
 Found = tuple[float, float]  # a barrier and its standard error
 
 
@@ -25,7 +30,7 @@ class Counted:
 
 def asked(*words: str) -> tuple[Sweep, list[Trial]]:
     """What `words` on the command line of the sweep make of it."""
-    _, sweep, trials = parse(ONSET, words)
+    _, sweep, trials = parse(SWEEP, words)
     return sweep, trials
 
 

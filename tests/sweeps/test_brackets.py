@@ -52,8 +52,9 @@ def test_a_search_resumed_anywhere_asks_for_the_same_and_for_nothing_twice():
         assert set(rest) == set(known) - set(there)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_what_a_search_asks_for_depends_on_no_workers_order(seed):
+@pytest.mark.parametrize("recheck", ["0", "3"])
+@pytest.mark.parametrize("seed", range(10))
+def test_what_a_search_asks_for_depends_on_no_workers_order(seed, recheck):
     """Whatever it finds, be it monotone or not."""
     found = {step: random.Random(f"{seed}-{step}").uniform(0.01, 0.03) for step in range(101)}
     found |= {0: 0.1, 100: 0.0}
@@ -61,7 +62,7 @@ def test_what_a_search_asks_for_depends_on_no_workers_order(seed):
     def any_response(trial):
         return found[step_of(trial)], 0.003
 
-    words = ("--resolution", "1", "--seed", "0")
+    words = ("--resolution", "1", "--seed", "0", "--recheck", recheck)
     known = run(brackets(*words), any_response)
     rng = random.Random(seed)
     assert run(brackets(*words), any_response, rng) == known
@@ -140,13 +141,30 @@ def test_trunks_keep_states_on_the_way_to_an_early_onset():
     assert first == {0, 3, 6, 12, 24, 51, 100}
 
 
-def test_jobs_are_bounded_and_asked_for_once():
-    search = brackets("--resolution", "3")
+def again_unstable(trial):
+    """Unstable once more above each onset."""
+    return (0.3, 0.001) if step_of(trial) in range(70, 78) else response(trial)
+
+
+def test_a_recheck_meets_an_unstable_pair_above_the_bracket():
+    words = ("--resolution", "1", "--seed", "0", "--recheck")
+    without, search = brackets(*words, "0"), brackets(*words, "3")
+    known = run(search, again_unstable)
+    assert set(run(without, again_unstable)) < set(known)
+    assert (ends(without, 0), ends(search, 0)) == ((12, 13), (77, 78))
+    again = brackets(*words, "3", known=known)
+    assert (again.wanted, set(again.trials)) == ([], set(known))
+    assert json.loads(search.tag)["recheck"] == 3
+
+
+@pytest.mark.parametrize(("recheck", "found"), [("0", response), ("3", again_unstable)])
+def test_jobs_are_bounded_and_asked_for_once(recheck, found):
+    search = brackets("--resolution", "3", "--recheck", recheck)
     most, names = search.most, {job.name for job in jobs_of(search.wanted)}
     assert most > 0
     while trials := search.wanted:
         (job,) = (job for job in jobs_of(trials[:1]) if job.stage is Stage.TRIALS)
-        search.read = response
+        search.read = found
         new = {other.name for other in search.ended(job, failed=False)} - names
         names |= new
         assert search.most + len(new) <= most
@@ -154,13 +172,16 @@ def test_jobs_are_bounded_and_asked_for_once():
     assert most == 0
 
 
-def test_a_forecast_bounds_what_is_then_trained():
+@pytest.mark.parametrize("recheck", [0, 3])
+def test_a_forecast_bounds_what_is_then_trained(recheck):
     """Epochs of branches, and of trunks from the last state kept before a branch, in each order."""
-    words = ("--resolution", "6", "--seed", "0")
+    words = ("--resolution", "6", "--seed", "0", "--recheck", str(recheck))
     trials, replayed, line = brackets(*words).forecast()
     bound = sum(20 - step_of(trial) / 5 for trial in trials) + replayed
-    assert "7 trials where the test set decides each, 11 at most, and a grid of its" in line
-    assert line.endswith("resolution 18")
+    most = 11 + recheck
+    assert f"{7 + recheck} trials where the test set decides each, {most} at most, and" in line
+    end = "18; if a recheck finds an unstable pair, up to 4 trials more" if recheck else "18"
+    assert line.endswith(f"a grid of its resolution {end}")
     for low in range(-3, 102, 6):
         for high in range(low, 102, 6):
 
@@ -175,7 +196,7 @@ def test_a_forecast_bounds_what_is_then_trained():
             for step in map(step_of, run(search, any_monotone)):
                 epochs += 20 - max(s for s in kept if s <= step) / 5
                 kept.add(step)
-            assert len(search.trials) <= 11
+            assert len(search.trials) <= most
             assert epochs <= bound + 1e-9
 
 
@@ -190,6 +211,7 @@ def test_bad_input_is_refused_in_a_line():
     for words, said in {
         "--resolution 0": "resolution must be a positive number, got 0.0",
         "--resolution 1.5": "resolution must be a whole number along spawn_step, got 1.5",
+        "--recheck -1": "recheck must be at least 0, got -1",
         "--threshold 2": r"threshold must be in \(0, 1\), got 2.0",
         "--spawn-step 0 10 20": "spawn_step must be the two ends of the search, .* got 0 10 20",
         "--spawn-step 20 0": "lower one first .*, got 20 0",

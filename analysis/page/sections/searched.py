@@ -51,11 +51,25 @@ def bracket_section(findings: Findings) -> Part | None:
             f" all that were measured are, bisected to {asked.resolution:g}; the point is where the"
             " barrier crosses the threshold on the straight line between two of them. Places whose"
             " barrier is within 1.96 standard errors (of the test set as a sample) of the threshold"
-            " belong to neither side. What is stable is taken to stay so at larger values; where it"
-            " does not is seen at the places that were measured only. A seed whose bracket has no"
-            f" end on one side is drawn to the end of the search. {OVER} {basis(trials)}"
+            f" belong to neither side. {_throughout(asked)} A seed whose bracket has no end on one"
+            f" side is drawn to the end of the search. {OVER} {basis(trials)}"
         ),
         tables=[_table(numbers, asked)],
+    )
+
+
+def _throughout(asked: Asked) -> str:
+    """What is known of larger values than the bracket's."""
+    beyond = (
+        f" Once a bracket was closed, {asked.recheck} further places above it were measured, in the"
+        " middles of the widest gaps."
+        if asked.recheck
+        else ""
+    )
+    return (
+        f"What is stable is taken to stay so at larger values.{beyond} Where a pair is unstable"
+        " again is seen at the places that were measured only; the bracket is that of the last"
+        " crossing among them."
     )
 
 
@@ -105,12 +119,18 @@ def _note(row: "pd.Series[Any]") -> str:
         said.append("not stable at the end" if row["value"] == np.inf else "no upper end")
     if row["wide"]:
         said.append("wider than the resolution: too near the threshold for this test set")
-    if not row["monotone"]:
-        said.append("stable at a value and not at a larger one")
+    if row["again"]:
+        said.append(f"unstable again at {', '.join(map(shown, row['again']))}")
+    elif not row["monotone"]:
+        said.append("stable at a value and not at a larger one, within the test set's error")
     return "; ".join(said)
 
 
 OVER = (
     "The interval over seeds runs from the lower end of the 95 % interval (Student's t) of the"
-    f" lower ends of the brackets to the upper end of that of the upper ends. {SCOPE}"
+    " lower ends of the brackets to the upper end of that of the upper ends. No censored seed is"
+    " modelled: a seed whose bracket lacks an end leaves the interval without that end, and all"
+    " seeds without a mean, while the other end rests on all of them. On an axis that begins at 0 a"
+    " lower end that is missing is 0, and a seed that is stable from there on has its onset at 0."
+    f" {SCOPE}"
 )
