@@ -74,7 +74,7 @@ def onsets(
 
     Raises:
         ValueError: if the axis has fewer than two numbers in each combination, or other values,
-            or there is no such barrier.
+            or there is no such barrier, or the threshold is not finite.
     """
     found = by_seed(
         trials,
@@ -120,6 +120,8 @@ def by_seed(
 
     Arguments and errors are those of `onsets`.
     """
+    if not math.isfinite(threshold):
+        raise ValueError(f"threshold must be a finite number, got {threshold}")
     if barrier not in trials:
         raise ValueError(f"barrier must be a column of the trials, got {barrier!r}")
     trials = with_unfinished(trials, unfinished)

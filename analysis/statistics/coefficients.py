@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.statistics.over_seeds import RELATIVE_ROUNDING, Floats, is_constant
+from llfc.names import lookup
 
 # Of three points, ranks have four correlations in all, and Fisher's z no finite variance.
 LEAST_TRIALS = 4
@@ -68,13 +69,22 @@ RANKS = "Spearman"
 USUAL = tuple(method for method in METHODS if method != "distance")
 
 
+def method_of(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    return lookup("method", name, METHODS)
+
+
 def step(method: str, count: int, *, tied: bool) -> float:
     """The gap between 1 and the next smaller value of the method's statistic over `count` trials.
 
     A single tie, in one column of otherwise equal order, takes less off Spearman's rho and
     Kendall's tau-b than two exchanged neighbours do: both become the root of 1 - step / 2.
     """
-    whole = METHODS[method].step(count)
+    whole = method_of(method).step(count)
     return 1 - math.sqrt(1 - whole / 2) if tied else whole
 
 
@@ -92,4 +102,4 @@ def correlation(values: Floats, method: str) -> float:
     """The correlation of the two columns of `values`; NaN where none is defined."""
     if len(values) < LEAST_TRIALS or is_constant(values):
         return math.nan
-    return METHODS[method].statistic(values[:, 0], values[:, 1])
+    return method_of(method).statistic(values[:, 0], values[:, 1])

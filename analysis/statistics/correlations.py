@@ -14,7 +14,14 @@ import pandas as pd
 
 from analysis.runs.grid import name, panels
 from analysis.runs.pairs import count_pairs, counted_once, of_all_seeds, uneven
-from analysis.statistics.coefficients import LEAST_TRIALS, METHODS, USUAL, clip, correlation, step
+from analysis.statistics.coefficients import (
+    LEAST_TRIALS,
+    USUAL,
+    clip,
+    correlation,
+    method_of,
+    step,
+)
 from analysis.statistics.over_seeds import (
     RELATIVE_ROUNDING,
     Estimate,
@@ -63,7 +70,7 @@ def correlations(
           many, as `note` then says, in both; `note`, why a number is not there.
 
     Raises:
-        ValueError: if one of `by` is no column.
+        ValueError: if one of `by` is no column, or one of `methods` none.
     """
     return pd.DataFrame(
         [
@@ -126,7 +133,7 @@ def usable(trials: pd.DataFrame, x: str, y: str, method: str) -> pd.DataFrame:
     """The trials whose `x` and `y` the method can use."""
     values = columns_of(trials, x, y)
     fine = np.asarray(np.isfinite(values).all(axis=1))
-    if METHODS[method].positive:
+    if method_of(method).positive:
         fine &= (values > 0).all(axis=1)
     if fine.all():
         return trials
@@ -158,7 +165,7 @@ def _correlate(
     common = of_all_seeds(fine, LEAST_TRIALS)
     within = within_seeds(used if common is fine else counted_once(common, x, y), x, y, method)
     columns = within.columns("within")
-    if not METHODS[method].signed:
+    if not method_of(method).signed:
         columns["p"] = math.nan
     if math.isnan(value):
         note = f"undefined: fewer than {LEAST_TRIALS} trials, or a column that does not vary"
@@ -170,7 +177,7 @@ def _correlate(
     permuted = PermutationTest(math.nan, 0)
     if permutations and not math.isnan(within.value):
         # Exchanging whole pairs needs the whole grid; a repeat moves with its pair.
-        statistic = METHODS[method].statistic
+        statistic = method_of(method).statistic
         permuted = permutation_test(fine, x, y, statistic, permutations, seed)
         if math.isnan(permuted.p):
             why = f"no permutation test: {permuted.trials} trials of pairs that can be exchanged"

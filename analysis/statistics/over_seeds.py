@@ -114,7 +114,7 @@ def over_seeds(
     count = len(given)
     if count == 0:
         return _without_interval(math.nan, 0, "no seed has an estimate")
-    if np.ptp(given) <= RELATIVE_ROUNDING * np.abs(given).max():
+    if is_constant(given):
         note = _too_few(count) or "no interval: the seeds do not differ"
         return _without_interval(float(given[0]), count, note)
     with np.errstate(divide="ignore"):
@@ -131,8 +131,9 @@ def over_seeds(
 
 def is_constant(values: Floats) -> bool:
     """Whether `values`, or one of their columns, are constant up to rounding."""
-    spread, size = np.ptp(values, axis=0), np.abs(values).max(axis=0, initial=0)
-    return bool(np.any(spread <= RELATIVE_ROUNDING * size))
+    with np.errstate(invalid="ignore"):  # of two that are infinite
+        spread, size = np.ptp(values, axis=0), np.abs(values).max(axis=0, initial=0)
+    return bool(np.any(np.isfinite(spread) & (spread <= RELATIVE_ROUNDING * size)))
 
 
 def _without_interval(value: float, seeds: int, note: str) -> Estimate:

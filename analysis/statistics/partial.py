@@ -4,7 +4,7 @@ A wide network has a low barrier and a low LLFC error; so have two networks clos
 partial correlation is that of the residuals of both after linear regression on the covariates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,16 @@ from analysis.statistics.coefficients import LEAST_TRIALS
 from analysis.statistics.correlations import correlations, unlike, usable, with_note
 from analysis.statistics.over_seeds import Floats, is_constant, over_seeds
 from analysis.statistics.summaries import with_weight_distance
+from llfc.names import lookup
 
 # What a pair's barrier and LLFC error may both owe to. Weights by their angle, as their distance
 # grows with the size of the networks.
 GIVEN = ("architecture", "norm", "width", "endpoint_error", WEIGHTS)
 # Of ranks, so that any monotone dependence on a covariate is taken off, or of the values.
-PARTIAL_METHODS = ("Spearman", "Pearson")
+PARTIAL_METHODS: Mapping[str, Callable[[Any], Any]] = {
+    "Spearman": stats.rankdata,
+    "Pearson": np.asarray,
+}
 # Trials that a seed must have beyond what the covariates use up.
 SPARE = 3
 
@@ -34,7 +38,7 @@ def partial_correlations(
     y: str,
     *,
     given: Sequence[str] | None = None,
-    methods: Sequence[str] = PARTIAL_METHODS,
+    methods: Sequence[str] = tuple(PARTIAL_METHODS),
 ) -> pd.DataFrame:
     """The correlation of `x` with `y` given covariates, within a seed, beside that without them.
 
@@ -57,24 +61,27 @@ def partial_correlations(
         with fewer than SPARE trials beyond what the covariates use up has none.
 
     Raises:
-        ValueError: if a covariate is no column, or was measured in no trial.
+        ValueError: if a covariate is no column, or was measured in no trial; or a method is none.
 
     Reference:
         Kim, ppcor: An R Package for a Fast Calculation to Semi-partial Correlation Coefficients,
         Communications for Statistical Applications and Methods 22, 2015.
     """
+    placing = {method: lookup("method", method, PARTIAL_METHODS) for method in methods}
     trials = with_weight_distance(trials)
     given = measured_covariates(trials) if given is None else given
     for name in given:
         if name not in trials or (trials[name].isna().all() and name != "spawn_epoch"):
             raise ValueError(f"covariate must be a column that was measured, got {name!r}")
-    there = trials[[name for name in given if name not in PARAMS]].notna().all(axis=1)
+    there = pd.Series(True, index=trials.index)
+    for name in given:
+        there &= _measured(trials[name])
     rows = []
-    for method in methods:
+    for method, place in placing.items():
         common = of_all_seeds(usable(trials[there], x, y, method), LEAST_TRIALS)
         used = counted_once(common, x, y)
         parts = [part for _, part in used.groupby("seed")]
-        found = over_seeds([_partial(part, x, y, given, method) for part in parts], "fisher")
+        found = over_seeds([_partial(part, x, y, given, place) for part in parts], "fisher")
         raw = correlations(used, x, y, methods=[method])["within"].iloc[0]
         about = {"x": x, "y": y, "given": ", ".join(given), "method": method, "raw": raw}
         within = with_note(found.columns("within"), unlike(common))
@@ -88,14 +95,23 @@ def measured_covariates(trials: pd.DataFrame) -> list[str]:
     return [name for name in GIVEN if name in trials and trials[name].notna().any()]
 
 
-def _partial(rows: pd.DataFrame, x: str, y: str, given: Sequence[str], method: str) -> float:
+def _measured(column: "pd.Series[Any]") -> "pd.Series[bool]":
+    """Where a covariate is known: a number is finite; None is a value of a trial's parameters."""
+    if pd.api.types.is_numeric_dtype(column):
+        finite = np.isfinite(column.to_numpy(dtype=float, na_value=np.nan))
+        return pd.Series(finite | (column.isna() & (column.name in PARAMS)), index=column.index)
+    return column.notna() | (column.name in PARAMS)
+
+
+def _partial(
+    rows: pd.DataFrame, x: str, y: str, given: Sequence[str], place: Callable[[Any], Any]
+) -> float:
     """The partial correlation in one seed; NaN if it has too few trials, or nothing is left."""
-    place = stats.rankdata if method == "Spearman" else np.asarray
-    columns = [_design(rows[name], place) for name in given]
-    design = np.column_stack([np.ones(len(rows)), *columns])
-    both = np.column_stack([place(rows[name]) for name in (x, y)]).astype(float)
     if is_constant(rows[[x, y]].to_numpy(dtype=float)):  # as ranks, rounding would look like more
         return float("nan")
+    columns = [_design(rows[name], place) for name in given]
+    design = np.column_stack([np.ones(len(rows)), *columns])
+    both = np.column_stack([_standard(place(rows[name])) for name in (x, y)])
     fit, _, rank, _ = np.linalg.lstsq(design, both)
     if len(rows) - rank < SPARE:
         return float("nan")
@@ -105,10 +121,21 @@ def _partial(rows: pd.DataFrame, x: str, y: str, given: Sequence[str], method: s
     return float(stats.pearsonr(*left.T).statistic)
 
 
+def _standard(values: Any) -> Floats:
+    """Values that vary, from their mean and over the largest: their unit and zero say nothing.
+
+    Least squares takes a column for dependent where another is larger by its number of digits.
+    """
+    found: Floats = np.asarray(values, dtype=float)
+    found = found / np.abs(found).max()
+    found = found - found.mean()
+    return found / float(np.abs(found).max())
+
+
 def _design(column: "pd.Series[Any]", place: Any) -> Floats:
     """A covariate as columns of a design: numbers as they are placed, others one level each."""
     if pd.api.types.is_numeric_dtype(column) and column.notna().all():
         if is_constant(column.to_numpy(dtype=float)):
             return np.zeros((len(column), 0))
-        return np.asarray(place(column), dtype=float)[:, None]
+        return _standard(place(column))[:, None]
     return pd.get_dummies(column.astype(str), drop_first=True, dtype=float).to_numpy()

@@ -226,3 +226,33 @@ def test_none_is_a_value_of_spawn_epoch():
                                           matching=["none", "weights"])))  # fmt: skip
     found = partial_correlations(spawned, ERROR, BARRIER, given=["spawn_epoch"])
     assert found["within"].notna().all()
+
+
+@pytest.mark.parametrize("method", ["Pearson", "Spearman"])
+@pytest.mark.parametrize("column", ["x", "y", "z"])
+@pytest.mark.parametrize(("unit", "zero"), [(1e12, 1e14), (1e300, 0), (1e-300, 0), (-1e-9, 2)])
+def test_neither_unit_nor_zero_of_a_column_changes_what_is_left(method, column, unit, zero):
+    frame = drawn()
+    moved = frame.assign(**{column: frame[column] * unit + zero})
+    found, plain = (
+        partial_correlations(f, "x", "y", given=["z", "w"], methods=[method])["within"].iloc[0]
+        for f in (each.assign(w=np.tile(range(30), 6)) for each in (moved, frame))
+    )
+    sign = -1 if unit < 0 and column != "z" else 1
+    assert found == pytest.approx(sign * plain, rel=1e-3 if zero == 1e14 else 1e-6)
+
+
+@pytest.mark.parametrize("gone", [math.inf, -math.inf])
+def test_an_infinite_covariate_was_not_measured(gone):
+    frame = drawn()
+    left = frame.index % 7 == 3
+    rest = partial_correlations(frame[~left], "x", "y", given=["z"])
+    frame.loc[left, "z"] = gone
+    assert partial_correlations(frame, "x", "y", given=["z"]).equals(rest)
+
+
+def test_a_method_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"^unknown method 'Kendall': choose from Pearson"):
+        partial_correlations(drawn(), "x", "y", given=["z"], methods=["Kendall"])
+    with pytest.raises(ValueError, match=r"^unknown method 'spearman': choose from .* 'Spearman'"):
+        correlations(drawn(), "x", "y", methods=["spearman"])

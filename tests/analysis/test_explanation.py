@@ -1,6 +1,7 @@
 """Shares of unseen variance, held out by seed and by family, and the layer that predicts best."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pandas as pd
@@ -207,3 +208,35 @@ def test_over_the_baseline_is_another_prediction():
 def test_what_cannot_be_held_out_is_one_line(change, message):
     with pytest.raises(ValueError, match=message):
         layer_predictions(runs_of([trial()]), **change)
+
+
+@pytest.mark.parametrize("gone", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("column", ["x", "y"])
+def test_what_was_not_measured_has_no_rank_and_moves_no_prediction(column, gone):
+    trials = frame(x=normal(0), y=normal(0) + normal(1))
+    left = trials.index % 7 == 3
+    rest = predict(trials[~left], ["x"], "y", trials["seed"][~left].tolist())
+    trials.loc[left, column] = gone
+    found = predict(trials, ["x"], "y", trials["seed"].tolist())
+    assert found[~left].equals(rest)
+    assert found.loc[left, ["wanted", "predicted", "predicted_value"]].isna().all(axis=None)
+    own = shares(found["wanted"], found["predicted"], trials["seed"].tolist())
+    seeds = trials["seed"][~left].tolist()
+    assert own.tolist() == shares(rest["wanted"], rest["predicted"], seeds).tolist()
+    fitted = (trials["seed"] > 0).to_numpy()
+    known = places(trials.loc[~left, column], fitted[~left])
+    assert places(trials[column], fitted)[~left].tolist() == known.tolist()
+
+
+def test_a_group_without_which_nothing_is_measured_is_refused():
+    trials = frame(x=normal(0), y=normal(0)).assign(x=lambda t: t["x"].where(t["seed"] == 2))
+    with pytest.raises(ValueError, match=r"^no trial has y, x where one is held out$"):
+        predict(trials, ["x"], "y", trials["seed"].tolist())
+
+
+def test_rows_of_one_name_are_trials_of_their_own():
+    trials = frame(x=normal(0), y=normal(0) + normal(1))
+    renamed = trials.set_axis(trials.index % 3)
+    one, two = (predict(each, ["x"], "y", each["seed"].tolist()) for each in (trials, renamed))
+    assert (one.to_numpy() == two.to_numpy()).all()
+    assert two.index.equals(renamed.index)

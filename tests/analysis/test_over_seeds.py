@@ -61,3 +61,10 @@ def test_an_interval_is_cut_at_what_is_possible():
     assert whole.high > 1
     assert cut.high == 1
     assert (cut.value, cut.low, cut.p) == (whole.value, whole.low, whole.p)
+
+
+@pytest.mark.parametrize("given", [[1.0, math.inf, 2.0], [math.inf, math.inf, math.inf]])
+def test_seeds_of_which_one_is_infinite_are_not_said_to_agree(given):
+    found = over_seeds(given)
+    assert found.value == math.inf
+    assert found.note == "no interval: a seed's estimate is at the end of the scale"

@@ -177,6 +177,10 @@ def test_the_stricter_the_threshold_the_later_the_onset():
         ),
         ({"axis": "deepness"}, r"^x must be an axis of the trials"),
         ({"axis": "width", "barrier": "b"}, r"^barrier must be a column of the trials, got 'b'$"),
+        (
+            {"axis": "width", "threshold": math.nan},
+            r"^threshold must be a finite number, got nan$",
+        ),
     ],
 )
 def test_what_has_no_onset_is_one_line(change, message):
