@@ -36,9 +36,11 @@ class Shuffled:
 
     Every image has a key, a hash of the seed and what is in the image. The SAMPLE_SIZE images with
     the smallest keys are a random sample of the whole set; in the order of their keys, each is
-    paired with the next one and the last with the first, so none with itself. Thus neither the
-    order of the data (as by class) nor the batches make a difference, and only the sample is in
-    memory. Keys read floats rounded to bfloat16, so that networks of any precision see one sample.
+    paired with the next one and the last with the first, so none with itself. Where images occur
+    several times, it is paired with the next but as many, so that none is with its copy, unless
+    they are more than half. Thus neither the order of the data (as by class) nor the batches make a
+    difference, and only the sample is in memory. Keys read floats rounded to bfloat16, so that
+    networks of any precision see one sample.
 
     Attributes:
         seed: of the keys.
@@ -65,7 +67,9 @@ class Shuffled:
         """The pairs, in batches of at most `size`; none where there is a single image."""
         if self.images is None or count_of(self.images) < 2:
             return
-        others = each_of(self.images, lambda x: x.roll(-1, 0))
+        most = int(np.unique(self.keys, return_counts=True)[1].max())  # copies lie side by side
+        step = min(most, len(self.keys) // 2)
+        others = each_of(self.images, lambda x: x.roll(-step, 0))
         for part in parts(count_of(self.images), size):
             yield taken(self.images, part), taken(others, part)
 

@@ -62,10 +62,26 @@ class Folding:
 
 
 def _gives(layer: LinearMap, norm: Norm) -> bool:
-    """Whether the norm reads just what the layer gave, its channels along dimension 1."""
+    """Whether the norm reads just what the layer gave, its channels along dimension 1.
+
+    In any view of it, as of tokens whose channels were brought to where the norm has them. Where
+    memory has no gaps, size and stride of the channels say of which channel each number is.
+    """
     x, y = layer.output, norm.input
-    one = x.data_ptr() == y.data_ptr() and x.shape == y.shape and x.stride() == y.stride()
-    return one and layer.outputs is not None
+    if layer.outputs is None or x.data_ptr() != y.data_ptr() or x.numel() != y.numel():
+        return False
+    channels = x.shape[1] == y.shape[1] and (x.stride(1) == y.stride(1) or x.shape[1] == 1)
+    return channels and _is_dense(x) and _is_dense(y)
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether its numbers fill their part of memory, in some order of the dimensions."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def channels_scaled(layer: LinearMap, scale: Tensor) -> LinearMap:

@@ -96,6 +96,25 @@ def test_a_shuffled_sample_is_of_the_whole_set(monkeypatch):
     assert share == pytest.approx(0.5, abs=0.15)  # 200 draws: four standard errors
 
 
+@pytest.mark.parametrize("times", [2, 3])
+def test_images_that_occur_again_are_no_other_images(times):
+    images, _ = samples(24, (6,))
+    usual = measured(mlp(0), mlp(1), images)
+    for again in (images.repeat(times, 1), images.repeat_interleave(times, 0)):
+        found = measured(mlp(0), mlp(1), again)
+        for table in ("additivity", "commutativity"):
+            same(rows(found, table, "shuffled"), rows(usual, table, "shuffled"))
+
+
+@pytest.mark.parametrize("copies", [1, 5, 11])
+def test_no_image_is_paired_with_its_copy(copies):
+    images = torch.cat([torch.arange(12.0), torch.zeros(copies - 1)])[:, None]
+    chosen = Shuffled(seed=0)
+    chosen.add(images)
+    for first, then in chosen.pairs(100):
+        assert (first != then).all()
+
+
 def test_one_image_has_no_other():
     found = measured(mlp(0), mlp(1), samples(1, (6,))[0])
     assert set(found.tables["additivity"]["pair"]) == {"matched"}
