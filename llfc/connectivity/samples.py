@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llfc.modules.inputs import Inputs, batched, count_of, on_device, taken
+from llfc.modules.inputs import Inputs, batched, check_dense, count_of, on_device, taken
 from llfc.tasks import CLASSIFICATION, Task
 
 Samples = tuple[Inputs, Tensor] | Iterable[tuple[Inputs, Tensor]]
@@ -99,13 +99,7 @@ class Batches:
             )
             raise ValueError(f"{self.split} {RULE}, got a batch of {len(batch)} parts: {parts}")
         inputs, targets = batch
-        for tensor in (*batched(inputs), targets):
-            if tensor.layout != torch.strided or tensor.is_nested:
-                kind = "nested" if tensor.is_nested else str(tensor.layout)
-                raise ValueError(
-                    f"{self.split} must be dense tensors, got one that is {kind}: call .to_dense()"
-                    " on it, or pad it"
-                )
+        check_dense(self.split, (inputs, targets))
         return inputs, targets
 
     def first(self) -> Inputs:

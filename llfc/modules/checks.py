@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from llfc.modules.copies import eval_copy, tensors
-from llfc.modules.inputs import Inputs, cloned, run, versions
+from llfc.modules.inputs import Inputs, check_dense, cloned, run, versions
 from llfc.oneline import first_line
 from llfc.seeds import drawn_alike
 
@@ -84,8 +84,10 @@ def check_inputs(role: str, model: nn.Module, inputs: Inputs) -> None:
         inputs: a batch; a list is of positional arguments, whatever the model takes.
 
     Raises:
-        ValueError: with the inputs' types and shapes, and the reason in one line.
+        ValueError: with the inputs' types and shapes, and the reason in one line; or if one is
+            sparse or nested.
     """
+    check_dense(role, inputs)
     copied = eval_copy(model)
     try:
         with torch.no_grad(), drawn_alike(0):

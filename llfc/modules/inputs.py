@@ -115,6 +115,30 @@ def cloned(inputs: Any) -> Any:
     return pytree.tree_map_only(Tensor, Tensor.clone, inputs)
 
 
+def check_dense(role: str, inputs: Any) -> None:
+    """Refuse tensors in `inputs` that are sparse or nested.
+
+    Args:
+        role: what the caller calls `inputs`.
+        inputs: of any structure.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    for leaf in pytree.tree_leaves(inputs):
+        if isinstance(leaf, Tensor) and (leaf.layout != torch.strided or leaf.is_nested):
+            kind = "nested" if leaf.is_nested else str(leaf.layout)
+            raise ValueError(
+                f"{role} must be dense tensors, got one that is {kind}: call .to_dense()"
+                " on it, or pad it"
+            )
+
+
+def outside_inference(inputs: Any) -> Any:
+    """`inputs` in which copies stand for tensors that were made in inference mode."""
+    return pytree.tree_map_only(Tensor, lambda x: x.clone() if x.is_inference() else x, inputs)
+
+
 def versions(inputs: Any) -> list[int]:
     """How often each tensor in `inputs` was written into."""
     return [x._version for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor)]

@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from llfc.modules import check_inputs, check_network, check_state, copy_of
 from llfc.modules.few_values import few_values_told
+from llfc.modules.inputs import outside_inference
 from llfc.seeds import generators_left
 from llfc.symmetry.graph.export import Graph, exported, owner_of
 from llfc.symmetry.graph.kernels import shape_kernels
@@ -169,6 +170,7 @@ def permutation_spec(
     check_inputs("example inputs", model, example_inputs)
     check_state("model", model)
     original, model = model, copy_of(model)
+    example_inputs = outside_inference(example_inputs)
     spec = derive(model, example_inputs, strict, original=original)
     try:
         spec.check(model, *example_inputs)

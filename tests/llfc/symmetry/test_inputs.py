@@ -274,3 +274,21 @@ def test_inception_takes_one_image():
     spec = permutation_spec(model, torch.randn(1, 3, 299, 299))
     assert len(spec.groups) == 96
     assert not spec.frozen
+
+
+@pytest.mark.parametrize("kind", ["sparse", "nested"])
+def test_inputs_that_are_not_dense_are_refused_in_one_line(kind):
+    given = (
+        x.to_sparse()
+        if kind == "sparse"
+        else torch.nested.nested_tensor([x[0], x[1]], layout=torch.jagged)
+    )
+    with pytest.raises(ValueError, match=r"^example inputs must be dense tensors, got one") as said:
+        permutation_spec(chain(lin(3, 5), lin(5, 2)), given)
+    assert "\n" not in str(said.value)
+
+
+def test_inputs_may_have_been_made_in_inference_mode():
+    with torch.inference_mode():
+        given = x * 1
+    assert permutation_spec(chain(lin(3, 5), lin(5, 2)), given).groups == {"0": 5}

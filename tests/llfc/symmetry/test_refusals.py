@@ -213,3 +213,15 @@ def test_a_choice_of_units_in_train_mode_is_refused_by_name():
     model = chain(lin(3, 5), InTraining(lambda h: h[:, torch.randperm(5)]), lin(5, 2))
     with pytest.raises(ValueError, match=r"train mode .*aten\.randperm.* in module 1"):
         permutation_spec(model, torch.randn(2, 3))
+
+
+def test_products_of_what_the_data_decide_the_size_of_are_refused_in_one_line():
+    def chosen(m, x):
+        h = m.first(x).relu()
+        units = h.mean(0).nonzero()[:, 0]
+        return h[:, units] @ m.last.weight[:, units].T
+
+    model = Net(chosen, first=nn.Linear(3, 5), last=nn.Linear(5, 2))
+    with pytest.raises(ValueError, match=r"^permutation spec: ") as caught:
+        permutation_spec(model, torch.randn(6, 3))
+    assert "\n" not in str(caught.value)

@@ -69,7 +69,8 @@ def manner(node: fx.Node, operand: fx.Node) -> object:
     if is_symmetric(node):
         return None if shape == shape_of(node) else operand
     ends = [shape_of(each) for each in node.all_input_nodes]
-    even = len(shape) == 1 or (len(ends[0]) == len(ends[-1]) and ends[0][-2] == ends[-1][-1] == 1)
+    known = len(ends[0]) == len(ends[-1]) > 1
+    even = len(shape) == 1 or (known and ends[0][-2] == ends[-1][-1] == 1)
     return None if even else operand
 
 
