@@ -14,7 +14,7 @@ from llfc.specs.trial import Trial
 # of how symmetries are derived and permutations found; of how pairs are measured. The name of
 # anything cached contains those it depends on, so that outdated networks, permutations or results
 # are not reused.
-TRAINING, MATCHING, MEASURING = 4, 2, 2
+TRAINING, MATCHING, MEASURING = 4, 2, 3
 
 
 def fingerprint(record: Recipe | Network | Pair | Trial) -> str:
