@@ -14,12 +14,14 @@ ONSET = Sweep(
     x="spawn_step",
     question=__doc__,
     axes={
-        "architecture": ["mlp"],
-        "width": [1],
+        "architecture": ["resnet20"],  # the default MLP is stable from step 0 on
+        "width": [1 / 4],
         "spawn_step": [0],
         "seed": [0, 1, 2],
         "matching": ["none"],
     },
+    # Trainings are so short that the training curve would otherwise take longest.
+    measuring={"limit_measured": 500},
     search=Search(),
 )
 

@@ -18,7 +18,7 @@ SEARCHED: Mapping[str, type] = {
     "batch_size": int,
     **dict.fromkeys(("lr", "momentum", "weight_decay", "warmup"), float),
 }
-STEPS = 128  # of a search without a resolution, from one end to the other
+STEPS = 64  # of a search without a resolution, from one end to the other
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class Search:
 
     Attributes:
         resolution: how closely the onset of each seed is bisected, in the unit of the axis; none
-            for a 128th of the distance of its ends.
+            for a 64th of the distance of its ends.
         threshold: mean barrier of the test error below which a pair counts as stable.
         recheck: how many further values are measured above the bracket of each seed once it is
             closed, in the middles of the widest gaps, to see whether pairs stay stable; where one
