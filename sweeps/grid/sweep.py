@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.runs.schema import STABLE
-
 SPAWN = ("spawn_epoch", "spawn_step")
 
 
@@ -25,7 +23,7 @@ class Search:
     """
 
     resolution: float | None = None
-    threshold: float = STABLE
+    threshold: float = 0.02  # `analysis.runs.schema.STABLE`, without what that loads
     recheck: int = 3
 
     def __post_init__(self) -> None:

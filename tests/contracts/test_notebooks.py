@@ -15,6 +15,7 @@ SEEDS = [0, 1, 2]
 SWEEPS = {
     "width": grid(width=[0.5, 1.0], seed=SEEDS, matching=["none", "weights"]),
     "spawn_epoch": grid(spawn_epoch=[0, 2, 8, None], seed=SEEDS),
+    "onset": grid(spawn_step=[0, 4, 8, 16], seed=SEEDS),
     "architecture": grid(architecture=["mlp", "vgg11"], spawn_epoch=[2, None], seed=SEEDS),
     "matching": grid(
         seed=SEEDS, matching=["none", "weights"], correction=["none", "reset", "repair"]
@@ -28,9 +29,11 @@ SWEEPS = {
         matching=["none", "weights"],
     ),
 }
+SEARCH = '{"axis": "spawn_step", "resolution": 4, "threshold": 0.02}'
 COUNTS = {
     "width": "12 trials of 6 pairs (12 networks, 3 seeds)",
     "spawn_epoch": "12 trials of 12 pairs (15 networks, 3 seeds)",
+    "onset": "12 trials of 12 pairs (15 networks, 3 seeds)",
     "architecture": "12 trials of 12 pairs (18 networks, 3 seeds)",
     "matching": "18 trials of 3 pairs (6 networks, 3 seeds)",
     "transformer": "12 trials of 6 pairs (9 networks, 3 seeds)",
@@ -42,7 +45,7 @@ def uri(tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebooks")
     address = f"sqlite:///{folder}/mlflow.db"
     for name, trials in SWEEPS.items():
-        tracker = Tracker(address, name, folder)
+        tracker = Tracker(address, name, folder, search=SEARCH if name == "onset" else "")
         for one in trials:
             tracker.log(one, Measurement.of(connection(one), {"llfc.device": "cpu"}))
     return address

@@ -6,8 +6,10 @@ import random
 
 import pytest
 
+from analysis.runs.schema import STABLE
 from llfc.specs import Network
 from sweeps.grid.lattice import Lattice
+from sweeps.grid.sweep import Search
 from sweeps.run.plan import Stage
 from sweeps.search.bisection import fewest_places
 from tests.helpers.searches import asked, brackets, jobs_of, run, step_of
@@ -221,3 +223,7 @@ def test_bad_input_is_refused_in_a_line():
     }.items():
         with pytest.raises(ValueError, match=said):
             asked(*words.split())
+
+
+def test_a_search_calls_stable_what_the_analysis_does():
+    assert Search().threshold == STABLE
