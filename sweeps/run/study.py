@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -69,11 +69,7 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
         opening = pool.submit(_open, sweep, trials, settings, datasets, asked)
         workers = start(settings) if to_measure else 0
         datasets, tracker = opening.result()
-    for trial in {tuple(plugins_of(trial)): trial for trial in trials}.values():
-        share_code(trial, store)
-    for network in _loaded(trials):
-        if not store.has(network):
-            store.save_network(network, named_checkpoint(str(network.weights)).tensors)
+    _share(trials, store)
     tracker.remove_abandoned()
     # Where nothing is left to measure, what is read of the runs now is what the report is made of.
     before = None if to_measure else _read(sweep, settings)
@@ -85,18 +81,11 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
     missing = [trial for trial in trials if fingerprint(trial) not in finished]
     # Only what is to be logged is read: a damaged one counts as not there, and is measured again.
     measured = [t for t in missing if t not in to_measure and is_whole(store, t)]
-    planned = partial(
-        plan,
-        trained=store.has,
-        # A search trains trunks on from their last state on the way, as it needs them.
-        has_state=lambda branch: search is not None or has_state(branch, store),
-        cost=lambda network: training_cost(network, datasets[data_key(network)]),
-    )
+    planned = _planner(store, datasets, searching=search is not None)
     jobs = planned(set(missing).difference(measured))
     if search is not None:
         search.plan, jobs = planned, search.with_states(jobs)
-    networks = {network for trial in trials for network in (trial.pair.a, trial.pair.b)}
-    forget_finished(networks.difference(job.record for job in jobs), store)
+    forget_finished(_networks(trials).keys() - {job.record for job in jobs}, store)
     if jobs and not workers:
         workers = start(settings)
     _announce(sweep, trials, finished=len(trials) - len(missing), jobs=jobs)
@@ -152,10 +141,36 @@ def _open(
     return datasets, Tracker(settings.tracking, sweep.name, artifacts, sweep.question, search)
 
 
+def _planner(
+    store: Store, datasets: Mapping[DataKey, Data], *, searching: bool
+) -> Callable[[Iterable[Trial]], list[Job]]:
+    """Makes the jobs that trials need beyond what is in `store`."""
+    return partial(
+        plan,
+        trained=store.has,
+        # A search trains trunks on from their last state on the way, as it needs them.
+        has_state=lambda branch: searching or has_state(branch, store),
+        cost=lambda network: training_cost(network, datasets[data_key(network)]),
+    )
+
+
+def _share(trials: Sequence[Trial], store: Store) -> None:
+    """Put into `store` what workers cannot make: plug-ins, and networks trained elsewhere."""
+    for trial in {tuple(plugins_of(trial)): trial for trial in trials}.values():
+        share_code(trial, store)
+    for network in _loaded(trials):
+        if not store.has(network):
+            store.save_network(network, named_checkpoint(str(network.weights)).tensors)
+
+
 def _loaded(trials: Sequence[Trial]) -> list[Network]:
     """The networks of `trials` that were trained elsewhere."""
-    networks = dict.fromkeys(n for trial in trials for n in (trial.pair.a, trial.pair.b))
-    return [network for network in networks if network.weights is not None]
+    return [network for network in _networks(trials) if network.weights is not None]
+
+
+def _networks(trials: Iterable[Trial]) -> dict[Network, None]:
+    """The networks of `trials`, each once, in their order."""
+    return dict.fromkeys(n for trial in trials for n in (trial.pair.a, trial.pair.b))
 
 
 def _check_checkpoints(trials: Sequence[Trial], datasets: Mapping[DataKey, Data]) -> None:
@@ -192,26 +207,21 @@ def _run(
 ) -> Outcome:
     if not jobs:
         return Outcome()
-
-    def record(job: Job) -> None:
-        recorder.record(job.record)
-
     return run_jobs(
         jobs,
         settings,
         sweep=sweep,
         workers=workers,
         provenance=provenance,
-        on_done=record,
+        on_done=lambda job: recorder.record(job.record),
         growth=search,
     )
 
 
 def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Sequence[Job]) -> None:
-    networks = {network for trial in trials for network in (trial.pair.a, trial.pair.b)}
     train = sum(job.stage is Stage.NETWORKS for job in jobs)
     print(
-        f"{sweep.name}: {len(trials)} trials of {len(networks)} distinct networks;"
+        f"{sweep.name}: {len(trials)} trials of {len(_networks(trials))} distinct networks;"
         f" {finished} trials already finished, {len(jobs) - train} to measure,"
         f" {train} networks to train",
         flush=True,
