@@ -40,7 +40,8 @@ broken:
 setup: $(READY)  ## create .venv and install everything into it
 
 # In parallel, one thread each: more threads than cores make small products several times slower.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TESTERS) --dist worksteal
+# The workers of sweeps, which Ray would let wait for all other processes, have their share too.
+PYTEST := RAY_worker_niceness=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TESTERS) --dist worksteal
 
 test: $(READY)  ## run all but the exhaustive tests, in TESTERS (2) processes
 	$(PYTEST) $(ARGS)

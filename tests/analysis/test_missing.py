@@ -110,7 +110,8 @@ def test_a_trial_without_a_covariate_is_left_out_and_not_its_seed():
     found = partial_correlations(trials, LLFC, BARRIER)
     assert found.equals(rest)
     assert (found["trials"] == 3 * (15 - len(gone))).all()  # of cells that every seed has
-    assert (found["seeds"] == 3).all()
+    # Of eight trials' ranks the covariates may decide a column: as numbers they do not.
+    assert found.set_index("method").loc["Pearson", "seeds"] == 3
 
 
 @pytest.mark.parametrize("method", ["Spearman", "Kendall"])

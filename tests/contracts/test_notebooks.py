@@ -15,7 +15,7 @@ SEEDS = [0, 1, 2]
 SWEEPS = {
     "width": grid(width=[0.5, 1.0], seed=SEEDS, matching=["none", "weights"]),
     "spawn_epoch": grid(spawn_epoch=[0, 2, 8, None], seed=SEEDS),
-    "onset": grid(spawn_step=[0, 4, 8, 16], seed=SEEDS),
+    "onset": grid(spawn_step=[4, 8, 16, 32], seed=SEEDS),
     "architecture": grid(architecture=["mlp", "vgg11"], spawn_epoch=[2, None], seed=SEEDS),
     "matching": grid(
         seed=SEEDS, matching=["none", "weights"], correction=["none", "reset", "repair"]

@@ -11,7 +11,7 @@ from sweeps.record.measurement import instability
 from tests.helpers import searches
 from tests.helpers.disturbed_sweeps import PATIENCE, wait_until, workers_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 SEARCH = (
     "--architecture",
