@@ -22,12 +22,13 @@ from llfc.networks.store import Store
 from llfc.networks.training import check_batches
 from llfc.results import TRAINING, Connection, Table
 from llfc.seeds import stream
-from llfc.specs import Network, Trial, fingerprint
+from llfc.specs import Trial, fingerprint
 from llfc.symmetry import permutation_spec
+from llfc.symmetry.canonical import canonical
 from llfc.symmetry.spec import PermutationSpec
 from llfc.tasks import measured_as
 
-# By architecture, width, norm, options, input shape and number of classes.
+# By form, architecture, width, norm, options, input shape and number of classes.
 _specs: dict[tuple[Any, ...], PermutationSpec] = {}
 
 
@@ -52,12 +53,12 @@ def run_trial(
     trial = replace(trial, pair=in_epochs(trial.pair, dataset.inputs_of(trial.pair.a)))
     share_code(trial, store)
     a, b = (
-        load_network(network, store, dataset, device=device)
+        _in_form(trial, load_network(network, store, dataset), dataset).to(device)
         for network in (trial.pair.a, trial.pair.b)
     )
     dataset = dataset.to(device).seen_by(trial.pair.a, trial.pair.b)
     dataset = limited(dataset, "train", trial.limit_measured, "limit_measured")
-    spec = _spec(a, trial.pair.a, dataset)
+    spec = _spec(a, trial, dataset)
     train = dataset.batches("train", BATCH_SIZE)
     images = (images for images, _ in train)
     try:
@@ -116,7 +117,7 @@ def check_trial(trial: Trial, dataset: Data) -> None:
     Raises:
         ValueError: if a probe's name or pattern matches nothing, a batch is too small, there are
             fewer training images than are to be measured on or they cannot be divided as the pair
-            says, or the task is none of the data set's.
+            says, the task is none of the data set's, or the network has no such form.
     """
     measured_as(dataset.task, trial.task)
     model = untrained(trial.pair.a, dataset)
@@ -124,18 +125,32 @@ def check_trial(trial: Trial, dataset: Data) -> None:
         for network in (trial.pair.a, trial.pair.b):
             check_batches(model, dataset.inputs_of(network), network.recipe.batch_size)
     images, _ = next(iter(dataset.batches("test", 2)))
-    choose_probes(model.eval(), images, trial.probes)
+    choose_probes(_in_form(trial, model.eval(), dataset), images, trial.probes)
     seen = dataset.seen_by(trial.pair.a, trial.pair.b)
     limited(seen, "train", trial.limit_measured, "limit_measured")
 
 
-def _spec(a: nn.Module, network: Network, dataset: Data) -> PermutationSpec:
+def _in_form(trial: Trial, model: nn.Module, dataset: Data) -> nn.Module:
+    """A network, on the CPU, in the form in which `trial` measures it.
+
+    Raises:
+        ValueError: if it has no such form; the message begins with the trial's name.
+    """
+    if trial.form == "trained":
+        return model
+    try:
+        return canonical(model, dataset.example())
+    except ValueError as error:
+        raise ValueError(f"trial {fingerprint(trial)}: {error}") from error
+
+
+def _spec(a: nn.Module, trial: Trial, dataset: Data) -> PermutationSpec:
     """The symmetry of A, derived once in a process for all networks that differ in weights alone.
 
     On the CPU, so that it is the same one whatever the device.
     """
-    shape = dataset.input_shape
-    made = network.architecture, network.width, network.norm, *network.options.items()
+    network, shape = trial.pair.a, dataset.input_shape
+    made = trial.form, network.architecture, network.width, network.norm, *network.options.items()
     plan = (*made, shape, dataset.num_classes)
     if plan not in _specs:
         _specs[plan] = permutation_spec(copy_of(a).cpu(), dataset.example())

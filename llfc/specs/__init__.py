@@ -8,10 +8,11 @@ from llfc.specs.fingerprints import fingerprint, permutation_name
 from llfc.specs.network import NORMS, OPTIONS, POSITIONS, SPLITTINGS, Network
 from llfc.specs.pair import Pair
 from llfc.specs.recipe import OPTIMIZERS, PRECISIONS, SCHEDULES, UNKNOWN, Recipe
-from llfc.specs.trial import DEFAULT_MEASURES, Trial
+from llfc.specs.trial import DEFAULT_MEASURES, FORMS, Trial
 
 __all__ = [
     "DEFAULT_MEASURES",
+    "FORMS",
     "NORMS",
     "OPTIMIZERS",
     "OPTIONS",

@@ -50,4 +50,5 @@ def _content(named: str | tuple[str, ...]) -> Any:
 
 def permutation_name(trial: Trial) -> str:
     """Everything that determines the permutation of `trial`, apart from the trained weights."""
-    return f"{fingerprint(trial.pair)}-{trial.matching}-{trial.limit_measured}-{MATCHING}"
+    form = "" if trial.form == "trained" else f"{trial.form}-"
+    return f"{fingerprint(trial.pair)}-{trial.matching}-{trial.limit_measured}-{form}{MATCHING}"

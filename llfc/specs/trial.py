@@ -3,9 +3,11 @@
 import dataclasses
 from dataclasses import dataclass
 
+from llfc.names import lookup
 from llfc.specs.fields import ADDED_LATER, at_least
 from llfc.specs.pair import Pair
 
+FORMS = ("trained", "canonical")
 DEFAULT_MEASURES: tuple[str, ...] = ("conditions",)
 
 
@@ -28,6 +30,9 @@ class Trial:
             use; None for all that the pair was trained on.
         task: what is measured, one of TASKS: the data set's own (None), or, for tokens, the same
             where layers are compared by whole sequences instead of by tokens; or a plug-in's.
+        form: in which form both networks are matched, blended and measured, one of FORMS: as they
+            were trained, or as equal networks whose norms have no gains, shifts and centring of
+            their own (`llfc.canonical`), so that more than permutations keep their function.
     """
 
     pair: Pair
@@ -39,10 +44,12 @@ class Trial:
     limit_test: int | None = None
     limit_measured: int | None = None
     task: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    form: str = dataclasses.field(default="trained", metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         # The order in which measures are named does not matter.
         object.__setattr__(self, "measures", tuple(sorted(set(self.measures))))
+        lookup("form", self.form, dict.fromkeys(FORMS))
         if self.alphas < 3 or self.alphas % 2 == 0:
             raise ValueError(f"alphas must be odd and at least 3, got {self.alphas}")
         if self.limit_test is not None:

@@ -40,6 +40,7 @@ DEFAULTS: Mapping[str, Sequence[Any]] = {
     "checkpoints": (None,),
     "shared_data": (None,),
     "split_by": ("samples",),
+    "form": ("trained",),
 }
 
 
@@ -77,6 +78,7 @@ def trials_of(sweep: Sweep, **measuring: Any) -> list[Trial]:
             pair=_pair(point),
             matching=point["matching"],
             correction=point["correction"],
+            form=point["form"],
             **measuring | {"task": _task(point["dataset"], measuring.get("task"))},
         )
         for point in points

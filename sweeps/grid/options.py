@@ -22,6 +22,7 @@ from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES
 from llfc.specs import (
+    FORMS,
     NORMS,
     OPTIMIZERS,
     POSITIONS,
@@ -44,6 +45,7 @@ CONSTANTS: Mapping[str, Iterable[str]] = {
     "ARCHITECTURES": ARCHITECTURES,
     "CORRECTIONS": CORRECTIONS,
     "DATASETS": (*DATASETS, *SEQUENCES),
+    "FORMS": FORMS,
     "GPU_SHARE": (f"{GPU_SHARE:g}",),
     "MATCHERS": MATCHERS,
     "MEASURES": MEASURES,

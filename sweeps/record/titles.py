@@ -12,8 +12,8 @@ def noun_of(record: Network | Trial) -> str:
 def title_of(record: Network | Trial) -> str:
     """`record` in one line.
 
-    A correction is named where there is one, a branch by the epoch or step at which it leaves its
-    trunk.
+    A correction is named where there is one, a form where it is another than the trained one, a
+    branch by the epoch or step at which it leaves its trunk.
     """
     if isinstance(record, Network) and record.weights is not None:
         return f"{kind_of(record)}, checkpoint {record.weights.rpartition('@')[0]}"
@@ -26,6 +26,8 @@ def title_of(record: Network | Trial) -> str:
         trunk = " and ".join(name.rpartition("@")[0] for name in pair.checkpoints)
     words = [kind_of(pair), trunk, *_data(pair), f"seed {pair.seed}"]
     words.append(f"matching {readable(record.matching)}")
+    if record.form != "trained":
+        words.append(f"{record.form} form")
     if record.correction != "none":
         words.append(f"correction {readable(record.correction)}")
     return ", ".join(words)

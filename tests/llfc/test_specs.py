@@ -76,6 +76,7 @@ OTHER = {
         "limit_test": 7,
         "limit_measured": 9,
         "task": "next-token",
+        "form": "canonical",
     },
 }
 EXAMPLE = {Recipe: RECIPE, Pair: PAIR, Network: PAIR.b, Trial: TRIAL}

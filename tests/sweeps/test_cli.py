@@ -226,6 +226,7 @@ def test_every_axis_is_an_option(name, capsys):
         ),
         ("--shared-data 1.5", "error: shared_data must be in [0, 1] or None, got 1.5"),
         ("--shared-data 0 --split-by class", "unknown split_by 'class': choose from classes, samp"),
+        ("--form folded", "unknown form 'folded': choose from canonical, trained"),
         ("--split-by classes", "axis split_by has no effect here: shared_data must be given, got"),
         (
             "--architecture gpt --dataset king-james --shared-data 0 --split-by classes",

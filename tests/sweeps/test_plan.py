@@ -1,5 +1,6 @@
 """The plan: each network once, roots before branches, and nothing before what it needs."""
 
+import dataclasses
 import itertools
 import random
 
@@ -163,6 +164,8 @@ def test_a_title_names_the_options_that_are_not_as_usual():
     one = fabricated(depth=3, positions="rotary", recipe=RECIPE)
     begin = "mlp × 1, depth 3, positions rotary, fashion-mnist-small"
     assert title_of(one) == f"{begin}, independent, seed 0, matching none"
+    canonical = dataclasses.replace(one, form="canonical")
+    assert title_of(canonical) == f"{title_of(one)}, canonical form"
     assert title_of(one.pair.a) == f"{begin}, a root, seed 0"
 
 
