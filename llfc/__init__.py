@@ -8,7 +8,8 @@ names that a notebook needs:
   changing its function;
 - `match(name, model_a, model_b, spec)`: the permutation that brings b closest to a;
 - `connect(model_a, model_b, test=...)`: loss, error and the LLFC error of every layer, along the
-  line.
+  line;
+- `merge(models, statistics=...)`: one network of several, aligned, blended and corrected.
 """
 
 from llfc.connection import connect
@@ -20,10 +21,13 @@ from llfc.matching import (
     match_many,
     permutation_spec,
 )
+from llfc.merging import Merged, blend, merge
 from llfc.results import Connection, LayerProfile, LeftOut
 from llfc.symmetry.canonical import canonical
 from llfc.symmetry.transform import Transform
 from llfc.tasks import TASKS, Task
+
+__version__ = "0.2.0"
 
 __all__ = [
     "MATCHERS",
@@ -31,13 +35,17 @@ __all__ = [
     "Connection",
     "LayerProfile",
     "LeftOut",
+    "Merged",
     "Permutation",
     "PermutationSpec",
     "Task",
     "Transform",
+    "__version__",
+    "blend",
     "canonical",
     "connect",
     "match",
     "match_many",
+    "merge",
     "permutation_spec",
 ]

@@ -9,7 +9,7 @@ from llfc.connectivity.samples import Batches
 from llfc.matching.matchers import match_alike
 from llfc.matching.overlap.parameters import check_spec
 from llfc.modules import check_same_function, check_same_outputs, check_state, copy_of
-from llfc.modules.inputs import positional
+from llfc.modules.inputs import Inputs, positional, taken
 from llfc.results import LeftOut
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec import Permutation, PermutationSpec
@@ -18,9 +18,10 @@ from llfc.tasks import Task
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """B aligned with A, a new model if units moved; the matcher's record, and what was left out."""
+    """B aligned with A, a new model if units moved; how, its record, and what was left out."""
 
     b: nn.Module
+    permutation: Permutation | None = None
     record: Mapping[str, float] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
 
@@ -30,11 +31,22 @@ def into_one_basis(
     b: nn.Module,
     matching: str | Permutation | None,
     spec: PermutationSpec | None,
-    test: Batches,
+    inputs: Inputs,
+    task: Task,
     train: Batches | None,
     seed: int,
 ) -> Basis:
     """B with its units permuted to align with A's; both are copies, in eval mode.
+
+    Args:
+        a: the network that stays as it is.
+        b: the network whose units are permuted.
+        matching: what `llfc.connect` takes.
+        spec: the symmetry of both; derived from A if None.
+        inputs: a batch on which it is checked that the function is kept.
+        task: what the networks are compared at.
+        train: for the matchers that use features.
+        seed: of the matcher.
 
     Raises:
         ValueError: if `matching` or `spec` is not what it should be, or B, permuted, is another
@@ -46,26 +58,37 @@ def into_one_basis(
         raise ValueError(
             f"matching must be a name, a Permutation or None, got a {type(matching).__name__}"
         )
-    spec = permutation_spec(a, *positional(a, test.example())) if spec is None else spec
+    spec = permutation_spec(a, *positional(a, taken(inputs, slice(2)))) if spec is None else spec
     check_spec(spec)
     check_state("model_b", b)
     if isinstance(matching, str):
-        _check_task(matching, test.task)
+        _check_task(matching, task)
         seen = None if train is None else (images for images, _ in train)
         matching = match_alike(matching, a, b, spec, seen, seed)
     left_out = (
-        *(LeftOut("parameter", *_named(line)) for line in spec.frozen),
+        *fixed(spec),
         *(LeftOut("group", group, reason) for group, reason in matching.left_out.items()),
         *(LeftOut("definition", *entry) for entry in matching.definitions.items()),
     )
-    if not matching.moved():
-        return Basis(b, matching.record, left_out)
-    permuted = copy_of(b)
-    permuted.load_state_dict(spec.apply(matching, b.state_dict()))
-    images = test.first()
-    check_same_outputs(permuted, b, images)
-    check_same_function(a, permuted, images)
-    return Basis(permuted, matching.record, left_out)
+    moved = permuted(a, b, spec, matching, inputs)
+    return Basis(moved, matching, matching.record, left_out)
+
+
+def permuted(
+    a: nn.Module, b: nn.Module, spec: PermutationSpec, permutation: Permutation, inputs: Inputs
+) -> nn.Module:
+    """A copy of B with its units permuted; B itself if none moves.
+
+    Raises:
+        ValueError: if it is another function than B on `inputs`, or not A's but for its numbers.
+    """
+    if not permutation.moved():
+        return b
+    moved = copy_of(b)
+    moved.load_state_dict(spec.apply(permutation, b.state_dict()))
+    check_same_outputs(moved, b, inputs)
+    check_same_function(a, moved, inputs)
+    return moved
 
 
 def _check_task(matching: str, task: Task) -> None:
@@ -77,7 +100,7 @@ def _check_task(matching: str, task: Task) -> None:
         )
 
 
-def _named(frozen: str) -> tuple[str, str]:
-    """A line of `PermutationSpec.frozen`, split into what is fixed and why."""
-    name, _, reason = frozen.partition(": ")
-    return name, reason
+def fixed(spec: PermutationSpec) -> list[LeftOut]:
+    """What does not move, each with the reason."""
+    lines = (line.partition(": ") for line in spec.frozen)
+    return [LeftOut("parameter", name, reason) for name, _, reason in lines]

@@ -125,7 +125,7 @@ def connect(
         source = Batches("statistics", statistics, batch_size, seen.device, task=wanted_task)
     if source is not None:
         source = source.shuffled(stream(seed, "order/statistics"))
-    basis = into_one_basis(a, b, matching, spec, seen, trained_on, seed)
+    basis = into_one_basis(a, b, matching, spec, seen.first(), wanted_task, trained_on, seed)
     unmatched = None if basis.b is b else b
     line = Line(a, basis.b, alpha)
     subject = _subject(line, unmatched, seen, source, layers, correct, seed)

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import torch
 from torch import nn
-from torch.backends import _FP32Precision
 
 WIDE = 512  # channels
 
@@ -31,15 +30,18 @@ def fastest_layout(model: nn.Module) -> torch.memory_format:
     return torch.channels_last if widths and not wide else torch.contiguous_format
 
 
-# All that lets float32 operations round their inputs: what others inherit first.
+# All that lets float32 operations round their inputs: what others inherit first. Before PyTorch 2.9
+# there are none of these, and the older switches are all there is.
+_precision = getattr(torch.backends, "_FP32Precision", None)
 _SWITCHES = tuple(
-    _FP32Precision(backend, operation)  # type: ignore[no-untyped-call]
+    _precision(backend, operation)
     for backend, operation in (
         ("generic", "all"),
         ("cuda", "all"),
         ("mkldnn", "all"),
         *((backend, name) for backend in ("cuda", "mkldnn") for name in ("matmul", "conv", "rnn")),
     )
+    if _precision is not None
 )
 # How many are inside `tf32_disabled`, in all threads: the switches are one set for the process.
 _inside, _outside, _lock = 0, ExitStack(), threading.Lock()

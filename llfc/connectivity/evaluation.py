@@ -1,5 +1,6 @@
 """One network on samples: its output, its loss, its error."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -39,16 +40,22 @@ class Score:
         return float(self.error_sum) / self.count
 
 
-@torch.no_grad()
 def evaluate(model: nn.Module, batches: Batches) -> Score:
     """Loss and error of `model` over `batches`, at their task.
 
     Raises:
         ValueError: if there are no samples, or the network gives no output.
     """
+    return evaluate_ensemble([model], batches)
+
+
+@torch.no_grad()
+def evaluate_ensemble(models: Sequence[nn.Module], batches: Batches) -> Score:
+    """As `evaluate`, of the mean of the outputs of `models`."""
     score = Score(batches.task)
     for inputs, targets in batches:
-        score.add(batches.task.run(model, inputs), targets)
+        outputs = [batches.task.run(model, inputs) for model in models]
+        score.add(torch.stack(outputs).mean(0) if outputs[1:] else outputs[0], targets)
     if not score.count:
         raise ValueError(f"{batches.split} has no tokens that count")
     return score

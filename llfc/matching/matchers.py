@@ -1,8 +1,10 @@
 """The matchers, all under one signature."""
 
+import inspect
 import time
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -20,6 +22,7 @@ from llfc.matching.straight_through import match_straight_through
 from llfc.matching.weights import match_weights
 from llfc.modules.few_values import few_values_told
 from llfc.modules.inputs import Inputs
+from llfc.names import readable
 from llfc.plugins import is_own
 from llfc.seeds import generators_left
 from llfc.symmetry.spec import Permutation, PermutationSpec
@@ -31,7 +34,8 @@ class Matcher(Protocol):
     The permutation's record holds what only the matcher knows: `iterations`, in its own unit, and,
     if it does not maximise the overlap, `objective_before` and `objective`; `match` adds everything
     else. The same seed gives the same answer in every process; a network matched with itself stays
-    as it is. Batches are iterated over once.
+    as it is. Batches are iterated over once. Further keyword arguments, all with defaults, are its
+    options, such as an `effort`.
     """
 
     def __call__(
@@ -65,6 +69,20 @@ def matcher_of(name: str) -> Matcher:
     return OwnMatcher.named(name) if is_own("matching", name, MATCHERS) else MATCHERS[name]
 
 
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that the matcher called `name` has not.
+
+    Raises:
+        ValueError: with the first of them, and those that there are; or if there is no matcher.
+    """
+    parameters = inspect.signature(matcher_of(name)).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"]
+    for option in options:
+        if option not in known:
+            there = f"its options are {', '.join(known)}" if known else "it has none"
+            raise ValueError(f"matching {readable(name)!r} has no option {option!r}: {there}")
+
+
 @few_values_told()
 @tf32_disabled()
 @generators_left()
@@ -76,6 +94,7 @@ def match(
     spec: PermutationSpec,
     batches: Iterable[Inputs] | None = None,
     seed: int = 0,
+    **options: Any,
 ) -> Permutation:
     """The permutation of `b` towards `a` that the matcher `name` finds; neither model is modified.
 
@@ -92,15 +111,17 @@ def match(
         batches: inputs that the models accept (a tensor, or a tuple of tensors for several inputs),
             for the matchers that use features; iterated over once.
         seed: seed of the matcher's random choices.
+        options: the matcher's own, such as `effort` of `weights`; its docstring explains them.
 
     Raises:
-        ValueError: if the name is unknown; the models do not share one architecture, do not fit the
-            spec, are wrappers of other modules, or differ in more than their tensors; a parameter
-            is not finite; or a matcher that needs batches is given none.
+        ValueError: if the name is unknown, or the matcher has no such option; the models do not
+            share one architecture, do not fit the spec, are wrappers of other modules, or differ in
+            more than their tensors; a parameter is not finite; or a matcher that needs batches is
+            given none.
     """
-    matcher_of(name)
+    check_options(name, options)
     batches = check_one_function({"a": a, "b": b}, spec, batches)
-    return match_alike(name, a, b, spec, batches, seed)
+    return match_alike(name, a, b, spec, batches, seed, options)
 
 
 def match_alike(
@@ -110,10 +131,11 @@ def match_alike(
     spec: PermutationSpec,
     batches: Iterable[Inputs] | None,
     seed: int,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Permutation:
     """As `match`, for two models that are known to differ only in parameters and buffers."""
     matcher = matcher_of(name)
     began = time.perf_counter()
     check_matchable(a, b, spec)
-    found = matcher(a, b, spec, batches, seed=seed)
+    found = matcher(a, b, spec, batches, seed=seed, **options)
     return recorded(found, Overlap.of(a, b, spec), began)

@@ -93,8 +93,11 @@ def check_same_function(a: nn.Module, b: nn.Module, inputs: Inputs) -> None:
         )
 
 
-def check_same_outputs(moved: nn.Module, b: nn.Module, inputs: Inputs) -> None:
+def check_same_outputs(moved: nn.Module, b: nn.Module, inputs: Inputs) -> float:
     """Refuse a permuted B that is another function than B.
+
+    Returns:
+        The largest difference of the outputs on `inputs`, relative to their scale.
 
     Raises:
         ValueError: if the outputs on `inputs` differ by more than rounding.
@@ -105,6 +108,7 @@ def check_same_outputs(moved: nn.Module, b: nn.Module, inputs: Inputs) -> None:
             f"permuted, B's outputs are {gap:.2g} of their scale away from its own, more than"
             f" {REORDERED:g}: the spec or the permutation is of another network"
         )
+    return gap
 
 
 def batch_dependence(model: nn.Module, images: Inputs) -> float:

@@ -48,7 +48,7 @@ llfc.connectivity.measures.conditions llfc.connectivity.measures.replay
 llfc.connectivity.measures
 llfc.basis
 llfc.connection
-llfc.trial
+llfc.trial llfc.merging
 llfc.plugins.rehearsal
 llfc
 analysis.runs.schema analysis.runs.params analysis.runs.files analysis.runs.database

@@ -145,6 +145,18 @@ def test_a_spec_of_another_network():
         match("weights", perceptron(), perceptron(), PermutationSpec({}, {}))
 
 
+def test_options_are_the_matchers_own():
+    a, b, spec = pair("perceptron")
+    first = match("weights", a, b, spec, effort=1)
+    assert first == match_weights(a, b, spec, None, seed=0, effort=1)
+    assert first.record["iterations"] < match("weights", a, b, spec).record["iterations"]
+    said = r"^matching 'weights' has no option 'efort': its options are effort$"
+    with pytest.raises(ValueError, match=said):
+        match("weights", a, b, spec, efort=1)
+    with pytest.raises(ValueError, match=r"^matching 'none' has no option 'effort': it has none$"):
+        match("none", a, b, spec, effort=1)
+
+
 def test_too_few():
     a, b, spec = pair("perceptron")
     with pytest.raises(ValueError, match=r"^effort must be a number >= 1, got 0$"):
