@@ -1,5 +1,6 @@
 """What is switched for a while is switched back, whatever else runs beside; memory is kept."""
 
+import copy
 import platform
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 
 from llfc.devices import fastest_layout, own_stream, tf32_disabled
+from llfc.networks.architectures import build_network
+from llfc.seeds import stream
 
 # How a program may let float32 be rounded, by the older and by the newer of PyTorch's switches.
 ASKED = {
@@ -133,6 +136,33 @@ def test_wide_convolutions_lie_as_they_are_on_a_cpu(channels, device, layout):
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, channels, 1)).to(device)
     assert fastest_layout(model) == layout
     assert fastest_layout(nn.Linear(600, 600).to(device)) == torch.contiguous_format
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7, 8, 12, 15, 16])
+def test_gradients_are_right_in_the_fastest_layout(channels):
+    model = nn.Sequential(nn.Conv2d(channels, 8, 1, stride=2, bias=False))
+    wanted = copy.deepcopy(model).double()
+    images = torch.randn(4, channels, 28, 28, generator=torch.Generator().manual_seed(0))
+    wanted(images.double()).square().sum().backward()
+    layout = fastest_layout(model)
+    model.to(memory_format=layout)
+    model(images.to(memory_format=layout)).square().sum().backward()
+    found, wanted = model[0].weight.grad, wanted[0].weight.grad.float()
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])  # a layer norm puts channels last by itself
+def test_a_narrow_resnets_gradients_are_right(norm):
+    made = {"input_shape": (1, 16, 16), "num_classes": 4, "generator": stream(0, "init")}
+    model = build_network("resnet20", width=1 / 4, norm=norm, **made)
+    wanted = copy.deepcopy(model).double()
+    images = torch.randn(8, 1, 16, 16, generator=stream(0, "images"))
+    wanted(images.double()).square().sum().backward()
+    layout = fastest_layout(model)
+    model.to(memory_format=layout)(images.to(memory_format=layout)).square().sum().backward()
+    for found, exact in zip(model.parameters(), wanted.parameters(), strict=True):
+        exact = exact.grad.float()
+        torch.testing.assert_close(found.grad, exact, rtol=1e-3, atol=1e-3 * exact.abs().max())
 
 
 @pytest.mark.slow
