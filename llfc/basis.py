@@ -1,4 +1,4 @@
-"""B with its units permuted to align with A's, checked to compute the same function as before."""
+"""B in A's basis: its units permuted or mixed to align with A's, its function checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from llfc.modules.inputs import Inputs, positional, taken
 from llfc.results import LeftOut
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec import Permutation, PermutationSpec
+from llfc.symmetry.transform import Transform
 from llfc.tasks import Task
 
 
@@ -21,7 +22,7 @@ class Basis:
     """B aligned with A, a new model if units moved; how, its record, and what was left out."""
 
     b: nn.Module
-    permutation: Permutation | None = None
+    found: Permutation | Transform | None = None
     record: Mapping[str, float] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
 
@@ -29,14 +30,16 @@ class Basis:
 def into_one_basis(
     a: nn.Module,
     b: nn.Module,
-    matching: str | Permutation | None,
+    matching: str | Permutation | Transform | None,
     spec: PermutationSpec | None,
     inputs: Inputs,
     task: Task,
     train: Batches | None,
     seed: int,
 ) -> Basis:
-    """B with its units permuted to align with A's; both are copies, in eval mode.
+    """B with its units permuted, or mixed, to align with A's; both are copies, in eval mode.
+
+    Without a spec, a transform's own is taken.
 
     Args:
         a: the network that stays as it is.
@@ -49,18 +52,23 @@ def into_one_basis(
         seed: of the matcher.
 
     Raises:
-        ValueError: if `matching` or `spec` is not what it should be, or B, permuted, is another
+        ValueError: if `matching` or `spec` is not what it should be, or B, moved, is another
             function than B.
     """
     if matching is None:
         return Basis(b)
-    if not isinstance(matching, str | Permutation):
+    if not isinstance(matching, str | Permutation | Transform):
         raise ValueError(
-            f"matching must be a name, a Permutation or None, got a {type(matching).__name__}"
+            "matching must be a name, a Permutation, a Transform or None, got a"
+            f" {type(matching).__name__}"
         )
+    if spec is None and isinstance(matching, Transform):
+        spec = matching.spec
     spec = permutation_spec(a, *positional(a, taken(inputs, slice(2)))) if spec is None else spec
     check_spec(spec)
     check_state("model_b", b)
+    if isinstance(matching, Transform):
+        matching.check_of(spec)
     if isinstance(matching, str):
         _check_task(matching, task)
         seen = None if train is None else (images for images, _ in train)
@@ -75,17 +83,23 @@ def into_one_basis(
 
 
 def permuted(
-    a: nn.Module, b: nn.Module, spec: PermutationSpec, permutation: Permutation, inputs: Inputs
+    a: nn.Module,
+    b: nn.Module,
+    spec: PermutationSpec,
+    matching: Permutation | Transform,
+    inputs: Inputs,
 ) -> nn.Module:
-    """A copy of B with its units permuted; B itself if none moves.
+    """A copy of B with its units permuted, or mixed; B itself if none moves.
 
     Raises:
         ValueError: if it is another function than B on `inputs`, or not A's but for its numbers.
     """
-    if not permutation.moved():
+    if not matching.moved():
         return b
-    moved = copy_of(b)
-    moved.load_state_dict(spec.apply(permutation, b.state_dict()))
+    state, moved = b.state_dict(), copy_of(b)
+    moved.load_state_dict(
+        matching.apply(state) if isinstance(matching, Transform) else spec.apply(matching, state)
+    )
     check_same_outputs(moved, b, inputs)
     check_same_function(a, moved, inputs)
     return moved

@@ -42,6 +42,7 @@ from llfc.results import METRICS, Array, Connection, LeftOut, Table, midpoint
 from llfc.seeds import generators_left, stream
 from llfc.specs import DEFAULT_MEASURES
 from llfc.symmetry.spec import Permutation, PermutationSpec
+from llfc.symmetry.transform import Transform
 from llfc.tasks import CLASSIFICATION, Task, as_task
 
 BATCH_SIZE = 250  # larger batches were no faster on a CPU, and their features take memory
@@ -59,7 +60,7 @@ def connect(
     train: Samples | None = None,
     statistics: Samples | None = None,
     task: str | Task = "classification",
-    matching: str | Permutation | None = "weights",
+    matching: str | Permutation | Transform | None = "weights",
     correction: str = "reset",
     alphas: int | Sequence[float] | Array = 25,
     probes: str | Sequence[str] | None = None,
@@ -93,7 +94,7 @@ def connect(
         task: a name in `llfc.tasks.TASKS`, or a `llfc.Task` of one's own: which part of the output
             counts, its loss and error, and what LLFC takes as a sample.
         matching: a name in MATCHERS, or a plug-in's as `FILE.py:FUNCTION`; or a permutation of B's
-            units, as returned by `llfc.match`; or None to leave B as it is.
+            units, or a transform of them, as returned by `llfc.match`; or None to leave B as it is.
         correction: a name in CORRECTIONS, or a plug-in's. Curves and barriers use A and B as
             trained; barriers whose name ends in `_corrected`, and everything that compares
             features, use A and B corrected in the same way as the networks between them.

@@ -32,6 +32,7 @@ from llfc.results import LeftOut
 from llfc.seeds import generators_left, stream
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec import Permutation, PermutationSpec
+from llfc.symmetry.transform import Transform
 from llfc.tasks import Task, as_task
 
 MANY = ("none", "reset")  # corrections that are defined for more than two networks
@@ -44,15 +45,15 @@ class Merged:
     Attributes:
         model: the merged network, in eval mode; its state dict is all that it is.
         weights: of each network in the blend, which add up to 1.
-        permutations: of the units of each network, in the order given; None where none was asked
-            for. The first network's is the identity.
+        permutations: of the units of each network, in the order given, or transforms; None where
+            none was asked for. The first network's is the identity.
         corrected: the number of layers that the correction changed.
         left_out: what was not permuted and not corrected, and why.
     """
 
     model: nn.Module
     weights: tuple[float, ...]
-    permutations: tuple[Permutation, ...] | None
+    permutations: tuple[Permutation | Transform, ...] | None
     corrected: int
     left_out: tuple[LeftOut, ...]
 
@@ -100,7 +101,7 @@ def merge(
     statistics: Samples | None = None,
     inputs: Inputs | None = None,
     weights: Sequence[float] | None = None,
-    matching: str | Permutation | Sequence[Permutation] | None = "weights",
+    matching: str | Permutation | Transform | Sequence[Permutation | Transform] | None = "weights",
     correction: str = "reset",
     task: str | Task = "classification",
     spec: PermutationSpec | None = None,
@@ -120,7 +121,7 @@ def merge(
         inputs: a batch of inputs as the models take it; that of `statistics` if None.
         weights: of each network, between 0 and 1, which add up to 1; equal ones if None.
         matching: of two networks what `llfc.connect` takes; of more, `weights`, or None. Or the
-            permutations of all networks, of which the first's is the identity.
+            permutations or transforms of all networks, of which the first's is the identity.
         correction: a name in CORRECTIONS, or a plug-in's; of more than two networks `reset` or
             `none`. What it changes becomes part of the merged network's own tensors.
         task: what the networks are for, as in `llfc.connect`; of matchers that use targets.
@@ -219,29 +220,31 @@ def _blended(models: Sequence[nn.Module], shares: Sequence[float], whole: nn.Mod
 
 def _aligned(
     models: Sequence[nn.Module],
-    matching: str | Permutation | Sequence[Permutation] | None,
+    matching: str | Permutation | Transform | Sequence[Permutation | Transform] | None,
     spec: PermutationSpec | None,
     inputs: Inputs,
     source: Batches | None,
     task: Task,
     seed: int,
-) -> tuple[list[nn.Module], tuple[Permutation, ...] | None, tuple[LeftOut, ...]]:
+) -> tuple[list[nn.Module], tuple[Permutation | Transform, ...] | None, tuple[LeftOut, ...]]:
     """The networks in the basis of the first, their permutations, and what did not move."""
     first, *others = models
     if matching is None:
         return [*models], None, ()
     if spec is None:
         spec = permutation_spec(first, *positional(first, taken(inputs, slice(2))))
-    if len(models) == 2 and isinstance(matching, str | Permutation):
+    if len(models) == 2 and isinstance(matching, str | Permutation | Transform):
         basis = into_one_basis(first, others[0], matching, spec, inputs, task, source, seed)
-        assert basis.permutation is not None  # as there is a matching
-        return [first, basis.b], (spec.identity(), basis.permutation), basis.left_out
+        assert basis.found is not None  # as there is a matching
+        return [first, basis.b], (spec.identity(), basis.found), basis.left_out
     if isinstance(matching, str):
         if matching != "weights":
             raise ValueError(
                 f"matching of more than two networks must be 'weights', got {matching!r}"
             )
-        found = match_many(models, spec, batches=[inputs], seed=seed)
+        found: tuple[Permutation | Transform, ...] = match_many(
+            models, spec, batches=[inputs], seed=seed
+        )
     else:
         found = _permutations(matching, len(models), spec)
     moved = [
@@ -252,12 +255,17 @@ def _aligned(
 
 
 def _permutations(
-    given: Permutation | Sequence[Permutation], count: int, spec: PermutationSpec
-) -> tuple[Permutation, ...]:
+    given: Permutation | Transform | Sequence[Permutation | Transform],
+    count: int,
+    spec: PermutationSpec,
+) -> tuple[Permutation | Transform, ...]:
     """One for each network, the first's the identity."""
-    found = () if isinstance(given, Permutation) else tuple(given)
-    if len(found) != count or not all(isinstance(each, Permutation) for each in found):
+    found = () if isinstance(given, Permutation | Transform) else tuple(given)
+    if len(found) != count or not all(isinstance(each, Permutation | Transform) for each in found):
         raise ValueError(f"matching must be a name, None, or {count} permutations, one per network")
-    if found[0] != spec.identity():
+    for each in found:
+        if isinstance(each, Transform):
+            each.check_of(spec)
+    if found[0].moved():
         raise ValueError("matching must leave the first network as it is: its permutation moves")
     return found

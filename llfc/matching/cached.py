@@ -11,8 +11,11 @@ from llfc.matching.matchers import match
 from llfc.networks.store import Store
 from llfc.specs import Trial, permutation_name
 from llfc.symmetry.spec import Permutation, PermutationSpec
+from llfc.symmetry.transform import Transform
+from llfc.symmetry.transform.transform import PARTS
 
 PERMUTATIONS = "permutations"
+OF_TRANSFORMS = tuple(f"{part}/" for part in PARTS)  # names of their tensors begin with
 
 
 def cached_permutation(
@@ -22,8 +25,8 @@ def cached_permutation(
     spec: PermutationSpec,
     images: Iterable[Tensor],
     store: Store,
-) -> Permutation:
-    """The permutation that `trial` asks for, and its record; from `store` if it is there.
+) -> Permutation | Transform:
+    """The map of units that `trial` asks for, and its record; from `store` if it is there.
 
     It is cached under the names of the pair and the matcher, the number of images, the count of
     changes of method, and a digest of both networks' weights and of the spec: networks that were
@@ -32,10 +35,10 @@ def cached_permutation(
     Args:
         trial: which pair and which matcher; the pair's seed is the matcher's.
         a: the pair's first network.
-        b: the pair's second network, whose units are permuted.
+        b: the pair's second network, whose units are permuted or mixed.
         spec: the symmetry of both.
         images: the trial's training images in batches, for matchers that look at features.
-        store: where permutations are cached; one that is damaged is found again.
+        store: where permutations and transforms are cached; one that is damaged is found again.
 
     Raises:
         ValueError: as `match` does, or if the store cannot be written.
@@ -43,7 +46,8 @@ def cached_permutation(
     name = f"{permutation_name(trial)}-{_digest(spec, a, b)}"
     cached = store.get_tensors(PERMUTATIONS, name)
     if cached is not None:
-        return Permutation.from_tensors(cached)
+        mixed = any(key.startswith(OF_TRANSFORMS) for key in cached)
+        return Transform.from_tensors(cached, spec) if mixed else Permutation.from_tensors(cached)
     found = match(trial.matching, a, b, spec, images, trial.pair.seed)
     record = {"matching": trial.matching, "pair": to_plain(trial.pair)}
     store.put_tensors(PERMUTATIONS, name, found.to_tensors(), record)

@@ -26,16 +26,17 @@ from llfc.names import readable
 from llfc.plugins import is_own
 from llfc.seeds import generators_left
 from llfc.symmetry.spec import Permutation, PermutationSpec
+from llfc.symmetry.transform import Transform
 
 
 class Matcher(Protocol):
-    """Finds the permutation of `b` that brings it closest to `a`.
+    """Finds the map of `b`'s units that brings it closest to `a`.
 
-    The permutation's record holds what only the matcher knows: `iterations`, in its own unit, and,
-    if it does not maximise the overlap, `objective_before` and `objective`; `match` adds everything
-    else. The same seed gives the same answer in every process; a network matched with itself stays
-    as it is. Batches are iterated over once. Further keyword arguments, all with defaults, are its
-    options, such as an `effort`.
+    That is a `Permutation`, or a `Transform` where units are mixed too. Its record holds what only
+    the matcher knows: `iterations`, in its own unit, and, if it does not maximise the overlap,
+    `objective_before` and `objective`; `match` adds everything else. The same seed gives the same
+    answer in every process; a network matched with itself stays as it is. Batches are iterated over
+    once. Further keyword arguments, all with defaults, are its options, such as an `effort`.
     """
 
     def __call__(
@@ -46,7 +47,7 @@ class Matcher(Protocol):
         batches: Iterable[Inputs] | None,
         *,
         seed: int,
-    ) -> Permutation: ...
+    ) -> Permutation | Transform: ...
 
 
 MATCHERS: Mapping[str, Matcher] = {
@@ -95,8 +96,10 @@ def match(
     batches: Iterable[Inputs] | None = None,
     seed: int = 0,
     **options: Any,
-) -> Permutation:
-    """The permutation of `b` towards `a` that the matcher `name` finds; neither model is modified.
+) -> Permutation | Transform:
+    """The map of `b`'s units towards `a` that the matcher `name` finds; neither model is modified.
+
+    A `Permutation`, or, of the matchers that use all of the groups' kinds, a `Transform`.
 
     Its record has the fields of `llfc.matching.record`.
 
@@ -106,7 +109,7 @@ def match(
     Args:
         name: a name in MATCHERS, or a plug-in's as `FILE.py:FUNCTION`.
         a: the network that stays as it is.
-        b: the network whose units are permuted.
+        b: the network whose units are permuted or mixed.
         spec: the symmetry of both, from `permutation_spec`.
         batches: inputs that the models accept (a tensor, or a tuple of tensors for several inputs),
             for the matchers that use features; iterated over once.
@@ -132,7 +135,7 @@ def match_alike(
     batches: Iterable[Inputs] | None,
     seed: int,
     options: Mapping[str, Any] = MappingProxyType({}),
-) -> Permutation:
+) -> Permutation | Transform:
     """As `match`, for two models that are known to differ only in parameters and buffers."""
     matcher = matcher_of(name)
     began = time.perf_counter()

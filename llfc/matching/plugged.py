@@ -1,4 +1,4 @@
-"""Matchers of one's own: a function of two networks that returns a permutation."""
+"""Matchers of one's own: a function of two networks that returns a map of units."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from llfc.modules.inputs import Inputs
 from llfc.plugins import call, own_function
 from llfc.seeds import drawn_alike
 from llfc.symmetry.spec import Permutation, PermutationSpec
+from llfc.symmetry.transform import Transform
 
 OFFERED = ("a", "b", "spec", "batches", "seed")
 
@@ -47,8 +48,8 @@ class OwnMatcher:
         batches: Iterable[Inputs] | None,
         *,
         seed: int,
-    ) -> Permutation:
-        """The permutation that the plug-in finds.
+    ) -> Permutation | Transform:
+        """The permutation or transform that the plug-in finds.
 
         Raises:
             ValueError: if it raises, or returns anything else.
@@ -56,12 +57,17 @@ class OwnMatcher:
         given = {"a": copy_of(a), "b": copy_of(b), "spec": spec, "batches": batches, "seed": seed}
         with drawn_alike(seed):
             found = call(self.what, self.function, given)
-        if not isinstance(found, Permutation):
+        if not isinstance(found, Permutation | Transform):
             raise ValueError(
-                f"{self.what} must return an llfc.Permutation, got a {type(found).__name__}"
+                f"{self.what} must return an llfc.Permutation or an llfc.Transform, got a"
+                f" {type(found).__name__}"
             )
+        record = {"iterations": 1.0, **found.record}
         try:
+            if isinstance(found, Transform):
+                found.check_of(spec)
+                return Transform(spec, found, record, found.left_out)
             spec.validate(found)
         except ValueError as error:
             raise ValueError(f"{self.what} must return one of the spec's: {error}") from None
-        return Permutation(found, {"iterations": 1.0, **found.record}, found.left_out)
+        return Permutation(found, record, found.left_out)

@@ -106,7 +106,7 @@ def check_same_outputs(moved: nn.Module, b: nn.Module, inputs: Inputs) -> float:
     if not gap <= REORDERED:
         raise ValueError(
             f"permuted, B's outputs are {gap:.2g} of their scale away from its own, more than"
-            f" {REORDERED:g}: the spec or the permutation is of another network"
+            f" {REORDERED:g}: the spec, or the map of units, is of another network"
         )
     return gap
 

@@ -17,6 +17,7 @@ from llfc.results import Array
 from llfc.specs import Network, Trial
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec import Permutation
+from llfc.symmetry.transform import Transform
 from llfc.tasks import as_task, measured_as
 
 FEW = 16  # inputs of each split
@@ -52,8 +53,10 @@ def rehearse(trial: Trial, dataset: Data) -> None:
         raise ValueError(f"{what} must give the same loss twice in eval mode")
 
 
-def _measured(trial: Trial, a: nn.Module, b: nn.Module, dataset: Data) -> tuple[Permutation, Array]:
-    """The permutation that `trial` asks for, and the loss along the line."""
+def _measured(
+    trial: Trial, a: nn.Module, b: nn.Module, dataset: Data
+) -> tuple[Permutation | Transform, Array]:
+    """The map of units that `trial` asks for, and the loss along the line."""
     train_batches, test = (dataset.batches(split, FEW) for split in ("train", "test"))
     spec = permutation_spec(a, dataset.example())
     inputs = [inputs for inputs, _ in train_batches]

@@ -100,7 +100,7 @@ def test_what_has_no_part_in_a_forward_pass_may_differ():
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"matching": 3}, "matching must be a name, a Permutation or None, got a int"),
+        ({"matching": 3}, "matching must be a name, a Permutation, a Transform or None, got a int"),
         ({"correction": None}, "unknown correction None: choose from none, repair"),
         ({"batch_size": 2.5}, "batch_size must be a whole number >= 1, got 2.5"),
         ({"probes": "linear9"}, "unknown probe 'linear9': choose from linear0"),

@@ -63,7 +63,7 @@ class Overlap:
         linear: dict[Cluster, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         self.terms: list[Term] = []
         for name in a:
-            for clusters, a_block, b_block in self._blocks(name):
+            for clusters, a_block, b_block in self.blocks(name):
                 if not clusters:
                     self.constant += inner_product(a_block, b_block)
                 elif len(clusters) == 1:
@@ -91,7 +91,7 @@ class Overlap:
         a_state, b_state = finite_parameters(a, "a"), finite_parameters(b, "b")
         return cls(a_state, {name: b_state[name] for name in a_state}, spec)
 
-    def _blocks(self, name: str) -> Iterator[tuple[tuple[Cluster, ...], Tensor, Tensor]]:
+    def blocks(self, name: str) -> Iterator[tuple[tuple[Cluster, ...], Tensor, Tensor]]:
         """A parameter's blocks in both networks, [units of each cluster..., rest]."""
         sides = [
             as_reals(self.spec.fold(name, state[name])).to(self.device, self.dtype)
@@ -114,6 +114,11 @@ class Overlap:
                 a.reshape(sizes).permute(order).reshape(*heads, -1),
                 b.reshape(sizes).permute(order).reshape(*heads, -1),
             )
+
+    def parameters(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """The name of each parameter, and its numbers in A and in B."""
+        for name, of_a in self._parameters[0].items():
+            yield name, of_a, self._parameters[1][name]
 
     def towards(self, a: State) -> "Overlap":
         """The overlap of other parameters with the same B."""
@@ -262,11 +267,8 @@ class Overlap:
     def bound(self) -> float:
         """What no permutation exceeds: the sum over parameters of what each could have at most."""
         return sum(
-            bound(
-                list(self._blocks(name)),
-                *(self.spec.fold(name, side[name]) for side in self._parameters),
-            )
-            for name in self._parameters[0]
+            bound(list(self.blocks(name)), *(self.spec.fold(name, side) for side in sides))
+            for name, *sides in self.parameters()
         )
 
 

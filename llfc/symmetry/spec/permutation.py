@@ -6,7 +6,6 @@ Git Re-Basin, ICLR 2023, section 3; arXiv 2209.04836).
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import torch
 from safetensors import SafetensorError
@@ -15,27 +14,17 @@ from torch import Tensor
 
 from llfc.atomic import made_whole
 from llfc.oneline import in_one_line
+from llfc.symmetry.spec.reported import Reported, report_of, tensors_by_part
 
 FORMAT = {"format": "llfc.Permutation"}  # in the header of its file
 
 
-class Permutation(Mapping[str, Tensor]):
-    """For every group of units, an int64 index vector [units] on the CPU.
-
-    Attributes:
-        record: scalars that its matcher reports, such as `objective`; ignored by `==`.
-        left_out: the groups that the matcher left in place as it found nothing to match them by,
-            each with the reason; ignored by `==`.
-        definitions: what of the matching holds under a condition only, with that condition; ignored
-            by `==`.
+class Permutation(Reported, Mapping[str, Tensor]):
+    """For every group of units, an int64 index vector [units] on the CPU; and what is `Reported`.
 
     Raises:
         ValueError: if an index vector is not a permutation.
     """
-
-    record: Mapping[str, float]
-    left_out: Mapping[str, str]
-    definitions: Mapping[str, str]
 
     def __init__(
         self,
@@ -51,9 +40,7 @@ class Permutation(Mapping[str, Tensor]):
                 shown = index_U.flatten()[:8].tolist()
                 raise ValueError(f"group {group!r}: the index must be a permutation, got {shown}")
             self._indices[group] = index_U
-        self.record = MappingProxyType(dict(record or {}))
-        self.left_out = MappingProxyType(dict(left_out or {}))
-        self.definitions = MappingProxyType(dict(definitions or {}))
+        self._report(record, left_out, definitions)
 
     def __getitem__(self, group: str) -> Tensor:
         return self._indices[group]
@@ -84,17 +71,9 @@ class Permutation(Mapping[str, Tensor]):
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Tensors: `group/NAME`, `record/NAME`; `left_out/NAME`, `definitions/NAME` in UTF-8."""
-        record = {
-            f"record/{name}": torch.tensor(value, dtype=torch.float64)
-            for name, value in self.record.items()
-        }
-        said = {"left_out": self.left_out, "definitions": self.definitions}
-        reasons = {
-            f"{part}/{name}": torch.tensor(list(reason.encode()), dtype=torch.uint8)
-            for part, reasons in said.items()
-            for name, reason in reasons.items()
-        }
-        return {f"group/{name}": index_U for name, index_U in self.items()} | record | reasons
+        return {
+            f"group/{name}": index_U for name, index_U in self.items()
+        } | self._report_as_tensors()
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Permutation":
@@ -103,19 +82,8 @@ class Permutation(Mapping[str, Tensor]):
         Raises:
             ValueError: a name is none that `to_tensors` gives, or an index is not a permutation.
         """
-        names = ("group", "record", "left_out", "definitions")
-        parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
-        for key, tensor in tensors.items():
-            part, _, name = key.partition("/")
-            if part not in parts:
-                raise ValueError(f"{key!r} is no part of a permutation")
-            parts[part][name] = tensor
-        record = {name: float(number) for name, number in parts["record"].items()}
-        left_out, definitions = (
-            {name: bytes(text.tolist()).decode() for name, text in parts[part].items()}
-            for part in names[2:]
-        )
-        return cls(parts["group"], record, left_out, definitions)
+        parts = tensors_by_part(tensors, ("group",), "permutation")
+        return cls(parts["group"], *report_of(parts))
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, atomically: an int64 index [units] for every group.

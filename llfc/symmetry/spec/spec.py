@@ -8,7 +8,7 @@ import copy
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -165,8 +165,8 @@ class PermutationSpec:
             new[name] = folded.reshape(tensor.shape).clone()
         return new
 
-    def validate(self, perm: Mapping[str, Tensor]) -> None:
-        """Refuse a permutation of other groups or other sizes.
+    def validate(self, perm: Mapping[str, Sized]) -> None:
+        """Refuse a permutation, or another map of units, of other groups or other sizes.
 
         Raises:
             ValueError: names the first group that differs.

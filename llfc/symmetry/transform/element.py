@@ -79,6 +79,25 @@ class Element:
         still = torch.equal(self.index, torch.arange(len(self)))  # type: ignore[arg-type]
         return still and self.kind == "permutation"
 
+    def __eq__(self, other: object) -> bool:
+        """Equal to the bit; of two forms of one map, only the same are."""
+        if not isinstance(other, Element):
+            return NotImplemented
+        parts = ((getattr(self, n), getattr(other, n)) for n in ("index", "factor", "matrix"))
+        return all(
+            (x is None) == (y is None) and (x is None or torch.equal(x, y)) for x, y in parts
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def moved(self) -> int:
+        """The number of units that are not mapped to themselves."""
+        if self.matrix is not None:
+            rows = self.matrix != torch.eye(len(self), dtype=torch.float64)
+            return int(rows.any(1).sum())
+        moved = torch.ne(self.index, torch.arange(len(self)))  # type: ignore[arg-type]
+        return int((moved if self.factor is None else moved | (self.factor != 1)).sum())
+
     def as_matrix(self) -> Tensor:
         """Its matrix, float64 [U, U]."""
         if self.matrix is not None:

@@ -4,6 +4,7 @@ import copy
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -17,29 +18,44 @@ from llfc.seeds import stream
 from llfc.symmetry.spec import Permutation, PermutationSpec
 from llfc.symmetry.spec.axes import axis_groups
 from llfc.symmetry.spec.kinds import SMALLER
+from llfc.symmetry.spec.reported import Reported, report_of, tensors_by_part
 from llfc.symmetry.transform.acting import act
+from llfc.symmetry.transform.drawing import random_element
 from llfc.symmetry.transform.element import Element
 
 FORMAT = "llfc.Transform"  # in the header of its file
-SPREAD = 0.5  # standard deviation of the logarithms of random scales
+PARTS = ("index", "factor", "matrix")  # of an element
 
 
-class Transform(Mapping[str, Element]):
+class Transform(Reported, Mapping[str, Element]):
     """For every group of a spec, a linear map of its units, of the group's kind or a smaller one.
+
+    What a matcher that found it has to say, it carries as a `Permutation` does (`Reported`).
 
     A permutation is the special case in which every map is one: `of_permutation`, `permutation`.
 
     Args:
         spec: the symmetry.
         elements: group -> its map; groups that are left out stay as they are.
+        record: what is `Reported`.
+        left_out: the same.
+        definitions: the same.
 
     Raises:
         ValueError: a group is not the spec's, has another size, or is of a kind that does not hold
             the map.
     """
 
-    def __init__(self, spec: PermutationSpec, elements: Mapping[str, Element]) -> None:
+    def __init__(
+        self,
+        spec: PermutationSpec,
+        elements: Mapping[str, Element],
+        record: Mapping[str, float] | None = None,
+        left_out: Mapping[str, str] | None = None,
+        definitions: Mapping[str, str] | None = None,
+    ) -> None:
         self.spec = spec
+        self._report(record, left_out, definitions)
         for group, element in elements.items():
             if group not in spec.groups:
                 raise ValueError(f"transform: group {group!r} is not in the spec")
@@ -69,9 +85,21 @@ class Transform(Mapping[str, Element]):
     def __len__(self) -> int:
         return len(self._elements)
 
+    def __eq__(self, other: object) -> bool:
+        """Equal to the bit; `distance` tells how close two are."""
+        if not isinstance(other, Transform):
+            return NotImplemented
+        return self.keys() == other.keys() and all(self[g] == other[g] for g in self)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __repr__(self) -> str:
         moved = sum(not element.is_identity() for element in self.values())
         return f"Transform({len(self)} groups, {moved} of them moved)"
+
+    def moved(self) -> int:
+        """The number of units that are not mapped to themselves."""
+        return sum(element.moved() for element in self.values())
 
     @classmethod
     def identity(cls, spec: PermutationSpec) -> "Transform":
@@ -126,19 +154,43 @@ class Transform(Mapping[str, Element]):
         missing = sorted(self.spec.axes.keys() - state.keys())
         if missing:
             raise ValueError(f"state dict: tensor {missing[0]!r} of the spec is missing")
-        pure = all(element.kind == "permutation" for element in self.values())
-        powers = None if pure else self.spec.kinds.powers
         new: OrderedDict[str, Tensor] = OrderedDict()
         if hasattr(state, "_metadata"):
             new._metadata = copy.deepcopy(state._metadata)  # type: ignore[attr-defined]
         for name, tensor in state.items():
-            folded = self.spec.fold(name, tensor.detach())
-            for dim, axis in enumerate(self.spec.axes[name]):
-                if axis_groups(axis):
-                    own = powers[name][dim] if powers else None
-                    folded = act(self, axis, own, folded, dim)
-            new[name] = folded.reshape(tensor.shape).clone()
+            new[name] = self.moved_tensor(name, tensor.detach()).clone()
         return new
+
+    def moved_tensor(self, name: str, tensor: Tensor) -> Tensor:
+        """One tensor of a state dict in the new basis, as `apply` computes it.
+
+        Raises:
+            ValueError: the spec has no such tensor, or its shape is another.
+        """
+        folded = self.spec.fold(name, tensor)
+        powers = None if self._pure else self.spec.kinds.powers[name]
+        for dim, axis in enumerate(self.spec.axes[name]):
+            if axis_groups(axis):
+                folded = act(self, axis, powers[dim] if powers else None, folded, dim)
+        return folded.reshape(tensor.shape)
+
+    @cached_property
+    def _pure(self) -> bool:
+        """Whether it is a permutation."""
+        return all(element.kind == "permutation" for element in self.values())
+
+    def check_of(self, spec: PermutationSpec) -> None:
+        """Refuse to be applied to the networks of another spec.
+
+        Raises:
+            ValueError: names the first group that differs, or a tensor whose axes do.
+        """
+        if spec is self.spec:
+            return
+        spec.validate(self)
+        for name in sorted(spec.axes.keys() | self.spec.axes.keys()):
+            if spec.axes.get(name) != self.spec.axes.get(name):
+                raise ValueError(f"transform: on tensor {name!r} groups lie as in another spec")
 
     def _places(self) -> dict[str, str]:
         """For each nested group, the group at the place that its new place is taken from."""
@@ -168,21 +220,37 @@ class Transform(Mapping[str, Element]):
         gaps = [float((self[g].as_matrix() - other[g].as_matrix()).abs().max()) for g in self]
         return max(gaps, default=0.0)
 
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Tensors: `index/GROUP`, `factor/GROUP` or `matrix/GROUP`, and those of the report."""
+        tensors = {
+            f"{part}/{group}": value.contiguous()
+            for group, element in self.items()
+            for part in PARTS
+            if (value := getattr(element, part)) is not None
+        }
+        return tensors | self._report_as_tensors()
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], spec: PermutationSpec) -> "Transform":
+        """The transform that `to_tensors` converted.
+
+        Raises:
+            ValueError: a name is none that `to_tensors` gives, or there is no such map in the spec.
+        """
+        parts = tensors_by_part(tensors, PARTS, "transform")
+        groups = {group for part in PARTS for group in parts[part]}
+        elements = {g: Element(*(parts[part].get(g) for part in PARTS)) for g in groups}  # type: ignore[arg-type]
+        return cls(spec, elements, *report_of(parts))
+
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, atomically; its header holds the kind of each map as JSON.
 
         Raises:
             OSError: the file cannot be written.
         """
-        tensors = {
-            f"{part}/{group}": value.contiguous()
-            for group, element in self.items()
-            for part in ("index", "factor", "matrix")
-            if (value := getattr(element, part)) is not None
-        }
         kinds = json.dumps({group: element.kind for group, element in self.items()})
         with made_whole(Path(path)) as beside:
-            save_file(tensors, beside, {"format": FORMAT, "kinds": kinds})
+            save_file(self.to_tensors(), beside, {"format": FORMAT, "kinds": kinds})
 
     @classmethod
     def load(cls, path: str | Path, spec: PermutationSpec) -> "Transform":
@@ -197,54 +265,7 @@ class Transform(Mapping[str, Element]):
             with safe_open(path, "pt") as file:
                 if (file.metadata() or {}).get("format") != FORMAT:
                     raise ValueError("its header is another")
-                parts: dict[str, dict[str, Tensor]] = {}
-                for key in file.keys():
-                    part, _, group = key.partition("/")
-                    parts.setdefault(group, {})[part] = file.get_tensor(key)
-            return cls(spec, {group: Element(**found) for group, found in parts.items()})  # type: ignore[arg-type]
+                tensors = {key: file.get_tensor(key) for key in file.keys()}
+            return cls.from_tensors(tensors, spec)
         except (SafetensorError, ValueError, TypeError) as error:
             raise ValueError(f"{path} is not a saved transform: {in_one_line(error)}") from error
-
-
-def random_element(kind: str, index: Tensor, generator: torch.Generator) -> Element:
-    """A random map of exactly this kind, with these units permuted if it is no mixture of units."""
-    units = len(index)
-    if kind in ("orthogonal", "invertible"):
-        matrix = random_rotation(units, generator)
-        if kind == "invertible":
-            scales = random_scales(units, generator)
-            matrix = matrix @ (scales[:, None] * random_rotation(units, generator))
-        return Element(matrix=matrix)
-    factor = None
-    if kind == "signed":
-        factor = random_signs(units, generator)
-    elif kind == "scaled":
-        factor = random_scales(units, generator)
-    return Element(index, factor)  # type: ignore[arg-type]
-
-
-def random_signs(units: int, generator: torch.Generator) -> Tensor:
-    """1 and -1, float64 [units], not all of them 1."""
-    drawn = torch.randint(2, (units,), generator=generator).double() * 2 - 1
-    if bool((drawn == 1).all()):
-        drawn[int(torch.randint(units, (), generator=generator))] = -1
-    return drawn
-
-
-def random_scales(units: int, generator: torch.Generator) -> Tensor:
-    """Positive numbers, float64 [units], whose logarithms are normal."""
-    drawn = torch.randn(units, generator=generator, dtype=torch.float64)
-    return (SPREAD * drawn.clamp(-3, 3)).exp()
-
-
-def random_rotation(units: int, generator: torch.Generator) -> Tensor:
-    """A uniformly random orthogonal matrix, float64 [units, units].
-
-    Reference:
-        Mezzadri, How to generate random matrices from the classical compact groups, Notices of the
-        AMS 2007. https://arxiv.org/abs/math-ph/0609050
-    """
-    drawn = torch.randn(units, units, generator=generator, dtype=torch.float64)
-    q, r = torch.linalg.qr(drawn)
-    turned: Tensor = q * torch.where(r.diagonal() < 0, -1.0, 1.0)
-    return turned

@@ -71,7 +71,10 @@ def test_a_matcher_changes_only_copies_and_draws_as_the_seed_says(tmp_path):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("def match(a, b): return 3", "must return an llfc.Permutation, got a int"),
+        (
+            "def match(a, b): return 3",
+            "must return an llfc.Permutation or an llfc.Transform, got",
+        ),
         ("def match(a, b, spec): raise KeyError('x')", r"raised KeyError: 'x' \(own.py, line 1\)"),
         ("def match(a, b, other): ...", "nothing else without a default, but takes 'other'"),
         ("def match(a, /): ...", "nothing else without a default, but takes 'a'"),

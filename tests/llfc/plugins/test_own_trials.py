@@ -195,7 +195,7 @@ def test_a_network_that_cannot_be_used(tmp_path, dataset, text, said):
             "def plug(spec): return spec.random(next(count))",
             "matching mine:plug must find the same twice for a seed",
         ),
-        ("matching", "def plug(): return None", "must return an llfc.Permutation, got a NoneType"),
+        ("matching", "def plug(): return None", "or an llfc.Transform, got a NoneType"),
         (
             "correction",
             "import itertools\ncount = itertools.count()\ndef plug(model):\n"

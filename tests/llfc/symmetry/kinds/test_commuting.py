@@ -6,7 +6,7 @@ import torch
 from llfc.symmetry.kinds.commuting import BY_OPERATOR, COMMUTING, KIND_OF
 from llfc.symmetry.kinds.viewing import MOVING
 from llfc.symmetry.spec.kinds import KINDS, SMALLER
-from llfc.symmetry.transform.transform import random_element
+from llfc.symmetry.transform.drawing import random_element
 
 UNITS = 5
 # Arguments after the first; none if it takes none. Units are on dimension 1 of [2, 5, 4, 4].

@@ -12,7 +12,7 @@ from llfc.symmetry.kinds.strands import Strands
 from llfc.symmetry.spec.kinds import KINDS, SMALLER, Kinds
 from llfc.symmetry.spec.table import family
 from llfc.symmetry.transform import Element, Transform
-from llfc.symmetry.transform.transform import random_element
+from llfc.symmetry.transform.drawing import random_element
 from tests.helpers.kinds_by_hand import (
     NETWORKS,
     VECTORS,

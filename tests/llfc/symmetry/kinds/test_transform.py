@@ -9,7 +9,7 @@ from torch import nn
 import llfc
 from llfc import Transform
 from llfc.symmetry.transform import Element
-from llfc.symmetry.transform.transform import random_element
+from llfc.symmetry.transform.drawing import random_element
 from tests.helpers.kinds_by_hand import NETWORKS, VECTORS, network, perceptron
 
 KINDS = ("permutation", "signed", "scaled", "orthogonal", "invertible")
