@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.answers import answer
+from analysis.answers.matched import what_matching_does
 from analysis.answers.onset import by_seed, lines_along, onsets, with_unfinished
 from analysis.answers.tables import two_decimals
 from analysis.runs.columns import phrase
 from analysis.runs.frames import Runs
-from analysis.runs.grid import name
+from analysis.runs.grid import GridLayout, name
 from analysis.runs.params import PARAMS, RECIPE
 from analysis.runs.schema import INSTABILITY, INSTABILITY_SE
 
@@ -55,16 +55,22 @@ def asked_of(trials: pd.DataFrame) -> Asked | None:
     )
 
 
-def opening(runs: Runs, found: pd.DataFrame) -> str:
-    """The question and its answer in plain words: first that of a search, if the trials are one.
+def sweep_answer(runs: Runs, plan: GridLayout) -> str:
+    """The sweep's own question, and its answer in plain words: of a search, or of matching.
+
+    Where neither has one, how the barrier goes along the sweep's axis. Empty if nothing is known.
 
     Args:
         runs: what was read; one trial at least.
-        found: the frame of `correlations`.
+        plan: the layout of its grid.
     """
     asked = asked_of(runs.trials)
-    first = "" if asked is None else search_answer(runs.trials, asked, runs.unfinished)
-    return " ".join(filter(None, (first, answer.opening(runs.trials, found))))
+    said = (
+        what_matching_does(runs.trials, plan)
+        if asked is None
+        else search_answer(runs.trials, asked, runs.unfinished)
+    )
+    return " ".join([*filter(None, [runs.question, said])])
 
 
 def seed_brackets(

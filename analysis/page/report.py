@@ -11,7 +11,7 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 
 from analysis.answers import answer
-from analysis.answers.searched import opening
+from analysis.answers.searched import sweep_answer
 from analysis.figures.marks import Mark, marks_of, resolve
 from analysis.figures.style import to_svg
 from analysis.page.copies import to_latex, write_copies
@@ -34,7 +34,8 @@ class Page:
         runs: what its numbers come from.
         lines: what is worth a line beside the answer.
         parts: its sections, in order.
-        opening: the question and its answer in plain words, above the numbers.
+        first: the sweep's own question and its answer in plain words, above all else.
+        opening: what all sweeps are about, and the answer in plain words, above the numbers.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Page:
     runs: Runs
     lines: Sequence[str] = ()
     parts: Sequence[Part] = ()
+    first: str = ""
     opening: str = ""
 
 
@@ -59,7 +61,8 @@ def page_of(runs: Runs, x: str | None = None) -> Page:
     findings = find(runs, x)
     return Page(
         title=title,
-        opening=opening(runs, findings.found),
+        first=sweep_answer(runs, findings.plan),
+        opening=answer.opening(runs.trials, findings.found),
         answer=answer.answer(runs.trials, findings.found),
         runs=runs,
         lines=answer.trends(runs.trials, findings.plan),

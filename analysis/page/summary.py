@@ -5,7 +5,7 @@ from textwrap import fill
 import pandas as pd
 
 from analysis.answers import answer, tables
-from analysis.answers.searched import opening
+from analysis.answers.searched import sweep_answer
 from analysis.answers.tables import LAYER_CAPTION, OVER_SEEDS
 from analysis.page.provenance import nothing, warnings
 from analysis.page.sections.part import find
@@ -35,7 +35,8 @@ def summary_text(runs: Runs, x: str | None = None) -> str:
     keys, families = len(plan.panels) + 1, len(tables.layer_keys(plan))
     layers = tables.layer_table(trials, runs.layers, plan)
     blocks = [
-        fill(opening(runs, found), tables.TERMINAL),
+        *(fill(said, tables.TERMINAL) for said in (sweep_answer(runs, plan),) if said),
+        fill(answer.opening(trials, found), tables.TERMINAL),
         fill(answer.answer(trials, found), tables.TERMINAL),
         _block(f"{heading(BARRIER)}, {OVER_SEEDS}", tables.cell_table(trials, BARRIER, plan), keys),
         _block(f"{heading(LLFC)}, {OVER_SEEDS}", tables.cell_table(trials, LLFC, plan), keys),

@@ -49,6 +49,7 @@ class Runs:
             parameters, None in a run that does not say them.
         superseded: finished runs left out because a newer one of the same trial is there.
         outdated: runs left out because their parameters do not give back their fingerprint.
+        question: what the sweep asks, in a sentence; empty if it does not say, or for several.
         read: gives the connections of runs by run id; called once, when `layers`, `curves` or a
             table is first asked for.
     """
@@ -59,6 +60,7 @@ class Runs:
     unfinished: pd.DataFrame
     superseded: int = 0
     outdated: int = 0
+    question: str = ""
     read: ReadConnections
 
     def __post_init__(self) -> None:

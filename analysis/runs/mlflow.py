@@ -64,7 +64,8 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
         found = search(
             MlflowClient(tracking_uri), experiment_id, schema.tagged(schema.KIND, schema.TRIAL)
         )
-        asked = MlflowClient(tracking_uri).get_experiment(experiment_id).tags.get(schema.SEARCH)
+        said = MlflowClient(tracking_uri).get_experiment(experiment_id).tags
+        asked = said.get(schema.SEARCH)
         more = {"search": asked} if asked else {}
         runs = [_read(run, tracking_uri, more) for run in found]
     uris = {run.run_id: run.artifact for run in runs}
@@ -80,6 +81,7 @@ def load_runs(tracking_uri: str, experiment: str) -> Runs:
         unfinished=unfinished_frame(runs, trials, places),
         superseded=superseded,
         outdated=sum(run.status == schema.FINISHED and run.row is None for run in runs),
+        question=said.get(schema.QUESTION, ""),
         read=read,
     )
 

@@ -23,6 +23,8 @@ COMMAND = "llfc.command"
 DRIVER = "llfc.driver"
 DEVICE = "llfc.device"
 NODE = "llfc.node"
+# Of the experiment: what the sweep asks, in a sentence.
+QUESTION = "llfc.question"
 # Of the experiment of a search: its axis, resolution and threshold, as JSON.
 SEARCH = "llfc.search"
 # Optimiser steps of an epoch, by which spawn epochs and spawn steps are placed on one axis.

@@ -76,6 +76,8 @@ class Tracker:
                 self.experiment_id = self._experiment(experiment, folder)
             note = f"{question}\n{GUIDE.format(sweep=experiment)}".strip()
             self._client.set_experiment_tag(self.experiment_id, schema.NOTE, note)
+            asked = " ".join(question.partition("\n\n")[0].split())
+            self._client.set_experiment_tag(self.experiment_id, schema.QUESTION, asked)
             if search:
                 self._client.set_experiment_tag(self.experiment_id, schema.SEARCH, search)
         self._tags = {

@@ -64,4 +64,4 @@ def test_metrics_are_scalars_of_a_trial():
 
 
 def test_tags_are_distinct():
-    assert len(TAGS) == 18
+    assert len(TAGS) == 19
