@@ -16,7 +16,7 @@ from analysis.runs.columns import phrase
 from analysis.runs.frames import Runs
 from analysis.runs.grid import GridLayout, name
 from analysis.runs.params import PARAMS, RECIPE
-from analysis.runs.schema import INSTABILITY, INSTABILITY_SE
+from analysis.runs.schema import FAILED, INSTABILITY, INSTABILITY_SE
 
 BRACKETS = ("group", "seed", "value", "low", "high", "trials", "wide", "monotone", "again")
 
@@ -135,6 +135,12 @@ def search_answer(
         noise = (
             " Brackets are those of the test set as a sample: what it cannot tell from the"
             " threshold belongs to neither side."
+        )
+    failed = 0 if unfinished is None else int((unfinished["status"] == FAILED).sum())
+    if failed:
+        noise += (
+            f" {failed} trial{'s' * (failed != 1)} failed, on neither side either: a bracket may be"
+            " wider for that alone."
         )
     what = f"Stable means: {phrase(INSTABILITY)} below {100 * asked.threshold:g} %."
     return f"{' '.join(said)} {what}{noise}"

@@ -111,6 +111,9 @@ def test_a_trial_that_failed_widens_the_bracket_too():
     alone = seed_brackets(runs.trials, asked)
     assert (found["low"] <= alone["low"]).all()
     assert (found["high"] >= alone["high"]).all()
+    said = search_answer(runs.trials, asked, runs.unfinished)
+    assert "1 trial failed, on neither side either" in said
+    assert "failed" not in search_answer(runs.trials, asked)
 
 
 def test_a_response_that_is_not_monotone_is_told():
