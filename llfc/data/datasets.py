@@ -64,7 +64,7 @@ def load_dataset(
         arrays = load_own(name, cache)
         full = own_sequences(name, arrays) if "train_ids" in arrays else from_arrays(name, arrays)
     else:
-        full = from_arrays(name, DATASETS[name](_data_root(data_root)))
+        full = from_arrays(name, DATASETS[name](data_root_of(data_root)))
     for split, limit in (("train", limit_train), ("test", limit_test)):
         full = limited(full, split, limit)
     return full
@@ -150,7 +150,7 @@ def check_stored(name: str, data_root: Path | None) -> None:
     Raises:
         ValueError: if it would.
     """
-    source, root = DATASETS.get(name), _data_root(data_root)
+    source, root = DATASETS.get(name), data_root_of(data_root)
     if isinstance(source, Published) and not source.is_in(root):
         raise ValueError(
             f"{name} is not in {root}, and a dry run downloads nothing: set --data-root or"
@@ -158,8 +158,11 @@ def check_stored(name: str, data_root: Path | None) -> None:
         )
 
 
-def _data_root(given: Path | None) -> Path:
-    """Without `..`, which would create a needless folder on the way."""
+def data_root_of(given: Path | None) -> Path:
+    """The folder of data sets: the given one, or LLFC_DATA, or ~/.cache/llfc.
+
+    Without `..`, which would create a needless folder on the way.
+    """
     root = given or Path(os.environ.get("LLFC_DATA") or Path.home() / ".cache" / "llfc")
     return root.resolve() if ".." in root.parts else root
 

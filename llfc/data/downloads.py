@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from llfc.atomic import made_whole
 from llfc.oneline import in_one_line
+from llfc.plugins.extras import of_extra
 from llfc.results import SPLITS
 
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer; offline must not look like a hang
@@ -32,8 +33,8 @@ class Published:
 
     def __call__(self, root: Path) -> dict[str, Any]:
         """Its arrays, from the files in `root`."""
-        from torchvision import datasets
-
+        with of_extra("vision"):
+            from torchvision import datasets
         source = getattr(datasets, self.kind)
         try:
             arrays = _read(source, root)
@@ -45,8 +46,8 @@ class Published:
 
     def is_in(self, root: Path) -> bool:
         """Whether `root` has it whole."""
-        from torchvision import datasets
-
+        with of_extra("vision"):
+            from torchvision import datasets
         with contextlib.suppress(Exception):  # as above
             _read(getattr(datasets, self.kind), root)
             return True

@@ -25,6 +25,14 @@ PREFIXES = ("module.", "_orig_mod.")
 # Under which names training scripts put the state dict among other things.
 WITHIN = ("state_dict", "model_state_dict", "model", "weights")
 SHARDS = ".index.json"
+# What the files in a folder of one network are called.
+IN_FOLDER = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.pt",
+)
+COUNTER = "num_batches_tracked"  # of a batch norm, which older files lack, and nothing depends on
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +56,35 @@ class Checkpoint:
             digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
             digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
+
+    def fitted(self, model: nn.Module, called: str) -> "Checkpoint":
+        """The same under the names of `model`, whose tensors they then are.
+
+        Where all names begin with one more component than the model's, such as `model.`, it is
+        taken off. A tied parameter that the file has once counts for all its names.
+
+        Raises:
+            ValueError: as `check_fits`.
+        """
+        own, found = model.state_dict(), self
+        while (prefix := found._prefix()) and not any(name.startswith(prefix) for name in own):
+            shorter = {name.removeprefix(prefix): x for name, x in found.tensors.items()}
+            found = Checkpoint(shorter, (*found.stripped, prefix))
+        places = {tensor.data_ptr(): n for n, tensor in own.items() if n in found.tensors}
+        tensors = dict(found.tensors)
+        for name, tensor in own.items():
+            if name not in tensors and name.endswith(COUNTER):
+                tensors[name] = tensor
+            elif name not in tensors and tensor.numel() and tensor.data_ptr() in places:
+                tensors[name] = tensors[places[tensor.data_ptr()]]
+        found = Checkpoint(tensors, found.stripped)
+        found.check_fits(model, called)
+        return found
+
+    def _prefix(self) -> str:
+        """The first component of all names, if that is one and the same."""
+        first = next(iter(self.tensors), "").partition(".")[0] + "."
+        return first if all(name.startswith(first) for name in self.tensors) else ""
 
     def check_fits(self, model: nn.Module, called: str) -> None:
         """Refuse tensors that are not those of `model`, or not all finite.
@@ -122,7 +159,7 @@ def _labels(paths: Sequence[str]) -> list[str]:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """The tensors in the file at `path`.
+    """The tensors in the file at `path`, or in the file of a network in the folder there.
 
     Raises:
         ValueError: in one line, if it cannot be read, holds code, or holds no named tensors.
@@ -146,6 +183,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _read(path: Path) -> Any:
+    if path.is_dir():
+        there = next((name for name in IN_FOLDER if (path / name).is_file()), None)
+        if there is None:
+            raise ValueError(f"checkpoint {path}: the folder has none of {', '.join(IN_FOLDER)}")
+        path = path / there
     if path.name.endswith(SHARDS):
         index = json.loads(path.read_text())
         shards = index.get("weight_map") if isinstance(index, dict) else None

@@ -51,6 +51,12 @@ llfc.connection
 llfc.trial llfc.merging
 llfc.plugins.rehearsal
 llfc
+llfc.command.inputs llfc.command.samples llfc.command.progress llfc.command.pair
+llfc.command.networks
+llfc.command.checkpoints
+llfc.command.setting
+llfc.command
+llfc.__main__
 analysis.runs.schema analysis.runs.params analysis.runs.files analysis.runs.database
 analysis.runs.columns analysis.runs.frames analysis.runs.grid analysis.runs.server
 analysis.runs
@@ -89,7 +95,7 @@ DOORS = {
         "sweeps.record.tracking_store",
         "analysis.runs.mlflow",
     },
-    "torchvision": {"llfc.data.downloads", "llfc.symmetry.coverage"},
+    "torchvision": {"llfc.command.networks", "llfc.data.downloads", "llfc.symmetry.coverage"},
     "pandas": {"analysis"},
 }
 FORBIDDEN = {"pickle", "dill", "joblib"}

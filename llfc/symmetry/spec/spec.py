@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import LongTensor, Tensor, nn
 
+from llfc.atomic import made_whole
 from llfc.seeds import stream
 from llfc.symmetry.spec.axes import (
     Axis,
@@ -215,13 +216,15 @@ class PermutationSpec:
         permuted = partial(self.apply, self.random(seed))
         return function_gap(permuted, model, example_inputs, seed)
 
-    def table(self, most: int | None = None) -> str:
+    def table(self, most: int | None = None, *, kinds: bool = False) -> str:
         """A line for each group: its name, its units, and every axis of a tensor that it moves.
 
         Args:
             most: axes named in a line, which then says how many more there are; None: all.
+            kinds: whether to name the kind of each group, which may have to be found first.
         """
-        return table(self.groups, self.axes, self.frozen, most)
+        known = self.kinds if kinds else None
+        return table(self.groups, self.axes, self.frozen, most, known)
 
     def __str__(self) -> str:
         return self.table(most=3)
@@ -233,8 +236,9 @@ class PermutationSpec:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the spec as JSON, with the kinds if they were asked for before."""
-        Path(path).write_text(json.dumps(asdict(self) | saved_kinds(self._kinds)))
+        """Write the spec as JSON, atomically, with the kinds if they were asked for before."""
+        with made_whole(Path(path)) as beside:
+            beside.write_text(json.dumps(asdict(self) | saved_kinds(self._kinds)))
 
     @classmethod
     def load(cls, path: str | Path) -> "PermutationSpec":

@@ -20,6 +20,7 @@ def table(
     axes: Mapping[str, Sequence[Axis]],
     frozen: Sequence[str],
     most: int | None,
+    kinds: Mapping[str, str] | None = None,
 ) -> str:
     """A line for each group: its units and the axes it moves; nested siblings share a line.
 
@@ -28,24 +29,29 @@ def table(
         axes: tensor -> one axis for each dimension.
         frozen: lines that come last.
         most: axes named in a line, which then says how many more there are; None: all.
+        kinds: group name -> its kind, for a column of its own.
     """
     where: dict[str, list[str]] = {}
     for name, own in axes.items():
         for dim, axis in enumerate(own):
             for stem in dict.fromkeys(family(group) for group in axis_groups(axis)):
                 where.setdefault(stem, []).append(f"{name}:{dim}")
-    counts: dict[tuple[str, int], int] = {}
+    counts: dict[tuple[str, int, str], int] = {}
     for group, units in groups.items():
-        counts[family(group), units] = counts.get((family(group), units), 0) + 1
-    rows = [("group", "units", "moves (tensor:axis)")]
-    for (stem, units), count in counts.items():
+        key = family(group), units, (kinds or {}).get(group, "")
+        counts[key] = counts.get(key, 0) + 1
+    rows = [("group", "units", "kind", "moves (tensor:axis)")]
+    for (stem, units, kind), count in counts.items():
         places = where.get(stem, [])
         left = len(places) - len(places[:most])
         more = f" and {left} more" if left else ""
         shown = f"{count} x {units}" if count > 1 else f"{units}"
-        rows.append((stem, shown, ", ".join(places[:most]) + more))
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c}".rstrip() for a, b, c in rows]
+        rows.append((stem, shown, kind, ", ".join(places[:most]) + more))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = []
+    for name, size, kind, moved in rows:
+        shown = f"  {kind:<{widths[2]}}" if kinds else ""
+        lines.append(f"{name:<{widths[0]}}  {size:>{widths[1]}}{shown}  {moved}".rstrip())
     total = sum(groups.values())
     lines.append(f"{len(groups)} groups, {total} units, {len(axes)} tensors")
     return "\n".join(lines + [f"frozen: {line}" for line in frozen])

@@ -1,0 +1,123 @@
+"""`llfc match`: B with its units permuted to align with A, written once that is proved."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+import llfc
+from llfc.basis import permuted
+from llfc.command.checkpoints import SUFFIX, check_output, origin_of, save
+from llfc.command.setting import Setting, asked_in, shared_options
+from llfc.matching import Permutation
+from llfc.matching.matchers import MATCHERS, check_options
+from llfc.modules import check_same_outputs, device_of
+
+
+@click.command("match")
+@click.argument("a")
+@click.argument("b")
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE.safetensors",
+    help="Where B, permuted, is written.",
+)
+@click.option(
+    "--matching",
+    default="weights",
+    show_default=True,
+    help=f"One of {', '.join(MATCHERS)}, or FILE.py:FUNCTION.",
+)
+@click.option("--effort", type=float, help="Of `weights`: work, in multiples of one ascent.")
+@click.option(
+    "--save-permutation",
+    type=click.Path(path_type=Path),
+    metavar="FILE.safetensors",
+    help="Write the permutation too; llfc.Permutation.load reads it.",
+)
+@shared_options()
+def match(
+    a: str,
+    b: str,
+    output: Path,
+    matching: str,
+    effort: float | None,
+    save_permutation: Path | None,
+    **shared: Any,
+) -> None:
+    """Permute the units of checkpoint B to align with A's, without changing its function.
+
+    The file is written only if B, permuted, gives B's outputs, on data if they are given, otherwise
+    on random inputs. Weights keep their names and types.
+    """
+    for path in filter(None, (output, save_permutation)):
+        check_output(path, SUFFIX, (a, b))
+    if save_permutation is not None and save_permutation.absolute() == output.absolute():
+        raise ValueError(f"{output} cannot hold the network and the permutation: name two files")
+    options = options_of(matching, effort)
+    setting = asked_in(shared).setting([a, b])
+    first, second = setting.models
+    found = permutation_of(setting, matching, options, 1)
+    with setting.progress.step("proved that B's function is kept"):
+        moved = permuted(first, second, setting.spec, found, setting.inputs)
+        gap = check_same_outputs(moved, second, setting.inputs)
+    of_b = setting.networks[1]
+    provenance = {
+        "made": "llfc match",
+        "model": setting.model,
+        "a": origin_of(setting.networks[0]),
+        "b": origin_of(of_b),
+        "matching": matching,
+        "options": options,
+        "seed": setting.seed,
+        "record": dict(found.record),
+        "gap": gap,
+    }
+    save(output, moved.state_dict(), of_b.types, provenance)
+    if save_permutation is not None:
+        found.save(save_permutation)
+    on = "random inputs" if setting.data is None else setting.data.name
+    click.echo(report(found, gap, on))
+    click.echo("\n".join(f"wrote {path}" for path in (output, save_permutation) if path))
+
+
+def options_of(matching: str, effort: float | None) -> dict[str, float]:
+    """The matcher's options that were given, if it has them.
+
+    Raises:
+        ValueError: if it has not, or there is no such matcher.
+    """
+    options = {} if effort is None else {"effort": effort}
+    check_options(matching, options)
+    return options
+
+
+def permutation_of(
+    setting: Setting, matching: str, options: Mapping[str, float], number: int, first: int = 0
+) -> Permutation:
+    """The permutation of network `number` towards network `first`."""
+    a, b = setting.models[first], setting.models[number]
+    batches = None
+    if setting.data is not None:
+        batches = (inputs for inputs, _ in setting.data.batches("train", device_of(a)))
+    with setting.progress.step(f"matched by {matching}"):
+        return llfc.match(matching, a, b, setting.spec, batches, setting.seed, **options)
+
+
+def report(found: Permutation, gap: float, on: str) -> str:
+    """What was found, for people."""
+    record = found.record
+    lines = {
+        "objective": f"{record['objective_before']:.6g} before, {record['objective']:.6g} after",
+        "certificate": f"{record['certificate']:.4f} of a bound that no permutation exceeds",
+        "moved": f"{found.moved()} of {sum(map(len, found.values()))} units, {len(found)} groups",
+        "function": f"f(π(B)) = f(B) up to {gap:.1e} of the outputs' scale, on {on}",
+        "time": f"{record['seconds']:.1f} s of matching",
+    }
+    said = [f"{name:<12} {text}" for name, text in lines.items()]
+    said += [f"{'left out':<12} {group}: {why}" for group, why in found.left_out.items()]
+    return "\n".join(said)
