@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from llfc.connectivity.samples import Batches
-from llfc.matching.matchers import match_alike
+from llfc.matching.matchers import known_to, match_alike
 from llfc.matching.overlap.parameters import check_spec
 from llfc.modules import check_same_function, check_same_outputs, check_state, copy_of
 from llfc.modules.inputs import Inputs, positional, taken
@@ -72,7 +72,7 @@ def into_one_basis(
     if isinstance(matching, str):
         _check_task(matching, task)
         seen = None if train is None else (images for images, _ in train)
-        matching = match_alike(matching, a, b, spec, seen, seed)
+        matching = match_alike(matching, a, b, spec, seen, seed, known_to(matching, task))
     left_out = (
         *fixed(spec),
         *(LeftOut("group", group, reason) for group, reason in matching.left_out.items()),

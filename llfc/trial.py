@@ -59,6 +59,7 @@ def run_trial(
     dataset = dataset.to(device).seen_by(trial.pair.a, trial.pair.b)
     dataset = limited(dataset, "train", trial.limit_measured, "limit_measured")
     spec = _spec(a, trial, dataset)
+    task = measured_as(dataset.task, trial.task)
     train = dataset.batches("train", BATCH_SIZE)
     images = (images for images, _ in train)
     try:
@@ -68,8 +69,8 @@ def run_trial(
             test=dataset.batches("test", BATCH_SIZE),
             train=train,
             statistics=_statistics(trial, dataset),
-            task=measured_as(dataset.task, trial.task),
-            matching=cached_permutation(trial, a, b, spec, images, store),
+            task=task,
+            matching=cached_permutation(trial, a, b, spec, images, store, task),
             correction=trial.correction,
             alphas=trial.alphas,
             probes=trial.probes,

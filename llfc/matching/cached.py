@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from llfc.codec import to_plain
-from llfc.matching.matchers import match
+from llfc.matching.matchers import known_to, match
 from llfc.networks.store import Store
 from llfc.specs import Trial, permutation_name
 from llfc.symmetry.spec import Permutation, PermutationSpec
 from llfc.symmetry.transform import Transform
 from llfc.symmetry.transform.transform import PARTS
+from llfc.tasks import Task
 
 PERMUTATIONS = "permutations"
 OF_TRANSFORMS = tuple(f"{part}/" for part in PARTS)  # names of their tensors begin with
@@ -25,6 +26,7 @@ def cached_permutation(
     spec: PermutationSpec,
     images: Iterable[Tensor],
     store: Store,
+    task: Task,
 ) -> Permutation | Transform:
     """The map of units that `trial` asks for, and its record; from `store` if it is there.
 
@@ -39,6 +41,7 @@ def cached_permutation(
         spec: the symmetry of both.
         images: the trial's training images in batches, for matchers that look at features.
         store: where permutations and transforms are cached; one that is damaged is found again.
+        task: what the networks are for.
 
     Raises:
         ValueError: as `match` does, or if the store cannot be written.
@@ -48,7 +51,8 @@ def cached_permutation(
     if cached is not None:
         mixed = any(key.startswith(OF_TRANSFORMS) for key in cached)
         return Transform.from_tensors(cached, spec) if mixed else Permutation.from_tensors(cached)
-    found = match(trial.matching, a, b, spec, images, trial.pair.seed)
+    known = known_to(trial.matching, task)
+    found = match(trial.matching, a, b, spec, images, trial.pair.seed, **known)
     record = {"matching": trial.matching, "pair": to_plain(trial.pair)}
     store.put_tensors(PERMUTATIONS, name, found.to_tensors(), record)
     return found

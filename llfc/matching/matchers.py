@@ -27,6 +27,7 @@ from llfc.plugins import is_own
 from llfc.seeds import generators_left
 from llfc.symmetry.spec import Permutation, PermutationSpec
 from llfc.symmetry.transform import Transform
+from llfc.tasks import Task
 
 
 class Matcher(Protocol):
@@ -36,7 +37,8 @@ class Matcher(Protocol):
     the matcher knows: `iterations`, in its own unit, and, if it does not maximise the overlap,
     `objective_before` and `objective`; `match` adds everything else. The same seed gives the same
     answer in every process; a network matched with itself stays as it is. Batches are iterated over
-    once. Further keyword arguments, all with defaults, are its options, such as an `effort`.
+    once. Further keyword arguments, all with defaults, are its options, such as an `effort`; what
+    the networks are for is given to one that has the option `task`.
     """
 
     def __call__(
@@ -70,14 +72,28 @@ def matcher_of(name: str) -> Matcher:
     return OwnMatcher.named(name) if is_own("matching", name, MATCHERS) else MATCHERS[name]
 
 
+def options_of(name: str) -> list[str]:
+    """The options of the matcher called `name`: its keyword arguments, but for the seed.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    parameters = inspect.signature(matcher_of(name)).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"]
+
+
+def known_to(name: str, task: Task) -> dict[str, Any]:
+    """What the matcher called `name` is given of what the networks are for, as options."""
+    return {"task": task} if "task" in options_of(name) else {}
+
+
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse options that the matcher called `name` has not.
 
     Raises:
         ValueError: with the first of them, and those that there are; or if there is no matcher.
     """
-    parameters = inspect.signature(matcher_of(name)).parameters.values()
-    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"]
+    known = options_of(name)
     for option in options:
         if option not in known:
             there = f"its options are {', '.join(known)}" if known else "it has none"

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from llfc.connection import connect
 from llfc.data.datasets import Data, limited, of_plugin
-from llfc.matching import match
+from llfc.matching.matchers import known_to, match
 from llfc.names import readable
 from llfc.networks.architectures import architecture_of
 from llfc.networks.code import plugins_of
@@ -60,13 +60,14 @@ def _measured(
     train_batches, test = (dataset.batches(split, FEW) for split in ("train", "test"))
     spec = permutation_spec(a, dataset.example())
     inputs = [inputs for inputs, _ in train_batches]
-    found = match(trial.matching, a, b, spec, inputs, SEED)
+    task = measured_as(dataset.task, trial.task)
+    found = match(trial.matching, a, b, spec, inputs, SEED, **known_to(trial.matching, task))
     connection = connect(
         a,
         b,
         test=test,
         train=train_batches,
-        task=measured_as(dataset.task, trial.task),
+        task=task,
         matching=found,
         correction=trial.correction,
         alphas=3,

@@ -50,5 +50,7 @@ def _content(named: str | tuple[str, ...]) -> Any:
 
 def permutation_name(trial: Trial) -> str:
     """Everything that determines the permutation of `trial`, apart from the trained weights."""
-    form = "" if trial.form == "trained" else f"{trial.form}-"
-    return f"{fingerprint(trial.pair)}-{trial.matching}-{trial.limit_measured}-{form}{MATCHING}"
+    form = [] if trial.form == "trained" else [trial.form]
+    task = [trial.task] if trial.task is not None and "@" in trial.task else []  # of one's own
+    pair, matching, limit = fingerprint(trial.pair), trial.matching, trial.limit_measured
+    return "-".join(map(str, [pair, matching, limit, *form, *task, MATCHING]))

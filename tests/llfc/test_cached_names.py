@@ -26,6 +26,7 @@ from llfc.networks.history import HISTORIES, History
 from llfc.networks.store import NETWORKS, STATES, Store
 from llfc.networks.training import TrainState
 from llfc.specs import fingerprint, fingerprints
+from llfc.tasks import CLASSIFICATION
 from sweeps.record import measurement
 from sweeps.record.measurement import FIGURES, PROVENANCE, RESULTS
 from sweeps.run import worker
@@ -65,7 +66,7 @@ def history_names(store, folder):
 def permutation_names(store, folder):
     a, b = convnet(0), convnet(1)
     x = torch.zeros(2, 2, 7, 7, dtype=torch.float64)
-    cached_permutation(TRIAL, a, b, permutation_spec(a, x), [x], store)
+    cached_permutation(TRIAL, a, b, permutation_spec(a, x), [x], store, CLASSIFICATION)
     return store.names(PERMUTATIONS)
 
 

@@ -1,17 +1,63 @@
 """What maps of units do to one axis of a tensor."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from llfc.symmetry.spec.axes import Axis, Segment, arrangement, plain_segments, segment_size
+from llfc.symmetry.spec import PermutationSpec
+from llfc.symmetry.spec.axes import (
+    Axis,
+    Segment,
+    arrangement,
+    axis_groups,
+    plain_segments,
+    segment_size,
+)
 from llfc.symmetry.spec.kinds import Powers
-from llfc.symmetry.transform.element import Element
+
+
+class Acting(Protocol):
+    """A map of units: an `Element`, or one that is being learned."""
+
+    def is_identity(self) -> bool:
+        """Whether it moves nothing."""
+        ...
+
+    def apply(self, values: Tensor, power: int) -> Tensor:
+        """The map, to a power, of the first dimension of `values`; new values."""
+        ...
+
+
+def moved_tensor(
+    elements: Mapping[str, Acting],
+    spec: PermutationSpec,
+    powers: Mapping[str, Sequence[Powers]] | None,
+    name: str,
+    tensor: Tensor,
+) -> Tensor:
+    """The tensor `name` of a state dict with its units moved.
+
+    Args:
+        elements: group -> its map.
+        spec: the symmetry.
+        powers: those of its kinds; None: all elements are permutations.
+        name: of the tensor, in the state dict.
+        tensor: its values; they may want a gradient.
+
+    Raises:
+        ValueError: the spec has no such tensor, or its shape is another.
+    """
+    folded = spec.fold(name, tensor)
+    for dim, axis in enumerate(spec.axes[name]):
+        if axis_groups(axis):
+            folded = act(elements, axis, powers[name][dim] if powers else None, folded, dim)
+    return folded.reshape(tensor.shape)
 
 
 def act(
-    elements: Mapping[str, Element], axis: Axis, powers: Powers | None, tensor: Tensor, dim: int
+    elements: Mapping[str, Acting], axis: Axis, powers: Powers | None, tensor: Tensor, dim: int
 ) -> Tensor:
     """A tensor with the groups' maps applied along one dimension.
 
@@ -41,7 +87,7 @@ def act(
 
 
 def act_on_segment(
-    elements: Mapping[str, Element], segment: Segment, powers: tuple[int, ...] | None, rows: Tensor
+    elements: Mapping[str, Acting], segment: Segment, powers: tuple[int, ...] | None, rows: Tensor
 ) -> Tensor:
     """The maps of one segment, from its outermost factor to the innermost.
 

@@ -16,10 +16,9 @@ from llfc.atomic import made_whole
 from llfc.oneline import in_one_line
 from llfc.seeds import stream
 from llfc.symmetry.spec import Permutation, PermutationSpec
-from llfc.symmetry.spec.axes import axis_groups
 from llfc.symmetry.spec.kinds import SMALLER
 from llfc.symmetry.spec.reported import Reported, report_of, tensors_by_part
-from llfc.symmetry.transform.acting import act
+from llfc.symmetry.transform.acting import moved_tensor
 from llfc.symmetry.transform.drawing import random_element
 from llfc.symmetry.transform.element import Element
 
@@ -167,12 +166,8 @@ class Transform(Reported, Mapping[str, Element]):
         Raises:
             ValueError: the spec has no such tensor, or its shape is another.
         """
-        folded = self.spec.fold(name, tensor)
-        powers = None if self._pure else self.spec.kinds.powers[name]
-        for dim, axis in enumerate(self.spec.axes[name]):
-            if axis_groups(axis):
-                folded = act(self, axis, powers[dim] if powers else None, folded, dim)
-        return folded.reshape(tensor.shape)
+        powers = None if self._pure else self.spec.kinds.powers
+        return moved_tensor(self, self.spec, powers, name, tensor)
 
     @cached_property
     def _pure(self) -> bool:

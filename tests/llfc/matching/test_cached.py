@@ -11,6 +11,7 @@ from llfc.matching.cached import PERMUTATIONS, cached_permutation
 from llfc.matching.record import FIELDS
 from llfc.networks.store import Store, StoreWarning
 from llfc.specs import Pair, Recipe, Trial
+from llfc.tasks import CLASSIFICATION
 from tests.helpers.small_networks import convnet, samples
 
 PAIR = Pair(
@@ -42,7 +43,7 @@ def found(tmp_path, monkeypatch):
     monkeypatch.setattr(cached, "match", counted)
 
     def find(trial, b=b):
-        return cached_permutation(trial, a, b, spec, [images], store)
+        return cached_permutation(trial, a, b, spec, [images], store, CLASSIFICATION)
 
     find.b, find.anew, find.store = b, anew, store
     return find

@@ -13,6 +13,7 @@ from llfc.matching.record import FIELDS
 from llfc.networks.store import Store
 from llfc.specs import Pair, Recipe, Trial
 from llfc.symmetry.transform import Element
+from llfc.tasks import CLASSIFICATION
 from tests.helpers.kinds_by_hand import network
 
 # One for each kind, and groups that are nested or lie on both sides of a tensor.
@@ -96,9 +97,9 @@ def test_a_transform_is_kept_in_the_store_with_its_report(tmp_path, monkeypatch)
     reported = Transform(spec, drawn, {"iterations": 2.0}, {"1": "a reason"}, {"features": "if"})
     monkeypatch.setitem(MATCHERS, "weights", lambda *given, seed: reported)
     store = Store(tmp_path)
-    first = cached.cached_permutation(TRIAL, model, other, spec, [inputs], store)
+    first = cached.cached_permutation(TRIAL, model, other, spec, [inputs], store, CLASSIFICATION)
     monkeypatch.setattr(cached, "match", None)
-    again = cached.cached_permutation(TRIAL, model, other, spec, [inputs], store)
+    again = cached.cached_permutation(TRIAL, model, other, spec, [inputs], store, CLASSIFICATION)
     assert again == first == drawn
     assert dict(again.record) == dict(first.record)
     assert again.left_out == {"1": "a reason"}

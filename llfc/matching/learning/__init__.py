@@ -1,0 +1,1 @@
+"""Learning a transform by descending the loss of the network between."""
