@@ -17,7 +17,7 @@ BROKEN := $(shell test -e $(READY) && test -x $(BIN)/uv && $(BIN)/python -c 'imp
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test check smoke sweep-width sweep-spawn-epoch sweep-onset sweep-architecture \
-	sweep-matching sweep-transformer sweep-checkpoints ui report results notebooks bench clean pins broken
+	sweep-matching sweep-misalignment sweep-transformer sweep-checkpoints ui report results notebooks bench clean pins broken
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ sweep-architecture: $(READY)  ## do LMC and LLFC go together in every family of 
 
 sweep-matching: $(READY)  ## which matching, with which correction, flattens the line?
 	$(BIN)/python sweeps/matching.py $(ARGS)
+
+sweep-misalignment: $(READY)  ## do barrier and LLFC error follow, when only the alignment is undone?
+	$(BIN)/python sweeps/misalignment.py $(ARGS)
 
 sweep-transformer: $(READY)  ## what can permutations do for two transformers, and what not?
 	$(BIN)/python sweeps/transformer.py $(ARGS)

@@ -13,6 +13,7 @@ from llfc.connectivity.samples import Samples
 from llfc.data.batches import CropFlip
 from llfc.data.datasets import Data, limited
 from llfc.matching.cached import cached_permutation
+from llfc.matching.misalignment import check_group, misaligned
 from llfc.modules import copy_of
 from llfc.networks.code import share_code
 from llfc.networks.history import training_table
@@ -22,7 +23,7 @@ from llfc.networks.store import Store
 from llfc.networks.training import check_batches
 from llfc.results import TRAINING, Connection, Table
 from llfc.seeds import stream
-from llfc.specs import Trial, fingerprint
+from llfc.specs import ALL, Trial, fingerprint
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.canonical import canonical
 from llfc.symmetry.spec import PermutationSpec
@@ -62,6 +63,7 @@ def run_trial(
     task = measured_as(dataset.task, trial.task)
     train = dataset.batches("train", BATCH_SIZE)
     images = (images for images, _ in train)
+    aligned = cached_permutation(trial, a, b, spec, images, store, task)
     try:
         found = connect(
             a,
@@ -70,7 +72,9 @@ def run_trial(
             train=train,
             statistics=_statistics(trial, dataset),
             task=task,
-            matching=cached_permutation(trial, a, b, spec, images, store, task),
+            matching=misaligned(
+                aligned, spec, trial.misalignment, trial.misaligned, trial.pair.seed
+            ),
             correction=trial.correction,
             alphas=trial.alphas,
             probes=trial.probes,
@@ -118,7 +122,8 @@ def check_trial(trial: Trial, dataset: Data) -> None:
     Raises:
         ValueError: if a probe's name or pattern matches nothing, a batch is too small, there are
             fewer training images than are to be measured on or they cannot be divided as the pair
-            says, the task is none of the data set's, or the network has no such form.
+            says, the task is none of the data set's, or the network has no such form, or no such
+            group of units.
     """
     measured_as(dataset.task, trial.task)
     model = untrained(trial.pair.a, dataset)
@@ -126,7 +131,10 @@ def check_trial(trial: Trial, dataset: Data) -> None:
         for network in (trial.pair.a, trial.pair.b):
             check_batches(model, dataset.inputs_of(network), network.recipe.batch_size)
     images, _ = next(iter(dataset.batches("test", 2)))
-    choose_probes(_in_form(trial, model.eval(), dataset), images, trial.probes)
+    model = _in_form(trial, model.eval(), dataset)
+    choose_probes(model, images, trial.probes)
+    if trial.misaligned != ALL:
+        check_group(_spec(model, trial, dataset), trial.misaligned)
     seen = dataset.seen_by(trial.pair.a, trial.pair.b)
     limited(seen, "train", trial.limit_measured, "limit_measured")
 

@@ -8,9 +8,10 @@ from llfc.specs.fingerprints import fingerprint, permutation_name
 from llfc.specs.network import NORMS, OPTIONS, POSITIONS, SPLITTINGS, Network
 from llfc.specs.pair import Pair
 from llfc.specs.recipe import OPTIMIZERS, PRECISIONS, SCHEDULES, UNKNOWN, Recipe
-from llfc.specs.trial import DEFAULT_MEASURES, FORMS, Trial
+from llfc.specs.trial import ALL, DEFAULT_MEASURES, FORMS, Trial
 
 __all__ = [
+    "ALL",
     "DEFAULT_MEASURES",
     "FORMS",
     "NORMS",

@@ -8,6 +8,7 @@ from llfc.specs.fields import ADDED_LATER, at_least
 from llfc.specs.pair import Pair
 
 FORMS = ("trained", "canonical")
+ALL = "all"  # groups of units
 DEFAULT_MEASURES: tuple[str, ...] = ("conditions",)
 
 
@@ -33,6 +34,10 @@ class Trial:
         form: in which form both networks are matched, blended and measured, one of FORMS: as they
             were trained, or as equal networks whose norms have no gains, shifts and centring of
             their own (`llfc.canonical`), so that more than permutations keep their function.
+        misalignment: share of B's units, from 0 to 1, that are misaligned again once B is matched:
+            an intervention that leaves both functions as they are; see
+            `llfc.matching.misalignment`.
+        misaligned: the group of units to which that is done, or "all".
     """
 
     pair: Pair
@@ -45,11 +50,18 @@ class Trial:
     limit_measured: int | None = None
     task: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     form: str = dataclasses.field(default="trained", metadata=ADDED_LATER)
+    misalignment: float = dataclasses.field(default=0.0, metadata=ADDED_LATER)
+    misaligned: str = dataclasses.field(default=ALL, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         # The order in which measures are named does not matter.
         object.__setattr__(self, "measures", tuple(sorted(set(self.measures))))
         lookup("form", self.form, dict.fromkeys(FORMS))
+        object.__setattr__(self, "misalignment", float(self.misalignment))
+        if not 0 <= self.misalignment <= 1:
+            raise ValueError(f"misalignment must be in [0, 1], got {self.misalignment}")
+        if not self.misalignment:  # then it is done to none
+            object.__setattr__(self, "misaligned", ALL)
         if self.alphas < 3 or self.alphas % 2 == 0:
             raise ValueError(f"alphas must be odd and at least 3, got {self.alphas}")
         if self.limit_test is not None:

@@ -14,7 +14,7 @@ from llfc.networks.architectures import ARCHITECTURES, architecture_of, check_fi
 from llfc.networks.recipes import default_recipe
 from llfc.networks.weightfiles import name_checkpoints
 from llfc.plugins import is_own, resolve
-from llfc.specs import OPTIONS, SPLITTINGS, UNKNOWN, Pair, Recipe, Trial
+from llfc.specs import ALL, OPTIONS, SPLITTINGS, UNKNOWN, Pair, Recipe, Trial
 from llfc.tasks import TASKS, measured_as
 from sweeps.grid.sweep import SPAWN, Sweep
 
@@ -41,6 +41,8 @@ DEFAULTS: Mapping[str, Sequence[Any]] = {
     "shared_data": (None,),
     "split_by": ("samples",),
     "form": ("trained",),
+    "misalignment": (0.0,),
+    "misaligned": (ALL,),
 }
 
 
@@ -51,6 +53,8 @@ REGISTRIES: Mapping[str, Collection[str]] = {
     "correction": CORRECTIONS,
 }
 EVERY_AXIS = (*DEFAULTS, *RECIPE_AXES)
+# The axes that are fields of Trial and named as they are.
+OF_TRIALS = ("matching", "correction", "form", "misalignment", "misaligned")
 # How each trial measures: fields of Trial that are no axes.
 MEASURING = tuple(f.name for f in dataclasses.fields(Trial) if f.name not in {*DEFAULTS, "pair"})
 
@@ -76,9 +80,7 @@ def trials_of(sweep: Sweep, **measuring: Any) -> list[Trial]:
     trials = (
         Trial(
             pair=_pair(point),
-            matching=point["matching"],
-            correction=point["correction"],
-            form=point["form"],
+            **{name: point[name] for name in OF_TRIALS},
             **measuring | {"task": _task(point["dataset"], measuring.get("task"))},
         )
         for point in points

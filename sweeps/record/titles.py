@@ -1,7 +1,7 @@
 """What a network or a trial is, in one line for people; its fingerprint says which."""
 
 from llfc.names import readable
-from llfc.specs import Network, Pair, Trial
+from llfc.specs import ALL, Network, Pair, Trial
 
 
 def noun_of(record: Network | Trial) -> str:
@@ -12,8 +12,8 @@ def noun_of(record: Network | Trial) -> str:
 def title_of(record: Network | Trial) -> str:
     """`record` in one line.
 
-    A correction is named where there is one, a form where it is another than the trained one, a
-    branch by the epoch or step at which it leaves its trunk.
+    A correction and a misalignment are named where there are any, a form where it is another than
+    the trained one, a branch by the epoch or step at which it leaves its trunk.
     """
     if isinstance(record, Network) and record.weights is not None:
         return f"{kind_of(record)}, checkpoint {record.weights.rpartition('@')[0]}"
@@ -28,6 +28,9 @@ def title_of(record: Network | Trial) -> str:
     words.append(f"matching {readable(record.matching)}")
     if record.form != "trained":
         words.append(f"{record.form} form")
+    if record.misalignment:
+        whose = "" if record.misaligned == ALL else f" of {record.misaligned}"
+        words.append(f"misalignment {record.misalignment:g}{whose}")
     if record.correction != "none":
         words.append(f"correction {readable(record.correction)}")
     return ", ".join(words)

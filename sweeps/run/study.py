@@ -190,7 +190,7 @@ def _kind(trial: Trial) -> tuple[Any, ...]:
     network, plugins = trial.pair.a, dict(plugins_of(trial))
     return (
         *(*data_key(network), network.architecture, network.norm, network.recipe.batch_size),
-        *(trial.pair.shared_data, trial.pair.split_by, trial.form),
+        *(trial.pair.shared_data, trial.pair.split_by, trial.form, trial.misaligned),
         # What a plug-in is given to work with counts too.
         *((network.width, *plugins.values()) if plugins else ()),
     )

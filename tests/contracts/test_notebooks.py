@@ -20,6 +20,7 @@ SWEEPS = {
     "matching": grid(
         seed=SEEDS, matching=["none", "weights"], correction=["none", "reset", "repair"]
     ),
+    "misalignment": grid(misalignment=[0.25, 1.0], misaligned=["all", "hidden1"], seed=SEEDS),
     "transformer": grid(
         architecture=["gpt"],
         norm=["layer"],
@@ -36,6 +37,7 @@ COUNTS = {
     "onset": "12 trials of 12 pairs (15 networks, 3 seeds)",
     "architecture": "12 trials of 12 pairs (18 networks, 3 seeds)",
     "matching": "18 trials of 3 pairs (6 networks, 3 seeds)",
+    "misalignment": "12 trials of 3 pairs (6 networks, 3 seeds)",
     "transformer": "12 trials of 6 pairs (9 networks, 3 seeds)",
 }
 

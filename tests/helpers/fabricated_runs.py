@@ -3,6 +3,7 @@
 The wider, the lower the barrier under matching; the LLFC error follows the barrier, with noise.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -29,7 +30,8 @@ def recipe(**changes: Any) -> Recipe:
 
 def trial(**changes: Any) -> Trial:
     """A trial whose fields are `changes` and otherwise those of a small MLP."""
-    measured = {k: changes.pop(k) for k in ("matching", "correction", "alphas") if k in changes}
+    measuring = {field.name for field in dataclasses.fields(Trial)} & changes.keys()
+    measured = {name: changes.pop(name) for name in measuring}
     fields = {
         "architecture": "mlp",
         "width": 1.0,

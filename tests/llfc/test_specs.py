@@ -77,6 +77,8 @@ OTHER = {
         "limit_measured": 9,
         "task": "next-token",
         "form": "canonical",
+        "misalignment": 0.5,
+        "misaligned": "hidden",
     },
 }
 EXAMPLE = {Recipe: RECIPE, Pair: PAIR, Network: PAIR.b, Trial: TRIAL}
@@ -89,6 +91,8 @@ def test_every_field_counts_in_the_fingerprint(record, field):
     example = EXAMPLE[record]
     if field == "spawn_step":  # in place of a spawn epoch
         example = dataclasses.replace(example, spawn_epoch=None)
+    if field == "misaligned":  # by how much
+        example = dataclasses.replace(example, misalignment=1.0)
     if field == "split_by":  # of what is shared
         example = dataclasses.replace(example, shared_data=1.0)
     changed = dataclasses.replace(example, **{field: OTHER[record][field]})
