@@ -63,8 +63,8 @@ def run_trial(
     task = measured_as(dataset.task, trial.task)
     train = dataset.batches("train", BATCH_SIZE)
     images = (images for images, _ in train)
-    aligned = cached_permutation(trial, a, b, spec, images, store, task)
     try:
+        aligned = cached_permutation(trial, a, b, spec, images, store, task)
         found = connect(
             a,
             b,
