@@ -86,7 +86,7 @@ def blend(models: Sequence[nn.Module], weights: Sequence[float] | None = None) -
     >>> found.training
     False
     """
-    shares = _shares(len(models), weights)
+    shares = shares_of(len(models), weights)
     copies = [eval_copy(model) for model in _checked(models)]
     return _blended(copies, shares, copies[0])
 
@@ -139,7 +139,7 @@ def merge(
         Crisostomi, Fumero, Baieri, Bernard & Rodolà, C2M3, NeurIPS 2024, for three and more.
         https://arxiv.org/abs/2405.17897
     """
-    shares, correct = _shares(len(models), weights), correction_of(correction)
+    shares, correct = shares_of(len(models), weights), correction_of(correction)
     if len(models) > 2 and correction not in MANY:
         raise ValueError(
             f"correction of more than two networks must be one of {', '.join(MANY)},"
@@ -176,8 +176,12 @@ def merge(
     )
 
 
-def _shares(count: int, weights: Sequence[float] | None) -> tuple[float, ...]:
-    """The weights, if they are such."""
+def shares_of(count: int, weights: Sequence[float] | None) -> tuple[float, ...]:
+    """The weights of `count` networks in a blend; equal ones if None.
+
+    Raises:
+        ValueError: if they are not between 0 and 1, do not add up to 1, or are not `count`.
+    """
     if count < 2:
         raise ValueError(f"models must be at least two networks, got {count}")
     if weights is None:

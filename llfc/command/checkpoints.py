@@ -102,25 +102,28 @@ def check_folder(path: Path) -> None:
         raise ValueError(f"{path}: there is no folder {path.absolute().parent}")
 
 
-def save(
-    path: Path,
-    state: Mapping[str, Tensor],
-    types: Mapping[str, torch.dtype],
-    provenance: Mapping[str, Any],
-) -> None:
-    """Write the tensors that `types` names, in those types, and the provenance into the header.
+def as_written(state: Mapping[str, Tensor], types: Mapping[str, torch.dtype]) -> dict[str, Tensor]:
+    """Copies of the tensors of a state dict that `Loaded.types` names, in those types.
+
+    Single precision becomes an input's half precision again; of permuted tensors that is exact.
+    """
+    return {
+        name: state[name].detach().to("cpu", dtype, copy=True).contiguous()
+        for name, dtype in types.items()
+    }
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], provenance: Mapping[str, Any]) -> None:
+    """Write the tensors, and into the header where they come from.
 
     Args:
         path: a safetensors file, which is replaced.
-        state: the network's state dict.
-        types: as `Loaded.types`: names that the input's file has.
-        provenance: plain values, saved as JSON; read by `provenance_of`.
+        tensors: as `as_written` has them.
+        provenance: plain values, saved as JSON under the key `llfc`.
     """
-    tensors = {name: state[name].detach().cpu().to(dtype) for name, dtype in types.items()}
-    tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     header = {"llfc": llfc.__version__, "torch": torch.__version__, **provenance}
     with made_whole(path) as beside:
-        save_file(tensors, beside, {"format": "pt", PROVENANCE: json.dumps(header)})
+        save_file(dict(tensors), beside, {"format": "pt", PROVENANCE: json.dumps(header)})
 
 
 def origin_of(loaded: Loaded) -> dict[str, Any]:

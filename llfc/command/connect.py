@@ -81,6 +81,7 @@ def connect(
     for name in measures:
         lookup("measure", name, MEASURES)
     setting = asked.setting(networks)
+    setting.check_task()
     pairs = list(itertools.combinations(range(len(networks)), 2))
     said = _said(asked, matching, correction, options)
     with made_whole(out) as beside:
@@ -149,7 +150,7 @@ def _measure(
             train=data.train,
             task=data.task,
             matching=matching,
-            spec=setting.spec,
+            spec=None if matching is None else setting.spec,
             seed=setting.seed,
             **options,
         )

@@ -13,7 +13,10 @@ from llfc.command.spec import spec
 from llfc.oneline import in_one_line
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(llfc.__version__, prog_name="llfc")
 def command() -> None:
     """Neural networks modulo their symmetry: match, connect and merge checkpoints.

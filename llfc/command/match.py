@@ -8,11 +8,14 @@ import click
 
 import llfc
 from llfc.basis import permuted
-from llfc.command.checkpoints import SUFFIX, check_output, origin_of, save
+from llfc.command.checkpoints import SUFFIX, as_written, check_output, origin_of, save
 from llfc.command.setting import Setting, asked_in, shared_options
 from llfc.matching import Permutation
 from llfc.matching.matchers import MATCHERS, check_options
-from llfc.modules import check_same_outputs, device_of
+from llfc.modules import check_same_outputs, copy_of, device_of
+from llfc.symmetry.transform import Transform
+
+Found = Permutation | Transform
 
 
 @click.command("match")
@@ -61,11 +64,14 @@ def match(
     options = options_of(matching, effort)
     setting = asked_in(shared).setting([a, b])
     first, second = setting.models
+    copied = copy_of(second)  # if nothing moves, what is proved is B itself
     found = permutation_of(setting, matching, options, 1)
     with setting.progress.step("proved that B's function is kept"):
         moved = permuted(first, second, setting.spec, found, setting.inputs)
-        gap = check_same_outputs(moved, second, setting.inputs)
-    of_b = setting.networks[1]
+        of_b = setting.networks[1]
+        state = as_written(moved.state_dict(), of_b.types)
+        moved.load_state_dict({**moved.state_dict(), **state})
+        gap = check_same_outputs(moved, copied, setting.inputs)
     provenance = {
         "made": "llfc match",
         "model": setting.model,
@@ -77,11 +83,11 @@ def match(
         "record": dict(found.record),
         "gap": gap,
     }
-    save(output, moved.state_dict(), of_b.types, provenance)
+    save(output, state, provenance)
     if save_permutation is not None:
         found.save(save_permutation)
     on = "random inputs" if setting.data is None else setting.data.name
-    click.echo(report(found, gap, on))
+    click.echo(report(found, sum(setting.spec.groups.values()), gap, on))
     click.echo("\n".join(f"wrote {path}" for path in (output, save_permutation) if path))
 
 
@@ -98,8 +104,8 @@ def options_of(matching: str, effort: float | None) -> dict[str, float]:
 
 def permutation_of(
     setting: Setting, matching: str, options: Mapping[str, float], number: int, first: int = 0
-) -> Permutation:
-    """The permutation of network `number` towards network `first`."""
+) -> Found:
+    """What brings network `number` closest to network `first`."""
     a, b = setting.models[first], setting.models[number]
     batches = None
     if setting.data is not None:
@@ -108,13 +114,13 @@ def permutation_of(
         return llfc.match(matching, a, b, setting.spec, batches, setting.seed, **options)
 
 
-def report(found: Permutation, gap: float, on: str) -> str:
+def report(found: Found, units: int, gap: float, on: str) -> str:
     """What was found, for people."""
     record = found.record
     lines = {
         "objective": f"{record['objective_before']:.6g} before, {record['objective']:.6g} after",
         "certificate": f"{record['certificate']:.4f} of a bound that no permutation exceeds",
-        "moved": f"{found.moved()} of {sum(map(len, found.values()))} units, {len(found)} groups",
+        "moved": f"{found.moved()} of {units} units",
         "function": f"f(π(B)) = f(B) up to {gap:.1e} of the outputs' scale, on {on}",
         "time": f"{record['seconds']:.1f} s of matching",
     }

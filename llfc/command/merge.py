@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 import llfc
-from llfc.command.checkpoints import SUFFIX, check_output, origin_of, save
-from llfc.command.match import options_of, permutation_of
+from llfc.command.checkpoints import SUFFIX, as_written, check_output, origin_of, save
+from llfc.command.match import Found, options_of, permutation_of
 from llfc.command.setting import Setting, asked_in, shared_options
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.evaluation import Score, evaluate, evaluate_ensemble
-from llfc.matching import MATCHERS, Permutation
-from llfc.merging import Merged
+from llfc.matching import MATCHERS
+from llfc.merging import Merged, shares_of
 from llfc.modules import device_of
 
 
@@ -64,6 +64,7 @@ def merge(
     if options and len(networks) > 2:
         raise ValueError("--effort is for two networks; three and more are matched together")
     setting = asked_in(shared).setting(networks)
+    setting.check_task()
     given: Any = None if matching == "none" else matching
     if len(networks) == 2 and given is not None:
         found = permutation_of(setting, matching, options, 1)
@@ -83,7 +84,7 @@ def merge(
         "seed": setting.seed,
         "scores": {name: [score.loss, score.error] for name, score in scores.items()},
     }
-    save(output, merged.model.state_dict(), first.types, provenance)
+    save(output, as_written(merged.model.state_dict(), first.types), provenance)
     click.echo(_report(setting, merged, shares, scores))
     click.echo(f"wrote {output}")
 
@@ -99,11 +100,12 @@ def _shares(count: int, alpha: float | None, weights: str | None) -> tuple[float
     if alpha is not None:
         return 1 - alpha, alpha
     if weights is None:
-        return (1 / count,) * count
+        return shares_of(count, None)
     try:
-        return tuple(float(part) for part in weights.split(","))
+        given = [float(part) for part in weights.split(",")]
     except ValueError:
         raise ValueError(f"--weights must be numbers such as .5,.3,.2, got {weights!r}") from None
+    return shares_of(count, given)
 
 
 def _merged(setting: Setting, shares: Sequence[float], given: Any, correction: str) -> Merged:
@@ -118,7 +120,7 @@ def _merged(setting: Setting, shares: Sequence[float], given: Any, correction: s
             matching=given,
             correction=correction,
             task="classification" if data is None else data.task,
-            spec=setting.spec,
+            spec=None if given is None else setting.spec,
             seed=setting.seed,
         )
 
@@ -143,7 +145,7 @@ def _report(
 ) -> str:
     """What was done, for people."""
     lines = []
-    moved: Sequence[Permutation | None] = merged.permutations or [None] * len(shares)
+    moved: Sequence[Found | None] = merged.permutations or [None] * len(shares)
     for network, share, permutation in zip(setting.networks, shares, moved, strict=True):
         units = 0 if permutation is None else permutation.moved()
         lines.append(f"{share:<8.4g} {network.path}, {units} units moved")

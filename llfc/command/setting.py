@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from llfc.command.inputs import Drawn, drawn
 from llfc.command.networks import FORMS, blueprint_of, is_hugging_face
 from llfc.command.progress import Progress
 from llfc.command.samples import Data, read_data
+from llfc.modules import device_of
 from llfc.modules.inputs import Inputs, positional, taken
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec import PermutationSpec
@@ -32,7 +34,7 @@ class Setting:
         networks: read from files, on one device, in the order given.
         data: if any was named.
         inputs: a batch: of the data, or random.
-        spec: the symmetry, derived from the first network or read from a file.
+        saved: the file of a symmetry, if one was named.
         seed: of all random choices.
         progress: what is said meanwhile.
     """
@@ -41,7 +43,7 @@ class Setting:
     networks: Sequence[Loaded]
     data: Data | None
     inputs: Inputs
-    spec: PermutationSpec
+    saved: Path | None
     seed: int
     progress: Progress
 
@@ -49,6 +51,32 @@ class Setting:
     def models(self) -> list[nn.Module]:
         """The networks' modules."""
         return [network.model for network in self.networks]
+
+    def check_task(self) -> None:
+        """See that the networks are such as the task is for, before any work.
+
+        Raises:
+            ValueError: if their outputs or the targets are not.
+        """
+        if self.data is None:
+            return
+        first = self.models[0]
+        images, targets = next(iter(self.data.batches("test", device_of(first))))
+        try:
+            with torch.no_grad():
+                task = self.data.task
+                task.check(task.run(first, images), targets, "test")
+        except ValueError as error:
+            raise ValueError(f"{error}; or say --task next-token, regression, ...") from None
+
+    @cached_property
+    def spec(self) -> PermutationSpec:
+        """The symmetry, derived from the first network or read from a file."""
+        if self.saved is not None:
+            return PermutationSpec.load(self.saved)
+        model = self.models[0]
+        with self.progress.step("derived the symmetry"):
+            return permutation_spec(model, *positional(model, taken(self.inputs, slice(2))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +120,7 @@ class Asked:
             inputs: Inputs = tuple(x.to(self.device) for x in made)
         else:
             inputs = data.inputs(torch.device(self.device))
-        with progress.step("derived the symmetry" if self.spec is None else "read the symmetry"):
-            spec = self._spec(networks[0].model, inputs)
-        return Setting(name, networks, data, inputs, spec, self.seed, progress)
+        return Setting(name, networks, data, inputs, self.spec, self.seed, progress)
 
     def _model(self, paths: Sequence[str]) -> str:
         if self.model is not None:
@@ -102,11 +128,6 @@ class Asked:
         if is_hugging_face(Path(paths[0])):
             return paths[0]
         raise ValueError(f"--model is needed, as a checkpoint holds no code: {FORMS}")
-
-    def _spec(self, model: nn.Module, inputs: Inputs) -> PermutationSpec:
-        if self.spec is not None:
-            return PermutationSpec.load(self.spec)
-        return permutation_spec(model, *positional(model, taken(inputs, slice(2))))
 
 
 def asked_in(options: dict[str, Any]) -> Asked:
