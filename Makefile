@@ -17,7 +17,8 @@ BROKEN := $(shell test -e $(READY) && test -x $(BIN)/uv && $(BIN)/python -c 'imp
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test check smoke sweep-width sweep-spawn-epoch sweep-onset sweep-architecture \
-	sweep-matching sweep-misalignment sweep-transformer sweep-checkpoints ui report results notebooks bench clean pins broken
+	sweep-matching sweep-misalignment sweep-transformer sweep-checkpoints ui report results notebooks \
+	docs bench clean pins broken
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,13 +98,18 @@ results: $(READY)  ## draw the page of each study from its frames in docs/result
 notebooks: $(READY)  ## execute the notebooks on the runs, into runs/notebooks
 	$(BIN)/python -m analysis notebooks --out runs/notebooks $(ARGS)
 
+# Strictly, and without a network; a warning of the theme's end is no warning of the site's.
+docs: $(READY)  ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html, or with its search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
+
 bench: $(READY)  ## measure speed, as ratios to plain reference implementations
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:  ## delete .venv and every cache; runs/ stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 pins: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-		--extra sweeps --extra dev --upgrade pyproject.toml -o requirements.txt
+		--extra sweeps --extra dev --extra docs --upgrade pyproject.toml -o requirements.txt

@@ -122,7 +122,7 @@ def typed(text):
 @pytest.mark.parametrize(
     ("text", "studies"),
     [
-        ("README.md", ["sweeps/study.toml"]),
+        ("docs/sweeps.md", ["sweeps/study.toml"]),
         ("docs/results/README.md", ["docs/results/results.toml", "docs/results/layer-norm.toml"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""The README's lines on tasks are run as they stand there."""
+"""The lines of the page on tasks are run as they stand there."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ import llfc
 from tests.helpers.small_networks import mlp, samples
 from tests.helpers.token_networks import gpt, tokens
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/tasks.md"
 
 
 class Masked(nn.Module):
@@ -25,7 +25,7 @@ class Masked(nn.Module):
 
 
 def test_the_lines_on_tasks():
-    (block,) = re.findall(r"```python\n(batches = .*?)```", README.read_text(), re.DOTALL)
+    (block,) = re.findall(r"```python\n(batches = .*?)```", PAGE.read_text(), re.DOTALL)
     lines = block.splitlines()
     ids, targets = tokens(8, 6)
     names = {"llfc": llfc, "ids": ids, "targets": targets, "mask": torch.ones_like(ids)}

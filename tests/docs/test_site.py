@@ -1,0 +1,74 @@
+"""The site: a page for every entry of a registry, and nothing of other hosts in it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs.tools.docstrings import as_markdown
+from docs.tools.formulas import in_mathml
+from docs.tools.pictures import PICTURES, drawn
+from docs.tools.registries import REGISTRIES, entries, pages
+from llfc.connectivity.corrections import CORRECTIONS
+from llfc.connectivity.measures.registry import MEASURES
+from llfc.matching.matchers import MATCHERS
+
+ROOT = Path(__file__).parents[2]
+FILLED = {"Matchers": MATCHERS, "Measures": MEASURES, "Corrections": CORRECTIONS}
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.title)
+def test_every_entry_of_a_registry_has_a_page_of_its_function(registry):
+    found = {entry.name: entry.path for entry in entries(registry)}
+    there = FILLED[registry.title]
+    assert found == {name: f"{f.__module__}.{f.__qualname__}" for name, f in there.items()}
+    made = pages()
+    for name in there:
+        assert f"::: {found[name]}\n" in made[f"{registry.folder}/{name}.md"]
+        assert f"[`{name}`]({name}.md)" in made[f"{registry.folder}/index.md"]
+
+
+def test_docstrings_are_markdown():
+    given = "Of <f, g>.\n\n.. math:: a_1 <\n          b\n\nAnd `a < b`.\n\n>>> 1 + 1\n2\n"
+    assert as_markdown(given) == (
+        "Of &lt;f, g&gt;.\n\n$$\na_1 < b\n$$\n\nAnd `a < b`.\n\n```pycon\n>>> 1 + 1\n2\n```\n"
+    )
+
+
+def test_formulas_are_mathml():
+    page = in_mathml('<p>x</p><div class="arithmatex">\\[\\max_P a &lt; b\\]</div>')
+    assert page.startswith("<p>x</p><math")
+    assert "&lt;" in page
+    assert "arithmatex" not in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_are_as_they_are_drawn(name):
+    """If not: python -m docs.tools.pictures."""
+    number = re.compile(r"\d+\.\d+")
+    stored = (ROOT / f"docs/pictures/{name}.svg").read_text()
+    assert number.sub("", drawn(name)) == number.sub("", stored)
+
+
+@pytest.mark.slow
+def test_the_site_is_built_strictly_and_has_all_that_it_shows(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    for title, registry in FILLED.items():
+        for name in registry:
+            assert (tmp_path / title.lower() / f"{name}.html").is_file()
+    for page in tmp_path.rglob("*.html"):
+        text = page.read_text()
+        loaded = re.findall(
+            r"<(?:script|img|link|iframe)\b[^>]*?(?:src|href)=\"?(https?:[^\"> ]+)", text
+        )
+        assert not loaded, page
+        assert "arithmatex" not in text, page
+    for sheet in tmp_path.rglob("*.css"):
+        assert not re.search(r"url\(\s*[\"']?https?:", sheet.read_text()), sheet
