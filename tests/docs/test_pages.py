@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import shlex
+import sys
 import warnings
 from pathlib import Path
 
@@ -12,26 +13,45 @@ import pytest
 import torch
 
 import llfc
+from llfc.__main__ import main
 from sweeps import SWEEPS
 from sweeps.grid.options import parse
 from tests.helpers.small_networks import mlp, samples
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-TUTORIALS = sorted((ROOT / "docs/tutorials").glob("*.md"))
+RUN = [ROOT / "docs/command.md", *sorted((ROOT / "docs/tutorials").glob("*.md"))]
+CHECKPOINTS = ROOT / "docs/tutorials/checkpoints.md"
 # What is no command of the project, or needs another machine.
 ELSEWHERE = ("(umask", ".venv/bin/ray ", "ray ", "chmod ", "pip install", "cd ", "git clone")
 
 
 def blocks(page, language):
-    return re.findall(
-        rf"^```{language}[^\n]*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE
-    )
+    found = re.findall(r"^```(\w+)[^\n]*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [text for name, text in found if name == language]
 
 
-def commands(page):
-    text = "\n".join(blocks(page, "sh")).replace("\\\n", " ")
-    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+def commands(text):
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def run(page):
+    """Run a page's Python and its `llfc` commands in the order of the page; the names it leaves."""
+    names = {"__name__": "page"}
+    pattern = r"^```(python|sh)(?: title=\"(.+?)\")?\n(.*?)^```"
+    for language, title, text in re.findall(pattern, page.read_text(), re.DOTALL | re.MULTILINE):
+        if title:
+            Path(title).write_text(text)
+        if language == "python":
+            exec(compile(text, str(page), "exec"), names)
+        else:
+            for line in commands(text):
+                if line.startswith("llfc "):
+                    with pytest.raises(SystemExit) as stop:
+                        main(shlex.split(line)[1:])
+                    assert stop.value.code == 0, line
+    return names
 
 
 @pytest.fixture
@@ -39,21 +59,23 @@ def place(tmp_path, monkeypatch):
     """A folder of its own that has the repository's results, and a figure that nobody keeps."""
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
+    sys.modules.pop("mine", None)
     plt.close("all")
 
 
-@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
-def test_a_tutorials_python_runs_from_top_to_bottom(page, place):
-    names = {"__name__": "tutorial"}
-    for block in blocks(page, "python"):
-        exec(compile(block, str(page), "exec"), names)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", [page for page in RUN if page != CHECKPOINTS], ids=lambda page: page.stem
+)
+def test_a_page_runs_from_top_to_bottom(page, place):
+    run(page)
 
 
-def test_a_matched_file_is_the_one_that_the_tutorial_says(place):
-    names = {"__name__": "tutorial"}
-    for block in blocks(ROOT / "docs/tutorials/checkpoints.md", "python"):
-        exec(compile(block, "checkpoints.md", "exec"), names)
+@pytest.mark.slow
+def test_the_files_of_the_tutorial_are_what_it_says(place):
+    names = run(CHECKPOINTS)
     assert (place / "b-matched.safetensors").is_file()
     assert (place / "line.svg").is_file()
     assert names["better"].record["objective"] >= names["perm"].record["objective"] * (1 - 1e-6)
@@ -73,7 +95,7 @@ def test_the_readmes_python_runs():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_are_of_the_project_and_their_options_exist(page):
     """Targets, scripts and tables exist, and what a sweep is given is what it takes."""
-    for line in commands(page):
+    for line in commands("\n".join(blocks(page, "sh"))):
         if not line.startswith(ELSEWHERE):
             understood(line)
 
