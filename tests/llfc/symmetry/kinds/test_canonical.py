@@ -9,15 +9,8 @@ from torch.nn import functional as F
 
 import llfc
 from llfc import Transform, canonical
-from tests.helpers.kinds_by_hand import (
-    IMAGES,
-    NETWORKS,
-    TOKENS,
-    VECTORS,
-    kinds_by_family,
-    ours,
-    perceptron,
-)
+from tests.helpers.kinds_by_hand import NETWORKS, kinds_by_family
+from tests.helpers.kinds_of_networks import IMAGES, TOKENS, VECTORS, ours, perceptron
 
 # Networks with their norms before the layers, and the end of the name of their stream.
 PRE_NORM = (

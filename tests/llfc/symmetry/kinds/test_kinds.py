@@ -13,15 +13,8 @@ from llfc.symmetry.spec.kinds import KINDS, SMALLER, Kinds
 from llfc.symmetry.spec.table import family
 from llfc.symmetry.transform import Element, Transform
 from llfc.symmetry.transform.drawing import random_element
-from tests.helpers.kinds_by_hand import (
-    NETWORKS,
-    VECTORS,
-    Function,
-    expected,
-    kinds_by_family,
-    network,
-    perceptron,
-)
+from tests.helpers.kinds_by_hand import NETWORKS, expected, kinds_by_family, network
+from tests.helpers.kinds_of_networks import VECTORS, Function, perceptron
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -10,7 +10,8 @@ import llfc
 from llfc import Transform
 from llfc.symmetry.transform import Element
 from llfc.symmetry.transform.drawing import random_element
-from tests.helpers.kinds_by_hand import NETWORKS, VECTORS, network, perceptron
+from tests.helpers.kinds_by_hand import NETWORKS, network
+from tests.helpers.kinds_of_networks import VECTORS, perceptron
 
 KINDS = ("permutation", "signed", "scaled", "orthogonal", "invertible")
 # Every way in which groups lie on axes: alone, nested in heads, fused, grouped, with other heads.
