@@ -18,8 +18,9 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 
 from analysis.runs.pairs import counted_once, of_all_seeds
 from analysis.runs.schema import INSTABILITY, LLFC, STABLE
+from analysis.statistics.coefficients import unlike
 from analysis.statistics.comparators import comparators, difference
-from analysis.statistics.correlations import unlike, with_note
+from analysis.statistics.correlations import with_note
 from analysis.statistics.over_seeds import Floats, over_seeds
 from analysis.statistics.summaries import with_weight_distance
 

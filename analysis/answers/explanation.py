@@ -14,7 +14,8 @@ import pandas as pd
 from analysis.runs.grid import family_names
 from analysis.runs.pairs import counted_once, of_all_seeds
 from analysis.runs.schema import ADDITIVITY, BARRIER, BASELINE, DIST_COM, LLFC, WEIGHTS
-from analysis.statistics.correlations import groups_by, unlike, with_note
+from analysis.statistics.coefficients import unlike
+from analysis.statistics.correlations import groups_by, with_note
 from analysis.statistics.held_out import predict, shares
 from analysis.statistics.over_seeds import Floats, over_seeds
 from analysis.statistics.summaries import with_weight_distance

@@ -77,9 +77,13 @@ def layout(trials: pd.DataFrame, sweep: str, x: str | None = None) -> GridLayout
         x = sweep if sweep in AXES else next(iter(numeric), "width")
     series = "matching" if x != "matching" else "correction"
     keys = [x, series]
+    cells = _cells(trials, keys)
     for axis in AXES:
-        if axis not in keys and _cells(trials, [*keys, axis]) > _cells(trials, keys):
+        if axis in keys or not _varies(trials, axis):
+            continue
+        if (more := _cells(trials, [*keys, axis])) > cells:
             keys.append(axis)
+            cells = more
     return GridLayout(x=x, series=series, panels=tuple(keys[2:]))
 
 

@@ -167,6 +167,8 @@ def group_index(trials: pd.DataFrame, columns: list[str]) -> NDArray[np.integer]
 def _ranks(values: Sequence[Any]) -> NDArray[np.integer]:
     """The place of each value among the distinct ones, sorted as pandas sorts them."""
     distinct = list(dict.fromkeys(values))
+    if len(distinct) < 2:  # as in most columns
+        return np.zeros(len(values), dtype=int)
     order = np.array(distinct, dtype=object).argsort()
     places = {distinct[index]: place for place, index in enumerate(order.tolist())}
     return np.array([places[value] for value in values], dtype=int)

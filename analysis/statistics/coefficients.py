@@ -1,12 +1,14 @@
-"""Measures of how closely two columns go together, and how near to 1 each can be."""
+"""How closely two columns go together, how near to 1 each measure can be, and over which trials."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
+from analysis.runs.pairs import count_pairs, counted_once, of_all_seeds, uneven
 from analysis.statistics.over_seeds import RELATIVE_ROUNDING, Floats, is_constant
 from llfc.names import lookup
 
@@ -103,3 +105,74 @@ def correlation(values: Floats, method: str) -> float:
     if len(values) < LEAST_TRIALS or is_constant(values):
         return math.nan
     return method_of(method).statistic(values[:, 0], values[:, 1])
+
+
+def columns_of(trials: pd.DataFrame, *names: str) -> Floats:
+    """These columns as an array of shape [trials, columns]; pandas takes ten times as long."""
+    return np.array([trials[name].to_numpy(dtype=float) for name in names]).T
+
+
+def usable(trials: pd.DataFrame, x: str, y: str, method: str) -> pd.DataFrame:
+    """The trials whose `x` and `y` the method can use; `trials` itself if it can use them all."""
+    values = columns_of(trials, x, y)
+    fine = np.asarray(np.isfinite(values).all(axis=1))
+    if method_of(method).positive:
+        fine &= (values > 0).all(axis=1)
+    if fine.all():
+        return trials
+    kept: pd.DataFrame = trials[fine]
+    return kept
+
+
+def unlike(trials: pd.DataFrame) -> str:
+    """A note if seeds were measured on different cells of the grid; otherwise empty."""
+    return "seeds were measured on other cells of the grid" if uneven(trials) else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """Which of some trials count for a coefficient of two columns.
+
+    To tell them apart takes longer than a coefficient: what several need is found once.
+
+    Attributes:
+        trials: all of which a method can use both columns.
+        used: distinct trials, over all seeds; see `analysis.runs.pairs.counted_once`.
+        alike: those of them within seeds, of cells that every seed has, as far as enough are left;
+            see `analysis.runs.pairs.of_all_seeds`.
+        uneven: the number of trials of cells that not every seed has.
+        note: said where `alike` has such trials all the same; otherwise empty.
+        pairs: the number of distinct pairs of networks in `used`.
+    """
+
+    trials: pd.DataFrame
+    used: pd.DataFrame
+    alike: pd.DataFrame
+    uneven: int
+    note: str
+    pairs: int
+
+
+def counted(trials: pd.DataFrame, x: str, y: str) -> Counted:
+    """Which of `trials`, all of them usable, count for coefficients of `x` with `y`."""
+    used, note = counted_once(trials, x, y), unlike(trials)
+    common = of_all_seeds(trials, LEAST_TRIALS) if note else trials
+    return Counted(
+        trials=trials,
+        used=used,
+        alike=used if common is trials else counted_once(common, x, y),
+        uneven=uneven(trials) if note else 0,
+        note=note if common is trials else "",
+        pairs=count_pairs(used),
+    )
+
+
+def counted_for(
+    trials: pd.DataFrame, x: str, y: str, methods: Sequence[str]
+) -> Iterator[tuple[str, Counted]]:
+    """Each of `methods` with which of `trials` count for it; most can use the same trials."""
+    finite = usable(trials, x, y, RANKS)
+    of_finite = counted(finite, x, y)
+    for method in methods:
+        fine = usable(finite, x, y, method)
+        yield method, of_finite if fine is finite else counted(fine, x, y)

@@ -15,16 +15,21 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.runs.pairs import count_pairs, counted_once, of_all_seeds, uneven
 from analysis.runs.schema import BASELINE, DIST_COM, DIST_H, WEIGHTS
-from analysis.statistics.coefficients import LEAST_TRIALS, USUAL, correlation
+from analysis.statistics.coefficients import (
+    USUAL,
+    Counted,
+    columns_of,
+    correlation,
+    counted,
+    counted_for,
+    usable,
+)
 from analysis.statistics.correlations import (
     averaged_over_seeds,
-    columns_of,
     groups_by,
     own_correlations,
-    unlike,
-    usable,
+    with_note,
 )
 from analysis.statistics.over_seeds import Floats, over_seeds
 from analysis.statistics.partial import partial_correlations
@@ -81,14 +86,12 @@ def comparisons(
     names = (x, *(name for name in comparators(trials, x) if name != x))
     rows = []
     for group, part in groups_by(trials, by):
-        for method in methods:
-            fine = usable(part, x, y, method)
-            whole = _beside(fine, x, y)
+        for method, found in counted_for(part, x, y, methods):
             for name in names:
-                there = usable(fine, name, y, method)
-                own = whole if len(there) == len(fine) else _beside(there, x, y)
+                there = usable(found.trials, name, y, method)
+                both = found if there is found.trials else counted(there, x, y)
                 about = {"group": group, "method": method, "predictor": name}
-                rows.append(about | _row(*own, name, x, y, method))
+                rows.append(about | _row(both, name, x, y, method))
     return pd.DataFrame(rows)
 
 
@@ -114,36 +117,18 @@ def given_each_other(
     return found[["predictor", *(name for name in found if name != "predictor")]]
 
 
-def _beside(trials: pd.DataFrame, x: str, y: str) -> tuple[pd.DataFrame, pd.DataFrame, int, str]:
-    """Distinct trials; those of cells that all seeds have; how many are not in these; a note."""
-    used, common = counted_once(trials, x, y), of_all_seeds(trials, LEAST_TRIALS)
-    if common is trials:
-        return used, used, uneven(trials), unlike(trials)
-    return used, counted_once(common, x, y), uneven(trials), ""
-
-
-def _row(
-    used: pd.DataFrame,
-    alike: pd.DataFrame,
-    odd: int,
-    note: str,
-    name: str,
-    x: str,
-    y: str,
-    method: str,
-) -> dict[str, Any]:
+def _row(found: Counted, name: str, x: str, y: str, method: str) -> dict[str, Any]:
     """One row of `comparisons`, over trials that have all three: x, y, the predictor `name`."""
-    other = own_correlations(alike, name, y, method)
-    own = other if x == name else own_correlations(alike, x, y, method)
-    within = averaged_over_seeds(other, alike, name, y, method).columns("within")
+    other = own_correlations(found.alike, name, y, method)
+    own = other if x == name else own_correlations(found.alike, x, y, method)
+    within = averaged_over_seeds(other, found.alike, name, y, method).columns("within")
     return {
-        "value": correlation(columns_of(used, name, y), method),
-        **within,
-        "note": "; ".join(filter(None, (str(within["note"]), note))),
+        "value": correlation(columns_of(found.used, name, y), method),
+        **with_note(within, found.note),
         **difference(own, other, x == name),
-        "uneven": odd,
-        "trials": len(used),
-        "pairs": count_pairs(used),
+        "uneven": found.uneven,
+        "trials": len(found.used),
+        "pairs": found.pairs,
     }
 
 

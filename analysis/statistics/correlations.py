@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs.grid import name, panels
-from analysis.runs.pairs import count_pairs, counted_once, of_all_seeds, uneven
 from analysis.statistics.coefficients import (
     LEAST_TRIALS,
     USUAL,
+    Counted,
     clip,
+    columns_of,
     correlation,
+    counted_for,
     method_of,
     step,
 )
@@ -72,13 +74,12 @@ def correlations(
     Raises:
         ValueError: if one of `by` is no column, or one of `methods` none.
     """
-    return pd.DataFrame(
-        [
-            {"group": group, "method": method, **_correlate(part, x, y, method, permutations, seed)}
-            for group, part in groups_by(trials, by)
-            for method in methods
-        ]
-    )
+    rows = []
+    for group, part in groups_by(trials, by):
+        for method, found in counted_for(part, x, y, methods):
+            row = _correlate(part, found, x, y, method, permutations, seed)
+            rows.append({"group": group, "method": method, **row})
+    return pd.DataFrame(rows)
 
 
 def groups_by(
@@ -129,41 +130,22 @@ def _by_seed(trials: pd.DataFrame, x: str, y: str) -> list[Floats]:
     return [values[seeds == seed] for seed in np.unique(seeds)]
 
 
-def usable(trials: pd.DataFrame, x: str, y: str, method: str) -> pd.DataFrame:
-    """The trials whose `x` and `y` the method can use."""
-    values = columns_of(trials, x, y)
-    fine = np.asarray(np.isfinite(values).all(axis=1))
-    if method_of(method).positive:
-        fine &= (values > 0).all(axis=1)
-    if fine.all():
-        return trials
-    kept: pd.DataFrame = trials[fine]
-    return kept
-
-
-def columns_of(trials: pd.DataFrame, *names: str) -> Floats:
-    """These columns as an array of shape [trials, columns]; pandas takes ten times as long."""
-    return np.array([trials[name].to_numpy(dtype=float) for name in names]).T
-
-
-def unlike(trials: pd.DataFrame) -> str:
-    """A note if seeds were measured on different cells of the grid; otherwise empty."""
-    return "seeds were measured on other cells of the grid" if uneven(trials) else ""
-
-
 def with_note(columns: dict[str, Any], note: str) -> dict[str, Any]:
     """The columns of an estimate with `note` added to their own, where there is one."""
     return columns | {"note": "; ".join(filter(None, (str(columns["note"]), note)))}
 
 
 def _correlate(
-    trials: pd.DataFrame, x: str, y: str, method: str, permutations: int, seed: int
+    trials: pd.DataFrame,
+    found: Counted,
+    x: str,
+    y: str,
+    method: str,
+    permutations: int,
+    seed: int,
 ) -> dict[str, Any]:
-    fine = usable(trials, x, y, method)
-    used = counted_once(fine, x, y)
-    value = correlation(columns_of(used, x, y), method)
-    common = of_all_seeds(fine, LEAST_TRIALS)
-    within = within_seeds(used if common is fine else counted_once(common, x, y), x, y, method)
+    value = correlation(columns_of(found.used, x, y), method)
+    within = within_seeds(found.alike, x, y, method)
     columns = within.columns("within")
     if not method_of(method).signed:
         columns["p"] = math.nan
@@ -172,24 +154,24 @@ def _correlate(
         columns["note"] = note
     elif not within.seeds:
         columns["note"] = f"no interval: no seed has {LEAST_TRIALS} trials that differ"
-    elif common is fine:
-        columns["note"] = "; ".join(filter(None, (str(columns["note"]), unlike(fine))))
+    else:
+        columns = with_note(columns, found.note)
     permuted = PermutationTest(math.nan, 0)
     if permutations and not math.isnan(within.value):
         # Exchanging whole pairs needs the whole grid; a repeat moves with its pair.
         statistic = method_of(method).statistic
-        permuted = permutation_test(fine, x, y, statistic, permutations, seed)
+        permuted = permutation_test(found.trials, x, y, statistic, permutations, seed)
         if math.isnan(permuted.p):
             why = f"no permutation test: {permuted.trials} trials of pairs that can be exchanged"
-            columns["note"] = "; ".join(filter(None, (str(columns["note"]), why)))
+            columns = with_note(columns, why)
     return {
         "value": value,
         **columns,
         "p_permuted": permuted.p,
         "permuted": permuted.trials,
-        "trials": len(used),
-        "pairs": count_pairs(used),
-        "uneven": uneven(fine),
-        "left_out": len(trials) - len(fine),
-        "repeats": len(fine) - len(used),
+        "trials": len(found.used),
+        "pairs": found.pairs,
+        "uneven": found.uneven,
+        "left_out": len(trials) - len(found.trials),
+        "repeats": len(found.trials) - len(found.used),
     }

@@ -14,8 +14,8 @@ from scipy import stats
 from analysis.runs.pairs import counted_once, of_all_seeds
 from analysis.runs.params import PARAMS
 from analysis.runs.schema import WEIGHTS
-from analysis.statistics.coefficients import LEAST_TRIALS
-from analysis.statistics.correlations import correlations, unlike, usable, with_note
+from analysis.statistics.coefficients import LEAST_TRIALS, unlike, usable
+from analysis.statistics.correlations import correlations, with_note
 from analysis.statistics.over_seeds import Floats, is_constant, over_seeds
 from analysis.statistics.summaries import with_weight_distance
 from llfc.names import lookup

@@ -11,8 +11,8 @@ import pandas as pd
 from analysis.runs.grid import family_names
 from analysis.runs.pairs import counted_once
 from analysis.runs.schema import BARRIER, LLFC
+from analysis.statistics.coefficients import usable
 from analysis.statistics.comparators import comparators
-from analysis.statistics.correlations import usable
 from analysis.statistics.held_out import predict, shares
 from analysis.statistics.over_seeds import Estimate, Floats, over_seeds
 from analysis.statistics.summaries import with_weight_distance

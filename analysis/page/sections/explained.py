@@ -13,8 +13,7 @@ from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis
 from analysis.runs.columns import heading, label, phrase
 from analysis.runs.grid import FAMILY, family_names
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
-from analysis.statistics.coefficients import RANKS
-from analysis.statistics.correlations import usable
+from analysis.statistics.coefficients import RANKS, usable
 from analysis.statistics.partial import measured_covariates, partial_correlations
 from analysis.statistics.transfer import LEAST_FAMILIES, transfers
 

@@ -11,8 +11,7 @@ from analysis.figures.statistics import forest_figure, heat_figure
 from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis, groups
 from analysis.runs.columns import heading, label, phrase
 from analysis.runs.schema import BARRIER, LLFC
-from analysis.statistics.coefficients import RANKS
-from analysis.statistics.correlations import usable
+from analysis.statistics.coefficients import RANKS, usable
 from llfc.results import BARRIERS
 
 # The other definition of each, the height above the mean of the ends, is in the table of numbers.
