@@ -13,7 +13,7 @@ from analysis.figures.style import NARROW, WIDE
 from analysis.page.copies import picture, tex, to_latex, write_copies
 from analysis.page.sections import sweep
 from analysis.page.sections.part import PageTable, find
-from tests.helpers.fabricated_runs import runs_of, width_grid
+from tests.helpers.fabricated_runs import grid, runs_of
 
 HOSTILE = "a_b & 50% of $x$ #1 {c} ~ ^ \\ < >"
 LETTERS = "α κ ρ σ ± × − ≥ ≤ – … ²"
@@ -21,7 +21,7 @@ LETTERS = "α κ ρ σ ± × − ≥ ≤ – … ²"
 
 @pytest.fixture(scope="module")
 def runs():
-    return runs_of(width_grid())
+    return runs_of(grid(width=[0.5, 1.0], seed=[0, 1, 2], matching=["none", "weights"]))
 
 
 @pytest.fixture(scope="module")

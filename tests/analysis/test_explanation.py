@@ -142,9 +142,10 @@ def test_a_network_of_another_size_is_no_gain_over_its_weights():
 def test_in_one_family_a_question_is_about_that_family():
     axes = {"architecture": FAMILIES, "width": [0.5, 1.0, 2.0], "seed": [0, 1, 2]}
     trials = with_summaries(runs_of(grid(**axes, matching=["none", "weights"]), "architecture"))
-    found = explanations(trials, by=["architecture"])
-    assert len(found) == 4 * len(QUESTIONS)
-    alone = explanations(trials[trials["architecture"] == "vgg11"])
+    asked = dict(list(QUESTIONS.items())[:3])
+    found = explanations(trials, asked, by=["architecture"])
+    assert len(found) == 4 * len(asked)
+    alone = explanations(trials[trials["architecture"] == "vgg11"], asked)
     part = found[found["group"] == "architecture vgg11"]
     assert part["gain"].tolist() == pytest.approx(alone["gain"].tolist())
 

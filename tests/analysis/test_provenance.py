@@ -7,7 +7,7 @@ import re
 import pytest
 
 from analysis.page.provenance import LEFT_OUT_WORDS, provenance, trial_table, warnings
-from analysis.page.report import page_of, render
+from analysis.page.report import Page, render
 from analysis.page.summary import summary_text
 from llfc.results import LEFT_OUT
 from tests.helpers.fabricated_runs import grid, runs_of
@@ -15,9 +15,9 @@ from tests.helpers.fabricated_runs import grid, runs_of
 ONE_WIDTH = grid(seed=[0, 1, 2], matching=["none", "weights"])
 
 
-@pytest.fixture(scope="module")
-def page():
-    return page_of(runs_of(ONE_WIDTH))
+def rendered(runs):
+    """A page of these runs, of which no section is drawn: what is told here is beside them."""
+    return render(Page(title="title", answer="answer", runs=runs))
 
 
 def test_numbers_of_several_or_uncommitted_codes_are_said_to_be():
@@ -41,23 +41,23 @@ def test_ends_at_chance_are_said_to_be():
 
 
 @pytest.mark.parametrize("kind", LEFT_OUT)
-def test_what_results_do_not_rest_on_is_said(kind, page):
+def test_what_results_do_not_rest_on_is_said(kind):
     """One line a kind, on the page and on the terminal; none where nothing was left out."""
-    runs = runs_of(ONE_WIDTH)
+    runs = runs_of(ONE_WIDTH[:3])
     assert not any("left_out" in line for line in warnings(runs))
     counts = [0.0, 3.0, 10.0, *[0.0] * (len(runs.trials) - 3)]
     some = dataclasses.replace(runs, trials=runs.trials.assign(**{f"left_out_{kind}": counts}))
     (line,) = [line for line in warnings(some) if "left_out" in line]
     assert line.startswith(f"2 of {len(counts)} trials {LEFT_OUT_WORDS[kind]} (at most 10 in one;")
     assert line in summary_text(some)
-    assert line in html.unescape(render(dataclasses.replace(page, runs=some, parts=())))
+    assert line in html.unescape(rendered(some))
 
 
-def test_every_number_leads_to_the_runs_that_it_is_from(monkeypatch, page):
-    runs = page.runs
+def test_every_number_leads_to_the_runs_that_it_is_from(monkeypatch):
+    runs = runs_of(ONE_WIDTH)
     urls = [f"http://host/#/runs/{run_id}" for run_id in runs.trials["run_id"]]
     served = dataclasses.replace(runs, trials=runs.trials.assign(url=urls))
-    text = render(dataclasses.replace(page, runs=served, parts=()))
+    text = rendered(served)
     (listed,) = re.findall(r"<details>.*?</details>", text, re.DOTALL)
     for run_id, url in zip(runs.trials["run_id"], urls, strict=True):
         assert f'<a href="{url}">{run_id}</a>' in listed

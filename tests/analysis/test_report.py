@@ -109,7 +109,8 @@ def test_text_from_runs_cannot_become_markup():
     bad = "<script>alert(1)</script>"
     trials = runs.trials.assign(command=bad)
     unfinished = runs.unfinished.assign(reason=bad)
-    page = render(page_of(dataclasses.replace(runs, trials=trials, unfinished=unfinished)))
+    marked = dataclasses.replace(runs, trials=trials, unfinished=unfinished)
+    page = render(dataclasses.replace(page_about("one trial"), runs=marked))
     assert bad not in page
     assert page.count("&lt;script&gt;") == 2
 

@@ -1,5 +1,7 @@
 """The answer of a search: the bracket of each seed, on places of its own, and the estimate."""
 
+import html
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,8 +10,11 @@ from analysis.answers.exports import EXPORTS, TableOptions
 from analysis.answers.onset import onsets
 from analysis.answers.searched import asked_of, search_answer, seed_brackets
 from analysis.figures.style import to_svg
+from analysis.page import report
 from analysis.page.report import page_of, render
+from analysis.page.sections.connected import onset_section
 from analysis.page.sections.part import Findings
+from analysis.page.sections.registry import SECTIONS, sections_of
 from analysis.page.sections.searched import bracket_section
 from analysis.page.summary import summary_text
 from analysis.runs.frames import Runs
@@ -165,19 +170,31 @@ def test_a_search_from_before_there_was_a_recheck_is_read():
     assert asked_of(old) == asked_of(runs.trials)
 
 
-def test_the_page_answers_first_where_pairs_become_stable():
+@pytest.mark.slow  # it draws every section
+def test_the_page_of_a_search_is_whole():
+    page = page_of(searched(step, "--resolution", "32"), "spawn_step")
+    keys = [part.key for part in page.parts]
+    assert keys[0] == "brackets"
+    assert {"barrier", "scatter"} < {*keys}
+    assert "onset" not in keys
+    text = html.unescape(render(page))
+    assert all(f"<h2>{part.title}</h2>" in text for part in page.parts)
+
+
+def test_the_page_answers_first_where_pairs_become_stable(monkeypatch):
+    two = (bracket_section, onset_section)
+    assert SECTIONS[0] is two[0]
+    monkeypatch.setattr(report, "sections_of", lambda findings: sections_of(findings, two))
     runs = searched(step)
     page = page_of(runs, "spawn_step")
     answer = search_answer(runs.trials, asked_of(runs.trials))
     assert page.first == answer
-    first = page.parts[0]
+    (first,) = page.parts
     assert first.key == "brackets"
-    assert "onset" not in {part.key for part in page.parts}
     labels = [label.get_text() for label in first.figure.axes[0].get_yticklabels()]
     assert labels == ["seed 0", "seed 1", "seed 2", "all seeds"]
     assert list(first.tables[0].frame["seed"]) == labels
-    html = render(page)
-    assert answer.replace("'", "&#39;") in html
+    assert answer in html.unescape(render(page))
     assert answer.split(" on:")[0] in " ".join(summary_text(runs).split())
 
 
