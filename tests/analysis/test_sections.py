@@ -70,6 +70,11 @@ def every(found):
     return sections_of(found)
 
 
+@pytest.fixture(scope="module")
+def by_depth(runs):
+    return layer_correlations(runs, by=["matching"])
+
+
 @pytest.mark.slow
 def test_sections_have_names_of_their_own_and_say_what_they_rest_on(every):
     assert len(every) > 8
@@ -98,6 +103,7 @@ def test_without_what_it_needs_a_section_is_left_out_or_says_why():
     assert together.association_section(alone).figure is None
 
 
+@pytest.mark.slow
 def test_every_interval_says_for_what_it_is(every):
     """For new seeds of this grid; of further families they say nothing."""
     for part in every:
@@ -107,8 +113,7 @@ def test_every_interval_says_for_what_it_is(every):
                 assert "new seeds of th" in told or "for these families" in told, text
 
 
-def test_a_depths_correlation_is_that_of_the_summary_at_this_depth(runs):
-    by_depth = layer_correlations(runs, by=["matching"])
+def test_a_depths_correlation_is_that_of_the_summary_at_this_depth(runs, by_depth):
     trials = with_summaries(runs)
     for depth, column in (
         ("0.5", "llfc_error_depth_0.5"),
@@ -122,8 +127,8 @@ def test_a_depths_correlation_is_that_of_the_summary_at_this_depth(runs):
             assert mine[name].to_numpy() == pytest.approx(expected.to_numpy(), nan_ok=True)
 
 
-def test_a_depths_baseline_is_that_of_the_summary_at_this_depth(runs):
-    by_depth = layer_correlations(runs, by=["matching"]).set_index(["group", "depth"])
+def test_a_depths_baseline_is_that_of_the_summary_at_this_depth(runs, by_depth):
+    by_depth = by_depth.set_index(["group", "depth"])
     trials = with_summaries(runs)
     for depth, column in (("0.5", "llfc_error_depth_0.5"), ("1.0", "llfc_error_last")):
         theirs = comparisons(trials, column, BARRIER, by=["matching"], methods=["Spearman"])
