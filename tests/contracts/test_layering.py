@@ -115,17 +115,23 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@functools.cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """All of a file's syntax tree, the module first; read once."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
     """Names that a file imports, with whether at the top of the file."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
+    top = {*nodes(path)[0].body}
+    for node in nodes(path):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node in tree.body) for alias in node.names)
+            yield from ((alias.name, node in top) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: relative import"
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
-                yield (full if full in modules() else node.module), node in tree.body
+                yield (full if full in modules() else node.module), node in top
 
 
 def ours(path: Path) -> list[tuple[str, bool]]:
@@ -137,6 +143,7 @@ def is_in(module: str, name: str) -> bool:
     return module == name or module.startswith(name + ".")
 
 
+@functools.cache
 def ranks() -> dict[str, int]:
     """The line of LAYERS that each place is in."""
     lines = enumerate(LAYERS.strip().splitlines())
@@ -245,7 +252,7 @@ def test_heavy_dependencies_have_one_door():
 
 def risks(path):
     """What in a file would run what it reads."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if not isinstance(node, ast.Call):
             continue
         name = ast.unparse(node.func)

@@ -9,8 +9,10 @@ from torch.nn import functional as F
 
 import llfc
 from llfc import Transform, canonical
-from tests.helpers.kinds_by_hand import NETWORKS, kinds_by_family
+from tests.helpers.kinds_by_hand import NETWORKS, kinds_by_family, network
 from tests.helpers.kinds_of_networks import IMAGES, TOKENS, VECTORS, ours, perceptron
+from tests.helpers.quick_cases import slow_unless
+from tests.helpers.small_networks import convnet
 
 # Networks with their norms before the layers, and the end of the name of their stream.
 PRE_NORM = (
@@ -44,14 +46,14 @@ def gap(one, other, inputs):
     return float((before - after).abs().max() / before.abs().max())
 
 
-@pytest.mark.parametrize("name", PRE_NORM)
+@pytest.mark.parametrize("name", slow_unless(("gpt rms", "vit"), PRE_NORM))
 def test_the_stream_becomes_orthogonal_and_the_function_stays(name):
     model, inputs = built(name)
     state = copy.deepcopy(model.state_dict())
     form = canonical(model, inputs)
     assert gap(model, form, inputs) < (1e-6 if "llama" in name else 1e-12)  # Llama's is float32
     assert all(torch.equal(state[each], model.state_dict()[each]) for each in state)
-    before, after = (llfc.permutation_spec(each, inputs) for each in (model, form))
+    before, after = network(name)[2], llfc.permutation_spec(form, inputs)
     kinds = kinds_by_family(after)
     assert sum(kind == "orthogonal" for kind in kinds.values()) == 1
     assert "orthogonal" not in before.kinds.values()
@@ -163,8 +165,16 @@ def test_tied_heads_are_untied():
     assert form.model.lm_head.weight is not form.model.transformer.wte.weight
 
 
-def test_batch_norms_are_folded_where_asked():
-    model, inputs = built("resnet20 batch")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (disturbed(convnet(0).eval().double()), torch.randn(2, 2, 9, 9).double()),
+        pytest.param(lambda: built("resnet20 batch"), marks=pytest.mark.slow),
+    ],
+    ids=["convnet", "resnet20"],
+)
+def test_batch_norms_are_folded_where_asked(make):
+    model, inputs = make()
     form = canonical(model, inputs, batch_norm=True)
     assert gap(model, form, inputs) < 1e-12
     assert not [m for m in form.modules() if isinstance(m, nn.BatchNorm2d)]
