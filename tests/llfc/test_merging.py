@@ -53,6 +53,7 @@ def test_a_merge_of_two_is_the_corrected_network_on_the_line(correction):
     assert merged.permutations is None
 
 
+@pytest.mark.slow
 def test_copies_that_were_permuted_merge_into_the_network_itself():
     model = convnet(0).eval()
     spec = permutation_spec(model, IMAGES[:2])

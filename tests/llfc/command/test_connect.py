@@ -47,6 +47,7 @@ def test_a_pair(models, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_several_pairs_without_matplotlib_and_pyarrow(models, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     more = ("--matching", "none", "--measure", "samples", "--correction", "none")

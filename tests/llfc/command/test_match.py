@@ -43,6 +43,7 @@ def test_a_planted_permutation_is_undone(models, capsys):
     assert "1.0000 of a bound that no permutation exceeds" in said
 
 
+@pytest.mark.slow
 def test_files_of_every_kind_are_read_and_types_are_kept(models, capsys):
     moved = {name: tensor.clone() for name, tensor in planted(models[0]).items()}
     halves = {n: t.bfloat16() if t.is_floating_point() else t for n, t in moved.items()}

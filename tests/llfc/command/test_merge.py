@@ -25,6 +25,7 @@ def samples():
     return names["load"]()["train"]
 
 
+@pytest.mark.slow
 def test_three_are_merged_into_the_basis_of_the_first(models, capsys):
     files = [f"{number}.safetensors" for number in range(3)]
     how = ("-m", "mine.py:build", "--data", "mine.py:load", "--weights", ".5,.3,.2")

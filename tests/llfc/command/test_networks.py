@@ -21,6 +21,7 @@ def gpt2(folder, seed):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "inputs"),
     [
@@ -44,6 +45,7 @@ def test_a_network_is_the_same_whenever_it_is_built():
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
+@pytest.mark.slow
 def test_a_hugging_face_folder_is_matched_and_read_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     gpt2("a", 0)
