@@ -24,7 +24,7 @@ from llfc.results import Connection
 from llfc.specs import DEFAULT_MEASURES
 
 NO_FIGURES = "no figures, as matplotlib is not installed: pip install 'llfc[figures]'"
-SHOWN = ("test_loss_chord", "test_error_chord", "cos_error_mean")
+SHOWN = ("test_loss_chord", "test_error_chord", "llfc_error_mean")
 
 
 @click.command("connect")

@@ -76,7 +76,7 @@ def _curve(figure: "Figure", found: Connection) -> None:
             axes.plot([0, 1], values[[0, -1]], "--", color=colour, linewidth=1)
         axes.set_xlabel("α  (0: A, 1: B)")
         axes.set_ylabel(metric)
-        axes.legend()
+        _legend(axes)
 
 
 def _layers(figure: "Figure", found: Connection) -> None:
@@ -90,7 +90,12 @@ def _layers(figure: "Figure", found: Connection) -> None:
     _name(axes, [layer.name for layer in found.layers])
     axes.set_ylabel("1 − cosine, mean over samples")
     axes.set_ylim(bottom=0)
-    axes.legend()
+    _legend(axes)
+
+
+def _legend(axes: "Axes") -> None:
+    """Above the axes, where it hides nothing."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
 def _name(axes: "Axes", names: Sequence[str]) -> None:
