@@ -9,6 +9,10 @@ MATH = re.compile(r"^( *)\.\. math:: *(.*(?:\n\1 +\S.*)*)", re.MULTILINE)
 EXAMPLE = re.compile(r"(?:^ *>>> .*\n?(?:^ *(?!>>>)\S.*\n?)*)+", re.MULTILINE)
 CODE = re.compile(r"(```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]+\$)", re.DOTALL)
 
+ADDRESS = re.compile(r"(?<![(<\"\w])(https?://[^\s)]+?)(?=\.?(?:\s|$))")
+# An address ends an entry of a list of references.
+ENTRY = re.compile(r"(<https?://[^>\s]+>)\n(?=\s*[A-Z])")
+
 
 def as_markdown(text: str) -> str:
     """A docstring whose Sphinx roles, doctests and comparisons Markdown understands."""
@@ -17,7 +21,8 @@ def as_markdown(text: str) -> str:
     text = EXAMPLE.sub(lambda m: f"```pycon\n{m[0].rstrip()}\n```\n", text)
     parts = CODE.split(text)
     parts[::2] = [part.replace("<", "&lt;").replace(">", "&gt;") for part in parts[::2]]
-    return re.sub(r"(?<![(<\"\w])(https?://[^\s)]+?)(?=\.?(?:\s|$))", r"<\1>", "".join(parts))
+    text = ADDRESS.sub(r"<\1>", "".join(parts))
+    return ENTRY.sub(r"\1<br>\n", text)
 
 
 class AsMarkdown(griffe.Extension):

@@ -8,6 +8,8 @@ from latex2mathml.converter import convert
 FORMULA = re.compile(
     r'<(?P<tag>div|span) class="arithmatex">\\[\[(](?P<tex>.*?)\\[\])]</(?P=tag)>', re.DOTALL
 )
+# What is chosen stands below a maximum; the converter puts it beside.
+BELOW = re.compile(r"<msub>(<mo>(?:max|min)</mo>(?:<mi>\w+</mi>|<mrow>.*?</mrow>))</msub>")
 
 
 def in_mathml(page: str) -> str:
@@ -17,4 +19,5 @@ def in_mathml(page: str) -> str:
 
 def _converted(match: re.Match[str]) -> str:
     display = "block" if match["tag"] == "div" else "inline"
-    return convert(html.unescape(match["tex"]).strip(), display=display)
+    found = convert(html.unescape(match["tex"]).strip(), display=display)
+    return BELOW.sub(r"<munder>\1</munder>", found) if display == "block" else found

@@ -10,6 +10,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 from docs.tools.formulas import in_mathml
+from docs.tools.measured import figure_of
 from docs.tools.registries import REGISTRIES, entries, page_of_sources, pages
 
 ROOT = Path(__file__).parents[2]
@@ -44,12 +45,20 @@ def _listed(item: Any) -> Any:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """The pages that have no file in `docs`."""
-    generated = pages()
+    generated = {path: f"{text}\n{_figure(path)}" for path, text in pages().items()}
     for source, page in OF_ROOT.items():
         generated[page] = _moved((ROOT / source).read_text(), source, page)
     for path, content in generated.items():
         files.append(File.generated(config, path, content=content))
     return files
+
+
+def _figure(path: str) -> str:
+    """What was measured of the entry whose page this is."""
+    folder, name = os.path.split(path)
+    options = {registry.folder: registry.option for registry in REGISTRIES}
+    found = figure_of(options[folder], name.removesuffix(".md"))
+    return found and f"## Measured\n\n{found}"
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

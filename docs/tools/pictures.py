@@ -6,6 +6,7 @@ itself.
 """
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -69,8 +70,12 @@ def llfc() -> Figure:
     axes.text(1.42, 1.68, "feature of the blend", color=BETWEEN)
     angles = np.linspace(np.arctan2(*between[::-1]), np.arctan2(*blend[::-1]), 20)
     axes.plot(0.9 * np.cos(angles), 0.9 * np.sin(angles), color=TEXT)
-    axes.text(0.72, 0.33, "LLFC error:\n1 − cos of this angle", fontsize=9)
-    axes.annotate("", (0.72, 0.62), (0.95, 0.5), arrowprops={"arrowstyle": "-", "color": TEXT})
+    axes.annotate(
+        "LLFC error:\n1 − cos of this angle",
+        (0.68, 0.6),
+        (0.95, 0.08),
+        arrowprops={"arrowstyle": "-", "color": TEXT},
+    )
     axes.set(xlim=(0, 3.6), ylim=(0, 2.2), xticks=[], yticks=[])
     axes.set_axis_off()
     return figure
@@ -97,7 +102,7 @@ def spawning() -> Figure:
 def matching() -> Figure:
     """Two layers' units, as trained and in the order of A's."""
     figure, panels = plt.subplots(1, 3, figsize=(6.6, 2.5))
-    shown = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.9, 4))
+    shown = ["#4477aa", "#cc5566", "#228b44", "#a8701c"]
     for axes, title, order in zip(
         panels, ("A", "B, as trained", "B, matched"), ((0, 1, 2, 3), (2, 0, 3, 1), (0, 1, 2, 3)),
         strict=True,
@@ -219,6 +224,7 @@ def as_svg(figure: Figure) -> str:
     svg = svg[svg.index("<svg") :].replace(TEXT, "currentColor")
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, variable)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = svg.replace("<svg ", '<svg fill="currentColor" ', 1)
     start = svg.index(">") + 1
     return (

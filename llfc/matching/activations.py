@@ -93,6 +93,10 @@ def match_activations(
     `objective` in the record is the sum of correlations over all units; `iterations` is the number
     of batches.
 
+    Costs a forward pass of both networks over the batches, the products of H² moments for each
+    group of H units, and one linear assignment per group; memory does not grow with the data. Use
+    it where there are inputs: it is exact given them, and needs no search.
+
     Args:
         a: the network that stays as it is.
         b: the network whose units are permuted; neither model is modified.
@@ -127,6 +131,9 @@ def match_activations_uncentred(
 
     As `match_activations`, but neither centred nor scaled. `objective` is the sum over units of the
     mean product.
+
+    Costs what `match_activations` does. Use it to compare with Git Re-Basin: units with large
+    features count for more, and a common mean counts as agreement.
 
     Reference:
         Ainsworth, Hayase & Srinivasa, Git Re-Basin: Merging Models modulo Permutation Symmetries,

@@ -36,6 +36,9 @@ def match_sinkhorn(
     and that of coordinate ascent from the identity is returned. `iterations` in the record counts
     steps and visits.
 
+    Costs 60 steps of Adam on a matrix of H² logits for each group of H units, with 12 scalings in
+    each, and two ascents. Use it to compare with the relaxation of its paper.
+
     Raises:
         ValueError: if the models differ in architecture or hold a number that is not finite.
 

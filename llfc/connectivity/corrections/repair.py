@@ -42,6 +42,9 @@ def repair(line: Line, train: Batches | None, example: Inputs, at: Iterable[int]
     channel, where A's and B's running statistics are those of the data and their scales have one
     sign.
 
+    Costs one pass over the training data of A, of B and of each network on the line. Use it beside
+    `none`: it lowers most barriers, and asks another question than the plain line does.
+
     Raises:
         ValueError: if there is no training data.
 
@@ -56,6 +59,8 @@ def rescale(line: Line, train: Batches | None, example: Inputs, at: Iterable[int
     """Each channel's standard deviation becomes the blend of those at the two ends; no shift.
 
     As `repair`, but the channel is only multiplied, so its mean is scaled with it.
+
+    Costs what `repair` does. Use it to tell what the spread does from what the mean does.
 
     Raises:
         ValueError: if there is no training data.

@@ -32,6 +32,9 @@ def reset(line: Line, train: Batches | None, example: Inputs, at: Iterable[int])
     give others than were trained with, and spoil the blend. A batch of a single image is left out.
     Networks without batch norm are left as they are.
 
+    Costs one pass over the training data of each network on the line. Use it wherever there are
+    batch norms: without it, networks on the line are often no better than chance.
+
     Passed over, and said to be, is a module with other statistics: tensors that change when the
     network runs in training mode, or are no parameters and called `running_...`, or are buffers
     that differ between A and B. They stay as they were blended.
