@@ -159,7 +159,7 @@ def _match(
     for cluster, its in where.items():
         score = torch.stack([similarity(moments[tap]) for tap in its.last]).mean(0)
         alike = torch.stack([moments[tap].agreement() for tap in its.last]).mean(0)
-        score = _with_ties_broken(score, alike, moments[its.first].agreement())
+        score = with_ties_broken(score, alike, moments[its.first].agreement())
         scores.setdefault(root(cluster), {})[cluster] = score
     index = dict(spec.identity())
     before = after = 0.0
@@ -171,7 +171,7 @@ def _match(
     return Permutation(index, record, unread_groups(spec, where), definitions)
 
 
-def _with_ties_broken(score: Tensor, alike: Tensor, earlier: Tensor) -> Tensor:
+def with_ties_broken(score: Tensor, alike: Tensor, earlier: Tensor) -> Tensor:
     """The scores, with a small term that breaks ties between units of equal score.
 
     Units that never cross the threshold of a ReLU may differ by a constant only, to which a

@@ -13,6 +13,8 @@ from llfc.devices import tf32_disabled
 from llfc.matching.activations import match_activations, match_activations_uncentred
 from llfc.matching.frank_wolfe import match_frank_wolfe
 from llfc.matching.identity import match_nothing
+from llfc.matching.mixing.orthogonal import match_orthogonal
+from llfc.matching.mixing.orthogonal_activations import match_orthogonal_activations
 from llfc.matching.overlap.overlap import Overlap
 from llfc.matching.overlap.parameters import check_matchable, check_one_function
 from llfc.matching.plugged import OwnMatcher
@@ -60,6 +62,8 @@ MATCHERS: Mapping[str, Matcher] = {
     "frank-wolfe": match_frank_wolfe,
     "sinkhorn": match_sinkhorn,
     "straight-through": match_straight_through,
+    "orthogonal": match_orthogonal,
+    "orthogonal-activations": match_orthogonal_activations,
 }
 
 

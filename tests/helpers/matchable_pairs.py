@@ -7,8 +7,14 @@ import torch
 from torch import nn
 
 from llfc.matching import permutation_spec
+from llfc.symmetry.transform import Transform
 
-NEEDING_BATCHES = ["activations", "activations-uncentred", "straight-through"]
+NEEDING_BATCHES = [
+    "activations",
+    "activations-uncentred",
+    "straight-through",
+    "orthogonal-activations",
+]
 
 
 class Residual(nn.Module):
@@ -80,9 +86,15 @@ def inputs(seed, count=3, size=16):
     return [torch.randn(size, 2, 6, 6, generator=generator) for _ in range(count)]
 
 
+def moved_state(model, spec, found):
+    """The model's state dict as a permutation or a transform moves it."""
+    state = model.state_dict()
+    return found.apply(state) if isinstance(found, Transform) else spec.apply(found, state)
+
+
 def permuted(model, spec, perm):
     other = copy.deepcopy(model)
-    other.load_state_dict(spec.apply(perm, model.state_dict()))
+    other.load_state_dict(moved_state(model, spec, perm))
     return other
 
 
@@ -90,4 +102,6 @@ def permuted(model, spec, perm):
 def pair(kind):
     """Two networks that have nothing in common, and the symmetry of both; not to be changed."""
     a, b = network(kind, 0), network(kind, 1)
-    return a, b, permutation_spec(a, inputs(0)[0])
+    spec = permutation_spec(a, inputs(0)[0])
+    assert spec.kinds  # found once for all
+    return a, b, spec

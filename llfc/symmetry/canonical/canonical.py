@@ -81,7 +81,7 @@ def canonical(
         fold_gain(doubled, finding, fold)
     centre(doubled, {writer for fold in folds for writer in fold.writers})
     for fold in folds:
-        replace(doubled, fold.norm.path, fold.norm.plain(fold.units))
+        doubled.set_submodule(fold.norm.path, fold.norm.plain(fold.units))
     folded = fold_batch_norms(doubled, graph) if batch_norm else 0
     if not folds and not folded and not balanced:
         raise ValueError(f"canonical: {type(model).__name__} has no norm over hidden units to fold")
@@ -193,12 +193,6 @@ def centre(model: nn.Module, writers: set[tuple[str, int]]) -> None:
     for name, dim in sorted(writers):
         tensor = model.state_dict(keep_vars=True)[name]
         tensor.data = tensor.data - tensor.data.mean(dim, keepdim=True)
-
-
-def replace(model: nn.Module, path: str, module: nn.Module) -> None:
-    """Put a module in the place of another."""
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, module)
 
 
 def check_equal(
