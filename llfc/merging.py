@@ -120,7 +120,8 @@ def merge(
             that use features. Needed by `reset` only if there are batch norms.
         inputs: a batch of inputs as the models take it; that of `statistics` if None.
         weights: of each network, between 0 and 1, which add up to 1; equal ones if None.
-        matching: of two networks what `llfc.connect` takes; of more, `weights`, or None. Or the
+        matching: of two networks what `llfc.connect` takes; of more, what `llfc.match_many`
+            takes, or None. Or the
             permutations or transforms of all networks, of which the first's is the identity.
         correction: a name in CORRECTIONS, or a plug-in's; of more than two networks `reset` or
             `none`. What it changes becomes part of the merged network's own tensors.
@@ -242,12 +243,8 @@ def _aligned(
         assert basis.found is not None  # as there is a matching
         return [first, basis.b], (spec.identity(), basis.found), basis.left_out
     if isinstance(matching, str):
-        if matching != "weights":
-            raise ValueError(
-                f"matching of more than two networks must be 'weights', got {matching!r}"
-            )
         found: tuple[Permutation | Transform, ...] = match_many(
-            models, spec, batches=[inputs], seed=seed
+            models, spec, matching=matching, batches=[inputs], seed=seed
         )
     else:
         found = _permutations(matching, len(models), spec)

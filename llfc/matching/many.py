@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from llfc.devices import tf32_disabled
 from llfc.matching.ascent.ascent import ascend, better
 from llfc.matching.ascent.relaxation import relaxed
+from llfc.matching.mixing.many import transforms_of_many
 from llfc.matching.overlap.basis import permuted_tensor
 from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.matching.overlap.parameters import check_one_function, finite_parameters
@@ -15,7 +16,9 @@ from llfc.modules.few_values import few_values_told
 from llfc.modules.inputs import Inputs
 from llfc.seeds import generators_left, stream
 from llfc.symmetry.spec import Permutation, PermutationSpec
+from llfc.symmetry.transform import Transform
 
+MANY = ("weights", "orthogonal")  # matchers that are defined for several networks
 MOST_ROUNDS = 20  # a bound: the ascent ends when no network moves, usually after two or three
 
 
@@ -27,9 +30,10 @@ def match_many(
     models: Sequence[nn.Module],
     spec: PermutationSpec,
     *,
+    matching: str = "weights",
     batches: Iterable[Inputs] | None = None,
     seed: int = 0,
-) -> tuple[Permutation, ...]:
+) -> tuple[Permutation, ...] | tuple[Transform, ...]:
     r"""For each network, the permutation that aligns it with all others, in one common basis.
 
     .. math:: \max_{P_1 \dots P_n} \sum_{p < q} \sum_l \langle P_p(W_p)^l, P_q(W_q)^l \rangle
@@ -42,6 +46,8 @@ def match_many(
     Args:
         models: at least two networks of one architecture; none is modified.
         spec: their symmetry.
+        matching: `weights`; or `orthogonal`, for transforms by maps of each group's whole kind that
+            minimise the sum of squared distances (`llfc.matching.mixing.many`).
         batches: inputs that the models accept; on the first of them the first model, with the
             parameters and buffers of another, must give the other's outputs. If None, all settings
             of the models must be equal.
@@ -57,8 +63,14 @@ def match_many(
     """
     if len(models) < 2:
         raise ValueError(f"match_many needs at least two models, got {len(models)}")
+    if matching not in MANY:
+        raise ValueError(
+            f"matching of several networks must be one of {', '.join(MANY)}, got {matching!r}"
+        )
     check_one_function({f"{i}": model for i, model in enumerate(models)}, spec, batches)
     states = [finite_parameters(model, f"{i}") for i, model in enumerate(models)]
+    if matching == "orthogonal":
+        return transforms_of_many(states, spec)
     generator = stream(seed, "matching/many")
     found: list[Index] = [dict(spec.identity()) for _ in models]
     placed = [_moved(spec, index, state) for index, state in zip(found, states, strict=True)]

@@ -115,7 +115,7 @@ def unbiased(seed):
         (
             [mlp(0), mlp(1), mlp(2)],
             {"inputs": samples(3, (6,))[0], "matching": "activations"},
-            "matching of more than two networks must be 'weights', got 'activations'",
+            "matching of several networks must be one of weights, orthogonal, got 'activations'",
         ),
         (
             [convnet(0), convnet(1)],

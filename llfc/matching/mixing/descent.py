@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from llfc.matching.mixing.elements import BEST, TIE, scale_of
-from llfc.matching.mixing.heads import family_of, paired
+from llfc.matching.mixing.heads import family_of, inside, partners
 from llfc.matching.mixing.places import Places
 from llfc.matching.mixing.products import Products, Row, products
 from llfc.modules.reals import as_reals
@@ -54,6 +54,11 @@ class Descent:
         }
         self._waiting = dict.fromkeys(self.places.top, float("inf"))
 
+    def aim(self, a: State) -> None:
+        """Take another A, folded, from now on."""
+        self.a = dict(a)
+        self._waiting = dict.fromkeys(self.places.top, float("inf"))
+
     def found(self) -> Transform:
         """The transform so far."""
         return Transform(self.spec, self.transform)
@@ -65,17 +70,6 @@ class Descent:
             float((a - b).square().sum(dtype=torch.float64))
             for name in names
             for a, b in zip(*(_pieces(side[name]) for side in (self.a, self.moved)), strict=True)
-        )
-
-    def value_at(self, transform: Transform) -> float:
-        """The squared distance at a transform, of numbers that are moved once."""
-        return sum(
-            float(
-                (self.a[name] - self._folded(name, transform.moved_tensor(name, tensor)))
-                .square()
-                .sum(dtype=torch.float64)
-            )
-            for name, tensor in self._b.items()
         )
 
     def squares(self) -> float:
@@ -154,16 +148,15 @@ class Descent:
         """
         self.visits += 1
         gain = 0.0
-        if families := self.places.families(group):
-            elements, _ = paired(
-                group,
-                [
-                    family_of(names, self.spec.kinds[names[0]], [self.rows(n, only) for n in names])
-                    for names in families
-                ],
-            )
-            if not elements[group].is_identity():
-                gain += self._try(elements, sure)
+        if nested := self.places.families(group):
+            families = [
+                family_of(names, self.spec.kinds[names[0]], [self.rows(n, only) for n in names])
+                for names in nested
+            ]
+            partner = Element(partners(families))  # type: ignore[arg-type]
+            if not partner.is_identity():
+                elements, _ = inside(families, partner.index)  # type: ignore[arg-type]
+                gain += self._try({group: partner, **elements}, sure)
         else:
             gain += self._improve(group, only, sure)
         for name in self.places.nested(group):

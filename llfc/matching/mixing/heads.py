@@ -92,36 +92,44 @@ def family_of(names: tuple[str, ...], kind: str, rows: Sequence[Sequence[Row]]) 
     return Family(names, kind, found)
 
 
-def paired(
-    root: str,
-    families: Sequence[Family],
-    direct: Tensor | None = None,
-    best: Mapping[str, Callable[[Products], Best]] = BEST,
-) -> tuple[dict[str, Element], dict[str, float]]:
-    """The best partners of a group's units, each with the best maps of what is inside.
-
-    Returns:
-        the maps of all groups; and by how much those inside bring down the squared distances.
+def partners(families: Sequence[Family], direct: Tensor | None = None) -> Tensor:
+    """For each unit of A the unit of B whose insides have most in common with its own, int64 [H].
 
     Args:
-        root: the group.
-        families: what is nested in its units.
+        families: what is nested in the units.
         direct: what unit i of A and unit j of B have in common beside that, [H, H].
-        best: by kind, the best map of a group inside.
     """
     units = len(families[0].names)
     score = torch.zeros(units, units, dtype=torch.float64) if direct is None else direct
-    seen = [family for family in families if family.pairs]
-    for family in seen:
-        score = score + family.score()
-    index = best_assignment(score)
-    elements = {root: Element(index)}  # type: ignore[arg-type]
-    gains: dict[str, float] = {}
-    for family in seen:
+    for family in families:
+        if family.pairs:
+            score = score + family.score()
+    return best_assignment(score)
+
+
+def inside(
+    families: Sequence[Family],
+    index: Tensor,
+    best: Mapping[str, Callable[[Products], Best]] = BEST,
+) -> tuple[dict[str, Element], float]:
+    """The best maps of what is nested in units that have found their partners.
+
+    Args:
+        families: what is nested in the units.
+        index: the partners.
+        best: by kind, the best map of a group.
+
+    Returns:
+        the maps, and by how much they bring down the squared distances.
+    """
+    elements: dict[str, Element] = {}
+    gains = 0.0
+    for family in (family for family in families if family.pairs):
         for unit, other in enumerate(index.tolist()):
             found = family.products(unit, other)
             name = family.names[unit]
-            elements[name], gains[name] = best[family.kind](found)
+            elements[name], gain = best[family.kind](found)
+            gains += gain
     return elements, gains
 
 

@@ -1,16 +1,18 @@
 """The best invertible map of units that linear maps write and read."""
 
-import numpy as np
+from dataclasses import dataclass
+
 import torch
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 
 from llfc.matching.mixing.products import Product, Products, crossed, distance
 from llfc.symmetry.transform import Element
 
-STEPS = 60  # of L-BFGS; more gain little
+STEPS = 30  # of Gauss and Newton; most groups need less than ten
+HALVINGS = 6  # of a step that does not go down
+ENOUGH = 1e-6  # what a step gains, of the squares of A, is too little to go on
 WORST = 1e8  # the condition of a map, in the Frobenius norm
+TOLD = 1e-12  # the least eigenvalue, of the largest, of what an equation says
 
 
 def best_invertible(found: Products) -> tuple[Element, float]:
@@ -23,85 +25,80 @@ def best_invertible(found: Products) -> tuple[Element, float]:
 
     .. math:: A_- A_-^T M + M B_+ B_+^T = A_+ B_+^T + A_- B_-^T
 
-    are a Sylvester equation, solved in the eigenvectors of its two sides. The better of that, the
-    best rotation and the identity is improved by L-BFGS; the products are all it needs.
+    are a Sylvester equation, solved in the eigenvectors of its two sides. From the best of that,
+    the best rotation and the identity the steps of Gauss and Newton follow: with B already moved, M
+    is near to I + X and its inverse transpose to I - X^T, so that X solves such an equation too.
+    The products are all that is needed.
 
     Reference:
         Bartels & Stewart, Solution of the matrix equation AX + XB = C, Communications of the ACM
         15, 1972, for the equation.
-        Liu & Nocedal, On the limited memory BFGS method for large scale optimization, Mathematical
-        Programming 45, 1989.
     """
-    objective = _Objective(found)
+    zero = torch.zeros_like(crossed(found))
+    plus, minus = (found.get(power) or Product(zero, zero, zero) for power in (1, -1))
     before = distance(found)
     u, _, vh = torch.linalg.svd(crossed(found))
-    starts = [torch.eye(len(u), dtype=torch.float64), u @ vh]
-    starts.append(sylvester(found, starts[1]))
-    values = [objective.value(start) for start in starts]
-    start = starts[int(np.argmin(values))]
-    least = min(values)
-    if least > 1e-20 * objective.scale:
-        result = minimize(
-            objective,
-            start.flatten().numpy(),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": STEPS, "maxcor": 20},
-        )
-        matrix = torch.from_numpy(result.x).reshape(start.shape)
-        if objective.value(matrix) < least:
-            start, least = matrix, objective.value(matrix)
-    return Element(matrix=start), before - least
+    eye = torch.eye(len(u), dtype=torch.float64)
+    both = solved(minus.a, plus.b, plus.cross + minus.cross, u @ vh)
+    starts = [_At(plus, minus, matrix) for matrix in (eye, u @ vh, both)]
+    best = min(starts, key=lambda at: at.value)
+    for _ in range(STEPS):
+        better = best.stepped()
+        if not better.value < best.value:
+            break
+        gain, best = best.value - better.value, better
+        if gain <= ENOUGH * best.scale:
+            break
+    return Element(matrix=best.matrix), before - best.value
 
 
-def sylvester(found: Products, otherwise: Tensor) -> Tensor:
-    """The joint least squares of M B_+ = A_+ and M^T A_- = B_-; `otherwise` where they say nothing.
+@dataclass(eq=False)
+class _At:
+    """The squared distance at a map; infinite where that is all but singular."""
+
+    plus: Product
+    minus: Product
+    matrix: Tensor
+
+    def __post_init__(self) -> None:
+        found, failed = torch.linalg.inv_ex(self.matrix)
+        self.scale = float(self.plus.a.trace() + self.minus.a.trace())
+        self.value = float("inf")
+        if not failed and float(found.norm() * self.matrix.norm()) < WORST:
+            self.inverse = found.mT
+            self.value = self.scale
+            for side, at in ((self.plus, self.matrix), (self.minus, self.inverse)):
+                self.value += float((at * (at @ side.b - 2 * side.cross)).sum())
+
+    def stepped(self) -> "_At":
+        """After a step that goes down; the last that was tried if none does."""
+        plus = self.matrix @ self.plus.b @ self.matrix.mT
+        minus = self.inverse @ self.minus.b @ self.inverse.mT
+        wanted = self.plus.cross @ self.matrix.mT - plus
+        wanted -= self.inverse @ self.minus.cross.mT - minus
+        step = solved(minus, plus, wanted, torch.zeros_like(wanted))
+        for halving in range(HALVINGS):
+            moved = self.matrix + step @ self.matrix / 2**halving
+            there = _At(self.plus, self.minus, moved)
+            if there.value < self.value:
+                break
+        return there
+
+
+def solved(left: Tensor, right: Tensor, wanted: Tensor, otherwise: Tensor) -> Tensor:
+    """The solution X of `left X + X right = wanted`, and `otherwise` where that says nothing.
 
     Args:
-        found: products within A and within B too.
-        otherwise: a map whose part is taken in directions on which neither equation bears.
+        left: symmetric and not negative.
+        right: the same.
+        wanted: any.
+        otherwise: a matrix whose part is taken in directions on which the equation does not bear.
     """
-    zero = torch.zeros_like(otherwise)
-    plus, minus = (found.get(power) or Product(zero, zero, zero) for power in (1, -1))
-    left, left_vectors = torch.linalg.eigh(minus.a)
-    right, right_vectors = torch.linalg.eigh(plus.b)
-    both = left[:, None] + right[None]
-    wanted = left_vectors.T @ (plus.cross + minus.cross) @ right_vectors
-    given = left_vectors.T @ otherwise @ right_vectors
-    told = both > 1e-12 * both.max()
-    solved = torch.where(told, wanted / torch.where(told, both, 1.0), given)
-    matrix: Tensor = left_vectors @ solved @ right_vectors.T
-    return matrix
-
-
-class _Objective:
-    """The squared distance as a function of the map, with its gradient."""
-
-    def __init__(self, found: Products) -> None:
-        zero = torch.zeros_like(crossed(found))
-        self.plus, self.minus = (found.get(p) or Product(zero, zero, zero) for p in (1, -1))
-        self.scale = float(self.plus.a.trace() + self.minus.a.trace())
-
-    def value(self, matrix: Tensor) -> float:
-        """At a map; infinite where it is all but singular."""
-        return self._both(matrix)[0]
-
-    def _both(self, matrix: Tensor) -> tuple[float, Tensor]:
-        found, failed = torch.linalg.inv_ex(matrix)
-        if failed or not float(found.norm() * matrix.norm()) < WORST:
-            return float("inf"), torch.zeros_like(matrix)
-        inverse = found.T
-        total = self.scale
-        slopes = []
-        for side, at in ((self.plus, matrix), (self.minus, inverse)):
-            mixed = at @ side.b
-            total += float((at * (mixed - 2 * side.cross)).sum())
-            slopes.append(2 * (mixed - side.cross))
-        return total, slopes[0] - inverse @ slopes[1].T @ inverse
-
-    def __call__(self, flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        size = len(self.plus.cross)
-        value, slope = self._both(torch.from_numpy(flat).reshape(size, size))
-        if not np.isfinite(value):
-            return 1e300, np.zeros_like(flat)
-        return value, slope.flatten().numpy()
+    first, left_vectors = torch.linalg.eigh(left)
+    second, right_vectors = torch.linalg.eigh(right)
+    both = first[:, None] + second[None]
+    told = both > TOLD * both.max()
+    known, given = (left_vectors.mT @ part @ right_vectors for part in (wanted, otherwise))
+    matrix: Tensor = torch.where(told, known / torch.where(told, both, 1.0), given)
+    whole: Tensor = left_vectors @ matrix @ right_vectors.mT
+    return whole

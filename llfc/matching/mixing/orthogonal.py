@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-import torch
 from torch import nn
 
 from llfc.matching.ascent.ascent import ascend
@@ -15,7 +14,6 @@ from llfc.symmetry.spec import PermutationSpec
 from llfc.symmetry.transform import Transform
 
 VISITS = 2  # of each group, on the way to the permutation that is a start
-UNDONE = 1e-12  # of the squared norms: B differs from A by a map alone
 
 
 def match_orthogonal(
@@ -37,10 +35,10 @@ def match_orthogonal(
     by the Sylvester equation of their least squares and L-BFGS. Heads are paired by their circuits
     (query times key, output times value), which the maps inside them do not change. Data-free.
 
-    Two descents are begun: one from the better of the identity and a permutation that weight
-    matching finds in a few visits; one that visits each group once, from the inputs and embeddings
-    on, and sees it through what is already in place alone. The one that is ahead after a sweep is
-    finished. Where all groups are permutations this is `weights` with less effort.
+    Of three starts the best is taken: the identity; a permutation that weight matching finds in a
+    few visits; and what is found by visiting each group once, from the inputs and embeddings on,
+    seen through what is already in place alone, and then once more. Where all groups are
+    permutations this is `weights` with less effort.
 
     `objective` in the record is minus the squared distance, which is bounded for kinds under which
     the overlap is not; `iterations` is the number of visits of a group. Asks for `spec.kinds`.
@@ -69,39 +67,48 @@ def match_orthogonal(
     if sweeps < 1:
         raise ValueError(f"sweeps must be a number >= 1, got {sweeps}")
     of_a, of_b = finite_parameters(a, "a"), finite_parameters(b, "b")
-    start, dtype = _permuted(Overlap.of(a, b, spec), seed)
+    overlap = Overlap.of(a, b, spec)
+    start, dtype = _permuted(overlap, seed), overlap.dtype
+    del overlap  # whose copies of both networks take memory
     descent = Descent(of_a, {name: of_b[name] for name in of_a}, spec, dtype)
-    found = _best(descent, start, sweeps)
-    before = descent.value_at(Transform.identity(spec))
-    after = descent.value_at(found)
-    if not after < before:
-        found, after = Transform.identity(spec), before
-    record = {"iterations": descent.visits, "objective_before": -before, "objective": -after}
+    before = descent.value()
+    after = descended(descent, start, sweeps)
+    found = descent.found() if after < before else {}
+    record = {
+        "iterations": descent.visits,
+        "objective_before": -before,
+        "objective": -min(before, after),
+    }
     return Transform(spec, found, record)
 
 
-def _permuted(overlap: Overlap, seed: int) -> tuple[Transform, torch.dtype]:
-    """A permutation that a few visits of weight matching find, and in which type to compute."""
+def _permuted(overlap: Overlap, seed: int) -> Transform:
+    """A permutation that a few visits of weight matching find."""
     generator = stream(seed, "matching/orthogonal")
     identity = dict(overlap.spec.identity())
     index, _ = ascend(overlap, identity, generator, most=VISITS * len(overlap.roots))
-    return Transform.of_permutation(overlap.spec, index), overlap.dtype
+    return Transform.of_permutation(overlap.spec, index)
 
 
-def _best(descent: Descent, start: Transform, sweeps: int) -> Transform:
-    """The transform at which the better of both descents ends."""
+def descended(descent: Descent, start: Transform, sweeps: int = SWEEPS) -> float:
+    """The squared distance at the end of the descent from the best of three starts.
+
+    Args:
+        descent: B where it is left in place; the first of the starts.
+        start: the second; the third is what `Descent.anchor` finds.
+        sweeps: the most visits of each group.
+    """
+    least = descent.value()
+    if not least:
+        return least
     identity = Transform.identity(descent.spec)
-    before = descent.value()
-    if not before:
-        return identity
-    descent.anchor()
-    value, found = descent.descend(1), descent.found()
-    if value <= UNDONE * descent.squares():
-        return found
     descent.start(start)
-    if not descent.value() < before:
-        descent.start(identity)
-    if not descent.descend(1) < value:
-        descent.start(found)
-    descent.descend(sweeps - 1)
-    return descent.found()
+    if descent.value() < least:
+        least = descent.value()
+    else:
+        start = identity
+    descent.start(identity)
+    descent.anchor()
+    if not descent.descend(1) < least:
+        descent.start(start)
+    return descent.descend(sweeps)

@@ -13,7 +13,7 @@ from llfc.matching.mixing.elements import (
     best_signed,
 )
 from llfc.matching.mixing.features import Read, powers_of_taps, read_moments
-from llfc.matching.mixing.heads import paired
+from llfc.matching.mixing.heads import inside, partners
 from llfc.matching.mixing.invertible import best_invertible
 from llfc.matching.mixing.products import Products, crossed
 from llfc.matching.overlap.assignment import total_score
@@ -71,10 +71,10 @@ def match_orthogonal_activations(
     Heads are paired by what their insides have in common at their best, for queries and keys by the
     products of all queries with all keys, which are in no basis.
 
-    `objective` in the record is minus the summed squared distance: of features of variance 1 in both
-    networks where units are not mixed, otherwise relative to A's square; `iterations` is the number
-    of batches. Asks for `spec.kinds`, and runs B once more to learn which power of an invertible
-    map is read where.
+    `objective` in the record is minus the summed squared distance: of features of variance 1 in
+    both networks where units are not mixed, otherwise relative to A's square; `iterations` is the
+    number of batches. Asks for `spec.kinds`, and runs B once more to learn which power of an
+    invertible map is read where.
 
     Args:
         a: the network that stays as it is.
@@ -133,9 +133,8 @@ def _matched(
         element, gain = BEST[kind](plain[0])
         return {name: element}, distance, gain
     direct = crossed(plain[0]) if plain else None
-    elements, gains = paired(name, families, direct, BEST)
-    index = elements[name].as_matrix().argmax(1)
-    gain = sum(gains.values())
+    index = partners(families, direct)
+    elements, gain = inside(families, index, BEST)
     if direct is not None:
         gain += 2 * (total_score(direct, index) - float(direct.trace()))
     for family in families:
@@ -143,4 +142,4 @@ def _matched(
             here = read.distance(family.kind, family.products(unit, unit))
             distance += here
             gain += here - read.distance(family.kind, family.products(unit, other))
-    return elements, distance, gain
+    return {name: Element(index), **elements}, distance, gain  # type: ignore[arg-type]
