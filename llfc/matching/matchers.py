@@ -13,6 +13,7 @@ from llfc.devices import tf32_disabled
 from llfc.matching.activations import match_activations, match_activations_uncentred
 from llfc.matching.frank_wolfe import match_frank_wolfe
 from llfc.matching.identity import match_nothing
+from llfc.matching.learning.learned import match_learned
 from llfc.matching.mixing.orthogonal import match_orthogonal
 from llfc.matching.mixing.orthogonal_activations import match_orthogonal_activations
 from llfc.matching.overlap.overlap import Overlap
@@ -64,6 +65,7 @@ MATCHERS: Mapping[str, Matcher] = {
     "straight-through": match_straight_through,
     "orthogonal": match_orthogonal,
     "orthogonal-activations": match_orthogonal_activations,
+    "learned": match_learned,
 }
 
 

@@ -13,6 +13,7 @@ NEEDING_BATCHES = [
     "activations",
     "activations-uncentred",
     "straight-through",
+    "learned",
     "orthogonal-activations",
 ]
 

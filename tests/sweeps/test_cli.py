@@ -135,8 +135,8 @@ def test_networks_that_only_an_unused_field_tells_apart_are_one():
 
 
 def test_an_option_of_an_architecture_at_its_usual_value_is_no_other_network():
-    words = "--depth 2 3 --heads 4 --positions learned --seed 0 --matching none --spawn-epoch none"
-    _, _, trials = parse(SWEEPS["transformer"], words.split())
+    words = "--depth 2 3 --heads 4 --positions learned --seed 0 --matching none --form trained"
+    _, _, trials = parse(SWEEPS["transformer"], [*words.split(), "--spawn-epoch", "none"])
     assert [trial.pair.a.options for trial in trials] == [{}, {"depth": 3}]
 
 

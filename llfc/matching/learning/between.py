@@ -12,7 +12,7 @@ from llfc.modules.inputs import Inputs, count_of, joined, on_device, positional,
 from llfc.modules.reals import as_reals
 from llfc.tasks import Task
 
-SAMPLES = 32  # in a part of the data, which is what one step sees
+SAMPLES = 16  # in a part of the data, which is what one step sees
 NUMBERS = 2**25  # of targets that are kept: 128 MB in float32
 TINY = 1e-30  # so that outputs of zero have a length
 
@@ -42,13 +42,22 @@ def parts_of(batches: Iterable[Inputs], most: int, generator: Generator) -> list
     return [parts[i] for i in torch.randperm(len(parts), generator=generator)][:most]
 
 
+def with_batch_statistics(model: nn.Module) -> nn.Module:
+    """A copy in eval mode, but for norms with running statistics, which use those of the batch."""
+    copied = eval_copy(model)
+    for module in copied.modules():
+        if any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False)):
+            module.training = True  # a norm's own switch; all others stay in eval mode
+    return copied
+
+
 class Between:
     r"""The two ends, and the loss of what lies between them, for which no targets are needed.
 
     Of classes it is the divergence of the class probabilities from the mean of the two ends',
     E KL(\bar p || p), in nats; of other outputs the squared distance from the mean of the ends'
     outputs, relative to the latter's square. Norms with running statistics use those of the batch,
-    as those of a blend are not known.
+    as those of a blend are not known; at the ends as well, so that like is compared with like.
 
     Args:
         a: an end; a copy of it is run, in eval mode.
@@ -59,12 +68,8 @@ class Between:
 
     def __init__(self, a: nn.Module, b: nn.Module, task: Task, parts: Sequence[Inputs]) -> None:
         self.task = task
-        self.ends = eval_copy(a), eval_copy(b)
-        self.model = eval_copy(a)
+        self.model, *self.ends = (with_batch_statistics(model) for model in (a, a, b))
         self.parts = [on_device(part, device_of(a)) for part in parts]
-        for module in self.model.modules():
-            if any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False)):
-                module.training = True  # a norm's own switch; all others stay in eval mode
         self._targets: dict[int, Tensor] = {}
 
     def loss(self, weights: Mapping[str, Tensor], number: int) -> Tensor:

@@ -9,6 +9,8 @@ from torch import Generator, Tensor, nn
 
 from llfc.matching.learning.between import Between, parts_of
 from llfc.matching.learning.maps import acting_of, stacks_of
+from llfc.matching.mixing.orthogonal import match_orthogonal
+from llfc.matching.mixing.orthogonal_activations import match_orthogonal_activations
 from llfc.matching.taps import batch_definitions
 from llfc.matching.weights import match_weights
 from llfc.modules.inputs import Inputs
@@ -18,12 +20,14 @@ from llfc.symmetry.transform import Transform
 from llfc.symmetry.transform.acting import moved_tensor
 from llfc.tasks import Task, as_task
 
-STEPS = 400
-RATE = 0.03  # of Adam, at most; a cosine brings it to zero
+STEPS = 800
+PASSES = 25  # over the data, at most, as what is learned from few samples is soon theirs alone
+RATE = 0.06  # of Adam, at most; a cosine brings it to zero
 WARMUP = 0.05  # of all steps
 MIDDLE = 0.4, 0.6  # where on the line a step is taken
 PARTS = 256  # of the data; fewer steps than that see some of them, more see them again
-HELD = 4  # of these, but at most a fifth, no step sees: they tell which transform is the best
+FEATURES = 64  # of these, for a start from features
+HELD = 8  # of these, but at most a fifth, no step sees: by them the best transform is chosen
 EVERY = 25  # steps between two looks at them
 TIE = 1e-5  # relative; a smaller decrease of their loss does not count
 NOTHING = 1e-6  # a loss that is rounding
@@ -37,7 +41,7 @@ def match_learned(
     *,
     seed: int,
     task: str | Task = "classification",
-    steps: int = STEPS,
+    steps: int | None = None,
     seconds: float = math.inf,
 ) -> Transform:
     r"""The transform of b at which networks between a and b agree best with the two ends.
@@ -47,23 +51,31 @@ def match_learned(
 
     where \bar p is the mean of the two ends' class probabilities, so no labels are needed; for
     other outputs, the squared distance to the mean of theirs. Rotations, invertible maps and scales
-    are learned, by Adam through the exponential map, from the better of the identity and weight
-    matching; permutations and signs stay as they are there. That a stays as it is costs nothing:
-    what mixes both ends alike moves the whole line.
+    are learned, by Adam through the exponential map, from the best of the identity, `weights`,
+    `orthogonal` and `orthogonal-activations`; permutations and signs stay as they are there. That a
+    is not moved costs nothing: what mixes both ends alike moves the whole line.
 
-    A part of the data is held out. Of all that is met on the way, the start included, the transform
-    is returned whose midpoint has the lowest loss on it: `objective` is minus that loss,
-    `objective_before` that at the identity, `iterations` the number of steps.
+    A part of the data is held out where there are 80 samples. Of all that is met on the way, the
+    start included, the transform is returned whose midpoint has the lowest loss on it: `objective`
+    is minus that loss, `objective_before` that at the identity, `iterations` the number of steps.
+
+    Costs the matchings that it may start from, and a gradient step of 16 samples for each of
+    `steps`; memory for four networks and 128 MB. Measured on two independent gpt of width 1 on
+    king-james (canonical form, one pair, on a loaded core; the midpoint's loss above the ends' on
+    300 test windows): 1.53 nats unmatched, .85 `orthogonal`, .20 after 400 steps, 65 s of processor
+    time in all; with the labels' loss instead, .39 after 200 steps of 32 from the identity, where
+    without them it was .36. It fits the middle of the line: judge it on other data.
 
     Args:
         a: the network that stays as it is.
         b: the network whose units are mixed; neither model is modified.
         spec: the symmetry of both.
-        batches: inputs as the models take them; at most 8192 samples of them are used.
+        batches: inputs as the models take them; at most 4096 samples of them are used.
         seed: of the order of the data and of positions on the line.
         task: a name in `llfc.tasks.TASKS`, or a task of one's own: what of the output counts, and
             whether that is classes.
-        steps: a budget; a step is a pass and its gradient over 32 samples.
+        steps: a budget; a step is a pass and its gradient over 16 samples. None for 800, but no
+            more than 25 passes over the data.
         seconds: another; what it cuts short depends on the machine.
 
     Raises:
@@ -71,20 +83,20 @@ def match_learned(
             architecture, or a parameter is not finite.
 
     Reference:
-        Theus, Cabannes, Boissin, Anagnostidis, Hofmann & Orvieto, Generalized Linear Mode
+        Theus, Cabodi, Anagnostidis, Orvieto, Singh & Boeva, Generalized Linear Mode
         Connectivity for Transformers, NeurIPS 2025. https://arxiv.org/abs/2506.22712
         Kingma & Ba, Adam, ICLR 2015. https://arxiv.org/abs/1412.6980
     """
-    if steps < 1 or not seconds > 0:
-        name, value = ("steps", steps) if steps < 1 else ("seconds", seconds)
-        raise ValueError(f"{name} of learned matching must be positive, got {value}")
+    for name, value in (("steps", steps), ("seconds", seconds)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} of learned matching must be positive, got {value}")
     generator = stream(seed, "matching/learned")
     given, definitions = batch_definitions(a, b, () if batches is None else batches)
     parts = parts_of(given, PARTS, generator)
     if not parts:
         raise ValueError("learned matching needs batches of inputs, got none")
     between = Between(a, b, as_task(task), parts)
-    descents = (Descent(between, a, b, start) for start in starts(a, b, spec, seed))
+    descents = (Descent(between, a, b, start) for start in starts(a, b, spec, parts, seed))
     descent = next(descents)
     before = descent.lowest
     for other in descents:
@@ -99,10 +111,15 @@ def match_learned(
     return Transform(spec, descent.best(), record, definitions=definitions)
 
 
-def starts(a: nn.Module, b: nn.Module, spec: PermutationSpec, seed: int) -> Iterator[Transform]:
+def starts(
+    a: nn.Module, b: nn.Module, spec: PermutationSpec, data: Sequence[Inputs], seed: int
+) -> Iterator[Transform]:
     """Where a descent may start; the identity first."""
     yield Transform.identity(spec)
     yield Transform.of_permutation(spec, match_weights(a, b, spec, None, seed=seed))
+    if set(spec.kinds.values()) - {"permutation"}:
+        yield match_orthogonal(a, b, spec, None, seed=seed)
+        yield match_orthogonal_activations(a, b, spec, data[:FEATURES], seed=seed)
 
 
 def is_lower(loss: float, than: float) -> bool:
@@ -114,7 +131,7 @@ class Descent:
     """b on its way from one start, and the lowest loss so far of the network half-way to it.
 
     Attributes:
-        lowest: that loss, on what is held out.
+        lowest: that loss, on what is held out, or on all where nothing is.
     """
 
     def __init__(self, between: Between, a: nn.Module, b: nn.Module, start: Transform) -> None:
@@ -124,13 +141,14 @@ class Descent:
         self.b = {name: moved[name] for name in self.a}
         self.stacks = stacks_of(start.spec, next(iter(self.a.values())))
         count = len(between.parts)
-        held = min(HELD, -(-count // 5))
-        self.held, self.seen = range(held), range(held if count > held else 0, count)
+        held = min(HELD, count // 5)
+        self.held, self.seen = range(held or count), range(held, count)
         self.lowest = self._held_loss()
         self.maps = self._maps()
 
-    def run(self, steps: int, seconds: float, generator: Generator) -> int:
+    def run(self, steps: int | None, seconds: float, generator: Generator) -> int:
         """Descend, and say how many steps were taken."""
+        steps = min(STEPS, PASSES * len(self.seen)) if steps is None else steps
         if not self.stacks or self.lowest <= NOTHING:
             return 0
         adam = torch.optim.Adam([stack.step for stack in self.stacks], eps=1e-12)

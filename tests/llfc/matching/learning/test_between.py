@@ -63,7 +63,8 @@ def test_the_loss_is_the_distance_from_the_mean_of_the_ends(task):
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_a_network_is_nowhere_from_itself(task):
-    a, _, _ = pair("perceptron")
+@pytest.mark.parametrize("kind", ["perceptron", "residual"])  # and with norms of the batch
+def test_a_network_is_nowhere_from_itself(kind, task):
+    a, _, _ = pair(kind)
     found = Between(a, a, as_task(task), inputs(1))
     assert abs(found.mean_loss(dict(a.named_parameters()), range(3))) < 1e-6

@@ -5,9 +5,12 @@ import copy
 import pytest
 import torch
 
+from llfc import connect
+from llfc.matching import match
 from llfc.matching.learning.learned import RATE, match_learned, rate_at
 from llfc.matching.learning.maps import LEARNED
 from llfc.symmetry.transform import Element, Transform
+from llfc.tasks import TASKS
 from tests.helpers.matchable_pairs import inputs, pair
 
 KINDS = ["perceptron", "attention"]  # scales; invertible maps in heads
@@ -92,3 +95,28 @@ def test_what_it_refuses(given, message):
     given = {"batches": inputs(1), "seed": 0, **given}
     with pytest.raises(ValueError, match=message):
         match_learned(a, b, spec, given.pop("batches"), **given)
+
+
+@pytest.mark.slow
+def test_connect_tells_it_what_the_networks_are_for():
+    """A single output is no class: its probabilities would be one and nothing be learned."""
+    a, b, spec = pair("attention")
+    a, b = (copy.deepcopy(net) for net in (a, b))
+    for net in (a, b):
+        net.head = torch.nn.Linear(5, 1)
+        torch.nn.init.constant_(net.head.weight, 1.0)
+    data = (torch.cat(inputs(1)), torch.zeros(48, 1))
+    found = connect(
+        a,
+        b,
+        test=data,
+        train=data,
+        task=TASKS["regression"],
+        matching="learned",
+        correction="none",
+        alphas=3,
+        measures=(),
+    )
+    assert found.matching["objective"] > found.matching["objective_before"]
+    with pytest.raises(ValueError, match="has no option 'task': its options are effort"):
+        match("weights", a, b, spec, None, task="regression")
