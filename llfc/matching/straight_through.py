@@ -41,9 +41,9 @@ def match_straight_through(
 
     .. math:: \min_P E_x \, \mathrm{KL}(\bar p(x) \,\|\, f_{(\theta_A + P(\theta_B)) / 2}(x))
 
-    where \bar p is the mean of the two ends' class probabilities, so no labels are needed. This is
-    not the training of Git Re-Basin, which descends the midpoint's loss on labels for epochs: it is
-    40 steps, one batch each, without labels.
+    where :math:`\bar p` is the mean of the two ends' class probabilities, so no labels are needed.
+    This is not the training of Git Re-Basin, which descends the midpoint's loss on labels for
+    epochs: it is 40 steps, one batch each, without labels.
 
     Free weights, a's at first, are projected onto the permutations of b by coordinate ascent of
     their overlap; the midpoint is run with the projection, and its gradient is passed straight

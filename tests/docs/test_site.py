@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import llfc
 from docs.tools.docstrings import as_markdown
 from docs.tools.formulas import in_mathml
 from docs.tools.pictures import PICTURES, drawn
@@ -64,6 +65,11 @@ def test_the_site_is_built_strictly_and_has_all_that_it_shows(tmp_path):
     for title, registry in FILLED.items():
         for name in registry:
             assert (tmp_path / title.lower() / f"{name}.html").is_file()
+    api = (tmp_path / "api.html").read_text()
+    elsewhere = {"MATCHERS", "TASKS", "__version__"}  # named in its text
+    for name in sorted({*llfc.__all__} - elsewhere):
+        assert re.search(rf'id="llfc\.([\w.]+\.)?{name}"', api), name
+    assert all(f"llfc.{name}" in api for name in elsewhere)
     for page in tmp_path.rglob("*.html"):
         text = page.read_text()
         loaded = re.findall(
@@ -71,5 +77,6 @@ def test_the_site_is_built_strictly_and_has_all_that_it_shows(tmp_path):
         )
         assert not loaded, page
         assert "arithmatex" not in text, page
+        assert "][llfc." not in text, page  # a reference that leads nowhere
     for sheet in tmp_path.rglob("*.css"):
         assert not re.search(r"url\(\s*[\"']?https?:", sheet.read_text()), sheet
