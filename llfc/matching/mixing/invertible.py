@@ -52,6 +52,35 @@ def best_invertible(found: Products) -> tuple[Element, float]:
     return Element(matrix=best.matrix), before - best.value
 
 
+def best_shrunk(found: Products) -> tuple[Element, float]:
+    """As `best_invertible`, drawn to the best rotation by what is left unexplained.
+
+    Features of two trained networks agree in part, and the least squares of what agrees can be all
+    but singular. So a ridge towards the rotation is added, its weight the ratio of what least
+    squares leave unexplained to what they explain: none where a map explains all.
+    """
+    squares = sum(float(product.a.trace()) for product in found.values())
+    before = distance(found)
+    _, gain = best_invertible(found)
+    left = min(max((before - gain) / max(squares, 1e-300), 0.0), 1 - 1e-6)
+    u, _, vh = torch.linalg.svd(crossed(found))
+    rotation, eye = u @ vh, torch.eye(len(u), dtype=torch.float64)
+    ridged: Products = {}
+    for power, product in found.items():
+        weight = left / (1 - left) * float(product.a.trace() + product.b.trace()) / 2 / len(u)
+        ridged[power] = product + Product(weight * rotation, weight * eye, weight * eye)
+    element, _ = best_invertible(ridged)
+    assert element.matrix is not None
+    return element, before - value_at(found, element.matrix)
+
+
+def value_at(found: Products, matrix: Tensor) -> float:
+    """The squared distance at a map; infinite where that is all but singular."""
+    zero = torch.zeros_like(matrix)
+    plus, minus = (found.get(power) or Product(zero, zero, zero) for power in (1, -1))
+    return _At(plus, minus, matrix).value
+
+
 @dataclass(eq=False)
 class _At:
     """The squared distance at a map; infinite where that is all but singular."""

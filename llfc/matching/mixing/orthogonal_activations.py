@@ -14,7 +14,7 @@ from llfc.matching.mixing.elements import (
 )
 from llfc.matching.mixing.features import Read, powers_of_taps, read_moments
 from llfc.matching.mixing.heads import inside, partners
-from llfc.matching.mixing.invertible import best_invertible
+from llfc.matching.mixing.invertible import best_shrunk
 from llfc.matching.mixing.products import Products, crossed
 from llfc.matching.overlap.assignment import total_score
 from llfc.matching.taps import batch_definitions, taps, unread_groups
@@ -44,7 +44,7 @@ BEST: Mapping[str, Callable[[Products], Best]] = {
     "signed": best_signed,
     "scaled": best_correlated,
     "orthogonal": best_orthogonal,
-    "invertible": best_invertible,
+    "invertible": best_shrunk,
 }
 
 
@@ -65,8 +65,8 @@ def match_orthogonal_activations(
     - permutation: the assignment of largest correlations; signed: of the largest absolute ones;
       scaled: of the largest, and the ratio of the standard deviations as scale;
     - invertible: least squares of what the map and its inverse transpose do to the features that
-      are read, as queries and keys; where only one of the two is read, as values, least squares of
-      that alone, though a small change of a feature may be a large one of what reads it.
+      are read, as queries and keys; where only one of the two is read, as values, of that alone.
+      As far as they leave features unexplained, a ridge draws them to the best rotation.
 
     Heads are paired by what their insides have in common at their best, for queries and keys by the
     products of all queries with all keys, which are in no basis.

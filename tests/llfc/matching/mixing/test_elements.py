@@ -9,7 +9,7 @@ import scipy.optimize
 import torch
 
 from llfc.matching.mixing.elements import BEST
-from llfc.matching.mixing.invertible import solved
+from llfc.matching.mixing.invertible import best_shrunk, solved
 from llfc.matching.mixing.products import crossed, distance, products
 from llfc.symmetry.transform.drawing import random_element
 
@@ -86,6 +86,18 @@ def pair_by_hand(kind, rows, i, j):
         for low in np.arange(-5, 5, 0.5)
     ]
     return min(found)
+
+
+def test_a_ridge_draws_to_the_rotation_as_far_as_nothing_is_explained():
+    rows = drawn("invertible", 0, rest=9)[:1]
+    found = products(rows, gram=True)
+    shrunk, gain = best_shrunk(found)
+    assert distance(found) - away(shrunk, rows) == pytest.approx(gain)
+    free, rotation = BEST["invertible"](found)[0].matrix, BEST["orthogonal"](found)[0].matrix
+    assert (shrunk.matrix - rotation).norm() < 0.9 * (free - rotation).norm()
+    explained = products([(1, a, 2 * a) for _, a, _ in rows], gram=True)
+    half = torch.eye(UNITS, dtype=torch.float64) / 2
+    assert torch.allclose(best_shrunk(explained)[0].matrix, half)
 
 
 def test_rotations_are_those_of_scipy():
