@@ -23,7 +23,7 @@ from llfc.symmetry.spec import PermutationSpec
 from llfc.symmetry.spec.blocks import Cluster, root
 from llfc.symmetry.transform import Element, Transform
 
-TIE = 1e-9  # of the squared distance; rounding moves nothing
+TIE = 1e-9  # of the squared distance, and of squares that are 1; rounding moves nothing
 DEEP = "units of several kinds lie inside one another, which this matcher does not tell apart"
 
 
@@ -109,7 +109,7 @@ def match_orthogonal_activations(
     for name, clusters in of_root.items():
         found, distance, gain = _matched(name, clusters, read)
         before += distance
-        if gain > TIE * distance:
+        if gain > TIE * (1 + distance):
             elements |= found
             after += distance - gain
         else:
