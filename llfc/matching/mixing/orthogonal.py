@@ -73,7 +73,7 @@ def match_orthogonal(
     descent = Descent(of_a, {name: of_b[name] for name in of_a}, spec, dtype)
     before = descent.value()
     after = descended(descent, start, sweeps)
-    found = descent.found() if after < before else {}
+    found = descent.found() if after < before else Transform.identity(spec)
     record = {
         "iterations": descent.visits,
         "objective_before": -before,
