@@ -84,4 +84,6 @@ def test_a_transformers_page_says_what_permutations_cannot_reach(architecture):
     part = matched_section(find(runs_of(trials, "spawn_epoch")))
     assert (BEYOND in part.caption) == (architecture == "gpt")
     assert len(part.tables[0].frame) == 4
+    more = grid(**AXES | {"matching": ["none", "orthogonal"]}, architecture=[architecture])
+    assert BEYOND not in matched_section(find(runs_of(more, "spawn_epoch"))).caption
     assert matched_section(find(runs_of(grid(seed=[0, 1, 2]), "width"))) is None

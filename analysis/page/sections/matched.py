@@ -11,6 +11,7 @@ from analysis.runs.grid import name, show
 from analysis.runs.schema import BARRIER
 
 TRANSFORMERS = {"gpt", "vit"}
+MIXING = {"orthogonal", "orthogonal-activations", "learned"}
 BEYOND = (
     "Every matching here is a permutation: of the channels of the residual stream, of the units of"
     " each MLP, of heads, and of the channels inside each head. Of what leaves a transformer's"
@@ -33,7 +34,7 @@ def matched_section(findings: Findings) -> Part | None:
         for _, row in found.iterrows()
     ]
     rows = found.assign(panel="", label=cells, series=found["matching"], value=found["change"])
-    several = set(trials["architecture"]) & TRANSFORMERS
+    beyond = set(trials["architecture"]) & TRANSFORMERS and not MIXING & set(trials["matching"])
     return Part(
         key="matched",
         title="What matching takes off the barrier",
@@ -41,7 +42,7 @@ def matched_section(findings: Findings) -> Part | None:
         caption=(
             f"{phrase(BARRIER)[0].upper() + phrase(BARRIER)[1:]} of a pair that is matched, less"
             f" that of the same pair unmatched: below 0 matching helps. {SEEDS} {basis(trials)}"
-            + (f" {BEYOND}" if several else "")
+            + (f" {BEYOND}" if beyond else "")
         ),
         tables=[_matched_table(found, keys)],
     )
