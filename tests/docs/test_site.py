@@ -1,6 +1,7 @@
 """The site: a page for every entry of a registry, and nothing of other hosts in it."""
 
 import html
+import inspect
 import os
 import re
 import subprocess
@@ -45,6 +46,12 @@ def test_formulas_are_mathml():
     assert page.startswith("<p>x</p><math")
     assert html.unescape(re.sub("<.*?>", "", page)) == "xmaxPa<b"
     assert "arithmatex" not in page
+
+
+@pytest.mark.parametrize("registry", FILLED)
+def test_every_entry_says_what_it_costs(registry):
+    for name, function in FILLED[registry].items():
+        assert "Costs " in inspect.getdoc(function), name
 
 
 @pytest.mark.slow

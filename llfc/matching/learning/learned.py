@@ -49,7 +49,7 @@ def match_learned(
     .. math:: \min_T E_{x, \lambda} \, \mathrm{KL}(\bar p(x) \,\|\, f_{(1-\lambda) \theta_A +
         \lambda T(\theta_B)}(x)), \quad \lambda \sim U(.4, .6)
 
-    where \bar p is the mean of the two ends' class probabilities, so no labels are needed; for
+    where :math:`\bar p` is the mean of the two ends' class probabilities: no labels are needed; for
     other outputs, the squared distance to the mean of theirs. Rotations, invertible maps and scales
     are learned, by Adam through the exponential map, from the best of the identity, `weights`,
     `orthogonal` and `orthogonal-activations`; permutations and signs stay as they are there. That a

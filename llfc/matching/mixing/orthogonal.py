@@ -43,6 +43,10 @@ def match_orthogonal(
     `objective` in the record is minus the squared distance, which is bounded for kinds under which
     the overlap is not; `iterations` is the number of visits of a group. Asks for `spec.kinds`.
 
+    Costs, for each visit of a group of H units, a singular value decomposition or an assignment, of
+    the order of H³, and the products of the tensors that hold it. Use it without data, where the
+    kinds allow more than permutations, as in a transformer in canonical form.
+
     Args:
         a: the network that stays as it is.
         b: the network whose units are permuted and mixed; neither model is modified.

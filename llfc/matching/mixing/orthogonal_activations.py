@@ -76,6 +76,10 @@ def match_orthogonal_activations(
     number of batches. Asks for `spec.kinds`, and runs B once more to learn which power of an
     invertible map is read where.
 
+    Costs three forward passes at most over the batches, and for each group of H units a
+    decomposition or an assignment of the order of H³. Use it with data, for the same networks as
+    `orthogonal`, next to it.
+
     Args:
         a: the network that stays as it is.
         b: the network whose units are permuted and mixed; neither model is modified.
