@@ -51,7 +51,7 @@ def test_formulas_are_mathml():
 @pytest.mark.parametrize("registry", FILLED)
 def test_every_entry_says_what_it_costs(registry):
     for name, function in FILLED[registry].items():
-        assert "Costs " in inspect.getdoc(function), name
+        assert "Costs" in inspect.getdoc(function), name
 
 
 @pytest.mark.slow
