@@ -13,7 +13,6 @@ from llfc.connectivity.samples import Samples
 from llfc.data.batches import CropFlip
 from llfc.data.datasets import Data, limited
 from llfc.matching.cached import cached_permutation
-from llfc.matching.misalignment import check_group, misaligned
 from llfc.modules import copy_of
 from llfc.networks.code import share_code
 from llfc.networks.history import training_table
@@ -27,6 +26,7 @@ from llfc.specs import ALL, Trial, fingerprint
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.canonical import canonical
 from llfc.symmetry.spec import PermutationSpec
+from llfc.symmetry.transform.misalignment import check_group, misaligned
 from llfc.tasks import measured_as
 
 # By form, architecture, width, norm, options, input shape and number of classes.

@@ -36,7 +36,7 @@ class Trial:
             their own (`llfc.canonical`), so that more than permutations keep their function.
         misalignment: share of B's units, from 0 to 1, that are misaligned again once B is matched:
             an intervention that leaves both functions as they are; see
-            `llfc.matching.misalignment`.
+            `llfc.symmetry.transform.misalignment`.
         misaligned: the group of units to which that is done, or "all".
     """
 

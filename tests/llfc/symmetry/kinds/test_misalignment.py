@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from llfc import Transform, canonical, permutation_spec
-from llfc.matching.misalignment import exchanged, misaligned, rotated
 from llfc.seeds import stream
 from llfc.specs import fingerprint
+from llfc.symmetry.transform.misalignment import exchanged, misaligned, rotated
 from llfc.trial import check_trial
 from tests.helpers.kinds_by_hand import network
 from tests.helpers.trainable_networks import DATA
