@@ -83,7 +83,7 @@ class Code:
         ("x.pt", lambda p: torch.save(torch.zeros(1), p), "got a Tensor"),
         ("x.safetensors", lambda p: p.write_bytes(b"nonsense"), "is damaged"),
         ("x.safetensors", lambda p: None, "No such file"),
-        ("x.safetensors", lambda p: p.mkdir(), "x.safetensors: Is a directory"),
+        ("x.safetensors", lambda p: p.mkdir(), "the folder has none of model.safetensors"),
         ("x.npz", lambda p: None, "must end in .safetensors"),
         ("x.safetensors.index.json", lambda p: p.write_text("{"), "is damaged"),
         ("x.safetensors.index.json", lambda p: p.write_text("{}"), "must have a weight_map"),
