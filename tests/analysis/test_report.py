@@ -135,7 +135,7 @@ def test_trends_tell_the_ends_and_the_independent_pairs():
 
 def test_the_answer_says_what_holds_within_the_groups():
     """A pooled correlation may be all between groups; the first sentence must not hide that."""
-    text = " ".join(summary_text(sweep("width")).split("\n\n")[1].split())
+    text = " ".join(summary_text(sweep("width")).split("\n\n")[2].split())
     assert re.search(
         r"Within groups: matching none -?\d\.\d\d \(.*\); matching weights \d\.\d\d", text
     )

@@ -6,6 +6,7 @@ pads with zeros, so the channels of one stage could not be permuted freely.
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 
 from llfc.devices import NARROW
@@ -14,22 +15,17 @@ from llfc.networks.families.layers import image_norm, scaled
 LARGE_IMAGE = 64  # pixels; images at least this large are reduced fourfold before the first stage
 
 
-class Sampled(nn.Conv2d):
-    """A convolution of one pixel with a stride, as one without a stride of every n-th pixel.
+class Narrow(nn.Conv2d):
+    """A convolution of one pixel with a stride, whose images and weights never lie channels last.
 
-    PyTorch's own, of fewer than 8 channels that lie channels last, writes beyond its memory in the
-    backward pass on CPUs with AVX2 alone.
+    PyTorch's kernel for those, of fewer than 8 channels, writes beyond its memory in the backward
+    pass on CPUs with AVX2 alone.
     """
 
-    def __init__(self, inputs: int, outputs: int, every: int, bias: bool) -> None:
-        super().__init__(inputs, outputs, 1, bias=bias)
-        self.every = every
-
     def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images[..., :: self.every, :: self.every])
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, every={self.every}"  # type: ignore[no-untyped-call]
+        plain = torch.contiguous_format
+        weight = self.weight.clone(memory_format=plain)  # one of one pixel may be taken for either
+        return nn.functional.conv2d(images.contiguous(), weight, self.bias, self.stride)
 
 
 class ResidualBlock(nn.Module):
@@ -142,11 +138,9 @@ def _convolution(
     """A convolution that pads so as to keep the size, and its norm, if any; no bias beside one."""
     after = image_norm(norm, outputs)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    plain, sampled = after is None, size == 1 and stride > 1 and inputs < NARROW
-    layers[f"conv{number}"] = (
-        Sampled(inputs, outputs, stride, bias=plain)
-        if sampled
-        else nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=plain)
+    kind = Narrow if size == 1 and stride > 1 and inputs < NARROW else nn.Conv2d
+    layers[f"conv{number}"] = kind(
+        inputs, outputs, size, stride, padding=size // 2, bias=after is None
     )
     if after is not None:
         layers[f"norm{number}"] = after
