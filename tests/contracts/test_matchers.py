@@ -191,7 +191,10 @@ def answers(names, spec):
 
 
 def check_another_process(names, folder):
-    """Where strings have other hashes, the same answers; the spec comes from a file."""
+    """Where strings have other hashes, the same answers; the spec comes from a file.
+
+    With as many threads, as sums of more of them are rounded another way.
+    """
     _, _, spec = pair("residual")
     spec.save(folder / "spec.json")
     found = subprocess.run(
@@ -200,20 +203,14 @@ def check_another_process(names, folder):
         text=True,
         check=True,
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONHASHSEED": "5"},
+        env={**os.environ, "PYTHONHASHSEED": "5", "OMP_NUM_THREADS": f"{torch.get_num_threads()}"},
     ).stdout
     assert found.strip() == str(answers(names, spec))
 
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_answers_in_another_process(tmp_path):
-    check_another_process(sorted(MATCHERS.keys() - {"learned"}), tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.xfail(reason="learned maps differ between processes, why is not known yet")
-def test_the_same_seed_learns_the_same_in_another_process(tmp_path):
-    check_another_process(["learned"], tmp_path)
+    check_another_process(sorted(MATCHERS), tmp_path)
 
 
 # That each can fail
