@@ -11,14 +11,13 @@ import click
 import llfc
 from llfc.atomic import made_whole
 from llfc.command.checkpoints import check_folder
-from llfc.command.match import options_of, permutation_of
+from llfc.command.match import permutation_of
 from llfc.command.pair.figures import can_draw, draw
 from llfc.command.pair.numbers import frames, write_numbers, write_table
 from llfc.command.pair.page import answer, overview, page
 from llfc.command.setting import Asked, Setting, asked_in, shared_options
 from llfc.connectivity.corrections import CORRECTIONS, correction_of
 from llfc.connectivity.measures.registry import MEASURES
-from llfc.matching import MATCHERS
 from llfc.names import lookup
 from llfc.results import Connection
 from llfc.specs import DEFAULT_MEASURES
@@ -36,13 +35,6 @@ SHOWN = ("test_loss_chord", "test_error_chord", "llfc_error_mean")
     metavar="FOLDER",
     help="A new folder, for numbers, figures and a page.",
 )
-@click.option(
-    "--matching",
-    default="weights",
-    show_default=True,
-    help=f"One of {', '.join(MATCHERS)}, or FILE.py:FUNCTION.",
-)
-@click.option("--effort", type=float, help="Of `weights`: work, in multiples of one ascent.")
 @click.option(
     "--correction",
     default="reset",
@@ -64,8 +56,6 @@ SHOWN = ("test_loss_chord", "test_error_chord", "llfc_error_mean")
 def connect(
     networks: Sequence[str],
     out: Path,
-    matching: str,
-    effort: float | None,
     correction: str,
     alphas: int,
     measures: Sequence[str],
@@ -77,13 +67,15 @@ def connect(
     Parquet where pyarrow is installed), figures (where matplotlib is), and index.html, one page
     that needs no network. Of more than two checkpoints, a folder for each pair, and an overview.
     """
-    asked, options = asked_in(shared), _checked(networks, out, matching, effort, correction)
+    asked = asked_in(shared)
+    _check(networks, out, correction)
+    matching, options = asked.matching, asked.options
     for name in measures:
         lookup("measure", name, MEASURES)
     setting = asked.setting(networks)
     setting.check_task()
     pairs = list(itertools.combinations(range(len(networks)), 2))
-    said = _said(asked, matching, correction, options)
+    said = _said(asked, correction)
     with made_whole(out) as beside:
         beside.mkdir()
         found = {}
@@ -107,24 +99,21 @@ def connect(
     click.echo(f"page: {out / 'index.html'}")
 
 
-def _checked(
-    networks: Sequence[str], out: Path, matching: str, effort: float | None, correction: str
-) -> dict[str, float]:
-    """The matcher's options, once all that can be refused at once is not."""
+def _check(networks: Sequence[str], out: Path, correction: str) -> None:
+    """Refuse what can be refused at once."""
     if len(networks) < 2:
         raise ValueError(f"connect needs at least two networks, got {len(networks)}")
     check_folder(out)
     if out.exists():
         raise ValueError(f"{out} is there already, and nothing is replaced: name a new folder")
     correction_of(correction)
-    return options_of(matching, effort)
 
 
-def _said(asked: Asked, matching: str, correction: str, options: Mapping[str, float]) -> list[str]:
+def _said(asked: Asked, correction: str) -> list[str]:
     """What was done, in words for the page."""
-    given = "".join(f", {name} {value:g}" for name, value in options.items())
+    given = "".join(f", {name} {value:g}" for name, value in asked.options.items())
     return [
-        f"Data {asked.data}, matching {matching}{given}, correction {correction},"
+        f"Data {asked.data}, matching {asked.matching}{given}, correction {correction},"
         f" seed {asked.seed}; llfc {llfc.__version__}."
     ]
 

@@ -11,7 +11,7 @@ from llfc.basis import permuted
 from llfc.command.checkpoints import SUFFIX, as_written, check_output, origin_of, save
 from llfc.command.setting import Setting, asked_in, shared_options
 from llfc.matching import Permutation
-from llfc.matching.matchers import MATCHERS, check_options
+from llfc.matching.overlap.transformed import UNBOUNDED
 from llfc.modules import check_same_outputs, copy_of, device_of
 from llfc.symmetry.transform import Transform
 
@@ -30,13 +30,6 @@ Found = Permutation | Transform
     help="Where B, permuted, is written.",
 )
 @click.option(
-    "--matching",
-    default="weights",
-    show_default=True,
-    help=f"One of {', '.join(MATCHERS)}, or FILE.py:FUNCTION.",
-)
-@click.option("--effort", type=float, help="Of `weights`: work, in multiples of one ascent.")
-@click.option(
     "--save-permutation",
     type=click.Path(path_type=Path),
     metavar="FILE.safetensors",
@@ -47,8 +40,6 @@ def match(
     a: str,
     b: str,
     output: Path,
-    matching: str,
-    effort: float | None,
     save_permutation: Path | None,
     **shared: Any,
 ) -> None:
@@ -61,11 +52,11 @@ def match(
         check_output(path, SUFFIX, (a, b))
     if save_permutation is not None and save_permutation.absolute() == output.absolute():
         raise ValueError(f"{output} cannot hold the network and the permutation: name two files")
-    options = options_of(matching, effort)
-    setting = asked_in(shared).setting([a, b])
+    asked = asked_in(shared)
+    options, setting = asked.options, asked.setting([a, b])
     first, second = setting.models
     copied = copy_of(second)  # if nothing moves, what is proved is B itself
-    found = permutation_of(setting, matching, options, 1)
+    found = permutation_of(setting, asked.matching, options, 1)
     with setting.progress.step("proved that B's function is kept"):
         moved = permuted(first, second, setting.spec, found, setting.inputs)
         of_b = setting.networks[1]
@@ -77,7 +68,7 @@ def match(
         "model": setting.model,
         "a": origin_of(setting.networks[0]),
         "b": origin_of(of_b),
-        "matching": matching,
+        "matching": asked.matching,
         "options": options,
         "seed": setting.seed,
         "record": dict(found.record),
@@ -89,17 +80,6 @@ def match(
     on = "random inputs" if setting.data is None else setting.data.name
     click.echo(report(found, sum(setting.spec.groups.values()), gap, on))
     click.echo("\n".join(f"wrote {path}" for path in (output, save_permutation) if path))
-
-
-def options_of(matching: str, effort: float | None) -> dict[str, float]:
-    """The matcher's options that were given, if it has them.
-
-    Raises:
-        ValueError: if it has not, or there is no such matcher.
-    """
-    options = {} if effort is None else {"effort": effort}
-    check_options(matching, options)
-    return options
 
 
 def permutation_of(
@@ -119,7 +99,7 @@ def report(found: Found, units: int, gap: float, on: str) -> str:
     record = found.record
     lines = {
         "objective": f"{record['objective_before']:.6g} before, {record['objective']:.6g} after",
-        "certificate": f"{record['certificate']:.4f} of a bound that no permutation exceeds",
+        "certificate": f"{record['certificate']:.4f} of a bound that {_bound_of(found)}",
         "moved": f"{found.moved()} of {units} units",
         "function": f"f(π(B)) = f(B) up to {gap:.1e} of the outputs' scale, on {on}",
         "time": f"{record['seconds']:.1f} s of matching",
@@ -127,3 +107,11 @@ def report(found: Found, units: int, gap: float, on: str) -> str:
     said = [f"{name:<12} {text}" for name, text in lines.items()]
     said += [f"{'left out':<12} {group}: {why}" for group, why in found.left_out.items()]
     return "\n".join(said)
+
+
+def _bound_of(found: Found) -> str:
+    """What is true of the bound in the record (`llfc.matching.record`)."""
+    if isinstance(found, Permutation):
+        return "no permutation exceeds"
+    bounded = not UNBOUNDED & set(found.spec.kinds.values())
+    return "no such map exceeds" if bounded else "is reached only where π(B) = A"

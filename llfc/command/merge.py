@@ -8,11 +8,10 @@ import click
 
 import llfc
 from llfc.command.checkpoints import SUFFIX, as_written, check_output, origin_of, save
-from llfc.command.match import Found, options_of, permutation_of
+from llfc.command.match import Found, permutation_of
 from llfc.command.setting import Setting, asked_in, shared_options
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.evaluation import Score, evaluate, evaluate_ensemble
-from llfc.matching import MATCHERS
 from llfc.merging import Merged, shares_of
 from llfc.modules import device_of
 
@@ -30,13 +29,6 @@ from llfc.modules import device_of
 @click.option("--alpha", type=float, help="Of two: the share of B.  [default: 0.5]")
 @click.option("--weights", metavar="W,W,...", help="Of each network; they add up to 1.")
 @click.option(
-    "--matching",
-    default="weights",
-    show_default=True,
-    help=f"One of {', '.join(MATCHERS)}, or FILE.py:FUNCTION; of three and more weights or none.",
-)
-@click.option("--effort", type=float, help="Of `weights`, for two: work, in ascents.")
-@click.option(
     "--correction",
     default="reset",
     show_default=True,
@@ -48,22 +40,22 @@ def merge(
     output: Path,
     alpha: float | None,
     weights: str | None,
-    matching: str,
-    effort: float | None,
     correction: str,
     **shared: Any,
 ) -> None:
     """Merge checkpoints of one architecture into one, in the basis of the first.
 
-    Two are matched as by `llfc match`; three and more cycle-consistently, all with all. With data,
-    the merged network is evaluated beside the networks, their ensemble and their plain average.
+    Two are matched as by `llfc match`; three and more cycle-consistently, all with all, by
+    `weights` or `orthogonal`. With data, the merged network is evaluated beside the networks, their
+    ensemble and their plain average.
     """
     check_output(output, SUFFIX, networks)
     shares = _shares(len(networks), alpha, weights)
-    options = options_of(matching, effort)
+    asked = asked_in(shared)
+    matching, options = asked.matching, asked.options
     if options and len(networks) > 2:
         raise ValueError("--effort is for two networks; three and more are matched together")
-    setting = asked_in(shared).setting(networks)
+    setting = asked.setting(networks)
     setting.check_task()
     given: Any = None if matching == "none" else matching
     if len(networks) == 2 and given is not None:

@@ -17,6 +17,7 @@ from llfc.command.inputs import Drawn, drawn
 from llfc.command.networks import FORMS, blueprint_of, is_hugging_face
 from llfc.command.progress import Progress
 from llfc.command.samples import Data, read_data
+from llfc.matching.matchers import MATCHERS, check_options
 from llfc.modules import device_of
 from llfc.modules.inputs import Inputs, positional, taken
 from llfc.symmetry import permutation_spec
@@ -86,6 +87,8 @@ class Asked:
     model: str | None
     input: tuple[str, ...]
     spec: Path | None
+    matching: str
+    effort: float | None
     data: str | None
     task: str | None
     limit_train: int | None
@@ -93,6 +96,17 @@ class Asked:
     seed: int
     device: str
     quiet: bool
+
+    @property
+    def options(self) -> dict[str, float]:
+        """The matcher's options that were given.
+
+        Raises:
+            ValueError: if it has them not, or there is no such matcher.
+        """
+        given = {} if self.effort is None else {"effort": self.effort}
+        check_options(self.matching, given)
+        return given
 
     def setting(self, paths: Sequence[str]) -> Setting:
         """Read the networks at `paths` and all that goes with them.
@@ -149,6 +163,15 @@ def shared_options(needs_data: bool = False) -> Callable[[F], F]:
         click.option("--input", multiple=True, metavar="SHAPE", help=random_inputs.HELP),
         click.option(
             "--spec", type=click.Path(path_type=Path), help="A symmetry that `llfc spec` saved."
+        ),
+        click.option(
+            "--matching",
+            default="weights",
+            show_default=True,
+            help=f"One of {', '.join(MATCHERS)}, or FILE.py:FUNCTION.",
+        ),
+        click.option(
+            "--effort", type=float, help="Of `weights`: work, in multiples of one ascent."
         ),
         click.option("--data", required=needs_data, metavar="DATA", help=samples.HELP),
         click.option(

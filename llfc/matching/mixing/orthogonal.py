@@ -32,8 +32,9 @@ def match_orthogonal(
     Coordinate descent: one group after the other is moved to its best map, all others fixed.
     Rotations by orthogonal Procrustes, permutations by an assignment, signed ones by one on the
     absolute products, scaled ones by one on each pair's distance at its best scale, invertible maps
-    by the Sylvester equation of their least squares and L-BFGS. Heads are paired by their circuits
-    (query times key, output times value), which the maps inside them do not change. Data-free.
+    by the Sylvester equation of their least squares, then steps of Gauss and Newton. Heads are
+    paired by their circuits (query times key, output times value), which the maps inside them do
+    not change. Data-free.
 
     Of three starts the best is taken: the identity; a permutation that weight matching finds in a
     few visits; and what is found by visiting each group once, from the inputs and embeddings on,

@@ -92,3 +92,18 @@ def test_data_are_what_features_are_of(models):
     moved.load_state_dict(load_file("m.safetensors"))
     assert torch.allclose(moved(images), before, atol=1e-6)
     assert json.loads(header("m.safetensors")["llfc"])["matching"] == "activations"
+
+
+# Permutations have a bound that none exceeds; scales have none.
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [("build", "of a bound that no such map exceeds"), ("tied", "of a bound that is reached only")],
+)
+def test_the_bound_of_a_transform_is_said_as_what_it_is(models, capsys, model, said):
+    if model == "tied":
+        state = {"embed.weight": torch.randn(5, 6), "mix.weight": torch.randn(6, 6)}
+        save_file(state | {"mix.bias": torch.randn(6)}, "0.safetensors")
+    how = ("-m", f"mine.py:{model}", "--input", "2,3:5" if model == "tied" else "6,4", "-q")
+    files = ("0.safetensors", "0.safetensors", "-o", "m.safetensors")
+    assert status_of("match", *files, *how, "--matching", "orthogonal") == 0
+    assert f"1.0000 {said}" in capsys.readouterr().out

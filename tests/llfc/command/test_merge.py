@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_model
 
 import llfc
 from tests.helpers.command_files import CODE, status_of, written
@@ -64,3 +64,22 @@ def test_without_matching_and_correction_it_is_the_average(models):
     for name, tensor in load_file("merged.safetensors").items():
         if tensor.is_floating_point():
             assert torch.allclose(tensor, 0.75 * a[name] + 0.25 * b[name], atol=1e-6), name
+
+
+def test_three_are_merged_by_maps_of_every_kind(models):
+    names, ids, tied = {}, torch.arange(5)[None], []
+    exec(CODE, names)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        tied.append(names["tied"]().eval())
+        save_model(tied[-1], f"{seed}.safetensors")
+    files = [f"{number}.safetensors" for number in range(3)]
+    how = ("-m", "mine.py:tied", "--input", "1,5:5", "--correction", "none", "-q")
+    found = {}
+    for matching in ("orthogonal", "weights"):
+        assert status_of("merge", *files, *how, "--matching", matching, "-o", "m.safetensors") == 0
+        wanted = llfc.merge(tied, inputs=ids, matching=matching, correction="none").model
+        found[matching] = load_file("m.safetensors")
+        for name, tensor in found[matching].items():
+            assert torch.allclose(tensor, wanted.state_dict()[name], atol=1e-6), name
+    assert not torch.allclose(*(each["mix.weight"] for each in found.values()), atol=1e-2)
