@@ -5,12 +5,13 @@ its fields, so neither a changed default nor a changed learning rate can pass fo
 """
 
 from llfc.specs.fingerprints import fingerprint, permutation_name
-from llfc.specs.network import NORMS, OPTIONS, POSITIONS, SPLITTINGS, Network
+from llfc.specs.network import ACTIVATIONS, NORMS, OPTIONS, POSITIONS, SPLITTINGS, Network
 from llfc.specs.pair import Pair
 from llfc.specs.recipe import OPTIMIZERS, PRECISIONS, SCHEDULES, UNKNOWN, Recipe
 from llfc.specs.trial import ALL, DEFAULT_MEASURES, FORMS, Trial
 
 __all__ = [
+    "ACTIVATIONS",
     "ALL",
     "DEFAULT_MEASURES",
     "FORMS",

@@ -10,10 +10,11 @@ from llfc.specs.recipe import Recipe
 
 NORMS = ("batch", "group", "layer", "none", "rms")
 POSITIONS = ("learned", "rotary")
+ACTIVATIONS = ("relu", "tanh", "gelu")
 # What the training data of a pair that shares a part of them are divided by.
 SPLITTINGS = ("samples", "classes")
 # What an architecture may be asked for beside width and norm, if it knows of it.
-OPTIONS = ("depth", "heads", "positions")
+OPTIONS = ("depth", "heads", "positions", "activation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class Network:
     depth: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     heads: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     positions: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    activation: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     weights: str | None = dataclasses.field(default=None, metadata={**ADDED_LATER, **BY_CONTENT})
     shared_data: float | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     split_by: str = dataclasses.field(default="samples", metadata=ADDED_LATER)
@@ -54,8 +56,9 @@ class Network:
         for name in ("depth", "heads"):
             if getattr(self, name) is not None:
                 at_least(name, getattr(self, name), 1)
-        if self.positions is not None:
-            lookup("positions", self.positions, dict.fromkeys(POSITIONS))
+        for name, choices in (("positions", POSITIONS), ("activation", ACTIVATIONS)):
+            if getattr(self, name) is not None:
+                lookup(name, getattr(self, name), dict.fromkeys(choices))
         if self.limit_train is not None:
             at_least("limit_train", self.limit_train, 1)
         at_least("seed", self.seed, 0)

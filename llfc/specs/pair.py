@@ -34,6 +34,8 @@ class Pair:
             wider ones have more heads of the same size; None for the architecture's own.
         positions: how a gpt knows them, one of POSITIONS: a learned vector is added at each, or
             queries and keys are rotated; None for the architecture's own.
+        activation: function of a perceptron's hidden units, one of ACTIVATIONS; None for the
+            architecture's own.
         checkpoints: files of trained networks of this architecture (.safetensors, their index.json
             of shards, or .pt with tensors alone): every pair of them is measured, and none is
             trained; None to train.
@@ -60,6 +62,7 @@ class Pair:
     depth: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     heads: int | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     positions: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    activation: str | None = dataclasses.field(default=None, metadata=ADDED_LATER)
     checkpoints: tuple[str, ...] | None = dataclasses.field(
         default=None, metadata={**ADDED_LATER, **BY_CONTENT}
     )

@@ -22,7 +22,7 @@ from sweeps.grid.sweep import SPAWN, Sweep
 RECIPE_AXES = tuple(field.name for field in dataclasses.fields(Recipe))
 
 # Every axis, in the order in which trials are listed, with the value it has if a sweep is silent.
-# None of norm, depth, heads and positions: the architecture's usual.
+# None of norm, depth, heads, positions and activation: the architecture's usual.
 DEFAULTS: Mapping[str, Sequence[Any]] = {
     "dataset": ("fashion-mnist-small",),
     "limit_train": (None,),
@@ -32,6 +32,7 @@ DEFAULTS: Mapping[str, Sequence[Any]] = {
     "depth": (None,),
     "heads": (None,),
     "positions": (None,),
+    "activation": (None,),
     "spawn_epoch": (None,),
     "spawn_step": (None,),
     "seed": (0, 1, 2),

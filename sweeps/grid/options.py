@@ -22,6 +22,7 @@ from llfc.matching.matchers import MATCHERS
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES
 from llfc.specs import (
+    ACTIVATIONS,
     FORMS,
     NORMS,
     OPTIMIZERS,
@@ -42,6 +43,7 @@ from sweeps.grid.sweep import SPAWN, Search, Sweep, has_number
 
 # The values that replace the names of constants when a docstring becomes a help text.
 CONSTANTS: Mapping[str, Iterable[str]] = {
+    "ACTIVATIONS": ACTIVATIONS,
     "ARCHITECTURES": ARCHITECTURES,
     "CORRECTIONS": CORRECTIONS,
     "DATASETS": (*DATASETS, *SEQUENCES),

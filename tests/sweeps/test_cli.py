@@ -138,6 +138,9 @@ def test_an_option_of_an_architecture_at_its_usual_value_is_no_other_network():
     words = "--depth 2 3 --heads 4 --positions learned --seed 0 --matching none --form trained"
     _, _, trials = parse(SWEEPS["transformer"], [*words.split(), "--spawn-epoch", "none"])
     assert [trial.pair.a.options for trial in trials] == [{}, {"depth": 3}]
+    words = "--activation relu tanh --seed 0 --matching none --width 1"
+    _, _, trials = parse(WIDTH, words.split())
+    assert [trial.pair.a.options for trial in trials] == [{}, {"activation": "tanh"}]
 
 
 @pytest.mark.parametrize("name", [*DEFAULTS, *RECIPE_AXES])

@@ -12,6 +12,7 @@ from llfc.networks.architectures import ARCHITECTURES, build_network, skeleton
 from llfc.networks.families.layers import IMAGE_NORMS, image_norm, vector_norm
 from llfc.networks.families.resnet import ResidualBlock
 from llfc.seeds import stream
+from llfc.specs import ACTIVATIONS
 
 # Networks of images; those of tokens are in test_transformers.py.
 IMAGES = {name: entry for name, entry in ARCHITECTURES.items() if entry.inputs == "images"}
@@ -146,6 +147,23 @@ def test_first_weights_have_the_variance_of_their_fan_in(name):
             gain = 1 if path == "head" or "shortcut" in path else 2
             expected = math.sqrt(gain / module.weight[0].numel())
             assert module.weight.std().item() == pytest.approx(expected, rel=0.1), path
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_perceptron_has_the_activation_that_it_is_asked_for(name):
+    model = build_network(
+        "mlp",
+        width=1 / 8,
+        input_shape=(1, 4, 4),
+        num_classes=3,
+        generator=stream(0, "init"),
+        activation=name,
+    )
+    images = torch.randn(5, 1, 4, 4, generator=stream(1, "init"))
+    features = images.flatten(1)
+    for layer in (model.hidden1, model.hidden2, model.hidden3):
+        features = getattr(torch.nn.functional, name)(features @ layer.weight.T + layer.bias)
+    torch.testing.assert_close(model(images), features @ model.head.weight.T + model.head.bias)
 
 
 @pytest.mark.parametrize("norm", IMAGE_NORMS)
