@@ -10,6 +10,7 @@ from llfc.matching.matchers import known_to, match_alike
 from llfc.matching.overlap.parameters import check_spec
 from llfc.modules import check_same_function, check_same_outputs, check_state, copy_of
 from llfc.modules.inputs import Inputs, positional, taken
+from llfc.names import divided
 from llfc.results import LeftOut
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec import Permutation, PermutationSpec
@@ -107,7 +108,7 @@ def permuted(
 
 def _check_task(matching: str, task: Task) -> None:
     """Refuse a matcher that descends what the task does not have."""
-    if matching == "straight-through" and (not task.classes or task.output is not None):
+    if divided(matching)[0] == "straight-through" and (not task.classes or task.output is not None):
         raise ValueError(
             "matching 'straight-through' descends class probabilities, which this task's output has"
             " not: choose another, such as 'weights'"

@@ -93,8 +93,9 @@ def connect(
             `train` if None. Images in memory are shuffled here.
         task: a name in `llfc.tasks.TASKS`, or a `llfc.Task` of one's own: which part of the output
             counts, its loss and error, and what LLFC takes as a sample.
-        matching: a name in MATCHERS, or a plug-in's as `FILE.py:FUNCTION`; or a permutation of B's
-            units, or a transform of them, as returned by `llfc.match`; or None to leave B as it is.
+        matching: a name in MATCHERS, or a plug-in's as `FILE.py:FUNCTION`, which options may follow
+            as in `weights:effort=4`; or a permutation of B's units, or a transform of them, as
+            returned by `llfc.match`; or None to leave B as it is.
         correction: a name in CORRECTIONS, or a plug-in's. Curves and barriers use A and B as
             trained; barriers whose name ends in `_corrected`, and everything that compares
             features, use A and B corrected in the same way as the networks between them.

@@ -121,8 +121,8 @@ def merge(
         inputs: a batch of inputs as the models take it; that of `statistics` if None.
         weights: of each network, between 0 and 1, which add up to 1; equal ones if None.
         matching: of two networks what `llfc.connect` takes; of more, what `llfc.match_many`
-            takes, or None. Or the
-            permutations or transforms of all networks, of which the first's is the identity.
+            takes, or None. Or the permutations or transforms of all networks, of which the first's
+            is the identity.
         correction: a name in CORRECTIONS, or a plug-in's; of more than two networks `reset` or
             `none`. What it changes becomes part of the merged network's own tensors.
         task: what the networks are for, as in `llfc.connect`; of matchers that use targets.

@@ -1,4 +1,4 @@
-"""Look a name up in a table, with an error that helps; and the names of plug-ins."""
+"""Look a name up in a table, with an error that helps; names of plug-ins, and with options."""
 
 import difflib
 import re
@@ -49,6 +49,18 @@ def readable(name: str) -> str:
 
     >>> readable("mynet:build@0123456789abcdef"), readable("mlp")
     ('mynet:build', 'mlp')
+    >>> readable("mine:match@0123456789abcdef:effort=2")
+    'mine:match:effort=2'
     """
-    found = PLUGIN.fullmatch(name)
-    return found[1] if found else name
+    found = PLUGIN.fullmatch(divided(name)[0])
+    return found[1] + name[found.end() :] if found else name
+
+
+def divided(name: str) -> tuple[str, str]:
+    """A name, and the options that are said after it.
+
+    >>> divided("weights:effort=4"), divided("mine.py:match")
+    (('weights', 'effort=4'), ('mine.py:match', ''))
+    """
+    alone, _, options = name.rpartition(":")
+    return (alone, options) if alone and "=" in options else (name, "")

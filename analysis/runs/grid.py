@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.runs.params import PARAMS
+from llfc.names import divided
 
 # The axes in the order in which they are told apart; what an earlier one decides is not an axis.
 ORDER = (
@@ -23,7 +24,8 @@ ORDER = (
 AXES = (*ORDER, *(name for name in PARAMS if name not in (*ORDER, "seed")))
 # What makes a family of networks.
 FAMILY = ("architecture", "norm")
-# The order in which the registries have them; others follow, sorted.
+# The order in which the registries have them; others follow, sorted. One
+# with options follows the one without.
 MATCHINGS = ("none", "weights", "activations", "activations-uncentred")
 # What None stands for, by axis.
 NONES: Mapping[str, str] = {
@@ -160,8 +162,8 @@ def _same(found: Any, value: Any) -> bool:
 
 
 def _rank(matching: str) -> tuple[int, str]:
-    known = matching in MATCHINGS
-    return (MATCHINGS.index(matching) if known else len(MATCHINGS), matching)
+    alone, _ = divided(matching)
+    return (MATCHINGS.index(alone) if alone in MATCHINGS else len(MATCHINGS), matching)
 
 
 def _varies(trials: pd.DataFrame, axis: str) -> bool:

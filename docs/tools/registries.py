@@ -65,8 +65,9 @@ REGISTRIES = (
         "matching",
         "A matcher finds the map of B's units that brings B closest to A without changing its"
         " function: `llfc.match(NAME, a, b, spec)`, `llfc.connect(..., matching=NAME)`,"
-        " `--matching NAME`. Which one to take: [How to choose](../choosing.md). What a matching"
-        " is: [Matching](../concepts/matching.md).",
+        " `--matching NAME`, where options may follow the name, as in `weights:effort=4`. Which one"
+        " to take: [How to choose](../choosing.md). What a matching is:"
+        " [Matching](../concepts/matching.md).",
     ),
     Registry(
         "Measures",

@@ -18,7 +18,7 @@ from llfc.command.pair.page import answer, overview, page
 from llfc.command.setting import Asked, Setting, asked_in, shared_options
 from llfc.connectivity.corrections import CORRECTIONS, correction_of
 from llfc.connectivity.measures.registry import MEASURES
-from llfc.names import lookup
+from llfc.names import lookup, readable
 from llfc.results import Connection
 from llfc.specs import DEFAULT_MEASURES
 
@@ -69,7 +69,6 @@ def connect(
     """
     asked = asked_in(shared)
     _check(networks, out, correction)
-    matching, options = asked.matching, asked.options
     for name in measures:
         lookup("measure", name, MEASURES)
     setting = asked.setting(networks)
@@ -83,9 +82,9 @@ def connect(
             called = _called(setting, first, second)
             folder = beside if len(pairs) == 1 else beside / called
             folder.mkdir(exist_ok=True)
-            given: Any = None if matching == "none" else matching
-            if given is not None:
-                given = permutation_of(setting, matching, options, second, first)
+            given = None
+            if asked.matching != "none":
+                given = permutation_of(setting, asked.matching, second, first)
             measured = {"correction": correction, "alphas": alphas, "measures": measures}
             found[called] = _measure(setting, (first, second), given, measured)
             title = f"{setting.networks[first].path} and {setting.networks[second].path}"
@@ -111,9 +110,8 @@ def _check(networks: Sequence[str], out: Path, correction: str) -> None:
 
 def _said(asked: Asked, correction: str) -> list[str]:
     """What was done, in words for the page."""
-    given = "".join(f", {name} {value:g}" for name, value in asked.options.items())
     return [
-        f"Data {asked.data}, matching {asked.matching}{given}, correction {correction},"
+        f"Data {asked.data}, matching {readable(asked.matching)}, correction {correction},"
         f" seed {asked.seed}; llfc {llfc.__version__}."
     ]
 

@@ -1,6 +1,5 @@
 """`llfc match`: B with its units permuted to align with A, written once that is proved."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,10 @@ from llfc.basis import permuted
 from llfc.command.checkpoints import SUFFIX, as_written, check_output, origin_of, save
 from llfc.command.setting import Setting, asked_in, shared_options
 from llfc.matching import Permutation
+from llfc.matching.matchers import known_to
 from llfc.matching.overlap.transformed import UNBOUNDED
 from llfc.modules import check_same_outputs, copy_of, device_of
+from llfc.names import readable
 from llfc.symmetry.transform import Transform
 
 Found = Permutation | Transform
@@ -53,10 +54,10 @@ def match(
     if save_permutation is not None and save_permutation.absolute() == output.absolute():
         raise ValueError(f"{output} cannot hold the network and the permutation: name two files")
     asked = asked_in(shared)
-    options, setting = asked.options, asked.setting([a, b])
+    setting = asked.setting([a, b])
     first, second = setting.models
     copied = copy_of(second)  # if nothing moves, what is proved is B itself
-    found = permutation_of(setting, asked.matching, options, 1)
+    found = permutation_of(setting, asked.matching, 1)
     with setting.progress.step("proved that B's function is kept"):
         moved = permuted(first, second, setting.spec, found, setting.inputs)
         of_b = setting.networks[1]
@@ -69,7 +70,6 @@ def match(
         "a": origin_of(setting.networks[0]),
         "b": origin_of(of_b),
         "matching": asked.matching,
-        "options": options,
         "seed": setting.seed,
         "record": dict(found.record),
         "gap": gap,
@@ -82,16 +82,15 @@ def match(
     click.echo("\n".join(f"wrote {path}" for path in (output, save_permutation) if path))
 
 
-def permutation_of(
-    setting: Setting, matching: str, options: Mapping[str, float], number: int, first: int = 0
-) -> Found:
+def permutation_of(setting: Setting, matching: str, number: int, first: int = 0) -> Found:
     """What brings network `number` closest to network `first`."""
     a, b = setting.models[first], setting.models[number]
-    batches = None
+    batches, known = None, {}
     if setting.data is not None:
         batches = (inputs for inputs, _ in setting.data.batches("train", device_of(a)))
-    with setting.progress.step(f"matched by {matching}"):
-        return llfc.match(matching, a, b, setting.spec, batches, setting.seed, **options)
+        known = known_to(matching, setting.data.task)
+    with setting.progress.step(f"matched by {readable(matching)}"):
+        return llfc.match(matching, a, b, setting.spec, batches, setting.seed, **known)
 
 
 def report(found: Found, units: int, gap: float, on: str) -> str:

@@ -12,6 +12,7 @@ from llfc.command.match import Found, permutation_of
 from llfc.command.setting import Setting, asked_in, shared_options
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.evaluation import Score, evaluate, evaluate_ensemble
+from llfc.matching.many import check_many
 from llfc.merging import Merged, shares_of
 from llfc.modules import device_of
 
@@ -52,16 +53,14 @@ def merge(
     check_output(output, SUFFIX, networks)
     shares = _shares(len(networks), alpha, weights)
     asked = asked_in(shared)
-    matching, options = asked.matching, asked.options
-    if options and len(networks) > 2:
-        raise ValueError("--effort is for two networks; three and more are matched together")
+    matching: Any = None if asked.matching == "none" else asked.matching
+    if len(networks) > 2 and matching is not None:
+        check_many(matching)
     setting = asked.setting(networks)
     setting.check_task()
-    given: Any = None if matching == "none" else matching
-    if len(networks) == 2 and given is not None:
-        found = permutation_of(setting, matching, options, 1)
-        given = setting.spec.identity(), found
-    merged = _merged(setting, shares, given, correction)
+    if len(networks) == 2 and matching is not None:
+        matching = setting.spec.identity(), permutation_of(setting, matching, 1)
+    merged = _merged(setting, shares, matching, correction)
     scores = _scores(setting, merged, shares)
     first = setting.networks[0]
     provenance = {
@@ -69,8 +68,7 @@ def merge(
         "model": setting.model,
         "networks": [origin_of(each) for each in setting.networks],
         "weights": list(shares),
-        "matching": matching,
-        "options": options,
+        "matching": asked.matching,
         "correction": correction,
         "data": None if setting.data is None else setting.data.name,
         "seed": setting.seed,

@@ -17,7 +17,7 @@ from llfc.command.inputs import Drawn, drawn
 from llfc.command.networks import FORMS, blueprint_of, is_hugging_face
 from llfc.command.progress import Progress
 from llfc.command.samples import Data, read_data
-from llfc.matching.matchers import MATCHERS, check_options
+from llfc.matching.matchers import MATCHERS, canonical
 from llfc.modules import device_of
 from llfc.modules.inputs import Inputs, positional, taken
 from llfc.symmetry import permutation_spec
@@ -82,13 +82,15 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """The options that commands share; see `shared_options`."""
+    """The options that commands share; see `shared_options`.
+
+    `matching` is as `llfc.matching.matchers.canonical` spells it.
+    """
 
     model: str | None
     input: tuple[str, ...]
     spec: Path | None
     matching: str
-    effort: float | None
     data: str | None
     task: str | None
     limit_train: int | None
@@ -96,17 +98,6 @@ class Asked:
     seed: int
     device: str
     quiet: bool
-
-    @property
-    def options(self) -> dict[str, float]:
-        """The matcher's options that were given.
-
-        Raises:
-            ValueError: if it has them not, or there is no such matcher.
-        """
-        given = {} if self.effort is None else {"effort": self.effort}
-        check_options(self.matching, given)
-        return given
 
     def setting(self, paths: Sequence[str]) -> Setting:
         """Read the networks at `paths` and all that goes with them.
@@ -145,8 +136,13 @@ class Asked:
 
 
 def asked_in(options: dict[str, Any]) -> Asked:
-    """The options that commands share, of all options."""
-    return Asked(**{field.name: options[field.name] for field in fields(Asked)})
+    """The options that commands share, of all options.
+
+    Raises:
+        ValueError: if there is no such matching.
+    """
+    given = {field.name: options[field.name] for field in fields(Asked)}
+    return Asked(**given | {"matching": canonical(given["matching"])})
 
 
 def _on(model: nn.Module, device: str) -> None:
@@ -168,10 +164,8 @@ def shared_options(needs_data: bool = False) -> Callable[[F], F]:
             "--matching",
             default="weights",
             show_default=True,
-            help=f"One of {', '.join(MATCHERS)}, or FILE.py:FUNCTION.",
-        ),
-        click.option(
-            "--effort", type=float, help="Of `weights`: work, in multiples of one ascent."
+            help=f"One of {', '.join(MATCHERS)}, or FILE.py:FUNCTION; options may follow, as in"
+            " weights:effort=4.",
         ),
         click.option("--data", required=needs_data, metavar="DATA", help=samples.HELP),
         click.option(

@@ -63,10 +63,7 @@ def match_many(
     """
     if len(models) < 2:
         raise ValueError(f"match_many needs at least two models, got {len(models)}")
-    if matching not in MANY:
-        raise ValueError(
-            f"matching of several networks must be one of {', '.join(MANY)}, got {matching!r}"
-        )
+    check_many(matching)
     check_one_function({f"{i}": model for i, model in enumerate(models)}, spec, batches)
     states = [finite_parameters(model, f"{i}") for i, model in enumerate(models)]
     if matching == "orthogonal":
@@ -89,6 +86,18 @@ def match_many(
         if unmoved and round_ > 0:
             break
     return tuple(Permutation(index) for index in found)
+
+
+def check_many(matching: str) -> None:
+    """Refuse a matching that is not defined for several networks.
+
+    Raises:
+        ValueError: if it is none of MANY, or has options.
+    """
+    if matching not in MANY:
+        raise ValueError(
+            f"matching of several networks must be one of {', '.join(MANY)}, got {matching!r}"
+        )
 
 
 def _sum(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ class OwnMatcher:
 
     Attributes:
         what: it is, at the beginning of errors.
-        function: takes any of OFFERED, by name.
+        function: takes any of OFFERED, by name; what else it has a default for is an option.
     """
 
     what: str
@@ -48,6 +48,7 @@ class OwnMatcher:
         batches: Iterable[Inputs] | None,
         *,
         seed: int,
+        **options: Any,
     ) -> Permutation | Transform:
         """The permutation or transform that the plug-in finds.
 
@@ -55,6 +56,7 @@ class OwnMatcher:
             ValueError: if it raises, or returns anything else.
         """
         given = {"a": copy_of(a), "b": copy_of(b), "spec": spec, "batches": batches, "seed": seed}
+        given |= options
         with drawn_alike(seed):
             found = call(self.what, self.function, given)
         if not isinstance(found, Permutation | Transform):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from llfc.names import divided
 from llfc.networks.store import Store
 from llfc.plugins import code_of, is_plugin, is_resolved, learn
 from llfc.specs import Network, Pair, Trial
@@ -45,5 +46,7 @@ def plugins_of(record: Network | Pair | Trial) -> Iterator[tuple[str, str]]:
         kinds = ["matching", "correction", "task"]
     for kind in kinds:
         name = getattr(record, kind)
+        if kind == "matching":
+            name, _ = divided(name)
         if name is not None and is_plugin(kind, name):
             yield kind, name

@@ -18,7 +18,8 @@ class Trial:
 
     Attributes:
         pair: the two networks.
-        matching: how B's units are permuted to align with A's, one of MATCHERS.
+        matching: how B's units are permuted to align with A's, one of MATCHERS; options may follow,
+            as in weights:effort=4.
         correction: how activation statistics are corrected in every blend, and in A and B wherever
             their features are compared with a blend's; one of CORRECTIONS.
         alphas: number of positions on the line, both ends included; odd, so that 1/2 is one.

@@ -8,7 +8,7 @@ from typing import Any
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.measures.registry import MEASURES
 from llfc.data.datasets import kind_of, of_plugin, task_of
-from llfc.matching.matchers import MATCHERS
+from llfc.matching.matchers import canonical
 from llfc.names import lookup
 from llfc.networks.architectures import ARCHITECTURES, architecture_of, check_fits
 from llfc.networks.recipes import default_recipe
@@ -47,10 +47,10 @@ DEFAULTS: Mapping[str, Sequence[Any]] = {
 }
 
 
-# The axes whose values name something built in, or a plug-in.
+# The axes whose values name something built in, or a plug-in; so do those of `matching`, with
+# options.
 REGISTRIES: Mapping[str, Collection[str]] = {
     "architecture": ARCHITECTURES,
-    "matching": MATCHERS,
     "correction": CORRECTIONS,
 }
 EVERY_AXIS = (*DEFAULTS, *RECIPE_AXES)
@@ -108,6 +108,7 @@ def _points(sweep: Sweep) -> Iterator[dict[str, Any]]:
     axes = {**DEFAULTS, **sweep.axes}
     for kind, table in REGISTRIES.items():
         axes[kind] = [_resolved(kind, name, table) for name in axes[kind]]
+    axes["matching"] = [canonical(name) for name in axes["matching"]]
     axes["dataset"] = [resolve("dataset", n) if of_plugin(n) else n for n in axes["dataset"]]
     if any(axes["checkpoints"]):
         axes["checkpoints"] = _pairs_of(sweep)

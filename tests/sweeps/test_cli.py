@@ -182,6 +182,8 @@ def test_every_axis_is_an_option(name, capsys):
             " None, got 1 and 30",
         ),
         ("--matching weight", "did you mean 'weights'?"),
+        ("--matching weights:efort=4", "error: matching 'weights' has no option 'efort': its opt"),
+        ("--matching weights:effort=x", "error: effort of matching 'weights' must be a number, g"),
         ("--architecture resnt20", "did you mean 'resnet20'?"),
         ("--measures simlarity", "did you mean 'similarity'?"),
         ("--correction rest", "did you mean 'reset'?"),

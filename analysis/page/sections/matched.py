@@ -9,6 +9,7 @@ from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis
 from analysis.runs.columns import phrase, three_digits
 from analysis.runs.grid import name, show
 from analysis.runs.schema import BARRIER
+from llfc.names import divided
 
 TRANSFORMERS = {"gpt", "vit"}
 MIXING = {"orthogonal", "orthogonal-activations", "learned"}
@@ -34,7 +35,8 @@ def matched_section(findings: Findings) -> Part | None:
         for _, row in found.iterrows()
     ]
     rows = found.assign(panel="", label=cells, series=found["matching"], value=found["change"])
-    beyond = set(trials["architecture"]) & TRANSFORMERS and not MIXING & set(trials["matching"])
+    matchers = {divided(matching)[0] for matching in trials["matching"]}
+    beyond = set(trials["architecture"]) & TRANSFORMERS and not MIXING & matchers
     return Part(
         key="matched",
         title="What matching takes off the barrier",

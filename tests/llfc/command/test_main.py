@@ -44,7 +44,7 @@ OUT = ("-o", "x.safetensors")
         (match(*MODEL, *OUT), "the model's inputs are not known: say their shape, such as"),
         (match(*MODEL, *OUT, "--input", "2x4"), "input must be sizes such as 2,3,32,32, or"),
         (match(*MODEL, *OUT, "--input", "2,5"), "example inputs must fit the model, got (2, 5)"),
-        (match(*MODEL, *OUT, "--effort", "1", "--matching", "none"), "matching 'none' has no opt"),
+        (match(*MODEL, *OUT, "--matching", "none:effort=1"), "matching 'none' has no option"),
         (match(*MODEL, *OUT, "--matching", "weight"), "unknown matching 'weight': choose from"),
         (match(*MODEL, *OUT, "--device", "abacus"), "device 'abacus': "),
         (match("--model", "resnet", *OUT), "unknown model 'resnet': give FILE.py:FUNCTION,"),
@@ -61,7 +61,10 @@ OUT = ("-o", "x.safetensors")
         ((*MERGE, *OUT, "--weights", ".5,.6"), "weights must lie between 0 and 1 and add up to"),
         ((*MERGE, *OUT, "--weights", "a,b"), "--weights must be numbers such as .5,.3,.2, got"),
         (("merge", A, *MODEL, *OUT), "merge needs at least two networks, got 1"),
-        (("merge", A, B, A, *MODEL, *OUT, "--effort", "2"), "--effort is for two networks;"),
+        (
+            ("merge", A, B, A, *MODEL, *OUT, "--matching", "weights:effort=2"),
+            "matching of several networks must be one of weights, orthogonal, got 'weights:e",
+        ),
         ((*CONNECT, "--out", "there"), "there is there already, and nothing is replaced: name"),
         ((*CONNECT, "--out", "new", "--measure", "x"), "unknown measure 'x': choose from"),
         ((*CONNECT, "--out", "new", "--correction", "x"), "unknown correction 'x': choose from"),
@@ -88,7 +91,7 @@ def test_nothing_is_written_if_the_function_is_another(folder, capsys, monkeypat
         raise ValueError("permuted, B's outputs are 0.3 of their scale away from its own")
 
     monkeypatch.setattr("llfc.command.match.permuted", other)
-    assert status_of(*match(*MODEL, *OUT, "-q", "--input", "6,4", "--effort", "1")) == 2
+    assert status_of(*match(*MODEL, *OUT, "-q", "--input", "6,4")) == 2
     assert not (folder / "x.safetensors").exists()
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 import llfc
 from tests.helpers.command_files import status_of, written
 
+ONE = ("--matching", "weights:effort=1")
 MATCH = ("match", "--model", "mine.py:build", "--input", "6,4", "-q")
 
 
@@ -58,7 +59,7 @@ def test_files_of_every_kind_are_read_and_types_are_kept(models, capsys):
     first = models[0].state_dict()
     given = MATCH[:-1], "0.safetensors"
     for path in ("half.safetensors", "module.pt", "model.safetensors", "b.safetensors.index.json"):
-        assert status_of(*given[0], given[1], path, "-o", "back.safetensors", "--effort", "1") == 0
+        assert status_of(*given[0], given[1], path, "-o", "back.safetensors", *ONE) == 0
         back = load_file("back.safetensors")
         half = path.startswith("half")
         for name, tensor in first.items():

@@ -11,6 +11,8 @@ from llfc.command.inputs import Drawn, drawn
 from llfc.command.networks import blueprint_of
 from tests.helpers.command_files import status_of
 
+ONE = ("--matching", "weights:effort=1")
+
 
 def gpt2(folder, seed):
     torch.manual_seed(seed)
@@ -50,7 +52,7 @@ def test_a_hugging_face_folder_is_matched_and_read_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     gpt2("a", 0)
     model = gpt2("b", 1)
-    assert status_of("match", "a", "b", "-o", "b/model.safetensors", "--effort", "1", "-q") == 0
+    assert status_of("match", "a", "b", "-o", "b/model.safetensors", *ONE, "-q") == 0
     again = transformers.GPT2LMHeadModel.from_pretrained("b").eval()
     ids = torch.arange(10).view(2, 5)
     assert "lm_head.weight" not in load_file("b/model.safetensors")  # tied, as in the folder
@@ -84,7 +86,7 @@ def test_folders_that_lack_something(tmp_path, monkeypatch, capsys):
 def test_their_networks_are_matched_back(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save(blueprint_of(name).build().state_dict(), "a.pt")
-    how = ("-m", name, "--input", "2,3,32,32", "--effort", "1", "-q")
+    how = ("-m", name, "--input", "2,3,32,32", *ONE, "-q")
     assert status_of("spec", name, "--input", "2,3,32,32", "--save", "spec.json", "-q") == 0
     assert status_of("match", "a.pt", "a.pt", *how, "-o", "same.safetensors") == 0
     first, same = torch.load("a.pt", weights_only=True), load_file("same.safetensors")

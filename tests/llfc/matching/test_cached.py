@@ -82,8 +82,9 @@ def test_another_matcher_pair_or_network_is_matched_anew(found):
     found(dataclasses.replace(TRIAL, matching="activations"))
     found(dataclasses.replace(TRIAL, pair=dataclasses.replace(PAIR, seed=1)))
     found(TRIAL, other)
-    assert found.anew == ["weights", "activations", "weights", "weights"]
-    assert len(found.store.names(PERMUTATIONS)) == 4
+    found(dataclasses.replace(TRIAL, matching="weights:effort=1"))
+    assert found.anew == ["weights", "activations", "weights", "weights", "weights:effort=1"]
+    assert len(found.store.names(PERMUTATIONS)) == 5
 
 
 def test_a_damaged_permutation_is_quarantined_and_found_again(found):
