@@ -107,6 +107,19 @@ def _frames(options: argparse.Namespace) -> None:
         print(path)
 
 
+def _verify(options: argparse.Namespace) -> None:
+    from analysis.reference.verification import OUTSIDE, verify
+
+    trials = _load(options).trials
+    if trials.empty:
+        raise ValueError(f"verify needs a finished trial, but {' '.join(options.sweep)} has none")
+    found = verify(trials, options.cell, options.storage, options.data_root, options.seed)
+    print(to_text(found.map(_short)))
+    outside = int((found["verdict"] == OUTSIDE).sum())
+    if outside:
+        raise SystemExit(f"{outside} of {len(found)} numbers are outside")
+
+
 def _short(value: object) -> object:
     return f"{value:.4g}" if isinstance(value, float) else value
 
@@ -172,6 +185,26 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("frames", parents=[sweep], help=what, description=what)
     command.add_argument("--out", type=Path, metavar="FOLDER", required=True)
     command.set_defaults(run=_frames)
+    what = "train and measure one cell of the grid anew, and compare its numbers"
+    command = commands.add_parser("verify", parents=[sweep], help=what, description=what)
+    command.add_argument("--cell", required=True, help="its name in `table reference`")
+    command.add_argument(
+        "--seed", type=int, nargs="+", help="which of its seeds to run (default: all)"
+    )
+    command.add_argument(
+        "--storage",
+        type=Path,
+        metavar="FOLDER",
+        default=Path("runs/verify"),
+        help="networks are kept there (default: runs/verify)",
+    )
+    command.add_argument(
+        "--data-root",
+        type=Path,
+        metavar="FOLDER",
+        help="of torchvision's data sets (default: $LLFC_DATA, otherwise ~/.cache/llfc)",
+    )
+    command.set_defaults(run=_verify)
     what = "execute the notebooks of the sweeps in the store and save them with their outputs"
     command = commands.add_parser("notebooks", help=what, description=what)
     command.add_argument("--tracking-uri", default=usual, help=where)

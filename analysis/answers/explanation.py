@@ -16,8 +16,8 @@ from analysis.runs.pairs import counted_once, of_all_seeds
 from analysis.runs.schema import ADDITIVITY, BARRIER, BASELINE, DIST_COM, LLFC, WEIGHTS
 from analysis.statistics.coefficients import unlike
 from analysis.statistics.correlations import groups_by, with_note
-from analysis.statistics.held_out import predict, shares
 from analysis.statistics.over_seeds import Floats, over_seeds
+from analysis.statistics.predictions.held_out import predict, shares
 from analysis.statistics.summaries import with_weight_distance
 
 # A question: what is predicted, from what, and from what more.
@@ -52,7 +52,7 @@ def explanations(
         trials: one row per trial, as `with_summaries` gives them.
         questions: by name; those about a column that `trials` lacks are left out. A column may be
             `family`, the architecture with its norm, and two may be joined by ":", as for
-            `analysis.statistics.held_out.design`.
+            `analysis.statistics.predictions.held_out.design`.
         given: columns that every fit has, such as "architecture".
         by: axes, as for `analysis.statistics.correlations.correlations`: what is fitted over
             several families of networks may owe all to their differences.

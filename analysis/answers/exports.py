@@ -14,6 +14,7 @@ from analysis.answers.layer_prediction import layer_predictions
 from analysis.answers.matched import taken_off
 from analysis.answers.onset import onsets
 from analysis.answers.searched import asked_of
+from analysis.reference.numbers import references
 from analysis.runs.frames import Runs, with_readable_names
 from analysis.runs.grid import layout
 from analysis.runs.schema import BARRIER, INSTABILITY, LLFC, STABLE
@@ -22,8 +23,9 @@ from analysis.statistics.coefficients import METHODS, USUAL
 from analysis.statistics.comparators import comparisons, given_each_other
 from analysis.statistics.correlations import correlations
 from analysis.statistics.partial import partial_correlations
+from analysis.statistics.predictions.conformal import bounds
+from analysis.statistics.predictions.transfer import transfers
 from analysis.statistics.summaries import with_summaries
-from analysis.statistics.transfer import transfers
 from llfc.names import lookup
 from llfc.results import TABLES
 
@@ -108,6 +110,10 @@ def _transfers(runs: Runs, options: TableOptions) -> pd.DataFrame:
     return transfers(with_summaries(runs), options.error, options.barrier or BARRIER)
 
 
+def _bounds(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    return bounds(with_summaries(runs), options.error, options.barrier or BARRIER)
+
+
 def _layers(runs: Runs, options: TableOptions) -> pd.DataFrame:
     return layer_predictions(runs, options.barrier or BARRIER, hold_out=options.hold_out)
 
@@ -179,8 +185,10 @@ EXPORTS: Mapping[str, Export] = {
     "partial": Export(_partial, ("barrier", "error", "given")),
     "explanations": Export(_explanations, ("by",)),
     "transfers": Export(_transfers, ("barrier", "error")),
+    "bounds": Export(_bounds, ("barrier", "error")),
     "layer-correlations": Export(_layer_correlations, ("by", "barrier")),
     "layer-predictions": Export(_layers, ("barrier", "hold_out")),
+    "reference": Export(lambda runs, _: references(runs.trials)),
     "matched": Export(_matched, ("x", "barrier")),
     "onsets": Export(_onsets, ("x", "barrier", "threshold")),
     "agreements": Export(_agreements, ("barrier", "error")),

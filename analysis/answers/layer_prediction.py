@@ -9,7 +9,7 @@ from analysis.runs.pairs import counted_once, of_all_seeds
 from analysis.runs.schema import BARRIER
 from analysis.statistics.coefficients import unlike
 from analysis.statistics.correlations import with_note
-from analysis.statistics.held_out import predict, share
+from analysis.statistics.predictions.held_out import predict, share
 from analysis.statistics.summaries import at_depths
 
 

@@ -11,8 +11,8 @@ from sklearn.metrics import r2_score
 
 from analysis.answers.associations import adjusted, associations
 from analysis.statistics.correlations import correlations
-from analysis.statistics.held_out import shares
 from analysis.statistics.partial import partial_correlations
+from analysis.statistics.predictions.held_out import shares
 from analysis.statistics.summaries import (
     DEPTHS,
     ERRORS,

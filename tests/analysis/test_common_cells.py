@@ -16,8 +16,8 @@ from analysis.runs.grid import values
 from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.comparators import BASELINE, comparisons
 from analysis.statistics.correlations import correlations
-from analysis.statistics.held_out import places
 from analysis.statistics.partial import partial_correlations
+from analysis.statistics.predictions.held_out import places
 from tests.helpers.fabricated_runs import grid, runs_of
 
 WIDTHS = [2.0**power for power in range(-5, 5)]

@@ -13,7 +13,7 @@ from analysis.answers.explanation import QUESTIONS, explanations
 from analysis.answers.layer_prediction import layer_predictions
 from analysis.runs.grid import family_names
 from analysis.runs.schema import BARRIER, LLFC
-from analysis.statistics.held_out import design, places, predict, shares
+from analysis.statistics.predictions.held_out import design, places, predict, shares
 from analysis.statistics.summaries import PROFILE_DEPTHS, with_summaries
 from tests.helpers.fabricated_runs import grid, runs_of, trial
 

@@ -16,8 +16,8 @@ from analysis.runs.frames import Runs
 from analysis.runs.schema import BARRIER, INSTABILITY, LLFC
 from analysis.statistics.correlations import correlations
 from analysis.statistics.partial import partial_correlations
+from analysis.statistics.predictions.transfer import transfers
 from analysis.statistics.summaries import with_summaries
-from analysis.statistics.transfer import transfers
 from tests.helpers.fabricated_runs import MATCHINGS, grid, runs_of, width_grid
 
 BARRIERS = {0: 0.1, 1: 0.05, 2: 0.01, 4: 0.0}

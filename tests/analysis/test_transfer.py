@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
-from analysis.statistics.transfer import transfers
+from analysis.statistics.predictions.transfer import transfers
 
 FAMILIES = [("mlp", "none"), ("resnet20", "batch"), ("resnet20", "layer"), ("vgg11", "none")]
 

@@ -61,12 +61,14 @@ analysis.runs.schema analysis.runs.params analysis.runs.files analysis.runs.data
 analysis.runs.columns analysis.runs.frames analysis.runs.grid analysis.runs.server
 analysis.runs
 analysis.statistics
+analysis.reference.numbers
 analysis.answers
 analysis.figures.style
 analysis.figures
 analysis.page.provenance
 analysis.page.sections
 analysis.page
+analysis.reference.verification
 analysis
 sweeps.grid.sweep
 sweeps.grid
@@ -236,7 +238,8 @@ def test_what_is_imported_within_a_function_is_heavy():
 def test_analysis_knows_records_alone():
     for module in filter(lambda module: is_in(module, "analysis"), modules()):
         science = {name for name in edges()[module] if is_in(name, "llfc")}
-        assert science <= KNOWN_TO_ANALYSIS, module
+        # What is verified is trained and measured anew.
+        assert science <= KNOWN_TO_ANALYSIS or module == "analysis.reference.verification", module
 
 
 def test_heavy_dependencies_have_one_door():

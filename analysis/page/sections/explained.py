@@ -15,7 +15,7 @@ from analysis.runs.grid import FAMILY, family_names
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.coefficients import RANKS, usable
 from analysis.statistics.partial import measured_covariates, partial_correlations
-from analysis.statistics.transfer import LEAST_FAMILIES, transfers
+from analysis.statistics.predictions.transfer import LEAST_FAMILIES, transfers
 
 
 def explanation_section(findings: Findings) -> Part | None:

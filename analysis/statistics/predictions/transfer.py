@@ -13,8 +13,8 @@ from analysis.runs.pairs import counted_once
 from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.coefficients import usable
 from analysis.statistics.comparators import comparators
-from analysis.statistics.held_out import predict, shares
 from analysis.statistics.over_seeds import Estimate, Floats, over_seeds
+from analysis.statistics.predictions.held_out import predict, shares
 from analysis.statistics.summaries import with_weight_distance
 
 LEAST_FAMILIES = 2

@@ -1,0 +1,1 @@
+"""Reference numbers for other implementations, and their verification."""

@@ -1,0 +1,1 @@
+"""What is said of trials that were not looked at."""
