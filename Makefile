@@ -3,6 +3,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 ARGS ?=
 SWEEP ?= width
+FAMILY ?= *
 PORT ?= 5000
 TESTERS ?= 2
 VENV := .venv
@@ -17,8 +18,8 @@ BROKEN := $(shell test -e $(READY) && test -x $(BIN)/uv && $(BIN)/python -c 'imp
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test check smoke sweep-width sweep-spawn-epoch sweep-onset sweep-architecture \
-	sweep-matching sweep-misalignment sweep-transformer sweep-checkpoints ui report results notebooks \
-	docs bench clean pins broken
+	sweep-matching sweep-misalignment sweep-transformer sweep-checkpoints study ui report results \
+	notebooks docs bench clean pins broken
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +83,11 @@ sweep-transformer: $(READY)  ## what can permutations do for two transformers, a
 sweep-checkpoints: $(READY)  ## how far are networks of your own from connected? ARGS="--checkpoints A B ..."
 	$(BIN)/python sweeps/checkpoints.py $(ARGS)
 
+# Hours; what is there already is not trained again.
+study: $(READY)  ## run the study of docs/results/protocol.md, or one family: FAMILY=mlp
+	@for family in docs/results/study/$(FAMILY).toml; do echo "== $$family"; \
+		$(BIN)/python -m sweeps run --config $$family $(ARGS) || exit 1; done
+
 ui: $(READY)  ## browse the runs in MLflow at http://127.0.0.1:5000 (PORT=...)
 	@$(BIN)/python -m analysis.ui --port "$(PORT)" $(ARGS)
 
@@ -89,7 +95,7 @@ report: $(READY)  ## print a sweep's answer and write its page, from the runs (S
 	$(BIN)/python -m analysis report --sweep $(SWEEP) $(ARGS)
 
 results: $(READY)  ## draw the page of each study from its frames in docs/results, into runs/results
-	@for sweep in width spawn_epoch architecture matching matching-small layer-norm transformer; do \
+	@for frame in docs/results/*.trials.parquet; do sweep=$$(basename $$frame .trials.parquet); \
 		$(BIN)/python -m analysis report --sweep $$sweep --tracking-uri docs/results \
 			--out runs/results/$$sweep.html > /dev/null || exit 1; done
 	@$(BIN)/python -m analysis report --sweep width spawn_epoch architecture \

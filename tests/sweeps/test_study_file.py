@@ -13,6 +13,7 @@ from sweeps.grid.study_file import sweeps_in, text_of, words_for
 from sweeps.width import WIDTH
 
 ROOT = Path(__file__).parents[2]
+FAMILIES = sorted((ROOT / "docs" / "results" / "study").glob("*.toml"))
 STUDY = """
 storage = "/elsewhere"
 alphas = 11
@@ -139,3 +140,17 @@ def test_the_studies_of_the_repository_are_the_commands_of_its_texts(text, studi
     assert len(commands) == len(tables)
     assert all(command in tables for command in commands)
     assert all(table in commands for table in tables)
+
+
+@pytest.mark.parametrize("path", FAMILIES, ids=lambda path: path.stem)
+def test_the_study_has_five_seeds_and_both_kinds_of_pairs_of_every_family(path):
+    trials = []
+    for sweep in sweeps_in(path, SWEEPS):
+        settings, _, found = parse(sweep, ["--config", str(path)])
+        assert settings.name.startswith(f"study-{path.stem}")
+        trials += found
+    assert {trial.pair.seed for trial in trials} == {0, 1, 2, 3, 4}
+    points = {(t.pair.spawn_epoch, t.pair.spawn_step) for t in trials}
+    assert len(points) > 4
+    independent = [t for t in trials if t.pair.spawn_epoch is None and t.pair.spawn_step is None]
+    assert {"none", "weights", "activations"} <= {trial.matching for trial in independent}
