@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -13,6 +14,7 @@ from nbclient.exceptions import CellExecutionError
 from analysis.answers.exports import EXPORTS, TableOptions, check_options, export
 from analysis.answers.tables import to_text
 from analysis.execute import NOTEBOOKS, execute
+from analysis.narrowing import TRIED, asking, narrowed
 from analysis.page.across import page_across
 from analysis.page.provenance import warnings
 from analysis.page.report import page_of, write_report
@@ -24,6 +26,7 @@ from analysis.runs.mlflow import load_sweeps, sweep_names
 from analysis.runs.server import without_password
 from analysis.runs.stored import write_frames
 from analysis.statistics.partial import GIVEN
+from llfc.names import lookup
 from llfc.oneline import with_its_type
 
 
@@ -46,14 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _load(options: argparse.Namespace) -> Runs:
-    return load_sweeps(options.tracking_uri, _names(options))
+    (runs,) = narrowed([load_sweeps(options.tracking_uri, _names(options))], options.where)
+    return runs
 
 
 def _names(options: argparse.Namespace) -> list[str]:
     """The sweeps that are asked for, each once."""
     if options.sweep != [ALL]:
         return list(dict.fromkeys(options.sweep))
-    return _known(options.tracking_uri)
+    return asking(_known(options.tracking_uri))
 
 
 def _known(tracking_uris: Sequence[str]) -> list[str]:
@@ -71,14 +75,17 @@ def _summary(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     names, called = _names(options), "+".join(dict.fromkeys(options.sweep))
-    out = options.out or Path(f"runs/reports/{called}.html")
+    # A part of a sweep has a page of its own.
+    part = re.sub(r"[^\w.=-]+", "_", "".join(f"-{condition}" for condition in options.where))
+    out = options.out or Path(f"runs/reports/{called}{part}.html")
     if len(names) == 1:
-        runs = load_sweeps(options.tracking_uri, names)
+        runs = _load(options)
         written = write_report(page_of(runs, options.x), out)
     elif options.x:
         raise ValueError(f"--x needs a report of a single sweep, got {len(names)} sweeps")
     else:
-        page = page_across([load_sweeps(options.tracking_uri, [name]) for name in names], called)
+        sweeps = [load_sweeps(options.tracking_uri, [name]) for name in names]
+        page = page_across(narrowed(sweeps, options.where), called)
         # The pages of single sweeps that lie beside this one.
         own = [out.with_name(f"{name}.html") for name in names]
         written = write_report(page, out, {path.stem: path.name for path in own if path.is_file()})
@@ -95,6 +102,9 @@ def _table(options: argparse.Namespace) -> None:
     check_options(options.name, asked)
     runs = _load(options)
     frame = export(runs, options.name, TableOptions(**asked))
+    for column in options.columns or ():
+        lookup("column", column, dict.fromkeys(map(str, frame.columns)))
+    frame = frame[options.columns] if options.columns else frame
     if options.out:
         print(f"{len(frame)} rows: {write_frame(frame, options.out)}")
     else:
@@ -163,8 +173,16 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--tracking-uri", nargs="+", default=[usual], help=where.replace("store", "stores")
     )
-    names = "names of sweeps, such as width, or all; several are pooled, each trial counted once"
+    names = (
+        f"names of sweeps, such as width, or all (but {TRIED}); several are pooled, each trial"
+        " counted once"
+    )
     sweep.add_argument("--sweep", required=True, nargs="+", help=names)
+    only = (
+        "only trials with this value, such as dataset=cifar10 matching=none matching=weights;"
+        " several of one axis are alternatives (default: all trials)"
+    )
+    sweep.add_argument("--where", nargs="+", default=[], metavar="AXIS=VALUE", help=only)
     sweep.add_argument(
         "--x", metavar="AXIS", help="the x axis, and the axis of onsets (default: the sweep's)"
     )
@@ -227,6 +245,9 @@ def _add_table_options(command: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="AXIS",
         help="axes to group by; a,b combines them (default: none)",
+    )
+    command.add_argument(
+        "--columns", nargs="+", metavar="COLUMN", help="columns of the table (default: all)"
     )
     command.add_argument("--barrier", metavar="COLUMN", help="barrier (default: the table's own)")
     command.add_argument("--error", metavar="COLUMN", help=f"LLFC summary (default: {usual.error})")

@@ -10,6 +10,7 @@ from nbclient.exceptions import CellExecutionError
 
 from analysis.__main__ import main
 from analysis.answers.exports import EXPORTS, TableOptions, export
+from analysis.narrowing import narrowed
 from analysis.runs.files import write_frame
 from analysis.runs.frames import Runs
 from analysis.runs.mlflow import load_runs, load_sweeps
@@ -168,6 +169,13 @@ def test_a_table_is_as_its_options_say(uri, capsys, tmp_path):
         (["table", "partial", "--sweep", "width", "--given", "w"], "covariate must be a column"),
         (["table", "correlations", "--sweep", "width", "--by", "colour"], "by must be axes.*"),
         (["summary", "--sweep", "width", "--x", "colour"], "x must be an axis .*"),
+        (["summary", "--sweep", "width", "--where", "seed"], "--where must be AXIS=VALUE, got 's"),
+        (["summary", "--sweep", "width", "--where", "colour=1"], "unknown axis 'colour': choose"),
+        (
+            ["summary", "--sweep", "width", "--where", "width=3"],
+            "no trial is left by --where width=3: width is 0.25, 0.5, 1, 2",
+        ),
+        (["table", "status", "--sweep", "width", "--columns", "status"], "unknown column 'stat"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(uri, asked, said, capsys):
@@ -212,3 +220,31 @@ def test_a_notebook_that_fails_does_not_stop_the_others(monkeypatch, capsys):
     assert said.err.splitlines() == [
         "python -m analysis: notebook correlations.ipynb failed: ValueError: too few"
     ]
+
+
+def test_a_table_of_some_trials_and_some_columns(uri, capsys, tmp_path):
+    path = tmp_path / "trials.csv"
+    command = ["table", "trials", "--sweep", "width", "--tracking-uri", uri, "--out", str(path)]
+    where = ["--where", "width=0.25", "width=2", "seed=1", "spawn_epoch=none"]
+    assert main([*command, *where, "--columns", "seed", "width"]) == 0
+    frame = pd.read_csv(path)
+    assert list(frame.columns) == ["seed", "width"]
+    assert frame.values.tolist() == [[1, 0.25], [1, 2.0]]
+
+
+def test_trials_are_found_by_what_pages_show_and_by_what_is_typed():
+    own = "mine:match@0123456789abcdef:rounds=2"
+    trials = grid(width=[0.25, 1.0], seed=[0, 1], matching=["none", own], spawn_epoch=[0, None])
+    runs, other = runs_of(trials, failed=[trial(width=4.0)]), runs_of(grid(width=[2.0]), "other")
+    counts = {
+        ("matching=none",): 8, (f"matching={own}",): 8, ("matching=mine:match:rounds=2",): 8,
+        ("width=1.0", "seed=0"): 4, ("width=1", "width=0.25"): 16,
+        ("spawn_epoch=independent",): 8, ("spawn_epoch=none",): 8, ("spawn_epoch=0",): 8,
+    }  # fmt: skip
+    for where, count in counts.items():
+        assert [len(left.trials) for left in narrowed([runs], where)] == [count], where
+    (left,) = narrowed([runs, other], ["width=2"])
+    assert left.sweep == "other"
+    (left,) = narrowed([runs], ["width=4"])
+    assert (len(left.trials), len(left.unfinished)) == (0, 1)
+    assert narrowed([runs, other], []) == [runs, other]
