@@ -1,16 +1,15 @@
 """Imports point one way, between folders and between files, at the top of a file or within it."""
 
-import ast
 import functools
 import subprocess
 import sys
-from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers.source_files import ROOT, imports, modules
+
 # Places, from the ground up: a folder, which stands for all in it that has no place of its own, or
 # a file. A place may import those of earlier lines; within a place, files may have no circle.
 LAYERS = """
@@ -101,39 +100,6 @@ DOORS = {
     "pandas": {"analysis"},
 }
 FORBIDDEN = {"pickle", "dill", "joblib"}
-# Calls and switches that run what a file or a word says.
-RUNNING = {"eval", "exec", "torch.load", "os.system", "os.popen", "yaml.load"}
-SWITCHES = {("shell", True), ("allow_pickle", True), ("weights_only", False)}
-
-
-@functools.cache
-def modules() -> dict[str, Path]:
-    """Every module of ours by its name."""
-    found = {}
-    for package in ("llfc", "sweeps", "analysis"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-@functools.cache
-def nodes(path: Path) -> tuple[ast.AST, ...]:
-    """All of a file's syntax tree, the module first; read once."""
-    return tuple(ast.walk(ast.parse(path.read_text())))
-
-
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Names that a file imports, with whether at the top of the file."""
-    top = {*nodes(path)[0].body}
-    for node in nodes(path):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node in top) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: relative import"
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                yield (full if full in modules() else node.module), node in top
 
 
 def ours(path: Path) -> list[tuple[str, bool]]:
@@ -251,37 +217,6 @@ def test_heavy_dependencies_have_one_door():
                 assert any(is_in(module, door) for door in DOORS[top]), f"{module} imports {name}"
             if top == "torchvision":
                 assert not at_top, f"{module} imports torchvision when it is itself imported"
-
-
-def risks(path):
-    """What in a file would run what it reads."""
-    for node in nodes(path):
-        if not isinstance(node, ast.Call):
-            continue
-        name = ast.unparse(node.func)
-        safe = name == "torch.load" and "weights_only=True" in map(ast.unparse, node.keywords)
-        if (name in RUNNING and not safe) or name.split(".")[-1] == "read_pickle":
-            yield name
-        for word in node.keywords:
-            if isinstance(word.value, ast.Constant) and (word.arg, word.value.value) in SWITCHES:
-                yield f"{name}({word.arg}={word.value.value})"
-
-
-def test_nothing_that_is_read_is_run():
-    assert {module: risk for module, path in modules().items() if (risk := list(risks(path)))} == {}
-
-
-def test_what_runs_what_it_reads_is_seen(tmp_path):
-    lines = [
-        "torch.load(path)",
-        "np.load(path, allow_pickle=True)",
-        "subprocess.run(words, shell=True)",
-        "exec(text)",
-        "pd.read_pickle(path)",
-    ]
-    safe = ["model.eval()", "np.load(path)", "torch.load(path, weights_only=True)"]
-    (tmp_path / "file.py").write_text("\n".join([*lines, *safe]))
-    assert len(list(risks(tmp_path / "file.py"))) == len(lines)
 
 
 @pytest.mark.slow
