@@ -32,10 +32,10 @@ from sweeps.record.measurement import FIGURES, PROVENANCE, RESULTS
 from sweeps.run import worker
 from sweeps.run.board import CANCEL, STATUS
 from sweeps.run.storage import MARKS
+from tests.helpers.named_trials import PAIR, TRIAL
 from tests.helpers.picture_folders import picture_folder
 from tests.helpers.small_networks import convnet
 from tests.helpers.trainable_networks import DATA
-from tests.llfc.matching.test_cached import PAIR, TRIAL
 
 ROOT = Path(__file__).parents[2]
 FAILURES, FOLDERS = "failures", "decoded folders"

@@ -10,21 +10,9 @@ from llfc.matching import Permutation, cached, permutation_spec
 from llfc.matching.cached import PERMUTATIONS, cached_permutation
 from llfc.matching.record import FIELDS
 from llfc.networks.store import Store, StoreWarning
-from llfc.specs import Pair, Recipe, Trial
 from llfc.tasks import CLASSIFICATION
+from tests.helpers.named_trials import PAIR, TRIAL
 from tests.helpers.small_networks import convnet, samples
-
-PAIR = Pair(
-    architecture="vgg11",
-    width=1,
-    norm="batch",
-    dataset="made",
-    limit_train=None,
-    seed=0,
-    spawn_epoch=None,
-    recipe=Recipe(epochs=1, batch_size=1, optimizer="sgd", lr=0.1),
-)
-TRIAL = Trial(pair=PAIR, matching="weights")
 
 
 @pytest.fixture

@@ -11,24 +11,13 @@ from llfc import Transform, connect, match, permutation_spec
 from llfc.matching import MATCHERS, cached
 from llfc.matching.record import FIELDS
 from llfc.networks.store import Store
-from llfc.specs import Pair, Recipe, Trial
 from llfc.symmetry.transform import Element
 from llfc.tasks import CLASSIFICATION
 from tests.helpers.kinds_by_hand import network
+from tests.helpers.named_trials import TRIAL
 
 # One for each kind, and groups that are nested or lie on both sides of a tensor.
 SOME = ("mlp tanh", "mlp relu", "mlp linear", "mlp gelu", "gpt")
-PAIR = Pair(
-    architecture="mlp",
-    width=1,
-    norm="none",
-    dataset="made",
-    limit_train=None,
-    seed=0,
-    spawn_epoch=None,
-    recipe=Recipe(epochs=1, batch_size=1, optimizer="sgd", lr=0.1),
-)
-TRIAL = Trial(pair=PAIR, matching="weights")
 
 
 def in_the_basis(model, spec, seed):

@@ -12,8 +12,8 @@ from llfc.specs import fingerprint
 from llfc.symmetry.transform.misalignment import exchanged, misaligned, rotated
 from llfc.trial import check_trial
 from tests.helpers.kinds_by_hand import network
+from tests.helpers.named_trials import TRIAL
 from tests.helpers.trainable_networks import DATA
-from tests.llfc.matching.test_transforms import TRIAL
 from tests.llfc.test_trial_form import pair_of_perceptrons
 
 
