@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 import pytest
 
@@ -37,19 +38,42 @@ def pytest_collection_modifyitems(items):
     items.sort(key=is_of_sweeps, reverse=True)
 
 
+@pytest.fixture(autouse=True)
+def as_many_threads():
+    """A test leaves PyTorch's number of threads as it is: the last bits of sums depend on it."""
+    torch = sys.modules.get("torch")
+    before = torch and torch.get_num_threads()
+    yield
+    assert before is None or torch.get_num_threads() == before
+
+
 @pytest.fixture(scope="session")
-def done(tmp_path_factory):
-    """Where the small sweep of `disturbed_sweeps` ran to its end, and what it said.
-
-    It is made once, and only read: a test that would write there copies it.
-    """
-    from tests.helpers.disturbed_sweeps import undisturbed_in
-
+def shared(tmp_path_factory):
+    """A folder of all processes that run the tests, for what is made once and only read."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # the folder above is that of all workers
         folder = folder.parent
-    (folder / "sweep").mkdir(exist_ok=True)
-    return undisturbed_in(folder / "sweep")
+    (folder / "shared").mkdir(exist_ok=True)
+    return folder / "shared"
+
+
+@pytest.fixture(scope="session")
+def done(shared):
+    """Where the small sweep of `disturbed_sweeps` ran to its end, and what it said.
+
+    A test that would write there copies it.
+    """
+    from tests.helpers.disturbed_sweeps import undisturbed_in
+
+    return undisturbed_in(shared)
+
+
+@pytest.fixture(scope="session")
+def empty_database(shared):
+    """Puts a copy of an MLflow database without runs into a folder, and gives its address."""
+    from tests.helpers.empty_databases import copied_from
+
+    return copied_from(shared)
 
 
 @pytest.fixture

@@ -63,8 +63,8 @@ def test_sweeps_without_a_finished_trial_say_so():
 
 
 @pytest.mark.slow
-def test_the_shell_writes_one_page_over_all_sweeps(tmp_path, capsys):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_the_shell_writes_one_page_over_all_sweeps(empty_database, tmp_path, capsys):
+    uri = empty_database(tmp_path)
     for name, trials in {"width": WIDTH[:8], "architecture": FAMILIES[:2]}.items():
         tracker = Tracker(uri, name, tmp_path)
         for one in trials:

@@ -25,9 +25,9 @@ TAGS = {"llfc.device": "cpu"}
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory):
-    """A store for the whole file: making one takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('runs')}/mlflow.db"
+def uri(empty_database, tmp_path_factory):
+    """A store for the whole file."""
+    return empty_database(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")

@@ -43,9 +43,9 @@ COUNTS = {
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory):
+def uri(empty_database, tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebooks")
-    address = f"sqlite:///{folder}/mlflow.db"
+    address = empty_database(folder)
     for name, trials in SWEEPS.items():
         tracker = Tracker(address, name, folder, search=SEARCH if name == "onset" else "")
         for one in trials:

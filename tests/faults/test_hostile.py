@@ -93,7 +93,7 @@ def test_names_in_a_network_are_never_paths_and_its_trial_fails_in_one_line(stor
         "data_root": None,
         "cache": str(tmp_path),
         "device": "cpu",
-        "threads": 1,
+        "threads": torch.get_num_threads(),
         "checkpoint_seconds": 120,
         "provenance": {},
     }

@@ -7,6 +7,8 @@ import dataclasses
 import math
 import sys
 
+import torch
+
 from llfc.networks import checkpoints
 from llfc.networks.checkpoints import RUNNING, Checkpoints
 from llfc.networks.store import Store
@@ -44,7 +46,7 @@ def place_in(folder):
         "data_root": None,
         "cache": str(folder),
         "device": "cpu",
-        "threads": 1,
+        "threads": torch.get_num_threads(),
         "checkpoint_seconds": 0,
         "provenance": {},
     }

@@ -34,8 +34,8 @@ HISTORY = {"epochs": [dataclasses.asdict(epoch) for epoch in EPOCHS], "device": 
 
 
 @pytest.fixture
-def uri(tmp_path):
-    return f"sqlite:///{tmp_path}/mlflow.db"
+def uri(empty_database, tmp_path):
+    return empty_database(tmp_path)
 
 
 def network_runs(uri):

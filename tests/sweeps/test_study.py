@@ -125,10 +125,12 @@ def test_the_same_command_again_repeats_nothing(copy, capsys):
     assert len(runs_in(copy).trials) == TRIALS
 
 
-def test_the_report_is_written_anew_only_if_it_would_say_something_else(tmp_path, capsys):
+def test_the_report_is_written_anew_only_if_it_would_say_something_else(
+    empty_database, tmp_path, capsys
+):
     """As a sweep does at its end, which `test_the_same_command_again...` is of."""
     page, text = tmp_path / "reports/smoke.html", tmp_path / "reports/smoke/summary.txt"
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = empty_database(tmp_path)
     tracker = Tracker(uri, "smoke", tmp_path / "artifacts")
     trials = [fabricated(seed=seed) for seed in (0, 1)]
 

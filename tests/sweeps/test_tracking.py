@@ -65,9 +65,9 @@ def connection(seed=0, layers=2):
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory):
-    """A store for the whole file: making one takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('tracking')}/mlflow.db"
+def uri(empty_database, tmp_path_factory):
+    """A store for the whole file."""
+    return empty_database(tmp_path_factory.mktemp("tracking"))
 
 
 @pytest.fixture

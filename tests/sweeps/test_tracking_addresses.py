@@ -39,8 +39,8 @@ def test_a_database_that_cannot_be_made_is_one_line_at_once(tmp_path):
     assert "\n" not in str(said.value)
 
 
-def test_a_deleted_experiment_is_one_line_with_the_ways_out(tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_a_deleted_experiment_is_one_line_with_the_ways_out(empty_database, tmp_path):
+    uri = empty_database(tmp_path)
     tracker = Tracker(uri, "width", tmp_path)
     tracker._client.delete_experiment(tracker.experiment_id)
     with pytest.raises(
