@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
 from analysis.runs.pairs import count_networks, count_pairs
-from analysis.statistics.coefficients import METHODS, clip, step
+from analysis.statistics.coefficients import METHODS, clip, correlation, step
 from analysis.statistics.correlations import correlations
 from analysis.statistics.over_seeds import over_seeds
 from tests.helpers.fabricated_runs import grid, runs_of, width_grid
@@ -43,17 +43,27 @@ def test_a_power_law_is_perfect_log_log_and_in_ranks(noisy):
     assert found["Pearson"] < 1
 
 
-@pytest.mark.slow
-def test_the_distance_correlation_is_that_of_centred_distances(noisy):
+def distance_covariance(x, y):
+    """By sums over pairs and triples of trials (Székely, Rizzo & Bakirov, 2007, theorem 2)."""
+    a, b = (squareform(pdist(column[:, None])) for column in (x, y))
+    return (a * b).mean() + a.mean() * b.mean() - 2 * (a.mean(0) * b.mean(0)).mean()
+
+
+def test_the_distance_correlation_is_that_of_sums_over_pairs_and_triples(noisy):
     found = correlations(noisy, "x", "y", methods=["distance"]).iloc[0]
-    centred = []
-    for column in "xy":
-        d = squareform(pdist(noisy[[column]]))
-        centred.append(d - d.mean(0) - d.mean(1)[:, None] + d.mean())
-    a, b = centred
-    expected = np.sqrt((a * b).mean() / np.sqrt((a * a).mean() * (b * b).mean()))
-    assert found["value"] == pytest.approx(expected)
+    x, y = noisy["x"].to_numpy(), noisy["y"].to_numpy()
+    spread = np.sqrt(distance_covariance(x, x) * distance_covariance(y, y))
+    assert found["value"] == pytest.approx(np.sqrt(distance_covariance(x, y) / spread))
     assert math.isnan(found["p"])  # it is positive where nothing goes together
+
+
+def test_the_distance_correlation_is_1_on_a_line_and_sees_what_ranks_do_not():
+    x = np.arange(-4.0, 5.0)
+    assert correlation(np.stack([x, 3 - 2 * x], 1), "distance") == pytest.approx(1)
+    assert correlation(np.stack([x, x * x], 1), "Spearman") == pytest.approx(0)
+    assert correlation(np.stack([x, x * x], 1), "distance") > 0.4
+    apart = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])  # independent: 0, not NaN
+    assert correlation(apart, "distance") == pytest.approx(0, abs=1e-7)
 
 
 @pytest.mark.parametrize("method", ["Spearman", "Kendall", "Pearson", "Pearson, log-log"])

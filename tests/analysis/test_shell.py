@@ -18,6 +18,7 @@ from llfc.results import TABLES
 from sweeps.record.measurement import Measurement
 from sweeps.record.tracking import Tracker
 from tests.helpers.fabricated_runs import connection, grid, runs_of, trial
+from tests.helpers.quick_cases import slow_unless
 
 WIDTH = grid(width=[0.25, 0.5, 1.0, 2.0], seed=[0, 1, 2])
 FAMILIES = [
@@ -27,9 +28,9 @@ FAMILIES = [
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory):
+def uri(empty_database, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shell")
-    address = f"sqlite:///{folder}/mlflow.db"
+    address = empty_database(folder)
     for name, trials in {"width": WIDTH, "architecture": FAMILIES}.items():
         tracker = Tracker(address, name, folder)
         for one in trials:
@@ -54,7 +55,7 @@ def test_sweeps_of_a_store_are_joined(uri, both):
 
 
 def test_a_sweep_is_looked_for_in_every_store(uri, tmp_path):
-    shutil.copy(uri.removeprefix("sqlite:///"), tmp_path / "mlflow.db")  # quicker than a new one
+    shutil.copy(uri.removeprefix("sqlite:///"), tmp_path / "mlflow.db")
     other = f"sqlite:///{tmp_path}/mlflow.db"
     tracker = Tracker(other, "width", tmp_path)
     tracker.log(trial(seed=9), Measurement.of(connection(trial(seed=9)), {}))
@@ -65,12 +66,8 @@ def test_a_sweep_is_looked_for_in_every_store(uri, tmp_path):
         load_sweeps([uri, other], ["widht"])
 
 
-# Numba is compiled for the distance correlation, which these two have.
-DISTANCE = ("associations", "correlations")
-every_table = pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.slow] * (n in DISTANCE)) for n in sorted(EXPORTS)],
-)
+DEAR = {"associations", "correlations"}  # of every pair of columns by every method
+every_table = pytest.mark.parametrize("name", slow_unless({*EXPORTS} - DEAR, sorted(EXPORTS)))
 
 
 @pytest.fixture(scope="module")
