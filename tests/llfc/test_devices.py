@@ -141,14 +141,17 @@ def test_wide_convolutions_lie_as_they_are_on_a_cpu(channels, device, layout):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7, 8, 12, 15, 16])
 def test_gradients_are_right_in_the_fastest_layout(channels):
     model = nn.Sequential(nn.Conv2d(channels, 8, 1, stride=2, bias=False))
+    drawn = torch.Generator().manual_seed(0)
+    nn.init.uniform_(model[0].weight, -1, 1, generator=drawn)
     wanted = copy.deepcopy(model).double()
-    images = torch.randn(4, channels, 28, 28, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(4, channels, 28, 28, generator=drawn)
     wanted(images.double()).square().sum().backward()
     layout = fastest_layout(model)
     model.to(memory_format=layout)
     model(images.to(memory_format=layout)).square().sum().backward()
     found, wanted = model[0].weight.grad, wanted[0].weight.grad.float()
-    torch.testing.assert_close(found, wanted)
+    # Small ones are what is left of terms as large as those of others, and so is their rounding.
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6 * wanted.abs().max())
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])  # a layer norm puts channels last by itself
