@@ -34,7 +34,7 @@ from tests.helpers.matchable_pairs import KINDS, inputs, moved_state, network, p
 from tests.helpers.quick_cases import slow_unless
 from tests.helpers.unchanged import described
 
-every_kind = pytest.mark.parametrize("kind", slow_unless(("perceptron", "residual"), KINDS))
+every_kind = pytest.mark.parametrize("kind", slow_unless(("residual",), KINDS))
 every_matcher = pytest.mark.parametrize("name", sorted(MATCHERS))
 
 

@@ -15,6 +15,7 @@ from llfc.connectivity.probes import features_of
 from llfc.connectivity.subject import Measured
 from llfc.results import TABLES
 from tests.helpers.measure_subjects import subject
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_networks import CLASSES, convnet, mlp, random_, samples
 from tests.helpers.unchanged import described
 
@@ -27,7 +28,7 @@ def normed_mlp(seed):
 
 CASES = {"mlp": (mlp, (6,)), "mlp, norm": (normed_mlp, (6,)), "convnet": (convnet, (2, 7, 7))}
 COUNT = 30
-every_case = pytest.mark.parametrize("case", CASES)
+every_case = pytest.mark.parametrize("case", slow_unless(("convnet",), CASES))
 every_measure = pytest.mark.parametrize("name", sorted(MEASURES))
 
 

@@ -4,5 +4,11 @@ import pytest
 
 
 def slow_unless(quick, cases):
-    """`cases` as parameters, marked slow but for those in `quick`."""
-    return [pytest.param(case, marks=[] if case in quick else pytest.mark.slow) for case in cases]
+    """`cases` as parameters, marked slow but for those in `quick`; a tuple is of several."""
+    return [
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            marks=[] if case in quick else pytest.mark.slow,
+        )
+        for case in cases
+    ]

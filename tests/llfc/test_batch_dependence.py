@@ -6,6 +6,7 @@ from torch import nn
 
 import llfc
 from llfc.modules import batch_dependence
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_networks import mlp, samples
 
 
@@ -85,7 +86,7 @@ def matched(norm, matching, *, size=24):
     return llfc.match(matching, a, b, spec, iter(images.split(size)))
 
 
-@pytest.mark.parametrize("size", [24, 8, 2])
+@pytest.mark.parametrize("size", slow_unless([8], [24, 8, 2]))
 @pytest.mark.parametrize("matching", ["activations", "activations-uncentred", "straight-through"])
 def test_units_that_are_matched_by_the_batch_are_said_to_be(matching, size):
     found = matched(BY_BATCHES["no running statistics"], matching, size=size)

@@ -73,7 +73,7 @@ def batch_of(build):
     return inputs, ids.masked_fill(mask == 0, -100), "next-token"
 
 
-@pytest.mark.parametrize("matching", [None, "weights", "activations"])
+@pytest.mark.parametrize("matching", slow_unless(["activations"], [None, "weights", "activations"]))
 @pytest.mark.parametrize("build", slow_unless([gpt2], ATTENTION))
 def test_curve_ends_are_the_models_own_losses(build, matching):
     a, b = drawn(build, 0), drawn(build, 1)
@@ -91,7 +91,7 @@ def test_curve_ends_are_the_models_own_losses(build, matching):
     assert ("norms" in found.tables) == (build is not llama)  # whose norms are written out
 
 
-@pytest.mark.parametrize("build", [gpt2, llama])
+@pytest.mark.parametrize("build", slow_unless([gpt2], [gpt2, llama]))
 def test_all_measures_of_a_language_model(build):
     inputs, targets, task = batch_of(build)
     measures = ["layer-barriers", "similarity", "stitching", "samples", "random-direction"]

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 import llfc
 from llfc.tasks import TASKS
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_networks import mlp, random_, samples
 from tests.helpers.token_networks import IGNORED, VOCABULARY, gpt, reference, tokens
 
@@ -39,7 +40,7 @@ def compare(found, curve, layers):
 
 
 @pytest.mark.parametrize("task", [name for name in TASKS if "token" in name])
-@pytest.mark.parametrize("length", [6, 8])  # and as many tokens as units
+@pytest.mark.parametrize("length", slow_unless([8], [6, 8]))  # and as many tokens as units
 def test_tokens_against_all_features_in_memory(task, length):
     a, b = gpt(0), gpt(1)
     ids, targets = tokens(9, length)
@@ -93,7 +94,7 @@ def test_where_the_output_is(form):
     assert found.summaries["logit_identity_residual"] < 1e-12
 
 
-@pytest.mark.parametrize("form", [tuple, dict])
+@pytest.mark.parametrize("form", slow_unless([dict], [tuple, dict]))
 def test_inputs_that_are_a_tuple_or_named(form):
     ids, targets = tokens(8, 6)
     scale = torch.rand(8, dtype=torch.float64) + 0.5

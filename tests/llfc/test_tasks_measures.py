@@ -1,5 +1,7 @@
 """Every measure, correction and matcher at every task: works, or is refused by name."""
 
+import functools
+import itertools
 import weakref
 from contextlib import ExitStack
 from dataclasses import replace
@@ -40,32 +42,48 @@ def given(task):
     return mlp(0), mlp(1), (x, targets)
 
 
+def whole(task):
+    """The name of a task of ours, or one's own."""
+    return OWN if task == "own" else task
+
+
 def connected(task, **options):
     a, b, data = given(task)
-    task = OWN if task == "own" else task
     options = {"matching": None, "alphas": 3, "measures": []} | options
-    return llfc.connect(a, b, test=data, train=data, task=task, **options)
+    return llfc.connect(a, b, test=data, train=data, task=whole(task), **options)
 
 
-every_task = pytest.mark.parametrize(
-    "task", slow_unless(("next-token", "regression", "own"), [*TASKS, "own"])
-)
+@functools.cache
+def unmeasured(task):
+    """What is found of the two without any measure, matching or correction beyond the usual."""
+    return connected(task)
+
+
+@functools.cache
+def symmetry(task):
+    """That of both networks, with the kinds of its groups."""
+    a, _, data = given(task)
+    spec = llfc.permutation_spec(a.eval(), data[0][:2])
+    assert spec.kinds
+    return spec
+
+
+EVERY = [*TASKS, "own"]
+every_task = pytest.mark.parametrize("task", slow_unless(("next-token", "own"), EVERY))
 
 
 @pytest.mark.parametrize("measure", sorted(MEASURES))
 @every_task
 def test_every_measure_at_every_task(task, measure):
     found = connected(task, measures=[measure])
-    plain = connected(task)
+    plain = unmeasured(task)
     new = set(found.summaries) - set(plain.summaries)
     assert new or measure == "samples"
     for name in new:
         assert np.isfinite(found.summaries[name]), name
     a, b, data = given(task)
-    whole = OWN if task == "own" else task
-    again = llfc.connect(
-        a, b, test=data, matching=None, alphas=3, measures=[measure], batch_size=3, task=whole
-    )
+    options = {"matching": None, "alphas": 3, "measures": [measure], "task": whole(task)}
+    again = llfc.connect(a, b, test=data, batch_size=3, **options)
     for name in new:
         value = found.summaries[name]
         assert again.summaries[name] == pytest.approx(value, rel=1e-8, abs=1e-9), name
@@ -80,16 +98,26 @@ def test_every_correction_at_every_task(task, correction):
     assert np.isfinite(found.curve["test_loss"]).all()
 
 
+def planted(task):
+    """A network, the same with its units in another order, and data."""
+    (a, _, data), (b, _, _), spec = given(task), given(task), symmetry(task)
+    b.load_state_dict(spec.apply(spec.random(seed=3), a.state_dict()))
+    return a, b, data
+
+
+@functools.cache
+def apart(task):
+    """What is found of those two as they are."""
+    a, b, data = planted(task)
+    options = {"alphas": 3, "measures": [], "task": whole(task)}
+    return llfc.connect(a, b, test=data, matching=None, **options)
+
+
 @pytest.mark.parametrize("matching", ["weights", "activations", "activations-uncentred"])
 @every_task
 def test_a_planted_permutation_leaves_no_barrier(task, matching):
-    a, _, data = given(task)
-    spec = llfc.permutation_spec(a.eval(), data[0][:2])
-    b, _, _ = given(task)
-    b.load_state_dict(spec.apply(spec.random(seed=3), a.state_dict()))
-    options = {"alphas": 3, "measures": [], "task": OWN if task == "own" else task}
-    apart = llfc.connect(a, b, test=data, matching=None, **options)
-    assert apart.summaries["llfc_error_mean"] > 1e-3
+    (a, b, data), options = planted(task), {"alphas": 3, "measures": [], "task": whole(task)}
+    assert apart(task).summaries["llfc_error_mean"] > 1e-3
     found = llfc.connect(a, b, test=data, train=data, matching=matching, **options)
     assert found.barriers["test_loss_chord"] < 1e-10
     assert found.summaries["llfc_error_max"] < 1e-10
@@ -100,15 +128,26 @@ OF_CLASSES = ("logit_identity_residual", "a_ece", "disagreement", "test_error_ch
 WITHOUT_CLASSES = ("regression", "own")
 
 
-@pytest.mark.parametrize("matching", sorted(MATCHERS))
-@every_task
+# The quick tests have matchers of weights, features and a loss at the task that is dearest.
+@pytest.mark.parametrize(
+    ("task", "matching"),
+    slow_unless(
+        [
+            *itertools.product(
+                ("next-token",), ("weights", "activations", "orthogonal-activations")
+            ),
+            *itertools.product(("own",), MATCHERS),
+        ],
+        [*itertools.product(EVERY, sorted(MATCHERS))],
+    ),
+)
 def test_every_matcher_and_the_output_at_every_task(task, matching):
     """Works, or is refused in one line; what a task has not is NaN, and left_out says so."""
     if matching == "straight-through" and task in WITHOUT_CLASSES:
         with pytest.raises(ValueError, match=r"^matching 'straight-through' descends [^\n]*$"):
-            connected(task, matching=matching)
+            connected(task, matching=matching, spec=symmetry(task))
         return
-    found = connected(task, matching=matching)
+    found = connected(task, matching=matching, spec=symmetry(task))
     for name, value in found.summaries.items():
         needs_classes = name in OF_CLASSES or name.startswith("logit_") or name.endswith("_ece")
         unknown = needs_classes and task in WITHOUT_CLASSES
@@ -139,12 +178,12 @@ def test_layer_barriers_and_similarity_on_tokens():
     a, b, (ids, targets) = given("next-token")
     wanted, counted = wanted_of(targets), wanted_of(targets) != IGNORED
     found = connected("next-token", measures=["layer-barriers", "similarity", "samples"])
-    mixed, whole = blended(a, a, 0), a.eval()
+    mixed, trained = blended(a, a, 0), a.eval()
     with torch.no_grad():
         mixed.head.weight.copy_((a.head.weight + b.head.weight) / 2)
         losses = [
             F.cross_entropy(m(ids).flatten(0, 1), wanted.flatten(), ignore_index=IGNORED).item()
-            for m in (mixed, whole)
+            for m in (mixed, trained)
         ]
     table = found.tables["layer_barriers"]
     at = [
@@ -226,14 +265,14 @@ def test_memory_is_that_of_a_batch(task):
 def test_outputs_are_summed_a_few_at_a_time(task, monkeypatch):
     """However few numbers are summed at once, what is found is the same."""
     options = {"alphas": 5, "correction": "repair", "measures": ["stitching"]}
-    whole = connected(task, **options)
+    found = connected(task, **options)
     for numbers in (1, 50, 400):  # less than a sample, than a batch, than all positions of one
         for module in ("llfc.tasks", "llfc.connectivity.outputs"):
             monkeypatch.setattr(f"{module}.NUMBERS", numbers)
         few = connected(task, **options)
-        for name, value in whole.summaries.items():
+        for name, value in found.summaries.items():
             assert few.summaries[name] == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True)
-        for name, column in whole.curve.items():
+        for name, column in found.curve.items():
             assert few.curve[name] == pytest.approx(column, rel=1e-12), name
 
 

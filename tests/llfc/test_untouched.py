@@ -2,6 +2,8 @@
 
 import contextlib
 import copy
+import functools
+import itertools
 import threading
 
 import pytest
@@ -95,6 +97,14 @@ def samples(count, seed):
 TEST, TRAIN = samples(20, 1), samples(16, 2)
 
 
+@functools.cache
+def symmetry(linear):
+    """That of `network(linear, ...)`, with the kinds of its groups; of a network of its own."""
+    spec = llfc.permutation_spec(network(linear, 0), TEST[0][:2])
+    assert spec.kinds
+    return spec
+
+
 def connected(**options):
     given = {"test": TEST, "train": TRAIN, "alphas": 3, "measures": ()} | options
     return lambda a, b, spec: llfc.connect(a, b, spec=spec, **given)
@@ -119,13 +129,15 @@ PUBLIC = {
     "match without batches": lambda a, b, spec: llfc.match("weights", a, b, spec),
     "match_many": lambda a, b, spec: llfc.match_many([a, b, a], spec),
     "match_many with batches": lambda a, b, spec: llfc.match_many([a, b], spec, batches=[TRAIN[0]]),
-    "permutation_spec": lambda a, b, spec: llfc.permutation_spec(a, TEST[0][:2]),
+    "permutation_spec": lambda a, b, spec: llfc.permutation_spec(a, TEST[0][:2]).kinds,
     "spec.check": lambda a, b, spec: spec.check(a, TEST[0][:2]),
     "spec.apply": lambda a, b, spec: spec.apply(spec.random(0), b.state_dict()),
     "Line": lambda a, b, spec: Line(a, b, line_positions(3)).at(1)(TEST[0]),
     "check_inputs": lambda a, b, spec: check_inputs("x", a, [TEST[0]]),
 }
 INNER = ("matcher ", "Line")  # which run what draws in the caller's own hands
+# What is called with a layer that is another network in eval mode, of the quick tests.
+QUICK = ("connect", "match, weights", "matcher weights", "probes")
 # Whatever raises within: a probe that is none, images that do not fit, a matcher's second batch.
 FAILING = {
     "probes": connected(probes="nothing"),
@@ -136,11 +148,19 @@ FAILING = {
 }
 
 
-@pytest.mark.parametrize("linear", slow_unless([nn.Linear, Adapted], [nn.Linear, Adapted, Folding]))
-@pytest.mark.parametrize("call", [*PUBLIC, *FAILING])
-def test_models_and_generators_are_left_to_the_bit(call, linear):
+@pytest.mark.parametrize(
+    ("linear", "call"),
+    slow_unless(
+        [
+            *((nn.Linear, call) for call in [*PUBLIC, *FAILING]),
+            *((Adapted, call) for call in QUICK),
+        ],
+        [*itertools.product([nn.Linear, Adapted, Folding], [*PUBLIC, *FAILING])],
+    ),
+)
+def test_models_and_generators_are_left_to_the_bit(linear, call):
     a, b = network(linear, 0), network(linear, 1)
-    spec = llfc.permutation_spec(a, TEST[0][:2])
+    spec = symmetry(linear)
     before = [fingerprint(model) for model in (a, b)], generators()
     with pytest.raises(ValueError, match=r".") if call in FAILING else contextlib.nullcontext():
         (PUBLIC | FAILING)[call](a, b, spec)

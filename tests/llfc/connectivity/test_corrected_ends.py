@@ -17,6 +17,7 @@ from llfc.connectivity.corrections import CORRECTIONS
 from llfc.connectivity.path import walk
 from llfc.connectivity.samples import Batches
 from tests.helpers.in_memory_reference import reset
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_networks import blended, convnet, loss_and_error, mlp, reference, samples
 
 SHAPE = (2, 7, 7)
@@ -41,7 +42,7 @@ def close_pair():
 
 
 @every_correction
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("dtype", slow_unless([torch.float32], [torch.float64, torch.float32]))
 def test_a_network_and_itself_agree_under_every_correction(correction, dtype):
     a = convnet(0).to(dtype).eval()
     data = {"train": (TRAIN[0].to(dtype), TRAIN[1])}

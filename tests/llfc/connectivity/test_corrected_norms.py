@@ -6,6 +6,7 @@ from torch import nn
 
 import llfc
 from llfc.connectivity.corrections.reset import batch_norms
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_networks import convnet, samples
 from tests.helpers.written_out_norms import (
     BATCH_NORMS,
@@ -32,7 +33,7 @@ def connected(make, **options):
     return llfc.connect(*(written(make, seed) for seed in (0, 1)), measures=(), **given | options)
 
 
-@pytest.mark.parametrize("way", BATCH_NORMS)
+@pytest.mark.parametrize("way", slow_unless(["functional", "own names"], BATCH_NORMS))
 def test_a_batch_norm_is_one_whatever_class_keeps_its_statistics(way):
     found, plain = connected(BATCH_NORMS[way]), connected(BATCH_NORMS["torch.nn"])
     assert found.curve["test_loss"] == pytest.approx(plain.curve["test_loss"], rel=1e-12)

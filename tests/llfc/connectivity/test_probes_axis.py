@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from llfc import connect
 from llfc.connectivity.probes import features_of, select_probes
 from llfc.results import PROFILE
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_networks import CLASSES, random_, samples
 
 OPTIONS = {"matching": None, "correction": "none", "alphas": 3}
@@ -154,7 +155,8 @@ def same(one, other):
 
 
 @every_twin
-@pytest.mark.parametrize("tokens", [2, 3, 9])  # as few as images in an example, and as in a batch
+# As few as images in an example, and as in a batch.
+@pytest.mark.parametrize("tokens", slow_unless([2], [2, 3, 9]))
 def test_twins_have_equal_numbers(name, tokens):
     images, labels = samples(9, (tokens, 6))
     plain, *others = TWINS[name]

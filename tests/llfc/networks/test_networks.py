@@ -13,6 +13,7 @@ from llfc.networks.families.layers import IMAGE_NORMS, image_norm, vector_norm
 from llfc.networks.families.resnet import ResidualBlock
 from llfc.seeds import stream
 from llfc.specs import ACTIVATIONS
+from tests.helpers.quick_cases import slow_unless
 
 # Networks of images; those of tokens are in test_transformers.py.
 IMAGES = {name: entry for name, entry in ARCHITECTURES.items() if entry.inputs == "images"}
@@ -20,6 +21,7 @@ ALL = [(name, norm) for name, entry in IMAGES.items() for norm in entry.norms]
 # Transformers and the mixer have tests of their own for their layers and their first weights.
 RELU = [name for name in IMAGES if name not in ("mixer", "vit")]
 SHAPES = [(1, 28, 28), (3, 32, 32)]
+DEEP = ("vgg13", "vgg16", "vgg19", "resnet32", "resnet50", "resnet56")
 
 
 def made(name, norm=None, *, width=1 / 8, shape=(1, 28, 28), seed=0, num_classes=7):
@@ -49,12 +51,10 @@ def test_logits_and_gradients_are_finite_and_all_parameters_take_part(name, norm
 
 @pytest.mark.parametrize(
     ("name", "training"),
-    [
-        *((name, False) for name in IMAGES),
-        ("mlp", True),
-        ("vgg11", True),
-        ("resnet20", True),
-    ],
+    slow_unless(
+        [("resnet20", True), *((name, False) for name in IMAGES if name not in DEEP)],
+        [*((name, False) for name in IMAGES), ("mlp", True), ("vgg11", True), ("resnet20", True)],
+    ),
 )
 def test_networks_can_be_exported(name, training):
     model = made(name, width=1 / 32).train(training)
@@ -101,7 +101,7 @@ def test_without_positions_layer_and_group_norm_are_one_function():
     assert torch.allclose(layer(x), group(x), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("norm", ["group", "layer"])
+@pytest.mark.parametrize("norm", slow_unless(["layer"], ["group", "layer"]))
 def test_channels_of_a_normed_resnet_can_be_permuted(norm):
     model = made("resnet20", norm).eval()
     images = torch.randn(2, 1, 28, 28, generator=stream(0, "images"))

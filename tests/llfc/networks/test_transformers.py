@@ -14,6 +14,7 @@ from llfc.networks.families.mixer import mixer
 from llfc.networks.families.transformer import STREAM_NORMS, turned
 from llfc.networks.families.vit import vit
 from llfc.seeds import stream
+from tests.helpers.quick_cases import slow_unless
 
 CONTEXT, CLASSES, DEPTH, HEAD_SIZE = 8, 7, 2, 16
 IMAGE = (1, 28, 28)
@@ -56,7 +57,7 @@ def by_hand(name, heads):
 
 
 @pytest.mark.parametrize("norm", STREAM_NORMS)
-@pytest.mark.parametrize("width", [0.5, 1.0])
+@pytest.mark.parametrize("width", slow_unless([0.5], [0.5, 1.0]))
 @pytest.mark.parametrize("name", BUILDERS)
 def test_groups_are_those_counted_by_hand_and_permuting_keeps_the_function(name, width, norm):
     model, x = made(name, norm, width), inputs(name)

@@ -208,7 +208,7 @@ def test_a_network_that_cannot_be_used(tmp_path, dataset, text, said):
 def test_a_plugin_of_another_kind_that_cannot_be_used(tmp_path, dataset, kind, text, said):
     name = resolve(kind, f"{write(tmp_path, text)}:plug")
     with pytest.raises(ValueError, match=said):
-        rehearse(trial_of(**{kind: name}), dataset)
+        rehearse(trial_of(**{"matching": "none", kind: name}), dataset)
 
 
 def test_a_task_of_ones_own_is_measured(tmp_path):

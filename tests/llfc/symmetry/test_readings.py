@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from llfc.matching import match, permutation_spec
 from tests.helpers.matchable_pairs import permuted
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.seeded_networks import randn, seeded
 from tests.helpers.wired_networks import Net, chain
 
@@ -95,7 +96,9 @@ def samples_of(features):
     return features.movedim(1, 0).flatten(1)
 
 
-@pytest.mark.parametrize("name", ["activations", "activations-uncentred"])
+@pytest.mark.parametrize(
+    "name", slow_unless(["activations"], ["activations", "activations-uncentred"])
+)
 @pytest.mark.parametrize("kind", MLPS)
 def test_units_that_only_the_activation_tells_apart_are_found(kind, name):
     """Equal weights and spaced biases: before it they are one unit but for a constant."""

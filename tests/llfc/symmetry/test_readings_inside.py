@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from llfc import connect
 from llfc.matching import PermutationSpec, match, permutation_spec
 from tests.helpers.matchable_pairs import permuted
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.seeded_networks import randn, seeded
 from tests.helpers.wired_networks import Net, chain
 
@@ -109,7 +110,11 @@ INSIDE = {
 }
 
 
-@pytest.mark.parametrize("kind", INSIDE)
+# The quick tests have the smaller ones.
+DEAR = {"transformer", "sequence first", "norm first", "gru"}
+
+
+@pytest.mark.parametrize("kind", slow_unless({*INSIDE} - DEAR, INSIDE))
 def test_what_no_module_returns_is_read_too(kind):
     """All groups, those inside attention too; of random networks all units are found again."""
     a, x = seeded(INSIDE[kind], 0), randn(4, 4, 6)

@@ -18,6 +18,7 @@ from llfc.connectivity.measures.shuffled import Shuffled
 from tests.helpers import in_memory_reference as in_memory
 from tests.helpers.conditions_measured import measured, rows, same
 from tests.helpers.measure_subjects import subject
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_networks import CLASSES, convnet, mlp, samples
 
 CASES = {"mlp": (mlp, (6,)), "convnet": (convnet, (2, 7, 7))}
@@ -61,7 +62,7 @@ def test_the_shuffled_pair_is_of_different_images(case):
 
 
 @every_case
-@pytest.mark.parametrize("size", [1, 7, 48])
+@pytest.mark.parametrize("size", slow_unless([7, 48], [1, 7, 48]))
 def test_the_shuffled_pair_knows_neither_order_nor_batches(case, size):
     """A test set may be sorted by class: near neighbours are then no control."""
     make, shape = CASES[case]
@@ -121,7 +122,7 @@ def test_one_image_has_no_other():
 
 
 @every_case
-@pytest.mark.parametrize("size", [1, 7])
+@pytest.mark.parametrize("size", slow_unless([7], [1, 7]))
 def test_batching_changes_nothing(case, size):
     make, shape = CASES[case]
     images, _ = samples(30, shape)

@@ -11,6 +11,7 @@ import llfc
 from llfc.connectivity.measures import cka, shuffled
 from llfc.connectivity.measures import similarity as similarity_module
 from llfc.connectivity.measures.cka import HsicSums, unbiased_hsic
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_networks import (
     CLASSES,
     blended,
@@ -107,7 +108,7 @@ def test_opposite_networks_collapse():
 
 
 @pytest.mark.parametrize("narrow", [0, 1024])
-@pytest.mark.parametrize("size", [1, 3, 50])
+@pytest.mark.parametrize("size", slow_unless([3, 50], [1, 3, 50]))
 def test_batches_and_their_order_change_nothing(size, narrow, monkeypatch):
     monkeypatch.setattr(similarity_module, "NARROW", narrow)
     monkeypatch.setattr(similarity_module, "BLOCK", 16)
