@@ -63,7 +63,8 @@ def match(
         of_b = setting.networks[1]
         state = as_written(moved.state_dict(), of_b.types)
         moved.load_state_dict({**moved.state_dict(), **state})
-        gap = check_same_outputs(moved, copied, setting.inputs)
+        mixing = found.apply if isinstance(found, Transform) else None
+        gap = check_same_outputs(moved, copied, setting.inputs, mixing)
     provenance = {
         "made": "llfc match",
         "model": setting.model,

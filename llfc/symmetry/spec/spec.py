@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sized
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import LongTensor, Tensor, nn
@@ -34,6 +34,17 @@ from llfc.symmetry.spec.permutation import Permutation
 from llfc.symmetry.spec.saved import saved_kinds, saved_parts
 from llfc.symmetry.spec.selfcheck import function_gap
 from llfc.symmetry.spec.table import table
+
+
+@runtime_checkable
+class Mixing(Protocol):
+    """A map of units that moves a state dict itself: `llfc.Transform`."""
+
+    def apply(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The state dict in the new basis."""
+
+    def check_of(self, spec: "PermutationSpec") -> None:
+        """Refuse to be applied to the networks of another spec."""
 
 
 @dataclass(repr=False)
@@ -135,8 +146,12 @@ class PermutationSpec:
             raise ValueError(f"{name!r}: the spec is for shape {sizes}, got {list(tensor.shape)}")
         return tensor.reshape(sizes)
 
-    def apply(self, perm: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def apply(
+        self, perm: "Mapping[str, Tensor] | Mixing", state: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         """The permuted state dict, which computes the same function; its tensors are new.
+
+        Of a `Transform`, which mixes units too, what its own `apply` gives.
 
         The versions of modules that a model's own state dict carries are carried on, as some
         modules refuse a state dict without.
@@ -144,6 +159,9 @@ class PermutationSpec:
         Raises:
             ValueError: a group, a tensor or a shape is not the spec's.
         """
+        if isinstance(perm, Mixing):
+            perm.check_of(self)
+            return perm.apply(state)
         self.validate(perm)
         missing = sorted(self.axes.keys() - state.keys())
         if missing:

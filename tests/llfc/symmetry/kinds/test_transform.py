@@ -50,6 +50,8 @@ def test_random_elements_keep_the_function(name):
         transform = Transform.random(spec, seed)
         assert {group: element.kind for group, element in transform.items()} == dict(spec.kinds)
         after = transform.apply(state)
+        of_spec = spec.apply(transform, state)
+        assert all(torch.equal(of_spec[each], after[each]) for each in state)
         assert any(not torch.equal(after[each], state[each]) for each in state)
         assert torch.allclose(outputs(model, after, inputs), before, rtol=1e-7, atol=1e-10)
 
