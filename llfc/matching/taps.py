@@ -74,10 +74,12 @@ class Taps:
     Attributes:
         last: after all that is computed on its units; several where values part, as queries and
             keys do.
+        every: all the way.
         first: before an activation function, say, that makes units alike.
     """
 
     last: tuple[Tap, ...]
+    every: tuple[Tap, ...]
     first: Tap
 
 
@@ -87,7 +89,7 @@ def taps(spec: PermutationSpec) -> dict[Cluster, Taps]:
     A block with two clusters is not read: the units of the one are in an unknown order while those
     of the other are matched.
     """
-    first: dict[Cluster, Tap] = {}
+    every: dict[Cluster, dict[Tap, None]] = {}
     last: dict[Cluster, dict[Tap, None]] = {}
     for group, features in spec.features.items():
         for feature in features:
@@ -98,10 +100,13 @@ def taps(spec: PermutationSpec) -> dict[Cluster, Taps]:
                 found = Tap(
                     cluster, feature.value, feature.dims, feature.axis, part, feature.others
                 )
-                first.setdefault(cluster, found)
+                every.setdefault(cluster, {})[found] = None
                 if feature.last:
                     last.setdefault(cluster, {})[found] = None
-    return {cluster: Taps(tuple(found), first[cluster]) for cluster, found in last.items()}
+    return {
+        cluster: Taps(tuple(found), way := tuple(every[cluster]), way[0])
+        for cluster, found in last.items()
+    }
 
 
 def unread_groups(spec: PermutationSpec, read: Collection[Cluster]) -> dict[str, str]:

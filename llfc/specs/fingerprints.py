@@ -3,8 +3,10 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from llfc.names import divided
 from llfc.specs.network import Network
 from llfc.specs.pair import Pair
 from llfc.specs.recipe import Recipe
@@ -15,6 +17,8 @@ from llfc.specs.trial import Trial
 # anything cached contains those it depends on, so that outdated networks, permutations or results
 # are not reused.
 TRAINING, MATCHING, MEASURING = 4, 2, 3
+# The same for single matchers, where what the others find did not move.
+REVISED: Mapping[str, int] = {"learned": 1, "orthogonal-activations": 1}
 
 
 def fingerprint(record: Recipe | Network | Pair | Trial) -> str:
@@ -23,7 +27,9 @@ def fingerprint(record: Recipe | Network | Pair | Trial) -> str:
     All fields count, including those of nested records and those left at their defaults; only a
     field that was added later counts from its first other value on (see ADDED_LATER).
     """
-    method = [TRAINING, MATCHING, MEASURING] if isinstance(record, Trial) else TRAINING
+    method: Any = TRAINING
+    if isinstance(record, Trial):
+        method = [TRAINING, MATCHING, MEASURING, *_revision(record)]
     content = [method, type(record).__name__, _counted(record)]
     text = json.dumps(content, sort_keys=True, allow_nan=False)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
@@ -53,4 +59,10 @@ def permutation_name(trial: Trial) -> str:
     form = [] if trial.form == "trained" else [trial.form]
     task = [trial.task] if trial.task is not None and "@" in trial.task else []  # of one's own
     pair, matching, limit = fingerprint(trial.pair), trial.matching, trial.limit_measured
-    return "-".join(map(str, [pair, matching, limit, *form, *task, MATCHING]))
+    return "-".join(map(str, [pair, matching, limit, *form, *task, MATCHING, *_revision(trial)]))
+
+
+def _revision(trial: Trial) -> list[int]:
+    """The version of the trial's matcher, if it was revised by itself."""
+    name = divided(trial.matching)[0]
+    return [REVISED[name]] if name in REVISED else []

@@ -15,6 +15,7 @@ from llfc.specs import (
     Trial,
     fingerprint,
     fingerprints,
+    permutation_name,
 )
 
 RECIPE = Recipe(
@@ -60,6 +61,7 @@ OTHER = {
         "depth": 3,
         "heads": 2,
         "positions": "rotary",
+        "activation": "tanh",
         "checkpoints": ("a@1", "b@2"),
         "spawn_step": 7,
         "shared_data": 0.5,
@@ -133,6 +135,19 @@ def test_fields_added_later_leave_old_fingerprints_as_they_were(record, digits, 
     for version, number in (("TRAINING", 4), ("MATCHING", 2), ("MEASURING", 2)):
         monkeypatch.setattr(fingerprints, version, number)
     assert fingerprint(record) == digits
+
+
+def test_a_matcher_is_revised_alone(monkeypatch):
+    trials = [
+        dataclasses.replace(TRIAL, matching=m) for m in ("none", "weights", "weights:effort=2")
+    ]
+    before = [(fingerprint(trial), permutation_name(trial)) for trial in trials]
+    monkeypatch.setattr(fingerprints, "REVISED", {"weights": 1})
+    after = [(fingerprint(trial), permutation_name(trial)) for trial in trials]
+    assert after[0] == before[0]
+    for changed, unchanged in zip(after[1:], before[1:], strict=True):
+        assert changed[0] != unchanged[0]
+        assert changed[1] != unchanged[1]
 
 
 def test_a_pair_that_shares_data_has_the_a_of_every_share():

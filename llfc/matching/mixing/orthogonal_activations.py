@@ -58,10 +58,11 @@ def match_orthogonal_activations(
 ) -> Transform:
     r"""The map of b, each group's of its whole kind, that brings its features closest to a's.
 
-    Each group is matched by itself, where its units are read (as in `match_activations`):
+    Each group is matched by itself, where its units are read last (as in `match_activations`):
 
-    - orthogonal: orthogonal Procrustes on the products of features, not centred, summed over the
-      places where they are read, each as a share of the norms there;
+    - orthogonal: orthogonal Procrustes on the products of features, not centred, summed over all
+      values of the network that carry the units, each as a share of the norms there: a residual
+      stream is read at every depth;
     - permutation: the assignment of largest correlations; signed: of the largest absolute ones;
       scaled: of the largest, and the ratio of the standard deviations as scale;
     - invertible: least squares of what the map and its inverse transpose do to the features that
