@@ -3,7 +3,9 @@
 import time
 
 from llfc.matching.overlap.overlap import Overlap
-from llfc.matching.overlap.transformed import transformed_bound, transformed_overlap
+from llfc.matching.overlap.terms import inner_product
+from llfc.matching.overlap.transformed import moved_products, transformed_bound
+from llfc.modules.reals import as_reals
 from llfc.symmetry.spec import Permutation
 from llfc.symmetry.transform import Transform
 
@@ -45,13 +47,17 @@ def recorded(
         overlap: of the two networks.
         began: time.perf_counter() when the matcher was called.
     """
-    before = overlap.value(overlap.spec.identity())
     if isinstance(found, Transform):
-        after = transformed_overlap(overlap, found)
+        products = moved_products(overlap, found)
+        after = sum(product for product, _ in products.values())
+        before = sum(inner_product(as_reals(a), as_reals(b)) for _, a, b in overlap.parameters())
     else:
-        after = overlap.value(found)
+        before, after = overlap.value(overlap.spec.identity()), overlap.value(found)
     seconds = time.perf_counter() - began
-    bound = transformed_bound(overlap, found) if isinstance(found, Transform) else overlap.bound
+    if isinstance(found, Transform):
+        bound = transformed_bound(overlap, found, products)
+    else:
+        bound = overlap.bound
     known = {
         "objective_before": before,
         "objective": after,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from llfc.matching.overlap.assignment import total_score
+from llfc.matching.overlap.assignment import best_total, total_score
 from llfc.matching.overlap.nested import best_partners
 from llfc.matching.overlap.terms import PIECE, inner_product
 from llfc.symmetry.spec.blocks import Cluster, place, root
@@ -35,10 +35,13 @@ def bound(
         return float(singular_values(a) @ singular_values(b))
     total = 0.0
     scores: dict[str, dict[Cluster, Tensor]] = defaultdict(dict)
+    alone = len(blocks) == 1
     for clusters, of_a, of_b in blocks:
         if not clusters:
             total += inner_product(of_a, of_b)
             continue
+        if alone and len(clusters[0]) == 1 and of_a.shape[1] == 1:
+            return best_total(of_a[:, 0], of_b[:, 0])
         of_root = scores[root(clusters[0])]
         of_root[clusters[0]] = of_root.get(clusters[0], 0) + of_a @ of_b.T
     for of_root in scores.values():

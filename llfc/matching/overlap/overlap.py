@@ -11,7 +11,6 @@ given. They therefore survive a move of their own group.
 """
 
 import itertools
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from llfc.matching.overlap.assignment import total_score
 from llfc.matching.overlap.bounds import bound
 from llfc.matching.overlap.nested import PairScores
-from llfc.matching.overlap.parameters import check_alike, finite_parameters
+from llfc.matching.overlap.parameters import check_alike, finite_parameters, unit
 from llfc.matching.overlap.terms import Term, inner_product
 from llfc.modules.reals import as_reals
 from llfc.symmetry.spec import PermutationSpec
@@ -34,7 +33,6 @@ State = Mapping[str, Tensor]
 # Networks with fewer numbers than this are matched in double precision, which costs them nothing,
 # and those whose products single precision does not hold.
 DOUBLE_BELOW = 2**18
-HELD = 2.0**-30, 2.0**30  # where the largest number of a network's parameters is
 
 
 class Overlap:
@@ -42,9 +40,6 @@ class Overlap:
 
     Attributes:
         spec: which units there are, and where.
-        constant: the overlap of all that no permutation moves.
-        terms: all that permutations move.
-        roots: the groups that are not nested in another, in forward order.
         dtype: of the scores.
         unit: what is a small or a large overlap is to be seen beside this; 1 for weights of a size
             that networks usually have.
@@ -59,25 +54,6 @@ class Overlap:
         single = total >= DOUBLE_BELOW and units == (1, 1)
         self.dtype = torch.float32 if single else torch.float64
         self.unit = units[0] * units[1]
-        self.constant = 0.0
-        linear: dict[Cluster, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        self.terms: list[Term] = []
-        for name in a:
-            for clusters, a_block, b_block in self.blocks(name):
-                if not clusters:
-                    self.constant += inner_product(a_block, b_block)
-                elif len(clusters) == 1:
-                    linear[clusters[0]].append((a_block, b_block))
-                else:
-                    self.terms.append(Term(clusters, a_block, b_block))
-        for cluster, pairs in linear.items():
-            a_columns, b_columns = (torch.cat(side, dim=1) for side in zip(*pairs, strict=True))
-            self.terms.append(Term((cluster,), a_columns, b_columns))
-        self._at: dict[str, list[tuple[Term, int]]] = defaultdict(list)
-        for term in self.terms:
-            for dim, cluster in enumerate(term.clusters):
-                self._at[root(cluster)].append((term, dim))
-        self.roots = tuple(group for group in spec.groups if self._is_root(group))
 
     @classmethod
     def of(cls, a: nn.Module, b: nn.Module, spec: PermutationSpec) -> "Overlap":
@@ -90,6 +66,48 @@ class Overlap:
         check_alike(a, b, spec)
         a_state, b_state = finite_parameters(a, "a"), finite_parameters(b, "b")
         return cls(a_state, {name: b_state[name] for name in a_state}, spec)
+
+    @cached_property
+    def _parts(self) -> tuple[float, list[Term]]:
+        """What no permutation moves, and the terms; made when asked for, as they take memory."""
+        constant = 0.0
+        terms: list[Term] = []
+        linear: dict[Cluster, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for name in self._parameters[0]:
+            for clusters, a_block, b_block in self.blocks(name):
+                if not clusters:
+                    constant += inner_product(a_block, b_block)
+                elif len(clusters) == 1:
+                    linear[clusters[0]].append((a_block, b_block))
+                else:
+                    terms.append(Term(clusters, a_block, b_block))
+        for cluster, pairs in linear.items():
+            a_columns, b_columns = (torch.cat(side, dim=1) for side in zip(*pairs, strict=True))
+            terms.append(Term((cluster,), a_columns, b_columns))
+        return constant, terms
+
+    @property
+    def constant(self) -> float:
+        """The overlap of all that no permutation moves."""
+        return self._parts[0]
+
+    @property
+    def terms(self) -> list[Term]:
+        """All that permutations move."""
+        return self._parts[1]
+
+    @cached_property
+    def _at(self) -> dict[str, list[tuple[Term, int]]]:
+        at: dict[str, list[tuple[Term, int]]] = defaultdict(list)
+        for term in self.terms:
+            for dim, cluster in enumerate(term.clusters):
+                at[root(cluster)].append((term, dim))
+        return at
+
+    @cached_property
+    def roots(self) -> tuple[str, ...]:
+        """The groups that are not nested in another, in forward order."""
+        return tuple(group for group in self.spec.groups if self._is_root(group))
 
     def blocks(self, name: str) -> Iterator[tuple[tuple[Cluster, ...], Tensor, Tensor]]:
         """A parameter's blocks in both networks, [units of each cluster..., rest]."""
@@ -277,11 +295,3 @@ def _pair(a: Tensor, b: Tensor, cluster: Cluster, unit: int, other: int) -> Tens
     inside_a = a[unit * size : (unit + 1) * size]
     inside_b = b[other * size : (other + 1) * size]
     return inside_a @ inside_b.T
-
-
-def unit(parameters: State) -> float:
-    """A power of two near the largest number there; 1 if float32 holds products of such numbers."""
-    sizes = [torch.linalg.vector_norm(x.detach(), torch.inf).double() for x in parameters.values()]
-    largest = float(torch.stack(sizes).max()) if sizes else 0.0
-    held = largest == 0 or HELD[0] <= largest <= HELD[1]
-    return 1.0 if held else 2.0 ** math.frexp(largest)[1]

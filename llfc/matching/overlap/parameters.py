@@ -1,5 +1,6 @@
 """The parameters of two networks, and whether they can be matched."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
@@ -17,6 +18,8 @@ from llfc.modules import (
 from llfc.modules.inputs import Inputs, on_device, positional
 from llfc.oneline import first_line
 from llfc.symmetry.spec import PermutationSpec
+
+HELD = 2.0**-30, 2.0**30  # where the largest number of a network's parameters is
 
 
 def finite_parameters(model: nn.Module, called: str) -> dict[str, Tensor]:
@@ -110,3 +113,11 @@ def check_one_function(
             raise ValueError(f"batches must be inputs that the models accept: {reason}") from error
         check_same_function(a, b, there)
     return chain([batch], rest) if isinstance(batches, Iterator) else batches
+
+
+def unit(parameters: Mapping[str, Tensor]) -> float:
+    """A power of two near the largest number there; 1 if float32 holds products of such numbers."""
+    sizes = [torch.linalg.vector_norm(x.detach(), torch.inf).double() for x in parameters.values()]
+    largest = float(torch.stack(sizes).max()) if sizes else 0.0
+    held = largest == 0 or HELD[0] <= largest <= HELD[1]
+    return 1.0 if held else 2.0 ** math.frexp(largest)[1]

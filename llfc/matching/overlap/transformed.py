@@ -1,9 +1,11 @@
 """The overlap of A with B in another basis, under maps of all kinds, and what it cannot exceed."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from llfc.matching.overlap.assignment import best_assignment, total_score
+from llfc.matching.overlap.assignment import best_assignment, best_total, total_score
 from llfc.matching.overlap.bounds import bound, singular_values
 from llfc.matching.overlap.overlap import Overlap
 from llfc.matching.overlap.terms import inner_product
@@ -15,15 +17,18 @@ from llfc.symmetry.transform import Transform
 UNBOUNDED = {"scaled", "invertible"}  # kinds under which an overlap has no bound
 
 
-def transformed_overlap(overlap: Overlap, transform: Transform) -> float:
-    """The sum over parameters of <W_A, T(W_B)>, summed in float64."""
-    return sum(
-        inner_product(as_reals(of_a), as_reals(transform.moved_tensor(name, of_b)))
-        for name, of_a, of_b in overlap.parameters()
-    )
+def moved_products(overlap: Overlap, transform: Transform) -> dict[str, tuple[float, float]]:
+    """For each parameter <W_A, T(W_B)> and |T(W_B)|^2, summed in float64."""
+    found = {}
+    for name, of_a, of_b in overlap.parameters():
+        moved = as_reals(transform.moved_tensor(name, of_b))
+        found[name] = inner_product(as_reals(of_a), moved), inner_product(moved, moved)
+    return found
 
 
-def transformed_bound(overlap: Overlap, transform: Transform) -> float:
+def transformed_bound(
+    overlap: Overlap, transform: Transform, products: Mapping[str, tuple[float, float]]
+) -> float:
     """What the overlap cannot exceed: the sum over parameters of what each could have at most.
 
     Of a parameter that only permutations, signed ones and rotations can move, for all of these at
@@ -35,21 +40,29 @@ def transformed_bound(overlap: Overlap, transform: Transform) -> float:
     Under scales and invertible maps an overlap has no bound. What they can move is bounded for this
     transform alone, by half of |W_A|^2 + |T(W_B)|^2: the difference is half the squared distance.
 
+    Args:
+        overlap: of the two networks.
+        transform: what moves B.
+        products: its `moved_products`.
+
     Reference:
         von Neumann, Some Matrix-Inequalities and Metrization of Matric-Space, Tomsk University
         Review 1, 1937.
     """
     return sum(
-        _bound_of(overlap, transform, name, of_a, of_b) for name, of_a, of_b in overlap.parameters()
+        _bound_of(overlap, transform, name, of_a, of_b, products[name][1])
+        for name, of_a, of_b in overlap.parameters()
     )
 
 
-def _bound_of(overlap: Overlap, transform: Transform, name: str, a: Tensor, b: Tensor) -> float:
+def _bound_of(
+    overlap: Overlap, transform: Transform, name: str, a: Tensor, b: Tensor, moved: float
+) -> float:
     spec = overlap.spec
     kinds = {transform.spec.kinds[g] for axis in spec.axes[name] for g in axis_groups(axis)}
     if kinds & UNBOUNDED:
-        moved = transform.moved_tensor(name, b)
-        return (_square(a) + _square(moved)) / 2
+        a = as_reals(a)
+        return (inner_product(a, a) + moved) / 2
     blocks = list(overlap.blocks(name))
     if kinds <= {"permutation"}:
         return bound(blocks, spec.fold(name, a), spec.fold(name, b))
@@ -63,14 +76,15 @@ def _bound_of(overlap: Overlap, transform: Transform, name: str, a: Tensor, b: T
             total += inner_product(of_a, of_b)
             continue
         kind = transform.spec.kinds[root(clusters[0])]
+        signed = kind == "signed"
+        if kind != "orthogonal" and of_a.shape[1] == 1:
+            of_a, of_b = (side[:, 0].abs() if signed else side[:, 0] for side in (of_a, of_b))
+            total += best_total(of_a, of_b)
+            continue
         score = (of_a @ of_b.T).double()
         if kind == "orthogonal":
             scores[clusters[0]] = scores.get(clusters[0], 0) + score
         else:
-            score = score.abs() if kind == "signed" else score
+            score = score.abs() if signed else score
             total += total_score(score, best_assignment(score))
     return total + sum(float(torch.linalg.svdvals(score).sum()) for score in scores.values())
-
-
-def _square(tensor: Tensor) -> float:
-    return inner_product(as_reals(tensor), as_reals(tensor))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from llfc.matching.ascent.relaxation import even_mixtures
+from llfc.matching.overlap.assignment import best_assignment, best_total, total_score
 from llfc.matching.overlap.overlap import Overlap
 from llfc.symmetry.spec import PermutationSpec
 from llfc.symmetry.spec.axes import axis_size
@@ -23,6 +24,13 @@ from tests.helpers.handmade_specs import (
 @pytest.fixture(params=sorted(SPECS))
 def spec(request):
     return SPECS[request.param]
+
+
+@pytest.mark.parametrize("units", [1, 2, 50])
+def test_of_one_number_a_unit_the_largest_total_is_that_of_an_assignment(units):
+    a, b = torch.randn(2, units, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    score = torch.outer(a, b)
+    assert best_total(a, b) == pytest.approx(total_score(score, best_assignment(score)))
 
 
 def test_the_value_is_the_sum_of_inner_products_of_the_permuted_tensors(spec):
