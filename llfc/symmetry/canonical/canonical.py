@@ -76,7 +76,8 @@ def canonical(
     finding, graph = finding_of(original, example_inputs)
     folds = [fold for found in norms_of(original) if (fold := safe(finding, graph, *found))]
     dtypes = {name: tensor.dtype for name, tensor in tensors_of(original)}
-    doubled = copy_of(original).double()
+    before = outputs_of(original, example_inputs)
+    doubled = original.double()
     for fold in folds:
         fold_gain(doubled, finding, fold)
     centre(doubled, {writer for fold in folds for writer in fold.writers})
@@ -85,13 +86,13 @@ def canonical(
     folded = fold_batch_norms(doubled, graph) if batch_norm else 0
     if not folds and not folded and not balanced:
         raise ValueError(f"canonical: {type(model).__name__} has no norm over hidden units to fold")
-    check_equal(original, doubled, example_inputs)
+    check_equal(before, doubled, example_inputs)
     usual = next((dtype for dtype in dtypes.values() if dtype.is_floating_point), torch.float32)
     for name, tensor in tensors_of(doubled):
         tensor.data = tensor.data.to(dtypes.get(name, usual))
     if balanced:
         balance(doubled, example_inputs)
-        check_equal(original, doubled, example_inputs, ROUNDED)
+        check_equal(before, doubled, example_inputs, ROUNDED)
     modes = {name: module.training for name, module in model.named_modules()}
     for name, module in doubled.named_modules():
         module.training = modes.get(name, model.training)
@@ -195,23 +196,23 @@ def centre(model: nn.Module, writers: set[tuple[str, int]]) -> None:
         tensor.data = tensor.data - tensor.data.mean(dim, keepdim=True)
 
 
-def check_equal(
-    one: nn.Module, other: nn.Module, inputs: Sequence[Any], tolerance: float = TOLERANCE
-) -> None:
-    """Refuse two networks whose outputs differ in float64.
-
-    Raises:
-        ValueError: they do.
-    """
+def outputs_of(model: nn.Module, inputs: Sequence[Any]) -> list[Tensor]:
+    """The tensors that a network returns in eval mode, computed in float64."""
     given = pytree.tree_map_only(Tensor, in_double, tuple(inputs))
     with InDouble():  # type: ignore[no-untyped-call]
-        results = [
-            Comparison(dict, model, {}, given, 0, training=False).outputs(
-                {name: in_double(tensor) for name, tensor in model.state_dict().items()}
-            )
-            for model in (one, other)
-        ]
-    gap = relative_gap(*results)
+        run = Comparison(dict, model, {}, given, 0, training=False)
+        return run.outputs(model.state_dict())
+
+
+def check_equal(
+    before: Sequence[Tensor], model: nn.Module, inputs: Sequence[Any], tolerance: float = TOLERANCE
+) -> None:
+    """Refuse a network whose outputs in float64 are not those of before.
+
+    Raises:
+        ValueError: they differ.
+    """
+    gap = relative_gap(before, outputs_of(model, inputs))
     if not gap <= tolerance:
         raise ValueError(
             f"canonical: the outputs would change by {gap:.2g} of their scale, which is a bug of "

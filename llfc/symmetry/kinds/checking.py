@@ -43,9 +43,9 @@ class Check:
         run = Comparison(dict, self.model, {}, inputs, self.seed, training=False)
         try:
             with InDouble():  # type: ignore[no-untyped-call]
-                state = {name: in_double(tensor) for name, tensor in state.items()}
                 before = run.outputs(state)
-                state = transform.apply(state)  # so that the state before is freed
+                for name, tensor in state.items():  # one by one, so that what it was is freed
+                    state[name] = transform.moved_tensor(name, in_double(tensor))
                 return relative_gap(before, run.outputs(state))
         except (RuntimeError, TypeError, ValueError):
             return float("inf")  # it does not run in float64
