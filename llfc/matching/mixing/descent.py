@@ -40,6 +40,7 @@ class Descent:
         self._b = b
         self.places = Places(spec, self.a)
         self.visits = 0
+        self.moved: dict[str, Tensor] = {}
         self.start(Transform.identity(spec))
 
     def _folded(self, name: str, tensor: Tensor) -> Tensor:
@@ -48,10 +49,9 @@ class Descent:
     def start(self, transform: Transform) -> None:
         """Move B by a transform, whatever moved it before."""
         self.transform: dict[str, Element] = dict(transform)
-        self.moved = {
-            name: self._folded(name, transform.moved_tensor(name, tensor.detach())).clone()
-            for name, tensor in self._b.items()
-        }
+        for name, tensor in self._b.items():  # one by one, so that what it was is freed
+            moved = transform.moved_tensor(name, tensor.detach())
+            self.moved[name] = self._folded(name, moved).clone()
         self._waiting = dict.fromkeys(self.places.top, float("inf"))
 
     def aim(self, a: State) -> None:
@@ -97,7 +97,7 @@ class Descent:
             value = self.value()
         return value
 
-    def anchor(self) -> float:
+    def anchor(self) -> None:
         """Visit each group once, seen only through what is already in place.
 
         Inputs, outputs and embeddings do not move, so a group that meets them can be matched by
@@ -112,7 +112,6 @@ class Descent:
             settled |= {group, *self.places.nested(group)}
             left.remove(group)
         self._waiting = dict.fromkeys(self.places.top, float("inf"))
-        return self.value()
 
     def _anchors(self, group: str, settled: set[str]) -> set[str]:
         """The tensors of more than one number a unit whose other sides are in place."""
@@ -156,7 +155,8 @@ class Descent:
             partner = Element(partners(families))  # type: ignore[arg-type]
             if not partner.is_identity():
                 elements, _ = inside(families, partner.index)  # type: ignore[arg-type]
-                gain += self._try({group: partner, **elements}, sure)
+                if gain := self._try({group: partner, **elements}, sure):
+                    return gain  # and all that is nested in it is at its best
         else:
             gain += self._improve(group, only, sure)
         for name in self.places.nested(group):

@@ -15,6 +15,8 @@ from llfc.symmetry.transform import Element
 # squares, in which gains are differences.
 TIE = {torch.float32: 1e-7, torch.float64: 1e-13}
 
+MIXED = {"orthogonal", "invertible"}  # kinds that mix units
+
 Best = tuple[Element, float]  # the map, and by how much the squared distance falls
 
 

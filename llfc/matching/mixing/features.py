@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from llfc.matching.activations import CrossMoments, with_ties_broken
+from llfc.matching.mixing.elements import MIXED
 from llfc.matching.mixing.heads import Family, Pairs
 from llfc.matching.mixing.products import Product, Products, crossed, distance
 from llfc.matching.taps import FeatureReader, Tap, Taps
@@ -15,8 +16,6 @@ from llfc.modules.inputs import Inputs
 from llfc.symmetry.spec import PermutationSpec
 from llfc.symmetry.spec.blocks import Cluster
 from llfc.symmetry.transform import Transform
-
-MIXED = {"orthogonal", "invertible"}  # kinds that mix units
 
 
 @dataclass

@@ -10,7 +10,8 @@ from llfc.symmetry.transform import Element
 
 STEPS = 30  # of Gauss and Newton; most groups need less than ten
 HALVINGS = 6  # of a step that does not go down
-ENOUGH = 1e-6  # what a step gains, of the squares of A, is too little to go on
+ENOUGH = 1e-4  # what a step gains, of the squared distance that is left, is too little to go on
+ROUNDING = 1e-14  # of the squares of A
 WORST = 1e8  # the condition of a map, in the Frobenius norm
 TOLD = 1e-12  # the least eigenvalue, of the largest, of what an equation says
 
@@ -47,7 +48,7 @@ def best_invertible(found: Products) -> tuple[Element, float]:
         if not better.value < best.value:
             break
         gain, best = best.value - better.value, better
-        if gain <= ENOUGH * best.scale:
+        if gain <= ENOUGH * best.value + ROUNDING * best.scale:
             break
     return Element(matrix=best.matrix), before - best.value
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from llfc.matching.ascent.ascent import ascend
 from llfc.matching.mixing.descent import SWEEPS, Descent
+from llfc.matching.mixing.elements import MIXED
 from llfc.matching.overlap.overlap import Overlap
 from llfc.matching.overlap.parameters import finite_parameters
 from llfc.modules.inputs import Inputs
@@ -36,10 +37,10 @@ def match_orthogonal(
     paired by their circuits (query times key, output times value), which the maps inside them do
     not change. Data-free.
 
-    Of three starts the best is taken: the identity; a permutation that weight matching finds in a
-    few visits; and what is found by visiting each group once, from the inputs and embeddings on,
-    seen through what is already in place alone, and then once more. Where all groups are
-    permutations this is `weights` with less effort.
+    Of three starts the best is taken: the identity; where no group mixes its units, a permutation
+    that weight matching finds in a few visits; and what is found by visiting each group once, from
+    the inputs and embeddings on, seen through what is already in place alone, and then once more.
+    Where all groups are permutations this is `weights` with less effort.
 
     `objective` in the record is minus the squared distance, which is bounded for kinds under which
     the overlap is not; `iterations` is the number of visits of a group. Asks for `spec.kinds`.
@@ -73,7 +74,9 @@ def match_orthogonal(
         raise ValueError(f"sweeps must be a number >= 1, got {sweeps}")
     of_a, of_b = finite_parameters(a, "a"), finite_parameters(b, "b")
     overlap = Overlap.of(a, b, spec)
-    start, dtype = _permuted(overlap, seed), overlap.dtype
+    # Where units are mixed, permutations were never the best start of all pairs that were tried.
+    start = Transform.identity(spec) if MIXED & {*spec.kinds.values()} else _permuted(overlap, seed)
+    dtype = overlap.dtype
     del overlap  # whose copies of both networks take memory
     descent = Descent(of_a, {name: of_b[name] for name in of_a}, spec, dtype)
     before = descent.value()
@@ -107,12 +110,12 @@ def descended(descent: Descent, start: Transform, sweeps: int = SWEEPS) -> float
     if not least:
         return least
     identity = Transform.identity(descent.spec)
-    descent.start(start)
-    if descent.value() < least:
-        least = descent.value()
-    else:
-        start = identity
-    descent.start(identity)
+    if start != identity:
+        descent.start(start)
+        value = descent.value()
+        start = start if value < least else identity
+        least = min(value, least)
+        descent.start(identity)
     descent.anchor()
     if not descent.descend(1) < least:
         descent.start(start)

@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
 @dataclass
 class Product:
-    """Sums over some rows of A and of B, [units, rest], in float64.
+    """Sums over some rows of A and of B, [units, rest].
 
     Attributes:
         cross: of a_i b_j, [U, U].
@@ -23,9 +22,22 @@ class Product:
 
     @classmethod
     def of(cls, a: Tensor, b: Tensor, gram: bool) -> "Product":
-        """The products of rows; `gram` asks for those within A and within B too."""
-        own = [(x @ x.T if gram else x.square().sum(1)).double() for x in (a, b)]
-        return cls((a @ b.T).double(), *own)
+        """The products of rows, in their type; `gram` asks for those within A and B too."""
+        own = [x @ x.T if gram else x.square().sum(1) for x in (a, b)]
+        return cls(a @ b.T, *own)
+
+    def add(self, a: Tensor, b: Tensor) -> None:
+        """Add the products of more rows."""
+        self.cross.addmm_(a, b.T)
+        for mine, x in ((self.a, a), (self.b, b)):
+            if mine.ndim == 2:
+                mine.addmm_(x, x.T)
+            else:
+                mine += x.square().sum(1)
+
+    def double(self) -> "Product":
+        """The same in float64."""
+        return Product(self.cross.double(), self.a.double(), self.b.double())
 
     def __add__(self, other: "Product") -> "Product":
         return Product(self.cross + other.cross, self.a + other.a, self.b + other.b)
@@ -41,7 +53,7 @@ Row = tuple[int, Tensor, Tensor]  # the power of a group's map, and A's and B's 
 
 
 def products(rows: Iterable[Row], gram: bool = False) -> Products:
-    """The products of all rows of a group.
+    """The products of all rows of a group, in float64 but of products in the rows' own type.
 
     Args:
         rows: at each of its places.
@@ -49,9 +61,11 @@ def products(rows: Iterable[Row], gram: bool = False) -> Products:
     """
     found: Products = {}
     for power, a, b in rows:
-        product = Product.of(a, b, gram)
-        found[power] = found[power] + product if power in found else product
-    return found
+        if power in found:
+            found[power].add(a, b)
+        else:
+            found[power] = Product.of(a, b, gram)
+    return {power: product.double() for power, product in found.items()}
 
 
 def distance(found: Products) -> float:
@@ -65,4 +79,5 @@ def distance(found: Products) -> float:
 
 def crossed(found: Products) -> Tensor:
     """The products of A with B, of all powers, [U, U]."""
-    return torch.stack([product.cross for product in found.values()]).sum(0)
+    first, *rest = (product.cross for product in found.values())
+    return sum(rest, first)

@@ -48,7 +48,7 @@ class Element:
         if self.matrix is not None and (
             self.matrix.shape != (units, units)
             or not self.matrix.isfinite().all()
-            or torch.linalg.matrix_rank(self.matrix) < units
+            or not is_invertible(self.matrix)
         ):
             raise ValueError(f"the matrix must be [{units}, {units}], finite and invertible")
 
@@ -145,3 +145,13 @@ class Element:
         matrix = self.matrix.to(wide.device, wide.dtype)  # type: ignore[union-attr]
         found = matrix @ wide if power == 1 else torch.linalg.solve(matrix.mT, wide)
         return found.reshape(values.shape).to(values.dtype)
+
+
+def is_invertible(matrix: Tensor) -> bool:
+    """Whether the condition of a matrix, float64 [U, U], is one that rounding leaves a meaning.
+
+    By the Frobenius norms of the matrix and its inverse, which bound it.
+    """
+    inverse, failed = torch.linalg.inv_ex(matrix)
+    condition = float(matrix.norm() * inverse.norm())
+    return not failed and condition * len(matrix) * torch.finfo(matrix.dtype).eps < 1
