@@ -100,6 +100,8 @@ def _table(options: argparse.Namespace) -> None:
         if (value := getattr(options, field.name, None)) is not None
     }
     check_options(options.name, asked)
+    if options.out and not options.out.absolute().parent.is_dir():
+        raise ValueError(f"{options.out}: there is no folder {options.out.parent}")
     runs = _load(options)
     frame = export(runs, options.name, TableOptions(**asked))
     for column in options.columns or ():

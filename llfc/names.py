@@ -1,4 +1,4 @@
-"""Look a name up in a table, with an error that helps; names of plug-ins, and with options."""
+"""Look a name up in a table, with an error that helps; names of plug-ins, options, counts."""
 
 import difflib
 import re
@@ -54,6 +54,15 @@ def readable(name: str) -> str:
     """
     found = PLUGIN.fullmatch(divided(name)[0])
     return found[1] + name[found.end() :] if found else name
+
+
+def counted(count: int, noun: str) -> str:
+    """So many of what is named.
+
+    >>> counted(1, "network"), counted(2, "trial")
+    ('1 network', '2 trials')
+    """
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def divided(name: str) -> tuple[str, str]:

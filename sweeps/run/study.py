@@ -12,6 +12,7 @@ from analysis.runs.database import check_address
 from analysis.runs.files import write_bytes
 from analysis.runs.server import way_to, without_password
 from llfc.data.datasets import Data
+from llfc.names import counted
 from llfc.networks.code import plugins_of, share_code
 from llfc.networks.several import training_cost
 from llfc.networks.spawning import forget_finished, has_state, untrained
@@ -221,9 +222,9 @@ def _run(
 def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Sequence[Job]) -> None:
     train = sum(job.stage is Stage.NETWORKS for job in jobs)
     print(
-        f"{sweep.name}: {len(trials)} trials of {len(_networks(trials))} distinct networks;"
-        f" {finished} trials already finished, {len(jobs) - train} to measure,"
-        f" {train} networks to train",
+        f"{sweep.name}: {counted(len(trials), 'trial')} of {len(_networks(trials))} distinct"
+        f" networks; {counted(finished, 'trial')} already finished, {len(jobs) - train} to measure,"
+        f" {counted(train, 'network')} to train",
         flush=True,
     )
 

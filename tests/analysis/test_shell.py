@@ -152,6 +152,7 @@ def test_a_table_is_as_its_options_say(uri, capsys, tmp_path):
         (["table", "trails", "--sweep", "width"], "unknown table 'trails': .* mean 'trials'?"),
         (["table", "trials", "--sweep", "widht"], "unknown sweep of .* mean 'width'?"),
         (["table", "trials", "--sweep", "width", "--out", "a.txt"], "file must end in .csv or"),
+        (["table", "trials", "--sweep", "width", "--out", "no/a.csv"], "no/a.csv: there is no "),
         (["table", "roc", "--sweep", "width", "--barrier", "loss"], "unknown column 'loss': .*"),
         (["table", "onsets", "--sweep", "architecture"], "architecture must be a numeric axis.*"),
         (["table", "layer-predictions", "--sweep", "width"], "architecture must have at least 2"),

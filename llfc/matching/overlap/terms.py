@@ -12,6 +12,7 @@ from torch import Tensor
 from llfc.symmetry.spec.blocks import Cluster
 
 PIECE = 2**18
+VALUES = 2  # of a block that are cached: at the best places so far, and at those tried last
 
 
 def inner_product(a: Tensor, b: Tensor) -> float:
@@ -23,7 +24,7 @@ def inner_product(a: Tensor, b: Tensor) -> float:
 class Term:
     """A block of a parameter of both networks, [units of each cluster..., rest].
 
-    Only the scores are cached beside the networks' own numbers.
+    Only the scores and a few values are cached beside the networks' own numbers.
 
     Attributes:
         clusters: what the units of each dimension are; the last dimension is fixed.
@@ -35,6 +36,7 @@ class Term:
         self.clusters = tuple(clusters)
         self.a, self.b = a, b
         self._scores: dict[int, tuple[list[Tensor], Tensor]] = {}
+        self._values: list[tuple[list[Tensor], float]] = []  # the one asked for last comes first
 
     def scores(self, dim: int, places: Mapping[Cluster, Tensor]) -> Tensor:
         """The overlap of each unit of A with each of B on dimension `dim`, shape [H, H].
@@ -101,7 +103,16 @@ class Term:
 
     def value(self, places: Mapping[Cluster, Tensor]) -> float:
         """The block's overlap with every unit of B at its place, summed in float64."""
-        first, *rest = (places[cluster] for cluster in self.clusters)
+        at = [places[cluster] for cluster in self.clusters]
+        known = (i for i, (there, _) in enumerate(self._values) if all(map(torch.equal, at, there)))
+        found = next(known, None)
+        value = self._value(at) if found is None else self._values.pop(found)[1]
+        self._values = [(at, value), *self._values][:VALUES]
+        return value
+
+    def _value(self, places: Sequence[Tensor]) -> float:
+        """The value, summed anew; for each dimension, which unit of B stands at each place."""
+        first, *rest = places
         size = self._piece(0)
         value = 0.0
         for a, units in zip(torch.split(self.a, size), torch.split(first, size), strict=True):

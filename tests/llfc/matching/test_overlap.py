@@ -8,6 +8,7 @@ import torch
 from llfc.matching.ascent.relaxation import even_mixtures
 from llfc.matching.overlap.assignment import best_assignment, best_total, total_score
 from llfc.matching.overlap.overlap import Overlap
+from llfc.matching.overlap.terms import Term
 from llfc.symmetry.spec import PermutationSpec
 from llfc.symmetry.spec.axes import axis_size
 from llfc.symmetry.spec.blocks import blocks, place
@@ -180,3 +181,21 @@ def test_the_gradient_at_the_even_mixture_needs_no_mixing(spec):
     (quick, value), (slow, expected) = overlap.gradient(even, even=True), overlap.gradient(even)
     assert value == pytest.approx(expected, abs=1e-9)
     assert all(torch.allclose(quick[cluster], slow[cluster], atol=1e-10) for cluster in slow)
+
+
+def test_values_that_are_kept_are_those_summed_anew(spec, monkeypatch):
+    """To the bit, and a block whose units have not moved is not summed again."""
+    a, b = states(spec, 0)
+    overlap, summed = Overlap(a, b, spec), []
+    anew = Term._value
+    monkeypatch.setattr(Term, "_value", lambda term, at: summed.append(term) or anew(term, at))
+    best = spec.random(0)
+    for seed in range(4):
+        group = sorted(spec.groups)[seed % len(spec.groups)]
+        tried = {**best, group: spec.random(seed + 1)[group]}
+        for index in (best, tried, best, tried):
+            fresh = Overlap(a, b, spec).value(index)
+            summed.clear()
+            assert overlap.value(index) == fresh
+        assert not summed
+    assert overlap.value(spec.random(9)) == Overlap(a, b, spec).value(spec.random(9))
