@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from nbclient.exceptions import CellExecutionError
 
-from analysis.answers.exports import EXPORTS, TableOptions, check_options, export
+from analysis.answers.exports import EXPORTS, SAID, TableOptions, check_options, export
 from analysis.answers.tables import to_text
 from analysis.execute import NOTEBOOKS, execute
 from analysis.narrowing import TRIED, asking, narrowed
@@ -198,7 +198,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_report)
     what = "print one table of numbers, or write it as CSV or Parquet"
-    command = commands.add_parser("table", parents=[sweep], help=what, description=what)
+    tables = "\n".join(f"  {name:<20}{SAID[name]}" for name in EXPORTS)
+    command = commands.add_parser(
+        "table",
+        parents=[sweep],
+        help=what,
+        description=what,
+        epilog=f"tables:\n{tables}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     _add_table_options(command)
     command.set_defaults(run=_table)
     what = "write the trials as Parquet frames to a folder, which --tracking-uri can read"
@@ -235,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_table_options(command: argparse.ArgumentParser) -> None:
     usual = TableOptions()
-    command.add_argument("name", metavar="TABLE", help=f"one of: {', '.join(EXPORTS)}")
+    command.add_argument("name", metavar="TABLE", help="one of the tables below")
     command.add_argument(
         "--out",
         type=Path,

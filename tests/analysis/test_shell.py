@@ -9,7 +9,7 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 
 from analysis.__main__ import main
-from analysis.answers.exports import EXPORTS, TableOptions, export
+from analysis.answers.exports import EXPORTS, SAID, TableOptions, export
 from analysis.narrowing import narrowed
 from analysis.runs.files import write_frame
 from analysis.runs.frames import Runs
@@ -246,3 +246,11 @@ def test_trials_are_found_by_what_pages_show_and_by_what_is_typed():
     (left,) = narrowed([runs], ["width=4"])
     assert (len(left.trials), len(left.unfinished)) == (0, 1)
     assert narrowed([runs, other], []) == [runs, other]
+
+
+def test_help_says_what_each_table_is(capsys):
+    assert SAID.keys() == EXPORTS.keys()
+    with pytest.raises(SystemExit):
+        main(["table", "--help"])
+    said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {f"{name} {what}" for name, what in SAID.items()} <= set(said)
