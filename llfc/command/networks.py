@@ -156,7 +156,7 @@ def _read(architecture: Any, folder: Path) -> nn.Module:
     """The network in a folder, all of whose weights are there."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     try:
         model, found = architecture.from_pretrained(
             folder, local_files_only=True, output_loading_info=True
