@@ -15,6 +15,8 @@ Each run is a trial: two networks A and B, and the straight line from A to B in 
   the blend; compare it with `{BASELINE}`.
 - To plot the barrier against width: chart view (next to the search), Add chart, Scatter chart,
   x `width`, y `{BARRIER}`. The eye icon above the runs shows all of them, not only the first ten.
+- To search: values of parameters are text, as in `params.width = "0.25"`, quotes and all; those of
+  metrics are numbers, as in `metrics.{BARRIER} < 0.05`.
 - A run's charts: `{CURVE_SERIES}/...` has one step per position on the line, the first A and the
   last B; `{LAYER_SERIES}/...`, `additivity/...`, `commutativity/...` and `norms/...` have one step
   per layer.
