@@ -15,7 +15,7 @@ from llfc.symmetry.spec.axes import axis_groups
 from llfc.symmetry.transform import Element, Transform
 from llfc.symmetry.transform.acting import act
 
-SWEEPS = 60  # a bound; the descent ends when no group has a neighbour that moved
+SWEEPS = 60  # a bound; the descent ends before, when what a sweep gains is too little
 # What all groups together still gain in a sweep, relative to the squared distance, is too little.
 ENOUGH = 1e-4
 
@@ -78,7 +78,7 @@ class Descent:
         return sum(float(side.square().sum(dtype=torch.float64)) for side in sides)
 
     def descend(self, sweeps: int = SWEEPS) -> float:
-        """Visit groups until none gains, and return the squared distance.
+        """Visit groups until none gains, or a sweep does not; return the squared distance.
 
         A group is visited again only once those it meets have gained, since its last visit, what
         counts beside the distance that is left.
@@ -94,7 +94,9 @@ class Descent:
                 gain = self.visit(group)
                 for near in self._near(group) if gain > 0 else ():
                     self._waiting[near] += gain
-            value = self.value()
+            before, value = value, self.value()
+            if before - value <= ENOUGH * value:
+                break
         return value
 
     def anchor(self) -> None:
