@@ -53,7 +53,8 @@ def match_learned(
     other outputs, the squared distance to the mean of theirs. Rotations, invertible maps and scales
     are learned, by Adam through the exponential map, from the best of the identity, `weights`,
     `orthogonal` and `orthogonal-activations`; permutations and signs stay as they are there. That a
-    is not moved costs nothing: what mixes both ends alike moves the whole line.
+    is not moved costs nothing: what mixes both ends alike moves the whole line. Invertible maps
+    beside the start's are kept to a condition of 1e4, as rounding grows with it.
 
     A part of the data is held out where there are 80 samples. Of all that is met on the way, the
     start included, the transform is returned whose midpoint has the lowest loss on it: `objective`
@@ -197,7 +198,9 @@ class Descent:
         return self.between.mean_loss(self.weights(0.5), self.held)
 
     def _look(self) -> None:
-        """See whether this is the best so far."""
+        """See whether this is the best so far; what is all but singular is none."""
+        for stack in self.stacks:
+            stack.rein_in()
         loss = self._held_loss()
         if is_lower(loss, self.lowest):
             self.lowest, self.maps = loss, self._maps()

@@ -1,5 +1,6 @@
 """Maps of units that are learned, and what they do to tensors while gradients flow."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from llfc.symmetry.transform import Element
 from llfc.symmetry.transform.acting import Acting
 
 LEARNED = ("scaled", "orthogonal", "invertible")  # kinds that are continuous
+# Of an invertible map: what it makes of float32 numbers is wrong by so many times their rounding.
+CONDITION = 1e4
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +120,24 @@ class Stack:
                 else torch.linalg.matrix_exp(-step.mT) @ self.duals
             )
         self.step.zero_()
+
+    @torch.no_grad()
+    def rein_in(self) -> None:
+        """Bring singular values of invertible maps together, where their ratio is over CONDITION.
+
+        Those that are further than its root from their geometric mean are moved there.
+        """
+        if self.kind != "invertible":
+            return
+        left, values, right = torch.linalg.svd(self.maps)
+        far = values[:, 0] > CONDITION * values[:, -1]
+        if not far.any():
+            return
+        logs, reach = values.log(), math.log(CONDITION) / 2
+        middle = logs.mean(1, keepdim=True)
+        near = torch.minimum(torch.maximum(logs, middle - reach), middle + reach).exp()
+        self.maps[far] = (left * near[:, None] @ right)[far]
+        self.duals[far] = (left / near[:, None] @ right)[far]
 
     def elements(self, maps: Tensor) -> dict[str, Element]:
         """Group -> its map in `maps`, as this once had them; rotations to rounding in float64."""

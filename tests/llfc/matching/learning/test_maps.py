@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from llfc.matching.learning.maps import LEARNED, Stack, acting_of, stacks_of
+from llfc.matching.learning.maps import CONDITION, LEARNED, Stack, acting_of, stacks_of
 from llfc.seeds import stream
 from llfc.symmetry.transform import Transform
 from llfc.symmetry.transform.acting import moved_tensor
@@ -74,3 +74,26 @@ def test_tensors_move_as_under_the_transform(kind):
     for name, tensor in b.named_parameters():
         moved = moved_tensor(maps, spec, spec.kinds.powers, name, tensor.detach())
         torch.testing.assert_close(moved, state[name], rtol=1e-4, atol=1e-5)
+
+
+def test_an_invertible_map_stays_away_from_singular_ones():
+    stack = Stack(["near", "far"], "invertible", 4, LIKE)
+    left, right = (
+        torch.linalg.qr(x)[0]
+        for x in torch.randn(2, 4, 4, generator=stream(0, "m"), dtype=torch.float64)
+    )
+    values = torch.tensor([[4.0, 3, 2, 1], [1e4, 2, 1, 1e-3]], dtype=torch.float64)
+    stack.maps, stack.duals = (left * s[:, None] @ right for s in (values, 1 / values))
+    near = stack.maps[0].clone()
+    stack.rein_in()
+    assert torch.equal(stack.maps[0], near)
+    found = torch.linalg.svdvals(stack.maps[1])
+    assert found[0] / found[-1] == pytest.approx(CONDITION)
+    torch.testing.assert_close(found[1:3], values[1, 1:3])  # what is not far is left alone
+    eye = torch.eye(4, dtype=torch.float64).expand(2, 4, 4)
+    torch.testing.assert_close(stack.duals.mT @ stack.maps, eye, atol=1e-9, rtol=0)
+    for kind in ("orthogonal", "scaled"):
+        other = walked(kind)
+        before = other.maps.clone()
+        other.rein_in()
+        assert torch.equal(other.maps, before)
