@@ -227,7 +227,7 @@ def test_a_table_of_some_trials_and_some_columns(uri, capsys, tmp_path):
     assert main([*command, *where, "--columns", "seed", "width"]) == 0
     frame = pd.read_csv(path)
     assert list(frame.columns) == ["seed", "width"]
-    assert frame.values.tolist() == [[1, 0.25], [1, 2.0]]
+    assert sorted(frame.values.tolist()) == [[1, 0.25], [1, 2.0]]
 
 
 def test_trials_are_found_by_what_pages_show_and_by_what_is_typed():
