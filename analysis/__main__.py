@@ -215,6 +215,17 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_frames)
     what = "train and measure one cell of the grid anew, and compare its numbers"
     command = commands.add_parser("verify", parents=[sweep], help=what, description=what)
+    _add_verify_options(command)
+    command.set_defaults(run=_verify)
+    what = "execute the notebooks of the sweeps in the store and save them with their outputs"
+    command = commands.add_parser("notebooks", help=what, description=what)
+    command.add_argument("--tracking-uri", default=usual, help=where)
+    command.add_argument("--out", type=Path, metavar="FOLDER", default=Path("runs/notebooks"))
+    command.set_defaults(run=_notebooks)
+    return parser
+
+
+def _add_verify_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--cell", required=True, help="its name in `table reference`")
     command.add_argument(
         "--seed", type=int, nargs="+", help="which of its seeds to run (default: all)"
@@ -232,13 +243,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="of torchvision's data sets (default: $LLFC_DATA, otherwise ~/.cache/llfc)",
     )
-    command.set_defaults(run=_verify)
-    what = "execute the notebooks of the sweeps in the store and save them with their outputs"
-    command = commands.add_parser("notebooks", help=what, description=what)
-    command.add_argument("--tracking-uri", default=usual, help=where)
-    command.add_argument("--out", type=Path, metavar="FOLDER", default=Path("runs/notebooks"))
-    command.set_defaults(run=_notebooks)
-    return parser
 
 
 def _add_table_options(command: argparse.ArgumentParser) -> None:

@@ -37,7 +37,7 @@ def match_orthogonal(
     paired by their circuits (query times key, output times value), which the maps inside them do
     not change. Data-free.
 
-    Of three starts the best is taken: the identity; where no group mixes its units, a permutation
+    Of these starts the best is taken: the identity; where no group mixes its units, a permutation
     that weight matching finds in a few visits; and what is found by visiting each group once, from
     the inputs and embeddings on, seen through what is already in place alone, and then once more.
     Where all groups are permutations this is `weights` with less effort.
