@@ -46,7 +46,7 @@ class Check:
                 before = run.outputs(state)
                 for name, tensor in state.items():  # one by one, so that what it was is freed
                     state[name] = transform.moved_tensor(name, in_double(tensor))
-                return relative_gap(before, run.outputs(state))
+                return relative_gap(before, run.outputs(state, spent=True))
         except (RuntimeError, TypeError, ValueError):
             return float("inf")  # it does not run in float64
 

@@ -96,8 +96,11 @@ class Comparison:
     seed: int
     training: bool
 
-    def outputs(self, state: Mapping[str, Tensor]) -> list[Tensor]:
-        """The tensors that the model returns with `state`, which is not modified."""
+    def outputs(self, state: Mapping[str, Tensor], *, spent: bool = False) -> list[Tensor]:
+        """The tensors that the model returns with `state`.
+
+        That is not modified, unless it is `spent`: then it is not copied either.
+        """
         draws = (
             OneDraw()  # type: ignore[no-untyped-call]
             if self.training
@@ -106,7 +109,7 @@ class Comparison:
         with in_mode(self.model, self.training), drawn_alike(self.seed), torch.no_grad(), draws:
             result = torch.func.functional_call(
                 self.model,
-                {name: tensor.clone() for name, tensor in state.items()},
+                {name: x if spent else x.clone() for name, x in state.items()},
                 pytree.tree_map_only(Tensor, Tensor.clone, tuple(self.inputs)),
                 tie_weights=False,
             )
