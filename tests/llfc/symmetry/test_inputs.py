@@ -1,5 +1,6 @@
 """What a network takes, holds and computes in, beside float32 tensors in and out."""
 
+import itertools
 import logging
 import warnings
 from collections import OrderedDict, namedtuple
@@ -14,6 +15,7 @@ from torch.ao.nn import quantized
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec.axes import Factor
 from llfc.symmetry.spec.selfcheck import Comparison
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.wired_networks import Net, chain, conv, lin
 
 x = torch.randn(2, 3)
@@ -121,8 +123,13 @@ class NormsInFloat32(nn.Module):
         return self.last(h)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("upcast", [False, True])
+@pytest.mark.parametrize(
+    ("upcast", "dtype"),
+    slow_unless(
+        [(False, torch.float16), (True, torch.bfloat16)],
+        [*itertools.product((False, True), (torch.float16, torch.bfloat16))],
+    ),
+)
 def test_half_precision_is_checked_beyond_its_own_rounding(dtype, upcast):
     torch.manual_seed(0)
     model, inputs = NormsInFloat32(dtype, upcast), torch.randn(8, 16).to(dtype)
@@ -268,6 +275,7 @@ def test_what_cannot_be_exported_says_where_and_what_to_do(case, capfd):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_inception_takes_one_image():
     torchvision = pytest.importorskip("torchvision")
     model = torchvision.models.inception_v3(weights=None, init_weights=False)
