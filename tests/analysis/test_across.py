@@ -1,10 +1,13 @@
 """One page over several sweeps: every sweep and family has its row, every trial counts once."""
 
+import html
+
 import pytest
 
 from analysis.__main__ import main
 from analysis.page.across import page_across
 from analysis.page.report import render
+from analysis.page.sections.sweep import scatter_section
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.comparators import comparisons
 from analysis.statistics.correlations import correlations
@@ -25,7 +28,19 @@ def sweeps():
 
 @pytest.fixture(scope="module")
 def page(sweeps):
-    return page_across(sweeps)
+    """With one of the sections that other pages have too, which take seconds each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("analysis.page.across.SECTIONS_ACROSS", (scatter_section,))
+        return page_across(sweeps)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_every_section_can_be_over_several_sweeps(sweeps):
+    page = page_across(sweeps)
+    assert len(page.parts) > 6
+    text = html.unescape(render(page))
+    assert all(f"<h2>{part.title}</h2>" in text for part in page.parts)
 
 
 @pytest.mark.slow
@@ -63,7 +78,8 @@ def test_sweeps_without_a_finished_trial_say_so():
 
 
 @pytest.mark.slow
-def test_the_shell_writes_one_page_over_all_sweeps(empty_database, tmp_path, capsys):
+def test_the_shell_writes_one_page_over_all_sweeps(empty_database, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("analysis.page.across.SECTIONS_ACROSS", ())
     uri = empty_database(tmp_path)
     for name, trials in {"width": WIDTH[:8], "architecture": FAMILIES[:2]}.items():
         tracker = Tracker(uri, name, tmp_path)

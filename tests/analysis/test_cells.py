@@ -81,11 +81,12 @@ def test_the_slope_within_is_that_of_the_law_and_not_that_between():
     assert found.loc[LEVELS[0], "high"] < 0 < found.loc[LEVELS[1], "low"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", [3, 5])
-def test_intervals_hold_the_slopes_of_the_law(seeds):
+@pytest.mark.parametrize(
+    ("seeds", "sweeps"), slow_unless((), [(3, 15), (3, 60), (5, 60)], [(3, 60), (5, 60)])
+)
+def test_intervals_hold_the_slopes_of_the_law(seeds, sweeps):
     held = []
-    for number in range(60):
+    for number in range(sweeps):
         found = by_place(drawn(np.random.default_rng(number), families=2, pairs=5, seeds=seeds))
         truth = pd.Series([WITHIN, BETWEEN], LEVELS)
         held.append((found["low"] <= truth) & (truth <= found["high"]))
@@ -131,6 +132,7 @@ def test_the_share_is_that_of_the_means_of_cells():
     assert share.sum() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_what_is_within_cells_alone_has_no_share_between():
     rng = np.random.default_rng(4)
     trials = drawn(rng, seeds=8)

@@ -111,7 +111,8 @@ def test_where_few_cells_are_common_all_count_or_the_seed_does_not(left):
 
 
 @pytest.mark.slow
-def test_families_of_one_architecture_are_groups_of_their_own():
+def test_families_of_one_architecture_are_groups_of_their_own(monkeypatch):
+    monkeypatch.setattr("analysis.page.across.SECTIONS_ACROSS", ())
     runs = runs_of(
         grid(architecture=["vgg11"], norm=["none", "batch"], width=[0.5, 1.0, 2.0], seed=[0, 1, 2])
         + grid(architecture=["mlp"], width=[0.5, 1.0, 2.0], seed=[0, 1, 2])

@@ -105,6 +105,7 @@ def test_a_baseline_is_summed_up_as_its_error():
     assert row["llfc_baseline_last"] == layers[-1].baseline
 
 
+@pytest.mark.slow
 def test_every_association_has_its_comparators_beside_it():
     trials = with_summaries(runs_of(width_grid()))
     found = associations(trials, barriers=[BARRIER], methods=["Spearman"])

@@ -46,6 +46,7 @@ def test_every_figure_and_table_has_its_files_and_nothing_else_is_touched(folder
     assert (folder / "mine.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_csv_has_the_numbers_and_not_their_text(folder, runs):
     cells = pd.read_csv(folder / "barrier.csv")
     trials = runs.trials[(runs.trials["matching"] == "weights") & (runs.trials["width"] == 0.5)]

@@ -10,6 +10,7 @@ from scipy import stats
 from analysis.statistics.coefficients import clip, step
 from analysis.statistics.correlations import correlations
 from analysis.statistics.over_seeds import over_seeds
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.simulated_sweeps import (
     LAWS,
     coefficients,
@@ -61,6 +62,7 @@ def test_seeds_intervals_hold_the_truth():
     assert 0.93 <= hits / total <= 0.97
 
 
+@pytest.mark.slow
 def test_an_interval_over_seeds_is_none_over_families_of_networks():
     """More seeds of the same families make it shorter, and no surer of other families."""
     rng = np.random.default_rng(0)
@@ -77,9 +79,8 @@ def test_an_interval_over_seeds_is_none_over_families_of_networks():
     assert share[10] < 0.3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
-@pytest.mark.parametrize("seeds", SEEDS)
+@pytest.mark.parametrize("seeds", slow_unless((), SEEDS, SEEDS[1:]))
 def test_under_every_law_and_number_of_seeds(law, seeds):
     """One standard deviation of what is counted here is 0.005 to 0.01."""
     hits, total = held(law, "Pearson", seeds, 1000)

@@ -139,6 +139,7 @@ def test_a_network_of_another_size_is_no_gain_over_its_weights():
     assert found.loc["LLFC error, beyond family × weight cosine", "gain"] < 0.15
 
 
+@pytest.mark.slow
 def test_in_one_family_a_question_is_about_that_family():
     axes = {"architecture": FAMILIES, "width": [0.5, 1.0, 2.0], "seed": [0, 1, 2]}
     trials = with_summaries(runs_of(grid(**axes, matching=["none", "weights"]), "architecture"))

@@ -58,6 +58,7 @@ def test_what_matching_leaves_is_said_at_both_ends_of_a_sweep():
     )
 
 
+@pytest.mark.slow
 def test_a_page_opens_with_its_sweeps_own_question():
     trials = grid(width=[1], seed=[0, 1, 2], matching=["none", "weights"])
     runs = replace(runs_of(trials, "width"), question="Does the barrier vanish?")

@@ -60,6 +60,7 @@ def test_cells_that_a_seed_lacks_are_not_used(trials):
     assert permutation_p(both, "x", "y", pearson) == permutation_p(trials, "x", "y", pearson)
 
 
+@pytest.mark.slow
 def test_pairs_with_other_kinds_of_trials_are_exchanged_among_themselves(trials):
     """Pooled sweeps have pairs of one trial beside pairs of two: none is left out in silence."""
     alone = runs_of(grid(width=[4.0, 8.0, 16.0, 32.0], seed=[0, 1, 2])).trials

@@ -1,7 +1,5 @@
 """Plug-ins and checkpoints as people read them, in frames, on pages and in titles."""
 
-import pytest
-
 from analysis.page.report import page_of
 from analysis.runs.frames import with_readable_names
 from analysis.runs.grid import show
@@ -21,8 +19,8 @@ def test_a_plugin_has_its_short_name_and_two_versions_have_their_digits():
     assert set(with_readable_names(both).trials["matching"]) == {ONE, TWO}
 
 
-@pytest.mark.slow
-def test_the_page_shows_the_short_name():
+def test_the_page_shows_the_short_name(monkeypatch):
+    monkeypatch.setattr("analysis.page.report.sections_of", lambda findings: [])
     page = page_of(runs_of(grid(matching=["none", ONE], seed=[0, 1])))
     assert set(page.runs.trials["matching"]) == {"none", "mine:match"}
 

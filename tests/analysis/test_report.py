@@ -30,13 +30,13 @@ def summary_about(name):
     return summary_text(sweep(name))
 
 
-# A page takes seconds: the quick tests have those of least and of most kinds.
-QUICK = ("one trial", "none finished")
-every_sweep = pytest.mark.parametrize("name", SWEEPS)
-every_page = pytest.mark.parametrize("name", slow_unless(QUICK, SWEEPS))
+# A page takes seconds: the quick tests have the shortest, and the slow ones that of a whole grid.
+QUICK, WHOLE = ("one trial", "none finished"), ("width",)
+OTHERS = SWEEPS.keys() - {*QUICK, *WHOLE}
+every_page = pytest.mark.parametrize("name", slow_unless(QUICK, SWEEPS, OTHERS))
 
 
-@every_sweep
+@pytest.mark.parametrize("name", slow_unless(QUICK, SWEEPS))
 def test_the_summary_fits_a_terminal(name):
     text = summary_about(name)
     assert text
@@ -150,7 +150,7 @@ def test_a_trend_names_the_barrier_by_its_definition():
     assert all("the chord barrier of the test loss, averaged over trials, is" in x for x in lines)
 
 
-@pytest.mark.parametrize("name", slow_unless(QUICK, ["width", "spawn_epoch", "one trial"]))
+@pytest.mark.parametrize("name", slow_unless(QUICK, ["width", "spawn_epoch", "one trial"], OTHERS))
 def test_a_page_is_read_aloud_in_order(name):
     """Headings go down by one; every figure, table and box that scrolls has a name."""
     page = Page(render(page_about(name)))

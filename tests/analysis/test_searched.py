@@ -170,7 +170,8 @@ def test_a_search_from_before_there_was_a_recheck_is_read():
     assert asked_of(old) == asked_of(runs.trials)
 
 
-@pytest.mark.slow  # it draws every section
+@pytest.mark.slow
+@pytest.mark.exhaustive  # it draws every section
 def test_the_page_of_a_search_is_whole():
     page = page_of(searched(step, "--resolution", "32"), "spawn_step")
     keys = [part.key for part in page.parts]
@@ -181,6 +182,7 @@ def test_the_page_of_a_search_is_whole():
     assert all(f"<h2>{part.title}</h2>" in text for part in page.parts)
 
 
+@pytest.mark.slow
 def test_the_page_answers_first_where_pairs_become_stable(monkeypatch):
     two = (bracket_section, onset_section)
     assert SECTIONS[0] is two[0]

@@ -113,6 +113,7 @@ def test_every_interval_says_for_what_it_is(every):
                 assert "new seeds of th" in told or "for these families" in told, text
 
 
+@pytest.mark.slow
 def test_a_depths_correlation_is_that_of_the_summary_at_this_depth(runs, by_depth):
     trials = with_summaries(runs)
     for depth, column in (

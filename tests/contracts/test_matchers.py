@@ -35,7 +35,11 @@ from tests.helpers.quick_cases import slow_unless
 from tests.helpers.unchanged import described
 
 every_kind = pytest.mark.parametrize("kind", slow_unless(("residual",), KINDS))
-every_matcher = pytest.mark.parametrize("name", sorted(MATCHERS))
+# Those that learn on a loss take as long as all others.
+LEARNING = {"learned", "straight-through"}
+every_matcher = pytest.mark.parametrize(
+    "name", slow_unless({*MATCHERS} - LEARNING, sorted(MATCHERS))
+)
 
 
 # The laws

@@ -27,6 +27,11 @@ from tests.helpers.disturbed_sweeps import (
 pytestmark = pytest.mark.slow
 
 
+def trained_in(place):
+    """When each network was trained."""
+    return {p: p.stat().st_mtime_ns for p in place.folder.glob("store/networks/[!.]*")}
+
+
 def killed(place, moments):
     """The networks that sweeps have left which were killed at `moments`; each is trained once."""
     trained = {}
@@ -38,7 +43,7 @@ def killed(place, moments):
         run.communicate()
         _, alive = psutil.wait_procs(below, timeout=PATIENCE)
         assert not alive, "workers end with the driver"
-        times = {p: p.stat().st_mtime_ns for p in place.folder.glob("store/networks/[!.]*")}
+        times = trained_in(place)
         assert times.items() >= trained.items(), "a network was trained twice"
         trained = times
     return trained
@@ -51,8 +56,17 @@ def assert_finished(place, undisturbed, trained):
     assert f"{NETWORKS - len(trained)} networks trained" in said
 
 
-def test_a_driver_killed_while_it_logs(place, undisturbed):
+def test_ctrl_c_and_a_driver_killed_while_it_logs(place, undisturbed):
+    run = place.start()
+    wait_until(run, lambda: place.kept("networks"))
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 130, said
+    assert "interrupted: run the same command again to finish the rest" in said
+    assert "Traceback" not in said
+    kept = trained_in(place)
     trained = killed(place, [lambda: "RUNNING" in place.statuses()])
+    assert trained.items() >= kept.items(), "a network was trained twice"
     assert_finished(place, undisturbed, trained)
 
 

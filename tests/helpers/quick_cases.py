@@ -3,12 +3,17 @@
 import pytest
 
 
-def slow_unless(quick, cases):
-    """`cases` as parameters, marked slow but for those in `quick`; a tuple is of several."""
+def slow_unless(quick, cases, exhaustive=()):
+    """`cases` as parameters, marked slow but for those in `quick`; a tuple is of several.
+
+    Those in `exhaustive` are marked so too.
+    """
+
+    def marks(case):
+        slow = [] if case in quick else [pytest.mark.slow]
+        return slow + [pytest.mark.exhaustive] * (case in exhaustive)
+
     return [
-        pytest.param(
-            *(case if isinstance(case, tuple) else (case,)),
-            marks=[] if case in quick else pytest.mark.slow,
-        )
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=marks(case))
         for case in cases
     ]

@@ -70,6 +70,7 @@ lin, conv = nn.Linear, nn.Conv2d
 
 
 def assert_groups(model, inputs, sizes):
-    """The spec, which is checked on the model as it is made, has groups of these sizes."""
+    """The spec, checked on the model as it is made; its groups have these sizes."""
     spec = permutation_spec(model, *inputs)
     assert Counter(spec.groups.values()) == Counter(sizes), str(spec)
+    return spec

@@ -6,6 +6,7 @@ A kind that has no row fails, and so does a row whose name does not follow each 
 
 import ast
 import dataclasses
+import functools
 import importlib
 import json
 from pathlib import Path
@@ -63,10 +64,17 @@ def history_names(store, folder):
     return store.names(HISTORIES)
 
 
+IMAGES = torch.zeros(2, 2, 7, 7, dtype=torch.float64)
+
+
+@functools.cache
+def symmetry():
+    return permutation_spec(convnet(0), IMAGES)
+
+
 def permutation_names(store, folder):
-    a, b = convnet(0), convnet(1)
-    x = torch.zeros(2, 2, 7, 7, dtype=torch.float64)
-    cached_permutation(TRIAL, a, b, permutation_spec(a, x), [x], store, CLASSIFICATION)
+    a, b, x = convnet(0), convnet(1), IMAGES
+    cached_permutation(TRIAL, a, b, symmetry(), [x], store, CLASSIFICATION)
     return store.names(PERMUTATIONS)
 
 
@@ -169,9 +177,7 @@ def test_what_is_never_read_is_read_nowhere():
 
 def test_a_permutation_follows_its_spec(tmp_path):
     """What more is known to move, or to be read, is matched anew."""
-    a, b = convnet(0), convnet(1)
-    x = torch.zeros(2, 2, 7, 7, dtype=torch.float64)
-    spec = permutation_spec(a, x)
+    a, b, spec = convnet(0), convnet(1), symmetry()
     bare = PermutationSpec(spec.groups, spec.axes)
     one, two, three = (cached._digest(each, a, b) for each in (spec, bare, spec))
     assert one == three != two

@@ -12,6 +12,7 @@ import torch
 import llfc
 from llfc.connectivity.corrections import CORRECTIONS
 from llfc.results import BARRIERS, CURVE, connection_from_json, connection_to_json
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_networks import CLASSES, convnet, mlp, samples
 
 SUMMARIES = {
@@ -62,7 +63,9 @@ def connected(make=mlp, shape=(6,), a=0, b=1, **options):
     return llfc.connect(make(a), make(b), **given)
 
 
-@pytest.mark.parametrize("matching", [None, "none", "weights", "activations"])
+@pytest.mark.parametrize(
+    "matching", slow_unless(["activations"], [None, "none", "weights", "activations"])
+)
 def test_everything_is_there(matching):
     found = connected(convnet, (2, 7, 7), matching=matching, correction="reset", alphas=7)
     assert tuple(found.curve) == CURVE
@@ -113,7 +116,7 @@ def test_without_training_data_the_train_columns_are_not_numbers():
         assert np.isnan(value) == name.startswith("train_"), name
 
 
-@pytest.mark.parametrize("correction", sorted(CORRECTIONS))
+@pytest.mark.parametrize("correction", slow_unless(["repair"], sorted(CORRECTIONS)))
 def test_models_are_never_modified(correction):
     a, b = convnet(0).train(), convnet(1).eval()
     before = copy.deepcopy((a.state_dict(), b.state_dict()))
@@ -186,7 +189,7 @@ def test_two_processes_agree_to_the_last_digit():
     assert json.loads(runs[0])["curve"]["alpha"][-1] == 1
 
 
-@pytest.mark.parametrize("correction", ["reset", "repair"])
+@pytest.mark.parametrize("correction", slow_unless(["repair"], ["reset", "repair"]))
 def test_corrections_look_at_the_images_for_statistics(correction):
     shape = (2, 7, 7)
     train, others = samples(24, shape, 2), samples(20, shape, 3)

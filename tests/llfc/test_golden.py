@@ -49,6 +49,7 @@ def test_the_golden_trial_still_gives_its_numbers(tmp_path, request):
     assert numbers == pytest.approx(json.loads(GOLDEN.read_text()), rel=1e-3, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_trial_may_measure_on_fewer_training_images(tmp_path):
     """As if there were no others, though the networks have seen them."""
     dataset = load_dataset("fashion-mnist-small", cache=tmp_path, limit_train=500, limit_test=100)

@@ -59,6 +59,7 @@ def trained(tmp_path_factory):
     return store, data
 
 
+@pytest.mark.slow
 def test_a_data_set_of_tokens_is_trained_and_measured_with_its_tasks_loss(trained):
     store, data = trained
     found = run_trial(trial_of(), store, data)

@@ -138,6 +138,7 @@ PUBLIC = {
 INNER = ("matcher ", "Line")  # which run what draws in the caller's own hands
 # What is called with a layer that is another network in eval mode, of the quick tests.
 QUICK = ("connect", "match, weights", "matcher weights", "probes")
+RUN_BY_MATCH = {f"matcher {name}" for name in MATCHERS} - {*QUICK}
 # Whatever raises within: a probe that is none, images that do not fit, a matcher's second batch.
 FAILING = {
     "probes": connected(probes="nothing"),
@@ -152,7 +153,7 @@ FAILING = {
     ("linear", "call"),
     slow_unless(
         [
-            *((nn.Linear, call) for call in [*PUBLIC, *FAILING]),
+            *((nn.Linear, call) for call in [*PUBLIC, *FAILING] if call not in RUN_BY_MATCH),
             *((Adapted, call) for call in QUICK),
         ],
         [*itertools.product([nn.Linear, Adapted, Folding], [*PUBLIC, *FAILING])],
@@ -188,7 +189,10 @@ def test_a_fingerprint_sees_what_a_visitor_may_do():
 
 
 @pytest.mark.parametrize("linear", [Adapted, Folding], ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("matching", [None, "weights", "activations", "straight-through"])
+@pytest.mark.parametrize(
+    "matching",
+    slow_unless([None, "activations"], [None, "weights", "activations", "straight-through"]),
+)
 def test_what_is_measured_is_the_network_in_eval_mode(linear, matching):
     a, b = network(linear, 0), network(linear, 1)
     found = connected(matching=matching)(a, b, None)

@@ -184,8 +184,8 @@ def test_a_forecast_bounds_what_is_then_trained(recheck):
     assert f"{7 + recheck} trials where the test set decides each, {most} at most, and" in line
     end = "18; if a recheck finds an unstable pair, up to 4 trials more" if recheck else "18"
     assert line.endswith(f"a grid of its resolution {end}")
-    for low in range(-3, 102, 6):
-        for high in range(low, 102, 6):
+    for low in range(-3, 102, 13):
+        for high in range(low, 102, 13):
 
             def any_monotone(trial, low=low, high=high):
                 return (

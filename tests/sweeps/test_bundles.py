@@ -74,6 +74,7 @@ def assert_as_alone(folder, alone, networks):
     assert list((folder / RUNNING).glob("*")) == []
 
 
+@pytest.mark.slow
 def test_each_is_what_it_is_alone_and_the_one_that_fails_fails_alone(tmp_path, alone, networks):
     result = work(jobs_of(HOT, *networks), place_in(tmp_path))
     failed = [end["failed"] for end in result["ended"]]

@@ -155,6 +155,7 @@ def test_a_dry_run_downloads_nothing(settings, capsys):
     assert contents(place) == {}
 
 
+@pytest.mark.slow
 def test_a_text_of_ones_own_is_read_and_leaves_no_copy(settings):
     place = Path(settings.storage).parent
     (place / "own.txt").write_text("abcd" * 1000)
@@ -204,6 +205,7 @@ def test_the_last_row_is_the_sum_of_the_others():
     assert lines[4].startswith("1 core hours, 1:30:00 with the 2 workers")
 
 
+@pytest.mark.slow
 def test_a_study_ends_with_the_sum_of_its_sweeps(settings, monkeypatch, capsys):
     monkeypatch.setattr("sweeps.forecast.dry_run.MOST", 0.0)
     words = [*TINY, "--storage", settings.storage]

@@ -44,6 +44,7 @@ def network_runs(uri):
     return client, client.search_runs([place.experiment_id])
 
 
+@pytest.mark.slow
 def test_a_network_is_one_run_with_its_epochs_and_its_trials_lead_to_it(uri, tmp_path):
     one = trial()
     for sweep in ("width", "matching"):

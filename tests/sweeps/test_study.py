@@ -39,12 +39,18 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 ONE = {**AXES, "seed": [0]}  # one pair of the two
+FEW_AT_A_TIME = """
+import runpy
+from sweeps.run import launch
+launch.AT_ONCE = 2
+runpy.run_path("sweeps/smoke.py", run_name="__main__")
+"""
 
 
-def sweep(storage, *options):
+def sweep(storage, *options, program=("sweeps/smoke.py",)):
     """`python sweeps/smoke.py` with a small grid, in a process of its own."""
     return subprocess.run(
-        [sys.executable, "sweeps/smoke.py", "--storage", str(storage), *OPTIONS, *options],
+        [sys.executable, *program, "--storage", str(storage), *OPTIONS, *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -173,13 +179,17 @@ def test_measured_but_not_logged_is_logged_without_measuring(storage, capsys):
 
 
 def test_neither_a_damaged_network_nor_a_failing_trial_stops_another(storage):
-    """The network is quarantined and trained again; the trial is named."""
+    """The network is quarantined and trained again; the trial is named; each job is done once.
+
+    Tune is given two jobs at a time.
+    """
     network = trials_of(SMOKE.replace(ONE))[0].pair.a
     path = storage / "store/networks" / f"{fingerprint(network)}.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     shutil.rmtree(storage / "store/connections")
-    said = sweep(storage, "--seed", "0", "--lr", "0.001", "1e30")
+    few = ("-c", FEW_AT_A_TIME)
+    said = sweep(storage, "--seed", "0", "--lr", "0.001", "1e30", program=few)
     assert said.returncode == 1
     assert "1 networks trained, 2 trials measured" in said.stdout
     assert f"{path.name}.damaged-1" in said.stderr
@@ -193,8 +203,10 @@ def test_neither_a_damaged_network_nor_a_failing_trial_stops_another(storage):
     runs = runs_in(storage)
     assert len(runs.trials) == 2
     assert sorted(runs.unfinished["fingerprint"]) == sorted(map(fingerprint, trials))
+    assert not list((storage / "ray").iterdir())
 
 
+@pytest.mark.exhaustive  # `test_drivers.py` has one in a sweep that is then killed
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_finishes_the_rest(place, undisturbed):
     run = place.start()
     wait_until(run, lambda: place.kept("networks"))
@@ -209,15 +221,6 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_finishes_the_rest(place,
     assert f"{NETWORKS - len(kept)} networks trained" in again
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert_as_undisturbed(place, undisturbed)
-
-
-def test_jobs_that_tune_is_given_a_few_at_a_time_are_all_done_once(place):
-    code = "import runpy; from sweeps.run import launch; launch.AT_ONCE = 2"
-    code += "; runpy.run_path('sweeps/smoke.py', run_name='__main__')"
-    said = place.finish("--seed", "0", program=("-c", code))
-    assert "2 networks trained, 2 trials measured" in said
-    assert len(place.runs().trials) == 2
-    assert not list((place.folder / "ray").iterdir())
 
 
 def test_a_storage_that_cannot_be_written_is_one_line(tmp_path, capsys):

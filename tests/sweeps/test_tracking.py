@@ -120,6 +120,7 @@ def test_a_folder_with_a_space_and_an_accent_is_read_back(uri, tmp_path):
     assert runs.only(set()).trials.empty
 
 
+@pytest.mark.slow
 def test_a_database_in_a_folder_of_any_name_is_where_it_should_be(tmp_path):
     folder = tmp_path / "été 100% p%41 h#1 q?mode=ro&x it's a+b"
     uri = Settings(storage=str(folder)).tracking
@@ -181,6 +182,7 @@ def test_the_artifact_is_the_text_that_the_worker_wrote(tracker, tmp_path):
     assert Path(path).read_text() == text
 
 
+@pytest.mark.slow
 def test_more_metrics_than_one_call_takes(tracker):
     tracker.log(trial(), Measurement.of(connection(layers=300), {}))
     (run,) = runs_of(tracker)

@@ -74,6 +74,7 @@ def test_an_address_with_what_sqlite_would_not_heed_is_refused_in_one_line(addre
     assert not list(tmp_path.glob("*.db*"))
 
 
+@pytest.mark.slow
 def test_an_address_may_say_how_long_sqlite_waits(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db?timeout=30"
     Tracker(uri, "width", tmp_path)

@@ -5,6 +5,7 @@ corrected as the blend is, or the difference would be the ends' own.
 """
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -41,8 +42,13 @@ def close_pair():
     return a, b
 
 
-@every_correction
-@pytest.mark.parametrize("dtype", slow_unless([torch.float32], [torch.float64, torch.float32]))
+@pytest.mark.parametrize(
+    ("correction", "dtype"),
+    slow_unless(
+        [("repair", torch.float32)],
+        [*itertools.product(sorted(CORRECTIONS), [torch.float64, torch.float32])],
+    ),
+)
 def test_a_network_and_itself_agree_under_every_correction(correction, dtype):
     a = convnet(0).to(dtype).eval()
     data = {"train": (TRAIN[0].to(dtype), TRAIN[1])}
@@ -113,6 +119,7 @@ def test_a_and_b_are_as_trained_beside_their_ensemble():
     assert found.tables["ensemble"]["loss"][[0, 1, 3]] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_conditions_look_at_corrected_networks():
     """What the networks' statistics were does not matter, and a permuted network stays the same."""
     a, b = convnet(0), convnet(1)

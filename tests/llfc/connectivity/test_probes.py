@@ -11,6 +11,7 @@ from llfc.networks.families.mixer import MixerBlock
 from llfc.networks.families.resnet import ResidualBlock
 from llfc.networks.families.transformer import Block
 from llfc.seeds import stream
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_networks import convnet, mlp
 
 
@@ -32,12 +33,15 @@ def test_residual_networks_are_probed_at_stem_blocks_and_head():
 
 @pytest.mark.parametrize(
     ("architecture", "norm"),
-    [
-        (a, norm)
-        for a, entry in ARCHITECTURES.items()
-        for norm in entry.norms
-        if entry.inputs == "images"
-    ],
+    slow_unless(
+        [(a, entry.norms[0]) for a, entry in ARCHITECTURES.items()],
+        [
+            (a, norm)
+            for a, entry in ARCHITECTURES.items()
+            for norm in entry.norms
+            if entry.inputs == "images"
+        ],
+    ),
 )
 def test_our_own_architectures(architecture, norm):
     model = build_network(

@@ -12,6 +12,7 @@ from llfc.networks.steps import fork_step, in_epochs
 from llfc.networks.store import Store
 from llfc.networks.training import TrainState
 from llfc.specs import Pair, fingerprint
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.trainable_networks import ADAM, DATA, SGD, images, model_of, network, run, same
 
 STEPS = 4  # of an epoch: 30 images in batches of 8
@@ -93,9 +94,10 @@ def test_a_step_beyond_the_last_is_one_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_kept_does_not_change_what_is_trained(tmp_path):
+@pytest.mark.parametrize("architecture", slow_unless(["mlp"], ["mlp", "resnet20"]))
+def test_what_is_kept_does_not_change_what_is_trained(architecture, tmp_path):
     """Kept or replayed, from the near state or the far one, in any order: the same networks."""
-    root = network("resnet20", SGD)
+    root = network(architecture, SGD)
     nets = [root, *(dataclasses.replace(root, spawn_epoch=epoch) for epoch in (1, 2))]
     nets += [dataclasses.replace(root, spawn_step=step) for step in (3, 11)]
     kept, bare = Store(tmp_path / "kept"), Store(tmp_path / "bare")

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from llfc.data.batches import CropFlip
 from llfc.networks.training import TrainState, initial_state, learning_rate
 from llfc.seeds import stream
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.trainable_networks import ADAM, DATA, SGD, STEP, images, model_of, run, same
 
 
@@ -58,7 +59,7 @@ def test_training_is_the_textbook_loop(recipe):
 
 
 @pytest.mark.parametrize("recipe", [ADAM, SGD, STEP], ids=["adam", "sgd", "step"])
-@pytest.mark.parametrize("architecture", ["mlp", "resnet20"])
+@pytest.mark.parametrize("architecture", slow_unless(["mlp"], ["mlp", "resnet20"]))
 def test_a_fork_in_the_trunks_own_order_is_the_trunk_continued(architecture, recipe):
     model = model_of(architecture)
     start = initial_state(model)

@@ -14,6 +14,7 @@ from llfc.networks.store import Store
 from llfc.networks.training import initial_state, learning_rate
 from llfc.seeds import stream
 from llfc.specs import Recipe
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.trainable_networks import images, network, run, same
 
 ADAMW = Recipe(
@@ -87,7 +88,7 @@ def test_training_on_tokens_is_the_textbook_loop(data):
             assert not torch.equal(tensor, model_of("gpt", data).state_dict()[name])
 
 
-@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize("name", slow_unless(["gpt"], DATA))
 def test_forks_are_equal_to_the_bit_whatever_was_kept(name, tmp_path):
     data = DATA[name]
     root = network(name, ADAMW, width=0.25, norm=ARCHITECTURES[name].norm)

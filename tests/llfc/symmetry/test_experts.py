@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from llfc.symmetry import permutation_spec
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.wired_networks import Net, P, assert_groups, lin
 
 x = torch.randn(5, 6)
@@ -217,7 +218,7 @@ MASKED = {
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-@pytest.mark.parametrize("gates", ["soft", "one-hot"])
+@pytest.mark.parametrize("gates", slow_unless(["soft"], ["soft", "one-hot"]))
 def test_a_gate_that_is_picked_out_by_its_number_is_said(gates, column):
     def forward(m, x):
         gate = GATES[gates](m.router(x))

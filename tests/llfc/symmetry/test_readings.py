@@ -1,5 +1,7 @@
 """Where activation matching reads: against features captured by hand, one assignment from scipy."""
 
+import itertools
+
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -97,9 +99,12 @@ def samples_of(features):
 
 
 @pytest.mark.parametrize(
-    "name", slow_unless(["activations"], ["activations", "activations-uncentred"])
+    ("kind", "name"),
+    slow_unless(
+        [(kind, "activations") for kind in ("nested", "functional", "overwritten", "dropped")],
+        [*itertools.product(MLPS, ("activations", "activations-uncentred"))],
+    ),
 )
-@pytest.mark.parametrize("kind", MLPS)
 def test_units_that_only_the_activation_tells_apart_are_found(kind, name):
     """Equal weights and spaced biases: before it they are one unit but for a constant."""
     model, x = seeded(MLPS[kind], 0), randn(64, 6)
@@ -183,7 +188,8 @@ def of_preactivation(m, x):
 
 
 @pytest.mark.parametrize(
-    ("make", "features"), [(stage, of_stage), (preactivation, of_preactivation)]
+    ("make", "features"),
+    slow_unless([(stage, of_stage)], [(stage, of_stage), (preactivation, of_preactivation)]),
 )
 def test_a_residual_stage_is_read_after_its_last_addition_and_activation(make, features):
     """And not after pooling, where every image is one sample."""

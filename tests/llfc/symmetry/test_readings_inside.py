@@ -111,7 +111,7 @@ INSIDE = {
 
 
 # The quick tests have the smaller ones.
-DEAR = {"transformer", "sequence first", "norm first", "gru"}
+DEAR = {"transformer", "sequence first", "norm first", "with weights", "gru"}
 
 
 @pytest.mark.parametrize("kind", slow_unless({*INSIDE} - DEAR, INSIDE))

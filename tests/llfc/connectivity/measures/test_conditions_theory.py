@@ -116,6 +116,7 @@ def test_swapping_the_networks_changes_nothing(case):
         same(rows(there, table), rows(back, table))
 
 
+@pytest.mark.slow
 def test_permuting_both_alike_changes_nothing():
     a, b = convnet(0), convnet(1)
     images, _ = samples(30, (2, 7, 7))

@@ -46,7 +46,7 @@ def gap(one, other, inputs):
     return float((before - after).abs().max() / before.abs().max())
 
 
-@pytest.mark.parametrize("name", slow_unless(("gpt rms",), PRE_NORM))
+@pytest.mark.parametrize("name", slow_unless(("vit",), PRE_NORM))
 def test_the_stream_becomes_orthogonal_and_the_function_stays(name):
     model, inputs = built(name)
     state = copy.deepcopy(model.state_dict())
@@ -203,6 +203,7 @@ def test_scales_are_balanced_where_asked():
     )
 
 
+@pytest.mark.slow
 def test_two_scalings_of_one_network_have_one_balanced_form():
     inputs = IMAGES.double()
     model = disturbed(ours("mlp", IMAGES, width=0.02)).double()

@@ -18,7 +18,10 @@ from tests.helpers.kinds_of_networks import VECTORS, Function, perceptron
 from tests.helpers.quick_cases import slow_unless
 
 # Their layers are those of smaller networks here.
-DEAR = {"resnet20 layer", "resnet20 none", "hugging face bert", "hugging face vit"}
+DEAR = {
+    *("resnet20 batch", "resnet20 layer", "resnet20 none"),
+    *("hugging face bert", "hugging face vit", "hugging face llama"),
+}
 
 
 @pytest.mark.parametrize("name", slow_unless({*NETWORKS} - DEAR, NETWORKS))
