@@ -6,7 +6,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-Scores = NDArray[np.float64]
+Scores = NDArray[np.float32] | NDArray[np.float64]
+
+ROWS = 2**16  # numbers of rows that are reduced at once, in the processor's cache
 
 
 def best_assignment(score: Tensor) -> Tensor:
@@ -28,17 +30,29 @@ def best_assignment(score: Tensor) -> Tensor:
     >>> best_assignment(torch.tensor([[0.0, 2.0], [1.0, 2.5]]))
     tensor([1, 0])
     """
-    return torch.from_numpy(solve(score.detach().to("cpu", torch.float64).numpy()))
+    score = score if score.dtype == torch.float32 else score.double()
+    return torch.from_numpy(solve(score.detach().cpu().numpy()))
 
 
 def solve(score: Scores) -> NDArray[np.int64]:
-    """`best_assignment` on arrays."""
-    reduced = score - score.mean(axis=1, keepdims=True)
-    reduced -= reduced.mean(axis=0, keepdims=True)
-    reduced -= reduced.max(axis=1, keepdims=True)
-    reduced -= reduced.max(axis=0, keepdims=True)
-    rows, columns = linear_sum_assignment(reduced, maximize=True)
-    assert (rows == np.arange(len(rows))).all()  # scipy promises sorted rows for a square matrix
+    """`best_assignment` on arrays. Costs are reduced, in float64, as scipy would copy scores."""
+    size = len(score)
+    costs = np.empty((size, size))
+    step = max(1, ROWS // max(1, size))
+    parts = [slice(start, start + step) for start in range(0, size, step)]
+    for rows in parts:
+        wide = score[rows].astype(np.float64)
+        np.subtract(wide.mean(axis=1, keepdims=True), wide, out=costs[rows])
+    means = costs.mean(axis=0, keepdims=True)
+    least = np.full((1, size), np.inf)
+    for rows in parts:
+        part = costs[rows]
+        part -= means
+        part -= part.min(axis=1, keepdims=True)
+        np.minimum(least, part.min(axis=0, keepdims=True), out=least)
+    costs -= least
+    places, columns = linear_sum_assignment(costs)
+    assert (places == np.arange(size)).all()  # scipy promises sorted rows for a square matrix
     return columns.astype(np.int64)
 
 

@@ -57,6 +57,8 @@ def best_partners(
         pairs: further clusters, and what is in unit i of A with what is in unit j of B.
     """
     first = next(iter(scores), None) or pairs[0][0]
+    if not pairs and len(scores) == 1 and len(first) == 1:
+        return {root(first): best_assignment(scores[first])}
     size = first[0].size
     total = torch.zeros(size, size, dtype=torch.float64)
     inner = [(cluster, pair) for cluster, pair in pairs]

@@ -22,7 +22,7 @@ from llfc.matching.overlap.assignment import total_score
 from llfc.matching.overlap.bounds import bound
 from llfc.matching.overlap.nested import PairScores
 from llfc.matching.overlap.parameters import check_alike, finite_parameters, unit
-from llfc.matching.overlap.terms import Term, inner_product
+from llfc.matching.overlap.terms import Term, inner_product, total
 from llfc.modules.reals import as_reals
 from llfc.symmetry.spec import PermutationSpec
 from llfc.symmetry.spec.blocks import Cluster, blocks, place, root, too_deep
@@ -168,13 +168,12 @@ class Overlap:
         The overlap of all that moves with `group` is the sum of the scores at its places and of
         the `pairs`, if `group` has at most one dimension in each term; otherwise it is not linear.
         """
-        total: dict[Cluster, Tensor] = {}
+        found: dict[Cluster, list[Tensor]] = defaultdict(list)
         for term, dim in self._at[group]:
             cluster = term.clusters[dim]
             if len(cluster) < 3:
-                scores = term.scores(dim, places)
-                total[cluster] = total[cluster] + scores if cluster in total else scores
-        return total
+                found[cluster].append(term.scores(dim, places))
+        return {cluster: total(parts) for cluster, parts in found.items()}
 
     @cached_property
     def bilinear(self) -> bool:

@@ -48,14 +48,14 @@ class Term:
         others = [places[c] for other, c in enumerate(self.clusters) if other != dim]
         if dim in self._scores:
             seen, scores = self._scores[dim]
-            if all(now is then for now, then in zip(others, seen, strict=True)):
+            if all(map(torch.equal, others, seen)):
                 return scores
             if len(others) == 1:
                 moved = (others[0] != seen[0]).nonzero()[:, 0]
                 if 2 * len(moved) < len(others[0]):
                     change = self._change(dim, moved, seen[0], others[0])
-                    self._scores[dim] = others, scores + change
-                    return self._scores[dim][1]
+                    self._scores[dim] = others, change.add_(scores)
+                    return change
         self._scores[dim] = others, self._product(dim, places)
         return self._scores[dim][1]
 
@@ -148,6 +148,19 @@ class Term:
                     b = mixed.movedim(0, other)
             scores.addmm_(_units_first(a, dim), _units_first(b, dim).T)
         return scores
+
+
+def total(parts: Sequence[Tensor]) -> Tensor:
+    """The sum of matrices of one shape, from the first to the last; of one, that itself."""
+    if len(parts) == 1:
+        return parts[0]
+    found = torch.empty_like(parts[0])
+    rows = max(1, PIECE // max(1, found.shape[1]))
+    for into, first, *others in zip(*(torch.split(x, rows) for x in (found, *parts)), strict=True):
+        into.copy_(first)
+        for other in others:
+            into += other
+    return found
 
 
 def _units_first(block: Tensor, dim: int) -> Tensor:

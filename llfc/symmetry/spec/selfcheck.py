@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -115,9 +116,14 @@ class Comparison:
             )
         return [x for x in pytree.tree_leaves(result) if isinstance(x, Tensor)]
 
+    @cached_property
+    def before(self) -> list[Tensor]:
+        """The outputs with the state as it is."""
+        return self.outputs(self.state)
+
     def gap(self) -> float:
         """The function gap: the largest change of an output, relative to the largest output."""
-        return relative_gap(self.outputs(self.state), self.outputs(self.permuted(self.state)))
+        return relative_gap(self.before, self.outputs(self.permuted(self.state)))
 
     def gap_in_double(self) -> float:
         """The function gap in float64; infinite if the model does not run in float64."""
@@ -144,7 +150,7 @@ class Comparison:
         for given in (self.inputs, twice(self.inputs)):
             comparison = replace(self, inputs=given, training=True)
             with contextlib.suppress(Exception):  # whatever the model's own code raises
-                comparison.outputs(self.state)
+                comparison.before  # noqa: B018
                 return comparison
         return None
 

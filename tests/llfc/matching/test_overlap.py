@@ -4,11 +4,12 @@ import itertools
 
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 
 from llfc.matching.ascent.relaxation import even_mixtures
 from llfc.matching.overlap.assignment import best_assignment, best_total, total_score
 from llfc.matching.overlap.overlap import Overlap
-from llfc.matching.overlap.terms import Term
+from llfc.matching.overlap.terms import Term, total
 from llfc.symmetry.spec import PermutationSpec
 from llfc.symmetry.spec.axes import axis_size
 from llfc.symmetry.spec.blocks import blocks, place
@@ -199,3 +200,21 @@ def test_values_that_are_kept_are_those_summed_anew(spec, monkeypatch):
             assert overlap.value(index) == fresh
         assert not summed
     assert overlap.value(spec.random(9)) == Overlap(a, b, spec).value(spec.random(9))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("units", [1, 7, 300])
+def test_the_assignment_is_scipys_of_the_scores_as_they_are(units, dtype):
+    score = torch.randn(units, units, generator=torch.Generator().manual_seed(1)).to(dtype)
+    before = score.clone()
+    _, wanted = linear_sum_assignment(score.double().numpy(), maximize=True)
+    assert best_assignment(score).tolist() == wanted.tolist()
+    assert torch.equal(score, before)
+
+
+def test_a_sum_of_scores_adds_from_the_first_to_the_last_and_leaves_them_alone():
+    parts = [torch.randn(600, 600, generator=torch.Generator().manual_seed(s)) for s in range(4)]
+    before = [part.clone() for part in parts]
+    assert torch.equal(total(parts), ((parts[0] + parts[1]) + parts[2]) + parts[3])
+    assert total(parts[:1]) is parts[0]
+    assert all(map(torch.equal, parts, before))
