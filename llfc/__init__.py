@@ -12,20 +12,25 @@ names that a notebook needs:
 - `merge(models, statistics=...)`: one network of several, aligned, blended and corrected.
 """
 
-from llfc.connection import connect
-from llfc.matching import (
-    MATCHERS,
-    Permutation,
-    PermutationSpec,
-    match,
-    match_many,
-    permutation_spec,
-)
-from llfc.merging import Merged, blend, merge
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from llfc.results import Connection, LayerProfile, LeftOut
-from llfc.symmetry.canonical import canonical
-from llfc.symmetry.transform import Transform
-from llfc.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from llfc.connection import connect
+    from llfc.matching import (
+        MATCHERS,
+        Permutation,
+        PermutationSpec,
+        match,
+        match_many,
+        permutation_spec,
+    )
+    from llfc.merging import Merged, blend, merge
+    from llfc.symmetry.canonical import canonical
+    from llfc.symmetry.transform import Transform
+    from llfc.tasks import TASKS, Task
 
 __version__ = "0.2.0"
 
@@ -49,3 +54,33 @@ __all__ = [
     "merge",
     "permutation_spec",
 ]
+
+# PyTorch takes seconds to import, and the `llfc` command says things that need none of it.
+_HOME = {
+    "llfc.connection": ("connect",),
+    "llfc.matching": (
+        "MATCHERS",
+        "Permutation",
+        "PermutationSpec",
+        "match",
+        "match_many",
+        "permutation_spec",
+    ),
+    "llfc.merging": ("Merged", "blend", "merge"),
+    "llfc.symmetry.canonical": ("canonical",),
+    "llfc.symmetry.transform": ("Transform",),
+    "llfc.tasks": ("TASKS", "Task"),
+}
+_PLACE = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported when it is first asked for."""
+    if name not in _PLACE:
+        raise AttributeError(f"module 'llfc' has no attribute {name!r}")
+    globals()[name] = getattr(importlib.import_module(_PLACE[name]), name)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

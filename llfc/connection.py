@@ -1,6 +1,6 @@
 """Two networks, aligned, and everything measured on the line between them: `connect`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from llfc.connectivity.barrier import (
 )
 from llfc.connectivity.blend import Correction, Line, line_positions
 from llfc.connectivity.corrections import correction_of
-from llfc.connectivity.derived import blended_in_parts
 from llfc.connectivity.distances import weight_distances
 from llfc.connectivity.layerwise import summarise
+from llfc.connectivity.left_out import blended_in_parts, of_batches, of_task
 from llfc.connectivity.logits import logit_scalars
 from llfc.connectivity.measures.registry import MEASURES
 from llfc.connectivity.path import LineProfile, walk
@@ -26,7 +26,6 @@ from llfc.connectivity.samples import Batches, Samples
 from llfc.connectivity.subject import Measure, Subject
 from llfc.devices import tf32_disabled
 from llfc.modules import (
-    batch_dependence,
     check_inputs,
     check_network,
     check_same_architecture,
@@ -36,14 +35,14 @@ from llfc.modules import (
     spare_inputs,
 )
 from llfc.modules.few_values import few_values_told
-from llfc.modules.inputs import Inputs
 from llfc.names import as_names, lookup
-from llfc.results import METRICS, Array, Connection, LeftOut, Table, midpoint
+from llfc.progress import Progress, progress_of
+from llfc.results import METRICS, Array, Connection, Table, midpoint
 from llfc.seeds import generators_left, stream
 from llfc.specs import DEFAULT_MEASURES
 from llfc.symmetry.spec import Permutation, PermutationSpec
 from llfc.symmetry.transform import Transform
-from llfc.tasks import CLASSIFICATION, Task, as_task
+from llfc.tasks import Task, as_task
 
 BATCH_SIZE = 250  # larger batches were no faster on a CPU, and their features take memory
 
@@ -68,6 +67,7 @@ def connect(
     spec: PermutationSpec | None = None,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
+    progress: bool | Progress | None = None,
 ) -> Connection:
     """Measure the line between two networks, from A (alpha = 0) to B, permuted (alpha = 1).
 
@@ -107,6 +107,8 @@ def connect(
         spec: the permutation symmetry of both; if None, derived from A when B is to be permuted.
         seed: seed of the matcher's random choices.
         batch_size: maximum number of images per batch, for images in memory.
+        progress: whether standard error says what is being done and how long each step took; if
+            None, on a terminal and in a notebook alone.
 
     Raises:
         ValueError: if a name is unknown; the models differ in more than the values of their
@@ -117,21 +119,25 @@ def connect(
     """
     alpha = line_positions(alphas)
     correct = correction_of(correction)
-    wanted = [lookup("measure", name, MEASURES) for name in as_names("measures", measures)]
+    wanted = {name: lookup("measure", name, MEASURES) for name in as_names("measures", measures)}
     layers = None if probes is None else as_names("probes", probes)
     a, b = _copies(model_a, model_b)
-    wanted_task = as_task(task)
-    seen, trained_on = _checked(a, b, test, train, batch_size, wanted_task)
+    wanted_task, said = as_task(task), progress_of(progress)
+    seen, trained_on = _checked(a, b, test, train, batch_size, wanted_task, said)
     source = trained_on
     if statistics is not None:
-        source = Batches("statistics", statistics, batch_size, seen.device, task=wanted_task)
+        source = Batches(
+            "statistics", statistics, batch_size, seen.device, task=wanted_task, report=said.report
+        )
     if source is not None:
         source = source.shuffled(stream(seed, "order/statistics"))
-    basis = into_one_basis(a, b, matching, spec, seen.first(), wanted_task, trained_on, seed)
+    with said.step("aligned B with A"):
+        basis = into_one_basis(a, b, matching, spec, seen.first(), wanted_task, trained_on, seed)
     unmatched = None if basis.b is b else b
     line = Line(a, basis.b, alpha)
-    subject = _subject(line, unmatched, seen, source, layers, correct, seed)
-    return _connection(subject, trained_on, wanted, basis)
+    with said.step("corrected the networks between"):
+        subject = _subject(line, unmatched, seen, source, layers, correct, seed)
+    return _connection(subject, trained_on, wanted, basis, said)
 
 
 def _copies(model_a: nn.Module, model_b: nn.Module) -> tuple[nn.Module, nn.Module]:
@@ -151,13 +157,14 @@ def _checked(
     train: Samples | None,
     batch_size: int,
     task: Task,
+    said: Progress,
 ) -> tuple[Batches, Batches | None]:
     """The test and the train samples in batches, if the models accept them and agree on them."""
     device = device_of(a)
-    seen = Batches("test", test, batch_size, device, task=task)
+    seen = Batches("test", test, batch_size, device, task=task, report=said.report)
     trained_on = None
     if train is not None:
-        trained_on = Batches("train", train, batch_size, device, task=task)
+        trained_on = Batches("train", train, batch_size, device, task=task, report=said.report)
     example = seen.example()
     check_inputs("test images", a, [example] if isinstance(example, Tensor) else example)
     spare_inputs((a, b), example)
@@ -203,13 +210,15 @@ def _subject(
 def _connection(
     subject: Subject,
     train: Batches | None,
-    measures: Sequence[Measure],
+    measures: Mapping[str, Measure],
     basis: Basis,
+    said: Progress,
 ) -> Connection:
     """The results of both walks and of all measures, by name."""
     line, alpha = subject.line, subject.line.alpha
-    on_train = None if train is None else walk(line, train)
-    on_test = walk(line, subject.test, subject.probes)
+    with said.step("walked the line"):
+        on_train = None if train is None else walk(line, train)
+        on_test = walk(line, subject.test, subject.probes)
     curve, corrected = _curves(alpha, on_train, on_test)
     tables, of_test = _of_test(alpha, on_test)
     summaries = {
@@ -219,8 +228,9 @@ def _connection(
         **of_test,
         **weight_distances(line, subject.unmatched),
     }
-    for measure in measures:
-        measured = measure(subject)
+    for name, measure in measures.items():
+        with said.step(f"measured {name}"):
+            measured = measure(subject)
         tables |= measured.tables
         summaries |= measured.scalars
     return Connection(
@@ -234,9 +244,9 @@ def _connection(
             *subject.left_out,
             *basis.left_out,
             *line.corrections.left_out,
-            *_of_task(subject.test.task),
+            *of_task(subject.test.task),
             *on_test.left_out(),
-            *_of_batches(line, subject.test.first()),
+            *of_batches(line, subject.test.first()),
             *blended_in_parts(line, subject.test),
         ),
     )
@@ -255,35 +265,6 @@ def _of_test(alpha: Array, on_test: LineProfile) -> tuple[dict[str, Table], dict
         "test_error_mean_se": logits.instability_se(),
         **logit_scalars(decomposition, ensemble, logits.disagreement(), on_test.logits_differ),
     }
-
-
-def _of_task(task: Task) -> list[LeftOut]:
-    """What a task other than classification takes for an error and a sample, and has not."""
-    if task is CLASSIFICATION:
-        return []
-    found = [LeftOut("definition", "error", task.meaning)]
-    if task.tokens:
-        whole = "a whole sequence, all its tokens" if task.whole else "a token that counts"
-        found += [
-            LeftOut("definition", "sample", f"of LLFC and of all that compares features: {whole}"),
-            LeftOut("definition", "conditions", "of whole sequences, tokens that do not count too"),
-        ]
-    if not task.classes:
-        reason = "no logits of classes: no identity, calibration, disagreement, error of chance"
-        found.append(LeftOut("definition", "logits", reason))
-    return found
-
-
-def _of_batches(line: Line, images: Inputs) -> list[LeftOut]:
-    """An entry if the logits of an image depend on the other images in its batch."""
-    gap = max(batch_dependence(model, images) for model in (line.a, line.b))
-    if not gap:
-        return []
-    reason = (
-        f"those of an image change by {gap:.2g} of their scale with the other images in its batch:"
-        " all numbers hold for the given batches only, unless batch norms have running statistics"
-    )
-    return [LeftOut("definition", "logits", reason)]
 
 
 def _curves(

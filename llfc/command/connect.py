@@ -18,7 +18,7 @@ from llfc.command.pair.page import answer, overview, page
 from llfc.command.setting import Asked, Setting, asked_in, shared_options
 from llfc.connectivity.corrections import CORRECTIONS, correction_of
 from llfc.connectivity.measures.registry import MEASURES
-from llfc.names import lookup, readable
+from llfc.names import counted, lookup, readable
 from llfc.results import Connection
 from llfc.specs import DEFAULT_MEASURES
 
@@ -129,18 +129,18 @@ def _measure(
     data = setting.data
     assert data is not None  # as it is required
     a, b = (setting.models[number] for number in pair)
-    with setting.progress.step("measured the line"):
-        return llfc.connect(
-            a,
-            b,
-            test=data.test,
-            train=data.train,
-            task=data.task,
-            matching=matching,
-            spec=None if matching is None else setting.spec,
-            seed=setting.seed,
-            **options,
-        )
+    return llfc.connect(
+        a,
+        b,
+        test=data.test,
+        train=data.train,
+        task=data.task,
+        matching=matching,
+        spec=None if matching is None else setting.spec,
+        seed=setting.seed,
+        progress=setting.progress,
+        **options,
+    )
 
 
 def _write(found: Connection, title: str, said: Sequence[str], folder: Path) -> None:
@@ -164,5 +164,5 @@ def _write_overview(found: Mapping[str, Connection], folder: Path) -> None:
     }
     write_table(columns, folder / "pairs")
     shown = {name: columns[name] for name in ("pair", *SHOWN) if name in columns}
-    text = overview(f"{len(found)} pairs", shown, list(scalars))
+    text = overview(counted(len(found), "pair"), shown, list(scalars))
     (folder / "index.html").write_text(text, encoding="utf-8")

@@ -1,19 +1,62 @@
 """From the arguments to the exit status."""
 
+import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import click
+from rich.console import Console
 
 import llfc
-from llfc.command.connect import connect
-from llfc.command.match import match
-from llfc.command.merge import merge
-from llfc.command.spec import spec
 from llfc.oneline import in_one_line
+
+# What each is for, beside its module: `llfc --help` imports none of them.
+COMMANDS: Mapping[str, str] = {
+    "spec": "Derive the permutation symmetry of MODEL from its graph, and check it.",
+    "match": "Permute the units of checkpoint B to align with A's, without changing its function.",
+    "connect": "Match and measure every pair of checkpoints on the line between their weights.",
+    "merge": "Merge checkpoints of one architecture into one, in the basis of the first.",
+}
+
+
+class Commands(click.Group):
+    """The commands, each imported when it is asked for, as PyTorch takes seconds."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found = getattr(importlib.import_module(f"llfc.command.{cmd_name}"), cmd_name)
+        assert isinstance(found, click.Command)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        with _loading(quiet=not {"-q", "--quiet"}.isdisjoint(args)):
+            return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items()])
+
+
+@contextmanager
+def _loading(*, quiet: bool) -> Iterator[None]:
+    """While it is entered, a terminal says what takes so long."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal or "torch" in sys.modules:
+        yield
+        return
+    with console.status("loading PyTorch"):
+        yield
 
 
 @click.group(
+    cls=Commands,
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -27,10 +70,6 @@ def command() -> None:
     llfc match a.safetensors b.safetensors --model mine.py:build -o b-matched.safetensors
     llfc connect a.safetensors b.safetensors --model mine.py:build --data mine.py:load --out pair
     """  # noqa: D301
-
-
-for _each in (spec, match, connect, merge):
-    command.add_command(_each)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

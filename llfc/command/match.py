@@ -13,7 +13,7 @@ from llfc.matching import Permutation
 from llfc.matching.matchers import known_to
 from llfc.matching.overlap.transformed import UNBOUNDED
 from llfc.modules import check_same_outputs, copy_of, device_of
-from llfc.names import readable
+from llfc.names import counted, readable
 from llfc.symmetry.transform import Transform
 
 Found = Permutation | Transform
@@ -100,7 +100,7 @@ def report(found: Found, units: int, gap: float, on: str) -> str:
     lines = {
         "objective": f"{record['objective_before']:.6g} before, {record['objective']:.6g} after",
         "certificate": f"{record['certificate']:.4f} of a bound that {_bound_of(found)}",
-        "moved": f"{found.moved()} of {units} units",
+        "moved": f"{found.moved()} of {counted(units, 'unit')}",
         "function": f"f(π(B)) = f(B) up to {gap:.1e} of the outputs' scale, on {on}",
         "time": f"{record['seconds']:.1f} s of matching",
     }

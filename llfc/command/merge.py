@@ -15,6 +15,7 @@ from llfc.connectivity.evaluation import Score, evaluate, evaluate_ensemble
 from llfc.matching.many import check_many
 from llfc.merging import Merged, shares_of
 from llfc.modules import device_of
+from llfc.names import counted
 
 
 @click.command("merge")
@@ -138,8 +139,8 @@ def _report(
     moved: Sequence[Found | None] = merged.permutations or [None] * len(shares)
     for network, share, permutation in zip(setting.networks, shares, moved, strict=True):
         units = 0 if permutation is None else permutation.moved()
-        lines.append(f"{share:<8.4g} {network.path}, {units} units moved")
-    lines.append(f"{merged.corrected} layers corrected")
+        lines.append(f"{share:<8.4g} {network.path}, {counted(units, 'unit')} moved")
+    lines.append(f"{counted(merged.corrected, 'layer')} corrected")
     lines += [f"not covered: {each.name}: {each.reason}" for each in merged.left_out]
     if scores:
         assert setting.data is not None

@@ -1,6 +1,6 @@
 """What `--data` names: samples to measure on, and to compute statistics on."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from llfc.data.datasets import data_root_of, load_dataset, of_plugin
 from llfc.modules.inputs import Inputs
 from llfc.names import readable
 from llfc.plugins import call, function_of, resolve, taken
+from llfc.progress import Report
 from llfc.tasks import Task, as_task
 
 BATCH_SIZE = 250
@@ -18,28 +19,6 @@ HELP = (
     " for a sweep, or {'train': ..., 'test': ...} of what llfc.connect takes: tensors or batches,"
     " as the model takes them."
 )
-Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Watched:
-    """Batches that say how far they are read.
-
-    Attributes:
-        split: which.
-        batches: can be iterated repeatedly.
-        report: is told.
-    """
-
-    split: str
-    batches: Any
-    report: Report
-
-    def __iter__(self) -> Iterator[Any]:
-        count = f"/{len(self.batches)}" if hasattr(self.batches, "__len__") else ""
-        for number, batch in enumerate(self.batches, 1):
-            self.report(f"{self.split} batch {number}{count}")
-            yield batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,17 +30,19 @@ class Data:
         test: to measure on.
         train: for statistics and for matchers that use features; None if there are none.
         task: what they are for.
+        report: is told how far they are read.
     """
 
     name: str
     test: Samples
     train: Samples | None
     task: Task
+    report: Report
 
     def batches(self, split: str, device: Any) -> Batches:
         """The samples of a split as the library walks them."""
         samples = self.test if split == "test" or self.train is None else self.train
-        return Batches(split, samples, BATCH_SIZE, device, task=self.task)
+        return Batches(split, samples, BATCH_SIZE, device, task=self.task, report=self.report)
 
     def inputs(self, device: Any) -> Inputs:
         """The inputs of the first test batch."""
@@ -86,22 +67,14 @@ def read_data(
     if own is not None:
         if any(limits):
             raise ValueError(f"data {name} returns batches of its own: limits are for arrays")
-        found = {split: _watched(split, samples, report) for split, samples in own.items()}
-        return Data(name, found["test"], found.get("train"), as_task(task or "classification"))
+        kind = as_task(task or "classification")
+        return Data(name, own["test"], own.get("train"), kind, report)
     root = data_root_of(None)
     dataset = load_dataset(
         name, cache=root / "decoded", limit_train=limits[0], limit_test=limits[1], progress=True
     )
-    test, train = (
-        Watched(split, dataset.batches(split, BATCH_SIZE), report) for split in ("test", "train")
-    )
-    return Data(name, test, train, as_task(task or dataset.task))
-
-
-def _watched(split: str, samples: Any, report: Report) -> Any:
-    """Batches that report; tensors in memory as they are."""
-    in_memory = isinstance(samples, tuple | list) or not hasattr(samples, "__iter__")
-    return samples if in_memory else Watched(split, samples, report)
+    test, train = (dataset.batches(split, BATCH_SIZE) for split in ("test", "train"))
+    return Data(name, test, train, as_task(task or dataset.task), report)
 
 
 def _own_samples(name: str) -> Mapping[str, Any] | None:

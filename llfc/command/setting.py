@@ -15,11 +15,12 @@ from llfc.command import samples
 from llfc.command.checkpoints import Loaded, load
 from llfc.command.inputs import Drawn, drawn
 from llfc.command.networks import FORMS, blueprint_of, is_hugging_face
-from llfc.command.progress import Progress
 from llfc.command.samples import Data, read_data
+from llfc.devices import keep_freed_memory
 from llfc.matching.matchers import MATCHERS, canonical
 from llfc.modules import device_of
 from llfc.modules.inputs import Inputs, positional, taken
+from llfc.progress import Progress
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec import PermutationSpec
 
@@ -105,6 +106,7 @@ class Asked:
         Raises:
             ValueError: in one line, whatever is wrong with any of it.
         """
+        keep_freed_memory()  # the products of large layers take a tenth less
         progress, name = Progress(self.quiet), self._model(paths)
         wanted = [Drawn.parsed(text) for text in self.input]
         with progress.step("read the networks"):

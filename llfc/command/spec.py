@@ -8,7 +8,7 @@ from llfc.command import inputs
 from llfc.command.checkpoints import check_output
 from llfc.command.inputs import Drawn, drawn
 from llfc.command.networks import blueprint_of
-from llfc.command.progress import Progress
+from llfc.progress import Progress
 from llfc.symmetry import permutation_spec
 
 MOST = 3  # axes named in a line

@@ -1,6 +1,6 @@
 """Inputs and targets as a caller gives them, in batches that can be walked again and again."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from llfc.modules.inputs import Inputs, batched, check_dense, count_of, on_device, taken
+from llfc.progress import Report
 from llfc.tasks import CLASSIFICATION, Task
 
 Samples = tuple[Inputs, Tensor] | Iterable[tuple[Inputs, Tensor]]
@@ -28,6 +29,7 @@ class Batches:
         device: where the networks are.
         order: in which samples in memory are taken, indices of shape [N]; as they lie if None.
         task: what the networks are compared at.
+        report: is told which batch is being read.
         counts: how many samples there were, once all of `source` was seen.
         last: the iterator over `source` that was used last, if it has one of its own making.
     """
@@ -38,6 +40,7 @@ class Batches:
     device: torch.device
     order: Tensor | None = None
     task: Task = CLASSIFICATION
+    report: Report = field(default=lambda _: None, repr=False)
     counts: list[int] = field(default_factory=list, init=False, repr=False)
     last: list[Iterator[Any]] = field(default_factory=list, init=False, repr=False)
 
@@ -52,8 +55,9 @@ class Batches:
             raise ValueError(f"{self.split} {RULE}, got a {type(self.source).__name__}")
 
     def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
-        count = 0
-        for batch in self._begun():
+        count, of = 0, self._number()
+        for number, batch in enumerate(self._begun(), 1):
+            self.report(f"{self.split} batch {number}{of}")
             inputs, targets = self._checked(batch)
             self._check_count(inputs, targets)
             if len(targets):
@@ -120,6 +124,16 @@ class Batches:
         _, targets = self._checked(pair)
         return replace(self, order=torch.randperm(len(targets), generator=generator))
 
+    def _parts(self, targets: Tensor) -> int:
+        return max(1, -(-len(targets) // self.batch_size))
+
+    def _number(self) -> str:
+        """Of how many batches, where that is known."""
+        pair = _in_memory(self.source)
+        if pair is None:
+            return f"/{len(self.source)}" if isinstance(self.source, Sized) else ""
+        return f"/{self._parts(pair[1])}" if _is_samples(pair[1]) else ""
+
     def _batches(self) -> Iterable[Any]:
         pair = _in_memory(self.source)
         if pair is None:
@@ -127,7 +141,7 @@ class Batches:
         inputs, targets = self._checked(pair)
         self._check_count(inputs, targets)
         # Of equal sizes, so that no batch is too small for the statistics of a batch norm.
-        parts = max(1, -(-len(targets) // self.batch_size))
+        parts = self._parts(targets)
         rows: Iterable[slice | Tensor] = _slices(len(targets), parts)
         if self.order is not None:
             rows = self.order.tensor_split(parts)

@@ -13,7 +13,7 @@ from tests.helpers.source_files import ROOT, imports, modules
 # Places, from the ground up: a folder, which stands for all in it that has no place of its own, or
 # a file. A place may import those of earlier lines; within a place, files may have no circle.
 LAYERS = """
-llfc.names llfc.oneline llfc.seeds llfc.atomic llfc.codec llfc.devices
+llfc.names llfc.oneline llfc.seeds llfc.atomic llfc.codec llfc.devices llfc.progress
 llfc.plugins llfc.specs llfc.results
 llfc.modules.copies llfc.modules.inputs llfc.modules.hooks llfc.modules.modes llfc.modules.reals
 llfc.modules.outputs
@@ -50,7 +50,7 @@ llfc.connection
 llfc.trial llfc.merging
 llfc.plugins.rehearsal
 llfc
-llfc.command.inputs llfc.command.samples llfc.command.progress llfc.command.pair
+llfc.command.inputs llfc.command.samples llfc.command.pair
 llfc.command.networks
 llfc.command.checkpoints
 llfc.command.setting

@@ -1,11 +1,16 @@
 """What the command refuses: one line, status 2, and nothing written."""
 
 import os
+import subprocess
+import sys
 
+import click
 import pytest
 import torch
 from safetensors.torch import save_file
 
+import llfc
+from llfc.command.main import COMMANDS, command
 from tests.helpers.command_files import status_of, written
 
 A, B = "0.safetensors", "1.safetensors"
@@ -109,3 +114,25 @@ def test_help_names_all_commands(capsys):
     assert status_of("--help") == 0
     said = capsys.readouterr().out
     assert all(name in said for name in ("spec", "match", "connect", "merge"))
+
+
+def test_help_says_of_each_command_what_it_says_of_itself():
+    context = click.Context(command)
+    for name, said in COMMANDS.items():
+        assert command.get_command(context, name).help.partition("\n\n")[0].split() == said.split()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["mach"]])
+def test_what_needs_no_network_does_not_wait_for_pytorch(words):
+    code = "import sys, atexit; atexit.register(lambda: print('torch' in sys.modules));" + (
+        f"from llfc.command.main import main; main({words})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_every_public_name_is_there_when_it_is_asked_for():
+    assert {*llfc.__all__} <= {*dir(llfc)}
+    assert all(getattr(llfc, name) is not None for name in llfc.__all__)
+    with pytest.raises(AttributeError, match="module 'llfc' has no attribute 'conect'"):
+        llfc.conect  # noqa: B018

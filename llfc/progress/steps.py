@@ -1,12 +1,14 @@
-"""What is said while a command works: on a terminal what it does now, otherwise a line a step."""
+"""Steps: on a terminal what is done now, and when it is done, a line that says how long it took."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.status import Status
+
+Report = Callable[[str], None]
 
 
 @dataclass
@@ -50,3 +52,19 @@ class Progress:
     def say(self, line: str) -> None:
         """Say one line."""
         self._console.print(line, markup=False, soft_wrap=True)
+
+
+def progress_of(wanted: bool | Progress | None) -> Progress:
+    """What says how far a long call is: None for a terminal or a notebook alone.
+
+    Raises:
+        ValueError: if it is no such thing.
+    """
+    if isinstance(wanted, Progress):
+        return wanted
+    if wanted is None:
+        console = Console(stderr=True)
+        wanted = console.is_terminal or console.is_jupyter
+    if not isinstance(wanted, bool):
+        raise ValueError(f"progress must be True, False or None, got {wanted!r}")
+    return Progress(quiet=not wanted)

@@ -1,6 +1,7 @@
-"""Tensors that a network derives from its parameters: what of them lies on the line, and what not.
+"""What of a pair is not as its numbers' names say, with the reason, known once it is measured.
 
-The line blends parameters and buffers. A weight that a module makes of several (weight norm,
+Of tensors that a network derives from its parameters: what lies on the line, and what not. The line
+blends parameters and buffers. A weight that a module makes of several (weight norm,
 spectral norm, a pruning mask, any parametrization) is made anew at each position, from the blended
 parts; so on the way it is not the blend of A's and B's weights.
 """
@@ -11,8 +12,10 @@ from torch.nn.utils import parametrize
 
 from llfc.connectivity.blend import Line
 from llfc.connectivity.samples import Batches
+from llfc.modules import batch_dependence
 from llfc.modules.inputs import Inputs, backwards, run
 from llfc.results import LeftOut, midpoint
+from llfc.tasks import CLASSIFICATION, Task
 
 DERIVED_TOLERANCE = (
     1e-4  # of a weight's length; in half precision too a mask or a norm moves it by more
@@ -75,3 +78,32 @@ def derived(model: nn.Module) -> dict[str, Tensor]:
             own |= {key: getattr(module, key) for key in module.parametrizations}
         found |= {f"{prefix}{k}": t for k, t in own.items() if t.is_floating_point()}
     return found
+
+
+def of_task(task: Task) -> list[LeftOut]:
+    """What a task other than classification takes for an error and a sample, and has not."""
+    if task is CLASSIFICATION:
+        return []
+    found = [LeftOut("definition", "error", task.meaning)]
+    if task.tokens:
+        whole = "a whole sequence, all its tokens" if task.whole else "a token that counts"
+        found += [
+            LeftOut("definition", "sample", f"of LLFC and of all that compares features: {whole}"),
+            LeftOut("definition", "conditions", "of whole sequences, tokens that do not count too"),
+        ]
+    if not task.classes:
+        reason = "no logits of classes: no identity, calibration, disagreement, error of chance"
+        found.append(LeftOut("definition", "logits", reason))
+    return found
+
+
+def of_batches(line: Line, images: Inputs) -> list[LeftOut]:
+    """An entry if the logits of an image depend on the other images in its batch."""
+    gap = max(batch_dependence(model, images) for model in (line.a, line.b))
+    if not gap:
+        return []
+    reason = (
+        f"those of an image change by {gap:.2g} of their scale with the other images in its batch:"
+        " all numbers hold for the given batches only, unless batch norms have running statistics"
+    )
+    return [LeftOut("definition", "logits", reason)]
