@@ -26,7 +26,7 @@ from analysis.runs.mlflow import load_sweeps, sweep_names
 from analysis.runs.server import without_password
 from analysis.runs.stored import write_frames
 from analysis.statistics.partial import GIVEN
-from llfc.names import lookup
+from llfc.names import counted, lookup
 from llfc.oneline import with_its_type
 
 
@@ -108,7 +108,7 @@ def _table(options: argparse.Namespace) -> None:
         lookup("column", column, dict.fromkeys(map(str, frame.columns)))
     frame = frame[options.columns] if options.columns else frame
     if options.out:
-        print(f"{len(frame)} rows: {write_frame(frame, options.out)}")
+        print(f"{counted(len(frame), 'row')}: {write_frame(frame, options.out)}")
     else:
         print(to_text(frame.map(_short)))
     print(*warnings(runs), sep="\n", file=sys.stderr, end="\n" * bool(warnings(runs)))

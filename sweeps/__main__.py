@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llfc.names import lookup
+from llfc.names import counted, lookup
 from sweeps import SWEEPS
 from sweeps.cli import run
 from sweeps.grid.study_file import sweeps_in
@@ -73,7 +73,7 @@ def _lines(status: Mapping[str, Any]) -> Sequence[str]:
     runs = status["doing"] == "running"
     said = [*counts, *[f"running {status['running']}"] * runs, f"failed {status['failed']}"]
     if runs:
-        said += [f"{worked:.0f} jobs an hour", status["left"]]
+        said += [f"{counted(round(worked), 'job')} an hour", status["left"]]
     said.append(f"{status['doing']}, last sign of life {ago} s ago on {status['host']}")
     lines = [*status["training"], *status.get("searching", ())] if runs else []
     return [f"{status['sweep']}: {' · '.join(said)}", *(f"  {one}" for one in lines)]

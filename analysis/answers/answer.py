@@ -12,6 +12,7 @@ from analysis.runs.pairs import count_networks, count_pairs, counted_once
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.cells import within_cells
 from analysis.statistics.comparators import comparisons
+from llfc.names import counted
 
 # What the intervals over seeds generalise to.
 SCOPE = "Intervals are for new seeds of this grid, not for other families of networks."
@@ -134,7 +135,8 @@ def inside_cells(trials: pd.DataFrame) -> str:
     return (
         " Within a cell of the grid, where only the seed differs, the barrier grows as the"
         f" LLFC error to the power {decimals(row['slope'])} ({_ends(row)}; mixed"
-        f" model of {row['trials']} trials in {row['cells']} cells without a barrier of 0);"
+        f" model of {counted(row['trials'], 'trial')} in {counted(row['cells'], 'cell')} without a"
+        " barrier of 0);"
         f" {between} of the covariance of the ranks is between cells."
     )
 
@@ -164,7 +166,7 @@ def interval(row: "pd.Series[Any]") -> str:
     """The interval of a correlation within a seed, or why there is none."""
     if math.isnan(row["low"]):
         return str(row["note"])
-    return f"95 % interval over {row['seeds']} seeds {_ends(row)}"
+    return f"95 % interval over {counted(row['seeds'], 'seed')} {_ends(row)}"
 
 
 def _ends(row: "pd.Series[Any]", digits: int = 2) -> str:

@@ -14,6 +14,7 @@ from analysis.runs.columns import label, three_digits
 from analysis.runs.frames import Runs
 from analysis.runs.grid import AXES, name, show, values
 from analysis.runs.schema import BARRIER, LLFC
+from llfc.names import counted
 from llfc.results import LEFT_OUT_COUNTS
 
 # What the numbers of a page are computed and drawn with.
@@ -38,14 +39,18 @@ def warnings(runs: Runs) -> list[str]:
     """A line for each kind of run that is not in the numbers."""
     states = runs.unfinished["status"].value_counts().sort_index()
     lines = [
-        f"{count} trial{'s' if count != 1 else ''} {state}, not in these numbers"
+        f"{counted(count, 'trial')} {state}, not in these numbers"
         + (" (in flight or abandoned)." if state == schema.RUNNING else ".")
         for state, count in states.items()
     ]
     if runs.superseded:
-        lines.append(f"{runs.superseded} runs left out: a newer run of the same trial is used.")
+        lines.append(
+            f"{counted(runs.superseded, 'run')} left out: a newer run of the same trial is used."
+        )
     if runs.outdated:
-        lines.append(f"{runs.outdated} runs left out: made by another version of the method.")
+        lines.append(
+            f"{counted(runs.outdated, 'run')} left out: made by another version of the method."
+        )
     return [
         *lines,
         *_chance_warnings(runs.trials),
@@ -61,9 +66,10 @@ def _chance_warnings(trials: pd.DataFrame) -> list[str]:
     count = int((ends.iloc[:, :2].max(axis=1) > CHANCE * ends[schema.CHANCE_ERROR]).sum())
     if not count:
         return []
+    have = "has" if count == 1 else "have"
     return [
-        f"{count} trials have an end near chance level (test error above {CHANCE:.0%} of that of a"
-        " constant prediction): a low barrier says nothing there."
+        f"{counted(count, 'trial')} {have} an end near chance level (test error above {CHANCE:.0%} "
+        "of that of a constant prediction): a low barrier says nothing there."
     ]
 
 
@@ -75,8 +81,8 @@ def _left_out_warnings(trials: pd.DataFrame) -> list[str]:
         if concerned := int((counts > 0).sum()):
             most = int(counts.max())
             lines.append(
-                f"{concerned} of {len(trials)} trials {what} (at most {most} in one; each with its"
-                f" reason in the run's {schema.TABLES}/{schema.LEFT_OUT_TABLE}.csv)."
+                f"{concerned} of {counted(len(trials), 'trial')} {what} (at most {most} in one;"
+                f" each with its reason in the run's {schema.TABLES}/{schema.LEFT_OUT_TABLE}.csv)."
             )
     return lines
 
@@ -90,7 +96,10 @@ def _code_warnings(trials: pd.DataFrame) -> list[str]:
         lines.append(f"These numbers come from {len(commits)} versions of the code: {names}.")
     edited = int(trials["commit"].str.endswith("+changes").sum())
     if edited:
-        lines.append(f"{edited} trials were run with uncommitted changes in the code.")
+        lines.append(
+            f"{counted(edited, 'trial')} {'was' if edited == 1 else 'were'} run with uncommitted"
+            " changes in the code."
+        )
     return lines
 
 

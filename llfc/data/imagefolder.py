@@ -30,6 +30,7 @@ from rich.progress import track
 
 from llfc.atomic import made_whole
 from llfc.data.imagelayout import SPLIT_FOLDERS, ImageFile, Listing, list_images
+from llfc.names import counted
 from llfc.oneline import in_one_line
 from llfc.seeds import stream
 
@@ -136,7 +137,7 @@ def _summary(folder: Path, listing: Listing, arrays: Arrays, seen: Sequence[_See
     """One line that counts the images read, rescaled, converted and skipped."""
     height, width = arrays["train_images"].shape[2:]
     sizes = {image.size for image in seen}
-    said = [f"{len(seen)} images of {len(listing.classes)} classes"]
+    said = [f"{counted(len(seen), 'image')} of {len(listing.classes)} classes"]
     if sizes != {(height, width)}:
         many = f"{len(sizes)} sizes" if len(sizes) > 1 else "one size"
         said.append(f"{many}, scaled to {height} x {width} (PATH#N for N x N)")
@@ -144,7 +145,9 @@ def _summary(folder: Path, listing: Listing, arrays: Arrays, seen: Sequence[_See
         said.append(f"transparency dropped in {alpha}")
     if listing.passed_over:
         example = listing.passed_over[0].relative_to(folder)
-        said.append(f"{len(listing.passed_over)} other files not used, such as {example}")
+        said.append(
+            f"{counted(len(listing.passed_over), 'other file')} not used, such as {example}"
+        )
     return f"image folder {folder}: {', '.join(said)}"
 
 

@@ -15,6 +15,7 @@ import torch
 
 from llfc.data.datasets import Data, check_stored
 from llfc.devices import keep_freed_memory
+from llfc.names import counted
 from llfc.networks.history import LATE, SHARE, judged_at_once
 from llfc.specs import Network, Trial
 from llfc.trial import check_trial
@@ -102,7 +103,10 @@ def _asked_for(
     search = Brackets(sweep, trials, datasets, partial(instability, store))
     search.follow()
     found, replayed, line = search.forecast()
-    return found, lambda epochs: f"{line}; it trains {epochs + replayed:.0f} epochs at most"
+    return (
+        found,
+        lambda epochs: f"{line}; it trains {counted(round(epochs + replayed), 'epoch')} at most",
+    )
 
 
 def _count(datasets: Mapping[DataKey, Data], network: Network) -> int:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from llfc.names import counted
+
 UNITS = ("kB", "MB", "GB", "TB")
 HEADER = ("networks", "there", "trials", "there", "training h", "measuring h", "disk")
 
@@ -67,7 +69,7 @@ def table(name: str, rows: Sequence[Row], *, wall: float, workers: int, running:
     core = _hours(total.training + total.measuring)
     return [
         *lines,
-        f"{core} core hours, {_clock(wall)} with the {workers} workers of this machine"
+        f"{core} core hours, {_clock(wall)} with {counted(workers, 'worker')} of this machine"
         " when it does nothing else; Ray's start and the report come on top",
         f"disk: networks {size(total.weights)}, states where branches fork {size(total.states)},"
         f" results {size(total.results)}; while it trains up to {size(running)} more",
@@ -84,8 +86,9 @@ def sum_line(sweeps: Sequence[Sequence[Row]], *, wall: float) -> str:
     total = _total([row for rows in sweeps for row in rows])
     core = _hours(total.training + total.measuring)
     return (
-        f"all {len(sweeps)} sweeps: {total.networks} networks to train, {total.trials} trials to"
-        f" measure, {core} core hours, {_clock(wall)}, {size(total.disk)}"
+        f"all {counted(len(sweeps), 'sweep')}: {counted(total.networks, 'network')} to train,"
+        f" {counted(total.trials, 'trial')} to measure, {core} core hours, {_clock(wall)},"
+        f" {size(total.disk)}"
     )
 
 

@@ -221,10 +221,10 @@ def _run(
 
 def _announce(sweep: Sweep, trials: Sequence[Trial], *, finished: int, jobs: Sequence[Job]) -> None:
     train = sum(job.stage is Stage.NETWORKS for job in jobs)
+    distinct = counted(len(_networks(trials)), "distinct network")
     print(
-        f"{sweep.name}: {counted(len(trials), 'trial')} of {len(_networks(trials))} distinct"
-        f" networks; {counted(finished, 'trial')} already finished, {len(jobs) - train} to measure,"
-        f" {counted(train, 'network')} to train",
+        f"{sweep.name}: {counted(len(trials), 'trial')} of {distinct}; {counted(finished, 'trial')}"
+        f" already finished, {len(jobs) - train} to measure, {counted(train, 'network')} to train",
         flush=True,
     )
 
@@ -277,7 +277,8 @@ def _close(
     trained = sum(job.stage is Stage.NETWORKS for job in outcome.done)
     measured = len(outcome.done) - trained
     busy = f", workers busy {outcome.worked / outcome.there:.0%} of the time" if measured else ""
-    print(f"{sweep.name}: {trained} networks trained, {measured} trials measured{busy}", flush=True)
+    did = f"{counted(trained, 'network')} trained, {counted(measured, 'trial')} measured{busy}"
+    print(f"{sweep.name}: {did}", flush=True)
     if outcome.interrupted and not outcome.given_up:
         return 130
     for record, reason in failures.items():
@@ -287,11 +288,8 @@ def _close(
         )
     if failures:
         count = sum(isinstance(record, Trial) for record in failures)
-        print(
-            f"{count} of {len(trials)} trials failed; run the same command again to retry only"
-            " these",
-            file=sys.stderr,
-        )
+        said = f"{count} of {counted(len(trials), 'trial')} failed"
+        print(f"{said}; run the same command again to retry only these", file=sys.stderr)
     if outcome.interrupted:
         print(
             "stopped after as many failures as --stop-after-failures allows: what was done is kept",

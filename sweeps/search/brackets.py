@@ -11,6 +11,7 @@ import numpy as np
 from analysis.runs.grid import name
 from analysis.statistics.crossing import UNDECIDED, bracket_in, verdicts
 from llfc.data.datasets import Data
+from llfc.names import counted
 from llfc.networks.steps import in_epochs, steps_per_epoch
 from llfc.specs import Network, Trial
 from sweeps.grid.inputs import DataKey, data_key
@@ -190,11 +191,11 @@ class Brackets:
         fewest, most, further = (sum(of(end, self.search.recheck) for end in ends) for of in counts)
         line = (
             "counted is the costliest way that the search may go if what is stable stays so: it"
-            f" takes {fewest} trials where the test set decides each, {most} at most, and a grid of"
-            f" its resolution {sum(ends) + len(ends)}"
+            f" takes {counted(fewest, 'trial')} where the test set decides each, {most} at most,"
+            f" and a grid of its resolution {sum(ends) + len(ends)}"
         )
         if further:
-            line += f"; if a recheck finds an unstable pair, up to {further} trials more"
+            line += f"; if a recheck finds an unstable pair, up to {counted(further, 'trial')} more"
         return list(dict.fromkeys(trials)), replayed, line
 
     def follow(self) -> None:

@@ -35,7 +35,7 @@ def test_ends_at_chance_are_said_to_be():
     assert not any("chance" in line for line in warnings(runs))
     errors = [0.89, *[0.2] * (len(runs.trials) - 1)]
     poor = dataclasses.replace(runs, trials=runs.trials.assign(test_error_b=errors))
-    assert "1 trials have an end near chance level" in " ".join(warnings(poor))
+    assert "1 trial has an end near chance level" in " ".join(warnings(poor))
     old = dataclasses.replace(poor, trials=poor.trials.drop(columns="test_error_chance"))
     assert not any("chance" in line for line in warnings(old))
 

@@ -15,6 +15,7 @@ from contextlib import closing
 import psutil
 import pytest
 
+from llfc.names import counted
 from tests.helpers.disturbed_sweeps import (
     NETWORKS,
     PATIENCE,
@@ -53,7 +54,7 @@ def assert_finished(place, undisturbed, trained):
     said = place.finish()
     assert "Traceback" not in said
     assert_as_undisturbed(place, undisturbed)
-    assert f"{NETWORKS - len(trained)} networks trained" in said
+    assert f"{counted(NETWORKS - len(trained), 'network')} trained" in said
 
 
 def test_ctrl_c_and_a_driver_killed_while_it_logs(place, undisturbed):

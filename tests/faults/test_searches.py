@@ -5,6 +5,7 @@ import pytest
 
 from analysis.answers.searched import asked_of, search_answer
 from analysis.runs.mlflow import load_runs
+from llfc.names import counted
 from llfc.networks.store import Store
 from llfc.specs import fingerprint
 from sweeps.record.measurement import instability
@@ -47,8 +48,8 @@ def test_a_driver_killed_while_it_searches(place):
     said = place.finish(*SEARCH, program=PROGRAM)
     assert "Traceback" not in said
     assert written(place).items() >= trained.items(), "a network was trained twice"
-    assert f"{len(written(place)) - len(trained)} networks trained" in said
-    assert f"{len(place.kept('connections')) - len(measured)} trials measured" in said
+    assert f"{counted(len(written(place)) - len(trained), 'network')} trained" in said
+    assert f"{counted(len(place.kept('connections')) - len(measured), 'trial')} measured" in said
 
     # All that was measured is what a search asks for that knows it, in whatever order it came.
     store = Store(str(place.folder / "store"))

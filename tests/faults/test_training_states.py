@@ -137,7 +137,7 @@ def test_two_resnets_killed_three_times(tmp_path):
     """With a worker, with a node, with the driver; what was trained before a kill stays so."""
     place, whole = Place(tmp_path / "killed"), Place(tmp_path / "whole")
     said = whole.finish(*RESNET, "--checkpoint-seconds", "inf")
-    assert "2 networks trained, 1 trials measured" in said, said
+    assert "2 networks trained, 1 trial measured" in said, said
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
     )

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 from analysis.runs.mlflow import load_runs
 from llfc.data.datasets import load_dataset
+from llfc.names import counted
 from llfc.networks.store import Store
 from llfc.results import connection_from_json, connection_to_json
 from llfc.specs import fingerprint
@@ -191,7 +192,7 @@ def test_neither_a_damaged_network_nor_a_failing_trial_stops_another(storage):
     few = ("-c", FEW_AT_A_TIME)
     said = sweep(storage, "--seed", "0", "--lr", "0.001", "1e30", program=few)
     assert said.returncode == 1
-    assert "1 networks trained, 2 trials measured" in said.stdout
+    assert "1 network trained, 2 trials measured" in said.stdout
     assert f"{path.name}.damaged-1" in said.stderr
     assert path.read_bytes() == whole
     failed = [line for line in said.stderr.splitlines() if line.startswith("failed:")]
@@ -218,7 +219,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_finishes_the_rest(place,
     networks = place.folder / "store/networks"
     kept = {path: path.stat().st_mtime_ns for path in networks.glob("*.safetensors")}
     again = place.finish()
-    assert f"{NETWORKS - len(kept)} networks trained" in again
+    assert f"{counted(NETWORKS - len(kept), 'network')} trained" in again
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert_as_undisturbed(place, undisturbed)
 

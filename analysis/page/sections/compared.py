@@ -12,6 +12,7 @@ from analysis.runs.schema import BARRIER, INSTABILITY, LLFC
 from analysis.statistics.cells import LEVELS, within_cells
 from analysis.statistics.coefficients import RANKS
 from analysis.statistics.comparators import comparisons, given_each_other
+from llfc.names import counted
 
 COMPARATORS_TOLD = (
     "The baseline is 1 − cos between the features of A and of B, averaged as the LLFC error is;"
@@ -127,11 +128,11 @@ def cells_section(findings: Findings) -> Part | None:
         f"The exponent of the power law by which {phrase(BARRIER)} grows with {phrase(LLFC)}:"
         f" {LEVELS[0]}, where only the seed differs, and {LEVELS[1]}. One mixed model of the"
         " logarithms, with effects of the cell, of the seed within its family of networks and of"
-        f" the pair; Wald's 95 % intervals, for these families. Over {row['trials']} trials of"
-        f" {row['cells']} cells in which every trial has positive numbers, and {row['seeds']}"
-        f" seeds; the other {row['left_out']} trials are left out (a cell with a single barrier of"
-        f" 0 as a whole). The share is of the covariance of the ranks of the {row['ranked']}"
-        " trials in cells of two or more."
+        f" the pair; Wald's 95 % intervals, for these families. Over"
+        f" {counted(row['trials'], 'trial')} of {counted(row['cells'], 'cell')} in which every"
+        f" trial has positive numbers, and {counted(row['seeds'], 'seed')}; trials left out:"
+        f" {row['left_out']} (a cell with a single barrier of 0 as a whole). The share is"
+        f" of the covariance of the ranks of the {row['ranked']} trials in cells of two or more."
     )
     return Part(
         key="cells",

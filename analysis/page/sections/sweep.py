@@ -7,6 +7,7 @@ from analysis.page.sections.part import Findings, PageTable, Part
 from analysis.runs.columns import decimals, heading, label
 from analysis.runs.grid import name
 from analysis.runs.schema import BARRIER, LLFC
+from llfc.names import counted
 
 
 def barrier_section(findings: Findings) -> Part:
@@ -36,7 +37,10 @@ def scatter_section(findings: Findings) -> Part:
     """Barrier against LLFC error, one point per trial."""
     trials, series = findings.runs.trials, findings.plan.series
     row = answer.headline(findings.found)
-    title = f"Spearman's ρ {decimals(row['value'])}, {row['trials']} trials, {row['seeds']} seeds"
+    title = (
+        f"Spearman's ρ {decimals(row['value'])}, {counted(row['trials'], 'trial')},"
+        f" {counted(row['seeds'], 'seed')}"
+    )
     caption = f"Each point is one trial: {label(BARRIER)} against {label(LLFC)}, at α = 1/2."
     return Part(
         key="scatter",

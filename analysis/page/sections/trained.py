@@ -8,7 +8,7 @@ from analysis.page.sections.part import Findings, PageTable, Part
 from analysis.runs.frames import Runs, records_of
 from analysis.runs.grid import show
 from analysis.statistics.convergence import FALLING, FAR, LATE, ends, trainings
-from llfc.names import readable
+from llfc.names import counted, readable
 
 TITLE = "Training, and which networks have not converged"
 
@@ -65,8 +65,8 @@ def _verdict(last: pd.DataFrame) -> str:
         )
     gets, end = "gets" if falling == 1 else "get", "ends" if far == 1 else "end"
     return (
-        f"Of {len(last)} networks, {falling} still {gets} better at the end, and {far} {end} far"
-        " above the best of their family."
+        f"Of {counted(len(last), 'network')}, {falling} still {gets} better at the end, and {far}"
+        f" {end} far above the best of their family."
     )
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from llfc.atomic import made_whole
+from llfc.names import counted
 from llfc.oneline import in_one_line
 from llfc.symmetry.spec.reported import Reported, report_of, tensors_by_part
 
@@ -59,7 +60,7 @@ class Permutation(Reported, Mapping[str, Tensor]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Permutation({len(self)} groups, {self.moved()} units moved)"
+        return f"Permutation({counted(len(self), 'group')}, {counted(self.moved(), 'unit')} moved)"
 
     def moved(self) -> int:
         """The number of units that are not mapped to themselves.

@@ -18,6 +18,7 @@ import torch
 from torch import LongTensor, Tensor, nn
 
 from llfc.atomic import made_whole
+from llfc.names import counted
 from llfc.seeds import stream
 from llfc.symmetry.spec.axes import (
     Axis,
@@ -250,7 +251,8 @@ class PermutationSpec:
     def __repr__(self) -> str:
         units = sum(self.groups.values())
         return (
-            f"PermutationSpec({len(self.groups)} groups, {units} units, {len(self.axes)} tensors)"
+            f"PermutationSpec({counted(len(self.groups), 'group')}, {counted(units, 'unit')},"
+            f" {counted(len(self.axes), 'tensor')})"
         )
 
     def save(self, path: str | Path) -> None:

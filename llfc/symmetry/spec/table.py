@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from llfc.names import counted
 from llfc.symmetry.spec.axes import Axis, axis_groups
 
 
@@ -53,5 +54,7 @@ def table(
         shown = f"  {kind:<{widths[2]}}" if kinds else ""
         lines.append(f"{name:<{widths[0]}}  {size:>{widths[1]}}{shown}  {moved}".rstrip())
     total = sum(groups.values())
-    lines.append(f"{len(groups)} groups, {total} units, {len(axes)} tensors")
+    lines.append(
+        f"{counted(len(groups), 'group')}, {counted(total, 'unit')}, {counted(len(axes), 'tensor')}"
+    )
     return "\n".join(lines + [f"frozen: {line}" for line in frozen])

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llfc.atomic import made_whole
+from llfc.names import counted
 from llfc.oneline import in_one_line
 from llfc.seeds import stream
 from llfc.symmetry.spec import Permutation, PermutationSpec
@@ -94,7 +95,7 @@ class Transform(Reported, Mapping[str, Element]):
 
     def __repr__(self) -> str:
         moved = sum(not element.is_identity() for element in self.values())
-        return f"Transform({len(self)} groups, {moved} of them moved)"
+        return f"Transform({counted(len(self), 'group')}, {moved} of them moved)"
 
     def moved(self) -> int:
         """The number of units that are not mapped to themselves."""

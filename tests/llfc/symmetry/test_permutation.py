@@ -203,7 +203,7 @@ def test_table_names_every_axis_and_the_printed_one_says_how_many_more():
     assert all(f"{name}:0" in spec.table() for name in axes)
     assert "w0:0, w1:0, w2:0 and 2 more" in str(spec)
     assert "w3" not in str(spec)
-    assert repr(spec) == "PermutationSpec(1 groups, 2 units, 5 tensors)"
+    assert repr(spec) == "PermutationSpec(1 group, 2 units, 5 tensors)"
 
 
 @pytest.mark.parametrize(
