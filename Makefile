@@ -17,7 +17,7 @@ BROKEN := $(shell test -e $(READY) && test -x $(BIN)/uv && $(BIN)/python -c 'imp
 	assert os.path.samefile(u.unquote(u.urlsplit(at).path), ".")' 2>/dev/null || echo broken)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check smoke sweep-width sweep-spawn-epoch sweep-onset sweep-architecture \
+.PHONY: help setup test exhaustive check smoke sweep-width sweep-spawn-epoch sweep-onset sweep-architecture \
 	sweep-matching sweep-misalignment sweep-transformer sweep-checkpoints study ui report results \
 	notebooks docs bench clean pins broken
 
@@ -47,6 +47,9 @@ PYTEST := RAY_worker_niceness=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 
 
 test: $(READY)  ## run all but the exhaustive tests, in TESTERS (2) processes
 	$(PYTEST) $(ARGS)
+
+exhaustive: $(READY)  ## run the tests that `make test` leaves out
+	$(PYTEST) -m exhaustive $(ARGS)
 
 # The types are checked while the tests run, and said after them.
 check: $(READY)  ## style, types and the quick tests

@@ -122,6 +122,7 @@ def test_every_association_has_its_comparators_beside_it():
     assert found.loc[found["beside"] != "", "p_adjusted"].isna().all()
 
 
+@pytest.mark.slow
 def test_a_corrected_difference_is_benjamini_and_yekutielis():
     trials = with_summaries(runs_of(width_grid()))
     found = associations(trials, barriers=BARRIERS[:2], errors=SUMMARIES[:3], methods=["Spearman"])

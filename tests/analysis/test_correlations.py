@@ -216,6 +216,7 @@ def test_cells_of_the_grid_are_groups():
     assert set(found.loc[found["group"] != "all", "trials"]) == {3}
 
 
+@pytest.mark.slow
 def test_permutations_are_drawn_on_demand():
     trials = runs_of(width_grid()).trials
     given = (trials, "llfc_error_mean", "test_loss_chord")

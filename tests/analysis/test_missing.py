@@ -69,6 +69,7 @@ def test_a_bracket_of_too_few_seeds_is_no_interval_over_seeds(seeds):
     assert "too few seeds" in row["note"]
 
 
+@pytest.mark.slow
 def test_profiles_that_were_not_measured_predict_nothing():
     runs = runs_of(width_grid())
     gone = runs.trials["run_id"].tolist()[::3]

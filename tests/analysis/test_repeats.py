@@ -96,6 +96,7 @@ def test_other_statistics_are_those_without_repeats(plain, repeated, statistic):
     pd.testing.assert_frame_equal(statistic(repeated), statistic(plain.trials))
 
 
+@pytest.mark.slow
 def test_predictions_by_layer_count_once():
     trials = grid(width=WIDTHS, seed=[0, 1, 2], matching=MATCHINGS)
     runs = runs_of(trials)

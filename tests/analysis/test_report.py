@@ -43,7 +43,7 @@ def test_the_summary_fits_a_terminal(name):
     assert max(map(len, text.splitlines())) <= 100
 
 
-@every_page
+@pytest.mark.parametrize("name", slow_unless(("none finished",), SWEEPS, OTHERS))
 def test_the_summary_opens_as_the_page_does(name):
     page = page_about(name)
     first = summary_about(name).split("\n\n")[0]

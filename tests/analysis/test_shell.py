@@ -66,7 +66,10 @@ def test_a_sweep_is_looked_for_in_every_store(uri, tmp_path):
         load_sweeps([uri, other], ["widht"])
 
 
-DEAR = {"associations", "correlations"}  # of every pair of columns by every method
+DEAR = {
+    *("associations", "correlations"),  # of every pair of columns by every method
+    *("agreements", "explanations", "given-each-other", "layer-correlations", "transfers"),
+}
 every_table = pytest.mark.parametrize("name", slow_unless({*EXPORTS} - DEAR, sorted(EXPORTS)))
 
 

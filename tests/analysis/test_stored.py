@@ -12,6 +12,7 @@ from analysis.runs.mlflow import load_runs, load_sweeps, sweep_names
 from analysis.runs.stored import SUPERSEDED, read_frames, write_frames
 from llfc.results import TABLES
 from tests.helpers.fabricated_runs import grid, runs_of
+from tests.helpers.quick_cases import slow_unless
 
 TRIALS = grid(width=[0.5, 1.0], spawn_epoch=[None, 2], matching=["none", "weights"], seed=[0, 1, 2])
 
@@ -90,10 +91,13 @@ def test_a_frame_that_is_none_is_one_line(folder):
     assert "\n" not in str(e.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "column"),
-    [("trials", "run_id"), ("trials", "test_loss_chord"), ("curves", "alpha"), ("layers", "coef")],
-)
+WANTED = [
+    *(("trials", "run_id"), ("trials", "test_loss_chord")),
+    *(("curves", "alpha"), ("layers", "coef")),
+]
+
+
+@pytest.mark.parametrize(("name", "column"), slow_unless(WANTED[:2], WANTED))
 def test_a_frame_without_a_column_is_one_line(name, column, folder, capsys):
     path = folder / f"width.{name}.parquet"
     pd.read_parquet(path).drop(columns=column).to_parquet(path)

@@ -203,6 +203,13 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Tensor, dict[str, str]]] = {
     ),
 }
 
+# Their layers are those of smaller networks here.
+DEAR = {
+    *("resnet20 batch", "resnet20 layer", "resnet20 none"),
+    *("hugging face bert", "hugging face gpt2", "hugging face vit", "hugging face llama"),
+}
+QUICK = {*[*NETWORKS][::3]} - DEAR  # for the quick tests
+
 
 @functools.cache
 def network(name):

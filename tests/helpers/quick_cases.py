@@ -17,3 +17,8 @@ def slow_unless(quick, cases, exhaustive=()):
         pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=marks(case))
         for case in cases
     ]
+
+
+def a_third_quick(cases):
+    """The cases of a long table, such as operators, of which the quick tests have every third."""
+    return slow_unless([*cases][::3], cases)

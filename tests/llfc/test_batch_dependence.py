@@ -1,5 +1,7 @@
 """Networks in which an image's logits depend on the other images of its batch: that is said."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -66,8 +68,13 @@ def test_logits_that_depend_on_the_batch_are_said_to(kind, batch_size):
     assert "with the other images in its batch" in entry.reason
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("kind", BY_IMAGES)
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    slow_unless(
+        [*((kind, torch.float32) for kind in BY_IMAGES), ("layer norm", torch.bfloat16)],
+        [*itertools.product(BY_IMAGES, (torch.float64, torch.float32, torch.bfloat16))],
+    ),
+)
 def test_logits_of_an_image_alone_leave_nothing_to_be_said(kind, dtype):
     assert by(BY_IMAGES[kind], dtype).left_out == ()
     assert by(BY_IMAGES[kind], dtype, batch_size=1).left_out == ()
@@ -94,7 +101,7 @@ def test_units_that_are_matched_by_the_batch_are_said_to_be(matching, size):
     assert "with the other images in its batch" in found.definitions["features"]
 
 
-@pytest.mark.parametrize("norm", BY_IMAGES)
+@pytest.mark.parametrize("norm", slow_unless(["running statistics"], BY_IMAGES))
 def test_units_that_are_matched_by_images_alone_leave_nothing_to_be_said(norm):
     found = matched(BY_IMAGES[norm], "activations")
     assert found.definitions == {}

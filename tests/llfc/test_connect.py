@@ -229,6 +229,7 @@ def test_images_for_statistics_alone_are_enough_for_a_correction():
     assert np.isnan(alone.curve["train_loss"]).all()
 
 
+@pytest.mark.slow
 def test_images_in_memory_that_lie_class_by_class_are_mixed_for_statistics():
     shape = (2, 7, 7)
     images, _ = samples(40, shape, 2)

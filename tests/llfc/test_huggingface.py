@@ -91,7 +91,8 @@ def test_curve_ends_are_the_models_own_losses(build, matching):
     assert ("norms" in found.tables) == (build is not llama)  # whose norms are written out
 
 
-@pytest.mark.parametrize("build", slow_unless([gpt2], [gpt2, llama]))
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [gpt2, llama])
 def test_all_measures_of_a_language_model(build):
     inputs, targets, task = batch_of(build)
     measures = ["layer-barriers", "similarity", "stitching", "samples", "random-direction"]
@@ -110,6 +111,7 @@ def test_all_measures_of_a_language_model(build):
     assert found.tables["stitching"]["loss"] == pytest.approx(found.curve["test_loss"][0])
 
 
+@pytest.mark.slow
 def test_a_cache_is_in_the_way_of_a_symmetry_alone():
     inputs, targets, task = batch_of(gpt2)
     a, b = (drawn(gpt2, seed, use_cache=True) for seed in (0, 1))

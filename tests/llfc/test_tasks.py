@@ -44,7 +44,7 @@ def compare(found, curve, layers):
 @pytest.mark.parametrize(
     ("task", "length"),  # and as many tokens as units
     slow_unless(
-        [("next-token", 8), ("token-classification-sequences", 8)],
+        [("token-classification-sequences", 8)],
         [*itertools.product((name for name in TASKS if "token" in name), (6, 8))],
     ),
 )
@@ -85,7 +85,7 @@ def test_padding_and_lengths_of_batches_make_no_difference():
             assert found.scalars()[name] == pytest.approx(value, rel=1e-9, abs=1e-11, nan_ok=True)
 
 
-@pytest.mark.parametrize("form", ["dict", "tuple"])
+@pytest.mark.parametrize("form", slow_unless(["dict"], ["dict", "tuple"]))
 def test_where_the_output_is(form):
     ids, targets = tokens(8, 6)
     options = {"matching": None, "alphas": 3, "test": (ids, targets)}

@@ -72,8 +72,17 @@ EVERY = [*TASKS, "own"]
 every_task = pytest.mark.parametrize("task", slow_unless(("next-token", "own"), EVERY))
 
 
-@pytest.mark.parametrize("measure", sorted(MEASURES))
-@every_task
+def every_task_and(name, values, quick):
+    """Each of the values at each task, of which the quick tests have some."""
+    cases = [*itertools.product(EVERY, values)]
+    return pytest.mark.parametrize(("task", name), slow_unless(quick, cases))
+
+
+@every_task_and(
+    "measure",
+    sorted(MEASURES),
+    [("next-token", "stitching"), *itertools.product(("own",), MEASURES)],
+)
 def test_every_measure_at_every_task(task, measure):
     found = connected(task, measures=[measure])
     plain = unmeasured(task)
@@ -113,12 +122,10 @@ def apart(task):
     return llfc.connect(a, b, test=data, matching=None, **options)
 
 
-@pytest.mark.parametrize(
-    ("task", "matching"),
-    slow_unless(
-        [("next-token", "activations"), ("own", "weights")],
-        [*itertools.product(EVERY, ("weights", "activations", "activations-uncentred"))],
-    ),
+@every_task_and(
+    "matching",
+    ("weights", "activations", "activations-uncentred"),
+    [("next-token", "activations"), ("own", "weights")],
 )
 def test_a_planted_permutation_leaves_no_barrier(task, matching):
     (a, b, data), options = planted(task), {"alphas": 3, "measures": [], "task": whole(task)}
@@ -133,18 +140,10 @@ OF_CLASSES = ("logit_identity_residual", "a_ece", "disagreement", "test_error_ch
 WITHOUT_CLASSES = ("regression", "own")
 
 
-# The quick tests have matchers of weights, features and a loss at the task that is dearest.
-@pytest.mark.parametrize(
-    ("task", "matching"),
-    slow_unless(
-        [
-            *itertools.product(
-                ("next-token",), ("weights", "activations", "orthogonal-activations")
-            ),
-            *itertools.product(("own",), MATCHERS),
-        ],
-        [*itertools.product(EVERY, sorted(MATCHERS))],
-    ),
+@every_task_and(
+    "matching",
+    sorted(MATCHERS),
+    [("next-token", "activations"), ("own", "straight-through"), ("own", "orthogonal")],
 )
 def test_every_matcher_and_the_output_at_every_task(task, matching):
     """Works, or is refused in one line; what a task has not is NaN, and left_out says so."""
@@ -266,7 +265,9 @@ def test_memory_is_that_of_a_batch(task):
     assert kept[0] == kept[1]
 
 
-@pytest.mark.parametrize("task", ["next-token", "token-classification-sequences", "regression"])
+@pytest.mark.parametrize(
+    "task", slow_unless(("regression",), (*TOKEN_TASKS[:1], TOKEN_TASKS[-1], "regression"))
+)
 def test_outputs_are_summed_a_few_at_a_time(task, monkeypatch):
     """However few numbers are summed at once, what is found is the same."""
     options = {"alphas": 5, "correction": "repair", "measures": ["stitching"]}

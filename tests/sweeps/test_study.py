@@ -66,6 +66,12 @@ def ended(storage, *options):
     return stop.value.code
 
 
+@pytest.fixture(autouse=True)
+def no_sections(monkeypatch):
+    """Of a page that is made in this process: each takes seconds, and `done` has all."""
+    monkeypatch.setattr("analysis.page.report.sections_of", lambda findings: [])
+
+
 def runs_in(storage):
     return load_runs(f"sqlite:///{storage}/mlflow.db", "smoke")
 

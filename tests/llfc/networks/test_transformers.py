@@ -73,7 +73,7 @@ def test_groups_are_those_counted_by_hand_and_permuting_keeps_the_function(name,
         assert torch.allclose(moved(x), model(x), rtol=0, atol=2e-4)
 
 
-@pytest.mark.parametrize("norm", STREAM_NORMS)
+@pytest.mark.parametrize("norm", slow_unless(["layer"], STREAM_NORMS))
 @pytest.mark.parametrize("name", BUILDERS)
 def test_they_can_be_exported_and_all_parameters_take_part(name, norm):
     model, x = made(name, norm), inputs(name)

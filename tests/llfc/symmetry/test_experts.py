@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from llfc.symmetry import permutation_spec
-from tests.helpers.quick_cases import slow_unless
+from tests.helpers.quick_cases import a_third_quick, slow_unless
 from tests.helpers.wired_networks import Net, P, assert_groups, lin
 
 x = torch.randn(5, 6)
@@ -158,7 +158,7 @@ CASES = {f"gates, {name}": lambda g=g: (weighted(g), [x], EACH) for name, g in G
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", a_third_quick(CASES))
 def test_groups_are_those_counted_by_hand(case):
     torch.manual_seed(0)
     model, inputs, sizes = CASES[case]()
@@ -179,7 +179,7 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize("case", NUMBERS)
+@pytest.mark.parametrize("case", a_third_quick(NUMBERS))
 def test_positions_used_as_numbers_hold_units_in_place(case):
     torch.manual_seed(0)
     model = experts(lambda m, x: m.head(NUMBERS[case](m, m.router(x))))
@@ -217,7 +217,7 @@ MASKED = {
 }
 
 
-@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("column", a_third_quick(COLUMNS))
 @pytest.mark.parametrize("gates", slow_unless(["soft"], ["soft", "one-hot"]))
 def test_a_gate_that_is_picked_out_by_its_number_is_said(gates, column):
     def forward(m, x):
@@ -232,7 +232,7 @@ def test_a_gate_that_is_picked_out_by_its_number_is_said(gates, column):
     assert [line for line in spec.frozen if line.startswith("units of router: aten.")]
 
 
-@pytest.mark.parametrize("mask", MASKED)
+@pytest.mark.parametrize("mask", a_third_quick(MASKED))
 def test_a_gate_that_a_mask_leaves_is_said(mask):
     def forward(m, x):
         gate = m.router(x).softmax(-1)

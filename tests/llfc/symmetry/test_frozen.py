@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from llfc.symmetry import permutation_spec
+from tests.helpers.quick_cases import a_third_quick
 from tests.helpers.wired_networks import Net, between
 
 UNITS = 6
@@ -138,7 +139,7 @@ def columns(function, h):
     return sorted(rows.T.round(decimals=6).tolist())
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("operator", a_third_quick(OPERATORS))
 def test_what_does_not_move_has_a_line_or_is_no_symmetry(operator):
     """Brute force over all swaps: one that only rearranges what comes next is a symmetry."""
     torch.manual_seed(0)
@@ -158,7 +159,7 @@ def test_what_does_not_move_has_a_line_or_is_no_symmetry(operator):
 HELD = ("sum so far", "order", "ranks", "places of three", "reflected", "windows", "pool", "kernel")
 
 
-@pytest.mark.parametrize("operator", HELD)
+@pytest.mark.parametrize("operator", a_third_quick(HELD))
 def test_what_a_rule_holds_back_has_its_reason(operator):
     torch.manual_seed(0)
     function = OPERATORS[operator]

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tests.helpers.quick_cases import a_third_quick
 from tests.helpers.wired_networks import (
     Net,
     P,
@@ -252,7 +253,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", a_third_quick(CASES))
 def test_groups_are_those_counted_by_hand(case):
     torch.manual_seed(0)
     assert_groups(*CASES[case]())

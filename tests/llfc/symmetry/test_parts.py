@@ -15,6 +15,7 @@ from torch import nn
 
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec.axes import axis_groups
+from tests.helpers.quick_cases import a_third_quick
 from tests.helpers.wired_networks import Net, between
 
 UNITS = 6
@@ -176,7 +177,7 @@ def derived(function):
     return spec, math.prod(math.factorial(spec.groups[g]) for g in axis_groups(axis)), orders
 
 
-@pytest.mark.parametrize("case", DERIVED)
+@pytest.mark.parametrize("case", a_third_quick(DERIVED))
 def test_all_symmetry_of_parts_is_derived(case):
     spec, count, orders = derived(DERIVED[case])
     expected = symmetries(DERIVED[case])
@@ -185,7 +186,7 @@ def test_all_symmetry_of_parts_is_derived(case):
     assert not spec.frozen
 
 
-@pytest.mark.parametrize("case", HELD)
+@pytest.mark.parametrize("case", a_third_quick(HELD))
 def test_what_no_rule_exchanges_is_said(case):
     spec, count, orders = derived(HELD[case])
     expected = symmetries(HELD[case])
@@ -194,7 +195,7 @@ def test_what_no_rule_exchanges_is_said(case):
     assert [line for line in spec.frozen if "aten." in line and " at node " in line]
 
 
-@pytest.mark.parametrize("case", PLAIN)
+@pytest.mark.parametrize("case", a_third_quick(PLAIN))
 def test_parts_that_cannot_be_exchanged_leave_no_line(case):
     spec, count, orders = derived(PLAIN[case])
     expected = symmetries(PLAIN[case])

@@ -101,7 +101,7 @@ def samples_of(features):
 @pytest.mark.parametrize(
     ("kind", "name"),
     slow_unless(
-        [(kind, "activations") for kind in ("nested", "functional", "overwritten", "dropped")],
+        [(kind, "activations") for kind in ("nested", "functional")],
         [*itertools.product(MLPS, ("activations", "activations-uncentred"))],
     ),
 )

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from llfc.symmetry import permutation_spec
+from tests.helpers.quick_cases import a_third_quick
 from tests.helpers.wired_networks import Net, assert_groups, chain, conv, image, lin
 
 
@@ -167,7 +168,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", a_third_quick(CASES))
 def test_groups_are_those_counted_by_hand(case):
     torch.manual_seed(0)
     assert not assert_groups(*CASES[case]()).frozen
@@ -193,7 +194,7 @@ NEIGHBOURS = {
 }
 
 
-@pytest.mark.parametrize("case", NEIGHBOURS)
+@pytest.mark.parametrize("case", a_third_quick(NEIGHBOURS))
 def test_units_held_back_by_a_rule_are_frozen_with_its_reason(case):
     torch.manual_seed(0)
     model, inputs = NEIGHBOURS[case]()

@@ -12,6 +12,7 @@ from llfc.connectivity.measures.layer_barriers import layer_barriers, layer_part
 from llfc.connectivity.probes import choose_probes
 from llfc.results import TABLES
 from tests.helpers.measure_subjects import subject
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_networks import CLASSES, blended, convnet, loss_and_error, mlp, samples
 
 MAKERS = {"mlp": (mlp, (6,)), "convnet": (convnet, (2, 7, 7))}
@@ -29,7 +30,7 @@ def barriers(a, b, test, **options):
 
 
 @both
-@pytest.mark.parametrize("correction", ["none", "repair", "rescale"])
+@pytest.mark.parametrize("correction", slow_unless(["repair"], ["none", "repair", "rescale"]))
 def test_a_network_and_itself(name, correction):
     make, shape = MAKERS[name]
     given = {"train": samples(24, shape, 2), "correction": correction}
@@ -172,7 +173,7 @@ def test_a_single_module_is_one_part():
     }
 
 
-@pytest.mark.parametrize("batch", [1, 50])
+@pytest.mark.parametrize("batch", slow_unless([50], [1, 50]))
 def test_any_batching_gives_the_same(batch):
     a, b, test = convnet(0), convnet(1), samples(40, (2, 7, 7))
     found, other = barriers(a, b, test)[0], barriers(a, b, test, batch=batch)[0]

@@ -57,6 +57,7 @@ def test_no_distance_no_change():
     assert table["loss"].tolist() == pytest.approx([found.curve["test_loss"][0]] * 2)
 
 
+@pytest.mark.slow
 def test_statistics_are_corrected_as_those_of_the_blends():
     a, b = convnet(0), convnet(1)
     losses = {
@@ -84,6 +85,7 @@ def flat(model):
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
+@pytest.mark.slow
 def test_no_two_directions_are_one(monkeypatch):
     """Neither of two starts, nor of two seeds, nor of one's second start and the next's first."""
     a, b = convnet(0), convnet(1)

@@ -36,7 +36,7 @@ def moved(model, transform):
     return other
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_unless(["perceptron"], KINDS))
 def test_a_planted_map_is_undone_but_for_little(kind):
     a, _, spec = pair(kind)
     b = moved(a, nearby(spec, 1))

@@ -144,7 +144,7 @@ def test_what_is_not_safe_is_refused_in_one_line(name):
     assert str(caught.value).startswith("canonical: norm 'norm' cannot be folded: ")
 
 
-@pytest.mark.parametrize("name", ["hugging face bert", "encoder"])
+@pytest.mark.parametrize("name", slow_unless(["encoder"], ["hugging face bert", "encoder"]))
 def test_norms_after_the_additions_are_refused(name):
     model, inputs = built(name)
     with pytest.raises(ValueError, match=r"^canonical: norm '.*' cannot be folded: aten\.add"):

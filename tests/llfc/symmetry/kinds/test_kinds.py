@@ -13,18 +13,12 @@ from llfc.symmetry.spec.kinds import KINDS, SMALLER, Kinds
 from llfc.symmetry.spec.table import family
 from llfc.symmetry.transform import Element, Transform
 from llfc.symmetry.transform.drawing import random_element
-from tests.helpers.kinds_by_hand import NETWORKS, expected, kinds_by_family, network
+from tests.helpers.kinds_by_hand import NETWORKS, QUICK, expected, kinds_by_family, network
 from tests.helpers.kinds_of_networks import VECTORS, Function, perceptron
 from tests.helpers.quick_cases import slow_unless
 
-# Their layers are those of smaller networks here.
-DEAR = {
-    *("resnet20 batch", "resnet20 layer", "resnet20 none"),
-    *("hugging face bert", "hugging face vit", "hugging face llama"),
-}
 
-
-@pytest.mark.parametrize("name", slow_unless({*NETWORKS} - DEAR, NETWORKS))
+@pytest.mark.parametrize("name", slow_unless(QUICK, NETWORKS))
 def test_kinds_are_those_counted_by_hand(name):
     _, _, spec = network(name)
     found = kinds_by_family(spec)

@@ -13,6 +13,7 @@ from llfc.symmetry.transform.misalignment import exchanged, misaligned, rotated
 from llfc.trial import check_trial
 from tests.helpers.kinds_by_hand import network
 from tests.helpers.named_trials import TRIAL
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.trainable_networks import DATA
 from tests.llfc.test_trial_form import pair_of_perceptrons
 
@@ -43,7 +44,7 @@ def canonical_gpt():
     return model, inputs, permutation_spec(model, *inputs)
 
 
-@pytest.mark.parametrize("of", ["permutation", "transform"])
+@pytest.mark.parametrize("of", slow_unless(["transform"], ["permutation", "transform"]))
 def test_the_function_stays_and_one_group_alone_moves(of):
     model, inputs, spec = canonical_gpt()
     state = model.state_dict()

@@ -10,8 +10,9 @@ import llfc
 from llfc import Transform
 from llfc.symmetry.transform import Element
 from llfc.symmetry.transform.drawing import random_element
-from tests.helpers.kinds_by_hand import NETWORKS, network
+from tests.helpers.kinds_by_hand import NETWORKS, QUICK, network
 from tests.helpers.kinds_of_networks import VECTORS, perceptron
+from tests.helpers.quick_cases import slow_unless
 
 KINDS = ("permutation", "signed", "scaled", "orthogonal", "invertible")
 # Every way in which groups lie on axes: alone, nested in heads, fused, grouped, with other heads.
@@ -41,7 +42,7 @@ def is_close(one, other):
     return all(torch.allclose(one[name].double(), other[name].double()) for name in other)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", slow_unless(QUICK, NETWORKS))
 def test_random_elements_keep_the_function(name):
     model, inputs, spec = network(name)
     state = state_of(model)
