@@ -11,6 +11,7 @@ from mkdocs.structure.files import File, Files
 
 from docs.tools.formulas import in_mathml
 from docs.tools.measured import figure_of
+from docs.tools.of_measures import FIGURES, figure_of_measure
 from docs.tools.registries import REGISTRIES, entries, page_of_sources, pages
 
 ROOT = Path(__file__).parents[2]
@@ -56,8 +57,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def _figure(path: str) -> str:
     """What was measured of the entry whose page this is."""
     folder, name = os.path.split(path)
+    name = name.removesuffix(".md")
     options = {registry.folder: registry.option for registry in REGISTRIES}
-    found = figure_of(options[folder], name.removesuffix(".md"))
+    if options[folder] == "measures":
+        found = figure_of_measure(name) if name in FIGURES else ""
+    else:
+        found = figure_of(options[folder], name)
     return found and f"## Measured\n\n{found}"
 
 

@@ -71,7 +71,8 @@ def test_the_site_is_built_strictly_and_has_all_that_it_shows(tmp_path):
     assert done.returncode == 0, done.stderr + done.stdout
     for title, registry in FILLED.items():
         for name in registry:
-            assert (tmp_path / title.lower() / f"{name}.html").is_file()
+            page = (tmp_path / title.lower() / f"{name}.html").read_text()
+            assert '<div class="picture"' in page, name
     api = (tmp_path / "api.html").read_text()
     elsewhere = {"MATCHERS", "TASKS", "__version__"}  # named in its text
     for name in sorted({*llfc.__all__} - elsewhere):
