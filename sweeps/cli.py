@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from threading import Timer
 from types import FrameType
 
+from llfc.progress.loading import loading
 from sweeps.grid.sweep import Sweep
 
 INTERRUPTED = "interrupted: run the same command again to finish the rest"
@@ -42,14 +43,16 @@ def _status(sweeps: Sequence[Sweep], arguments: Sequence[str] | None) -> int:
     try:
         # Imported inside the try: PyTorch, Ray and MLflow take seconds to load, in which Ctrl-C is
         # caught; and a wrong option is reported without waiting for the latter two.
-        from sweeps.grid.options import parse
+        with loading("PyTorch", "torch"):
+            from sweeps.grid.options import parse
 
         parsed = [parse(sweep, arguments) for sweep in sweeps]
         if any(settings.dry_run for settings, _, _ in parsed):
             from sweeps.forecast.dry_run import dry_run
 
             return dry_run(parsed)
-        from sweeps.run.study import run_sweep
+        with loading("Ray and MLflow", "ray"):
+            from sweeps.run.study import run_sweep
 
         status = 0
         for settings, changed, trials in parsed:

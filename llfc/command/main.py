@@ -2,14 +2,13 @@
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import click
-from rich.console import Console
 
 import llfc
 from llfc.oneline import in_one_line
+from llfc.progress.loading import loading
 
 # What each is for, beside its module: `llfc --help` imports none of them.
 COMMANDS: Mapping[str, str] = {
@@ -36,23 +35,12 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        with _loading(quiet=not {"-q", "--quiet"}.isdisjoint(args)):
+        with loading("PyTorch", "torch", quiet=not {"-q", "--quiet"}.isdisjoint(args)):
             return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([*COMMANDS.items()])
-
-
-@contextmanager
-def _loading(*, quiet: bool) -> Iterator[None]:
-    """While it is entered, a terminal says what takes so long."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal or "torch" in sys.modules:
-        yield
-        return
-    with console.status("loading PyTorch"):
-        yield
 
 
 @click.group(
