@@ -18,7 +18,7 @@ from llfc.specs.trial import Trial
 # are not reused.
 TRAINING, MATCHING, MEASURING = 4, 2, 3
 # The same for single matchers, where what the others find did not move.
-REVISED: Mapping[str, int] = {"learned": 1, "orthogonal": 1, "orthogonal-activations": 1}
+REVISED: Mapping[str, int] = {"learned": 2, "orthogonal": 1, "orthogonal-activations": 1}
 
 
 def fingerprint(record: Recipe | Network | Pair | Trial) -> str:

@@ -22,7 +22,7 @@ from llfc.tasks import Task, as_task
 
 STEPS = 800
 PASSES = 25  # over the data, at most, as what is learned from few samples is soon theirs alone
-RATE = 0.06  # of Adam, at most; a cosine brings it to zero
+RATE = 0.015  # of Adam, at most; a cosine brings it to zero. At .06 ViTs never got below a start
 WARMUP = 0.05  # of all steps
 MIDDLE = 0.4, 0.6  # where on the line a step is taken
 PARTS = 256  # of the data; fewer steps than that see some of them, more see them again
