@@ -62,7 +62,7 @@ def counted(count: int, noun: str) -> str:
     >>> counted(1, "network"), counted(2, "trial")
     ('1 network', '2 trials')
     """
-    return f"{count} {noun}{'s' * (count != 1)}"
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def divided(name: str) -> tuple[str, str]:
