@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.runs import schema
 from analysis.runs.database import check_address
-from analysis.runs.files import write_bytes
-from analysis.runs.server import way_to, without_password
+from analysis.runs.server import way_to
 from llfc.data.datasets import Data
 from llfc.names import counted
 from llfc.networks.code import plugins_of, share_code
@@ -21,11 +20,10 @@ from llfc.networks.weightfiles import named_checkpoint
 from llfc.plugins.rehearsal import rehearse
 from llfc.specs import Network, Trial, fingerprint
 from llfc.trial import check_trial
-from sweeps.grid.grid import MEASURING
 from sweeps.grid.inputs import DataKey, counted_in_epochs, data_key, load_each, resolved
 from sweeps.grid.settings import Settings
-from sweeps.grid.study_file import text_of
 from sweeps.grid.sweep import Sweep
+from sweeps.record import asked
 from sweeps.record.measurement import instability, is_whole, saved
 from sweeps.record.titles import noun_of, title_of
 from sweeps.run.engine import start
@@ -66,8 +64,8 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
     with ThreadPoolExecutor() as pool:
         # The tracking store and Ray each take seconds to open. Ray is started by this thread: its
         # processes end with the thread that started them.
-        asked = "" if search is None else search.tag
-        opening = pool.submit(_open, sweep, trials, settings, datasets, asked)
+        tag = "" if search is None else search.tag
+        opening = pool.submit(_open, sweep, trials, settings, datasets, tag)
         workers = start(settings) if to_measure else 0
         datasets, tracker = opening.result()
     _share(trials, store)
@@ -90,6 +88,12 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
     if jobs and not workers:
         workers = start(settings)
     _announce(sweep, trials, finished=len(trials) - len(missing), jobs=jobs)
+    if axes := asked.lost(sweep, trials, settings):
+        print(
+            f"warning: {settings.folder / 'reports' / sweep.name}.html has other values of"
+            f" {', '.join(axes)} and will be replaced: --name NAME gives this sweep its own",
+            file=sys.stderr,
+        )
     if search is not None and jobs:
         print(search.bound(), flush=True)
     with Recorder(tracker, store) as recorder:
@@ -105,7 +109,7 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
             if isinstance(record, Trial):
                 tracker.log_failure(record, reason)
         runs = _read(sweep, settings) if before is None or missing else before
-        _keep_config(sweep, trials, settings, changed=bool(missing))
+        asked.keep(sweep, trials, settings, changed=bool(missing))
         _report(sweep, trials, runs, tracker, settings)
     finally:  # what failed is said even if that cannot be written down
         status = _close(sweep, trials, outcome, failures)
@@ -233,22 +237,6 @@ def _read(sweep: Sweep, settings: Settings) -> "Runs":
     from analysis.runs.mlflow import load_runs
 
     return load_runs(settings.tracking, sweep.name)
-
-
-def _keep_config(
-    sweep: Sweep, trials: Sequence[Trial], settings: Settings, *, changed: bool
-) -> None:
-    """Write what was asked for, as a study file, to where the report and its copies lie."""
-    fields = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
-    measuring = {name: getattr(trials[0], name) for name in MEASURING}
-    apart = ("name", "dry_run")
-    given = {name: v for name, v in fields.items() if v is not None and name not in apart}
-    if settings.tracking_uri is not None:
-        given["tracking_uri"] = without_password(settings.tracking_uri)
-    text = text_of(sweep, {**measuring, **given})
-    path = settings.folder / "reports" / sweep.name / "config.toml"
-    if changed or not path.is_file():
-        write_bytes(text.encode(), path)
 
 
 def _report(
