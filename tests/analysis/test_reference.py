@@ -95,6 +95,7 @@ def measured(tmp_path_factory):
     return rows(trials, [run_trial(each, store, dataset).scalars() for each in trials])
 
 
+@pytest.mark.slow
 def test_a_cell_trained_anew_has_the_same_numbers(measured, tmp_path):
     (cell,) = with_cells(measured)["cell"].unique()
     found = verify(measured, cell, tmp_path, seeds=[1], say=lambda text: None)

@@ -81,6 +81,7 @@ def test_the_estimate_is_that_of_onsets_over_these_brackets():
     )
 
 
+@pytest.mark.slow
 def test_censored_seeds_are_counted_and_leave_what_is_known():
     always = searched(lambda seed, place: (0.0, 0.0))
     said = search_answer(always.trials, asked_of(always.trials))
@@ -98,6 +99,7 @@ def test_censored_seeds_are_counted_and_leave_what_is_known():
     assert "from spawn step above 90 of 100 on: 3 seeds, 3 censored." in said
 
 
+@pytest.mark.slow
 def test_what_the_test_set_cannot_tell_widens_the_bracket_and_is_told():
     sure = searched(lambda seed, place: (0.0401 - 0.0004 * place, 1e-6), "--resolution", "2")
     unsure = searched(lambda seed, place: (0.0401 - 0.0004 * place, 0.003), "--resolution", "2")

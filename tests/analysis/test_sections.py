@@ -128,6 +128,7 @@ def test_a_depths_correlation_is_that_of_the_summary_at_this_depth(runs, by_dept
             assert mine[name].to_numpy() == pytest.approx(expected.to_numpy(), nan_ok=True)
 
 
+@pytest.mark.slow
 def test_a_depths_baseline_is_that_of_the_summary_at_this_depth(runs, by_depth):
     by_depth = by_depth.set_index(["group", "depth"])
     trials = with_summaries(runs)

@@ -163,33 +163,31 @@ def test_one_measure_may_be_named_and_none_is_taken_twice():
     assert list(one.tables) == list(twice.tables) == ["logits", "ensemble", "stitching"]
 
 
-SCRIPT = """
-from tests.llfc.test_connect import connected
-from tests.helpers.small_networks import convnet
-from llfc.results import connection_to_json
-found = connected(convnet, (2, 7, 7), matching="weights", correction="reset")
-found.matching.pop("seconds")
-print(connection_to_json(found))
-"""
+def without_time():
+    """All that is found of a pair but for how long it took."""
+    found = connected(convnet, (2, 7, 7), matching="weights", correction="reset")
+    found.matching.pop("seconds")
+    return connection_to_json(found)
 
 
 @pytest.mark.slow
 def test_two_processes_agree_to_the_last_digit():
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", SCRIPT],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1", "PYTHONPATH": "."},
-        ).stdout
-        for seed in ("1", "2")
-    ]
-    assert runs[0] == runs[1]
-    assert json.loads(runs[0])["curve"]["alpha"][-1] == 1
+    """This one, and one where strings have other hashes; with as many threads."""
+    code = "from tests.llfc.test_connect import without_time; print(without_time())"
+    threads = {"OMP_NUM_THREADS": f"{torch.get_num_threads()}", "PYTHONPATH": "."}
+    there = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONHASHSEED": "1", **threads},
+    ).stdout.strip()
+    assert there == without_time()
+    assert json.loads(there)["curve"]["alpha"][-1] == 1
 
 
-@pytest.mark.parametrize("correction", slow_unless(["repair"], ["reset", "repair"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("correction", ["reset", "repair"])
 def test_corrections_look_at_the_images_for_statistics(correction):
     shape = (2, 7, 7)
     train, others = samples(24, shape, 2), samples(20, shape, 3)

@@ -6,7 +6,6 @@ import transformers
 
 import llfc
 from llfc.connectivity.probes import choose_probes
-from tests.helpers.quick_cases import slow_unless
 
 VOCABULARY = 23
 TINY = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
@@ -73,8 +72,9 @@ def batch_of(build):
     return inputs, ids.masked_fill(mask == 0, -100), "next-token"
 
 
-@pytest.mark.parametrize("matching", slow_unless(["activations"], [None, "weights", "activations"]))
-@pytest.mark.parametrize("build", slow_unless([gpt2], ATTENTION))
+@pytest.mark.parametrize("matching", [None, "weights", "activations"])
+@pytest.mark.slow
+@pytest.mark.parametrize("build", ATTENTION)
 def test_curve_ends_are_the_models_own_losses(build, matching):
     a, b = drawn(build, 0), drawn(build, 1)
     inputs, targets, task = batch_of(build)

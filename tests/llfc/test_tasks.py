@@ -101,7 +101,8 @@ def test_where_the_output_is(form):
     assert found.summaries["logit_identity_residual"] < 1e-12
 
 
-@pytest.mark.parametrize("form", slow_unless([dict], [tuple, dict]))
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [tuple, dict])
 def test_inputs_that_are_a_tuple_or_named(form):
     ids, targets = tokens(8, 6)
     scale = torch.rand(8, dtype=torch.float64) + 0.5

@@ -125,7 +125,7 @@ def apart(task):
 @every_task_and(
     "matching",
     ("weights", "activations", "activations-uncentred"),
-    [("next-token", "activations"), ("own", "weights")],
+    [("own", "weights")],
 )
 def test_a_planted_permutation_leaves_no_barrier(task, matching):
     (a, b, data), options = planted(task), {"alphas": 3, "measures": [], "task": whole(task)}
@@ -167,6 +167,7 @@ def wanted_of(targets):
     return torch.cat([targets[:, 1:], torch.full_like(targets[:, :1], IGNORED)], 1)
 
 
+@pytest.mark.slow
 def test_stitching_on_tokens_is_a_network_of_two_halves():
     a, b, (ids, targets) = given("next-token", depth=2)
     found = connected("next-token", depth=2, measures=["stitching"]).tables["stitching"]

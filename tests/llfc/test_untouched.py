@@ -136,9 +136,9 @@ PUBLIC = {
     "check_inputs": lambda a, b, spec: check_inputs("x", a, [TEST[0]]),
 }
 INNER = ("matcher ", "Line")  # which run what draws in the caller's own hands
-# What is called with a layer that is another network in eval mode, of the quick tests.
-QUICK = ("connect", "match, weights", "matcher weights", "probes")
-RUN_BY_MATCH = {f"matcher {name}" for name in MATCHERS} - {*QUICK}
+# The quick tests have one matcher by itself, as `match` runs them all, and one call with a layer
+# that is another network in eval mode.
+RUN_BY_MATCH = {f"matcher {name}" for name in MATCHERS} - {"matcher weights"}
 # Whatever raises within: a probe that is none, images that do not fit, a matcher's second batch.
 FAILING = {
     "probes": connected(probes="nothing"),
@@ -154,7 +154,7 @@ FAILING = {
     slow_unless(
         [
             *((nn.Linear, call) for call in [*PUBLIC, *FAILING] if call not in RUN_BY_MATCH),
-            *((Adapted, call) for call in QUICK),
+            (Adapted, "connect"),
         ],
         [*itertools.product([nn.Linear, Adapted, Folding], [*PUBLIC, *FAILING])],
     ),
@@ -191,7 +191,7 @@ def test_a_fingerprint_sees_what_a_visitor_may_do():
 @pytest.mark.parametrize("linear", [Adapted, Folding], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize(
     "matching",
-    slow_unless([None, "activations"], [None, "weights", "activations", "straight-through"]),
+    slow_unless([None], [None, "weights", "activations", "straight-through"]),
 )
 def test_what_is_measured_is_the_network_in_eval_mode(linear, matching):
     a, b = network(linear, 0), network(linear, 1)

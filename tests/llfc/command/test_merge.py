@@ -66,6 +66,7 @@ def test_without_matching_and_correction_it_is_the_average(models):
             assert torch.allclose(tensor, 0.75 * a[name] + 0.25 * b[name], atol=1e-6), name
 
 
+@pytest.mark.slow
 def test_three_are_merged_by_maps_of_every_kind(models):
     names, ids, tied = {}, torch.arange(5)[None], []
     exec(CODE, names)

@@ -108,7 +108,7 @@ def test_without_positions_layer_and_group_norm_are_one_function():
 
 @pytest.mark.parametrize("norm", slow_unless(["layer"], ["group", "layer"]))
 def test_channels_of_a_normed_resnet_can_be_permuted(norm):
-    given = {"width": 1 / 16, "shape": (1, 8, 8)}
+    given = {"width": 1 / 8, "shape": (1, 8, 8)}
     model, plain = made("resnet20", norm, **given).eval(), made("resnet20", **given).eval()
     images = torch.randn(2, 1, 8, 8, generator=stream(0, "images"))
     spec = llfc.permutation_spec(model, images)

@@ -56,7 +56,7 @@ def minus(a, b):
 DEEP = {"hugging face gpt2", "hugging face llama", "resnet20 none"}
 
 
-@pytest.mark.parametrize("name", slow_unless({*PLANTED} - DEEP, PLANTED))
+@pytest.mark.parametrize("name", slow_unless({*[*PLANTED][::2]} - DEEP, PLANTED))
 def test_planted_elements_are_undone(name):
     model, _, spec = network(name)
     a = drawn(model, 7)

@@ -39,6 +39,7 @@ def features(model, module, ids):
     return found[0].flatten(0, -2).T.double()
 
 
+@pytest.mark.slow
 def test_a_basis_that_stays_is_found_from_all_that_is_in_it(pair):
     a, b, spec, group, true, ids = pair
     of_a, of_b = (features(model, lambda m: m.block2, ids) for model in (a, b))
