@@ -61,12 +61,13 @@ def match_learned(
     is minus that loss, `objective_before` that at the identity, `iterations` the number of steps.
 
     Costs the matchings that it may start from, and a gradient step of 16 samples for each of
-    `steps`; memory for four networks and 128 MB. Measured on five pairs each of independent networks in
-    canonical form, barriers: gpt of width 1 on king-james 1.65 nats unmatched, .78 `orthogonal`, .24
-    (.22 to .25) learned, in 42 s on one core; vit on the embedded Fashion-MNIST 1.37, .62 and .20 (-.04 to
-    .43), in 76 s. Permutations by a straight-through estimate beside the rotations made both worse. With
-    the labels' loss instead, on one pair, .39 after 200 steps of 32 from the identity, where
-    without them it was .36. It fits the middle of the line: judge it on other data.
+    `steps`; memory for four networks and 128 MB. Measured on five pairs each of independent
+    networks in canonical form, barriers: gpt of width 1 on king-james 1.65 nats unmatched, .78
+    `orthogonal`, .24 (.22 to .25) learned, in 42 s on one core; vit on the embedded Fashion-MNIST
+    1.37, .62 and .20 (-.04 to .43), in 76 s. Permutations by a straight-through estimate beside the
+    rotations made both worse. With the labels' loss instead, on one pair, .39 after 200 steps of 32
+    from the identity, where without them it was .36. It fits the middle of the line: judge it on
+    other data.
 
     Args:
         a: the network that stays as it is.
