@@ -69,7 +69,7 @@ def table(name: str, rows: Sequence[Row], *, wall: float, workers: int, running:
     core = _hours(total.training + total.measuring)
     return [
         *lines,
-        f"{core} core hours, {_clock(wall)} with {counted(workers, 'worker')} of this machine"
+        f"{core} core hours, {_clock(wall)} with the {counted(workers, 'worker')} of this machine"
         " when it does nothing else; Ray's start and the report come on top",
         f"disk: networks {size(total.weights)}, states where branches fork {size(total.states)},"
         f" results {size(total.results)}; while it trains up to {size(running)} more",
