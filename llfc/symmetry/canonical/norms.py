@@ -10,7 +10,8 @@ from llfc.symmetry.canonical.reading import Unsafe
 from llfc.symmetry.rules.operators import module_path, operator_name
 
 CASTS = ("to", "_to_copy", "alias", "_assert_tensor_metadata")
-ALIKE = 1e-5  # how far a module may be from an RMS norm, of its largest output
+ALIKE = 1e-5  # how far a module may be from a norm, of its largest output
+USUAL = (1e-5, 1e-6, 1e-12)  # what is added to a variance where the module keeps no such number
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,11 @@ def norms_of(model: nn.Module) -> Iterator[tuple[Norm, int]]:
 
 
 def norm_of(path: str, module: nn.Module) -> tuple[Norm, int] | None:
-    """A module as a norm with its number of units; None if it is none."""
+    """A module as a norm with its number of units; None if it is none.
+
+    Besides PyTorch's own, whatever computes the same of a weight [units], and a bias, on random
+    numbers: a class derived from these, as timm has, or one's own.
+    """
     if type(module) is nn.LayerNorm or type(module) is nn.RMSNorm:
         shape = module.normalized_shape
         if len(shape) != 1:
@@ -52,23 +57,33 @@ def norm_of(path: str, module: nn.Module) -> tuple[Norm, int] | None:
         given = (module.weight, module.bias if isinstance(module, nn.LayerNorm) else None)
         gain, shift = (None if x is None else x.detach().double() for x in given)
         return Norm(path, type(module) is nn.LayerNorm, gain, shift, module.eps), shape[0]
-    tensors = dict(module.named_parameters())
-    if [*tensors] != ["weight"] or tensors["weight"].dim() != 1 or [*module.children()]:
+    tensors = {name: x.detach().double() for name, x in module.named_parameters()}
+    if not {"weight"} <= tensors.keys() <= {"weight", "bias"} or [*module.children()]:
         return None
-    weight = tensors["weight"].detach()
-    for eps in (x for x in vars(module).values() if isinstance(x, float) and 0 <= x < 1e-2):
-        for gain in (weight.double(), 1 + weight.double()):
-            if is_rms_norm(module, gain, eps):
-                return Norm(path, False, gain, None, eps), len(weight)
+    weight, shift = tensors["weight"], tensors.get("bias")
+    if weight.dim() != 1 or (shift is not None and shift.shape != weight.shape):
+        return None
+    own = [x for x in vars(module).values() if isinstance(x, float) and 0 <= x < 1e-2]
+    for eps in dict.fromkeys([*own, *USUAL]):
+        for gain in (weight, 1 + weight):
+            for centred in (True, False):
+                norm = Norm(path, centred, gain, shift, eps)
+                if computes(module, norm):
+                    return norm, len(weight)
     return None
 
 
-def is_rms_norm(module: nn.Module, gain: Tensor, eps: float) -> bool:
-    """Whether a module computes the RMS norm with this gain and eps, on random numbers."""
+def computes(module: nn.Module, norm: Norm) -> bool:
+    """Whether a module with a weight computes this norm, on random numbers."""
+    assert norm.gain is not None
+    assert norm.eps is not None
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(4, len(gain), generator=generator).to(gain.device)
+    x = torch.randn(4, len(norm.gain), generator=generator).to(norm.gain.device)
     x *= x.new_tensor([[1e-3], [0.1], [1.0], [30.0]])  # so that eps is seen
-    wanted = gain * x.double() * torch.rsqrt(x.double().pow(2).mean(-1, keepdim=True) + eps)
+    x = torch.cat([x, x + 0.5])  # and centring
+    y = x.double() - x.double().mean(-1, keepdim=True) if norm.centred else x.double()
+    wanted = norm.gain * y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + norm.eps)
+    wanted = wanted if norm.shift is None else wanted + norm.shift
     try:
         with torch.no_grad():
             found = module(x.to(next(module.parameters()).dtype))
