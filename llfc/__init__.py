@@ -15,8 +15,6 @@ names that a notebook needs:
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from llfc.results import Connection, LayerProfile, LeftOut
-
 if TYPE_CHECKING:
     from llfc.connection import connect
     from llfc.matching import (
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
         permutation_spec,
     )
     from llfc.merging import Merged, blend, merge
+    from llfc.results import Connection, LayerProfile, LeftOut
     from llfc.symmetry.canonical import canonical
     from llfc.symmetry.transform import Transform
     from llfc.tasks import TASKS, Task
@@ -55,7 +54,8 @@ __all__ = [
     "permutation_spec",
 ]
 
-# PyTorch takes seconds to import, and the `llfc` command says things that need none of it.
+# PyTorch takes seconds to import, and the `llfc` command says things that need none of it; nor are
+# NumPy and it loaded before a sweep listens to Ctrl-C.
 _HOME = {
     "llfc.connection": ("connect",),
     "llfc.matching": (
@@ -67,6 +67,7 @@ _HOME = {
         "permutation_spec",
     ),
     "llfc.merging": ("Merged", "blend", "merge"),
+    "llfc.results": ("Connection", "LayerProfile", "LeftOut"),
     "llfc.symmetry.canonical": ("canonical",),
     "llfc.symmetry.transform": ("Transform",),
     "llfc.tasks": ("TASKS", "Task"),

@@ -84,7 +84,7 @@ KNOWN_TO_ANALYSIS = {
     f"llfc.{name}" for name in "specs results names oneline seeds atomic codec".split()
 }
 # Imports within a function are for what takes long to import and is not always wanted.
-HEAVY = {"ray", "mlflow", "pandas", "matplotlib", "torchvision", "torch", "sqlalchemy"}
+HEAVY = {"ray", "mlflow", "numpy", "pandas", "matplotlib", "torchvision", "torch", "sqlalchemy"}
 # A heavy or stateful dependency is imported in one place.
 DOORS = {
     "ray": {"sweeps.run.engine", "sweeps.run.launch"},
