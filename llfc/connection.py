@@ -131,8 +131,9 @@ def connect(
         )
     if source is not None:
         source = source.shuffled(stream(seed, "order/statistics"))
+    first = seen.first()
     with said.step("aligned B with A"):
-        basis = into_one_basis(a, b, matching, spec, seen.first(), wanted_task, trained_on, seed)
+        basis = into_one_basis(a, b, matching, spec, first, wanted_task, trained_on, seed)
     unmatched = None if basis.b is b else b
     line = Line(a, basis.b, alpha)
     with said.step("corrected the networks between"):

@@ -90,8 +90,9 @@ def permutation_of(setting: Setting, matching: str, number: int, first: int = 0)
     if setting.data is not None:
         batches = (inputs for inputs, _ in setting.data.batches("train", device_of(a)))
         known = known_to(matching, setting.data.task)
+    spec = setting.spec  # a step of its own, before this one
     with setting.progress.step(f"matched by {readable(matching)}"):
-        return llfc.match(matching, a, b, setting.spec, batches, setting.seed, **known)
+        return llfc.match(matching, a, b, spec, batches, setting.seed, **known)
 
 
 def report(found: Found, units: int, gap: float, on: str) -> str:

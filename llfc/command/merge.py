@@ -102,6 +102,7 @@ def _shares(count: int, alpha: float | None, weights: str | None) -> tuple[float
 def _merged(setting: Setting, shares: Sequence[float], given: Any, correction: str) -> Merged:
     """The merged network."""
     data = setting.data
+    spec = None if given is None else setting.spec  # a step of its own, before this one
     with setting.progress.step("merged"):
         return llfc.merge(
             setting.models,
@@ -111,7 +112,7 @@ def _merged(setting: Setting, shares: Sequence[float], given: Any, correction: s
             matching=given,
             correction=correction,
             task="classification" if data is None else data.task,
-            spec=None if given is None else setting.spec,
+            spec=spec,
             seed=setting.seed,
         )
 
