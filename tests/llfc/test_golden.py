@@ -16,6 +16,7 @@ from llfc.seeds import stream
 from llfc.trial import run_trial
 from sweeps.grid.grid import trials_of
 from sweeps.smoke import SMOKE
+from tests.helpers.quick_cases import slow_unless
 
 GOLDEN = Path(__file__).with_name("golden.json")
 AXES = {
@@ -67,8 +68,7 @@ def test_a_trial_may_measure_on_fewer_training_images(tmp_path):
         run_trial(dataclasses.replace(trial, limit_measured=501), store, dataset)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("augment", slow_unless((), [False, True], [False]))
 def test_statistics_are_of_batches_as_in_training(augment, tmp_path):
     """Shuffled, and each image cropped once, as it was in no epoch of training."""
     dataset = load_dataset("fashion-mnist-small", cache=tmp_path, limit_train=500, limit_test=100)

@@ -73,9 +73,9 @@ every_task = pytest.mark.parametrize("task", slow_unless(("next-token", "own"), 
 
 
 def every_task_and(name, values, quick):
-    """Each of the values at each task, of which the quick tests have some."""
-    cases = [*itertools.product(EVERY, values)]
-    return pytest.mark.parametrize(("task", name), slow_unless(quick, cases))
+    """Each of the values at each task; two tasks of tokens are between the others of their kind."""
+    cases, between = ([*itertools.product(of, values)] for of in (EVERY, TOKEN_TASKS[1:3]))
+    return pytest.mark.parametrize(("task", name), slow_unless(quick, cases, between))
 
 
 @every_task_and(
@@ -123,9 +123,7 @@ def apart(task):
 
 
 @every_task_and(
-    "matching",
-    ("weights", "activations", "activations-uncentred"),
-    [("own", "weights")],
+    "matching", ("weights", "activations", "activations-uncentred"), [("own", "weights")]
 )
 def test_a_planted_permutation_leaves_no_barrier(task, matching):
     (a, b, data), options = planted(task), {"alphas": 3, "measures": [], "task": whole(task)}
