@@ -16,6 +16,7 @@ from tests.helpers.fabricated_runs import connection, grid
 from tests.helpers.quick_cases import slow_unless
 
 EVERY = sorted(NOTEBOOKS.glob("*.ipynb"))
+NAMES = [path.stem for path in EVERY]
 SEEDS = [0, 1, 2]
 SWEEPS = {
     "width": grid(width=[0.5, 1.0], seed=SEEDS, matching=["none", "weights"]),
@@ -80,18 +81,16 @@ def run_here(path):
         exec(cell.source, names)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", EVERY, ids=[path.stem for path in EVERY])
-def test_cells_run_one_after_another(path, uri, monkeypatch, capsys):
+# The correlations of all sweeps take as long as the others together; those of one are below.
+@pytest.mark.parametrize("name", slow_unless((), NAMES, ("correlations",)))
+def test_cells_run_one_after_another(name, uri, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    path = NOTEBOOKS / f"{name}.ipynb"
     run_here(path)
     assert counts_of(path) in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "name",
-    slow_unless((), [path.stem for path in EVERY], {path.stem for path in EVERY} - {"width"}),
-)
+@pytest.mark.parametrize("name", slow_unless((), NAMES, {*NAMES} - {"width"}))
 def test_runs_from_top_to_bottom(name, uri, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     path = NOTEBOOKS / f"{name}.ipynb"
@@ -114,7 +113,7 @@ def test_one_sweep_of_one_family_is_enough(uri, monkeypatch, capsys):
     assert COUNTS["width"] in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("path", EVERY, ids=[path.stem for path in EVERY])
+@pytest.mark.parametrize("path", EVERY, ids=NAMES)
 def test_is_kept_without_outputs(path):
     content = nbformat.read(path, as_version=4)
     nbformat.validate(content)
