@@ -81,12 +81,10 @@ def test_the_slope_within_is_that_of_the_law_and_not_that_between():
     assert found.loc[LEVELS[0], "high"] < 0 < found.loc[LEVELS[1], "low"]
 
 
-@pytest.mark.parametrize(
-    ("seeds", "sweeps"), slow_unless((), [(3, 15), (3, 60), (5, 60)], [(3, 60), (5, 60)])
-)
-def test_intervals_hold_the_slopes_of_the_law(seeds, sweeps):
+@pytest.mark.parametrize("seeds", slow_unless((), [3, 5], [5]))
+def test_intervals_hold_the_slopes_of_the_law(seeds):
     held = []
-    for number in range(sweeps):
+    for number in range(60):
         found = by_place(drawn(np.random.default_rng(number), families=2, pairs=5, seeds=seeds))
         truth = pd.Series([WITHIN, BETWEEN], LEVELS)
         held.append((found["low"] <= truth) & (truth <= found["high"]))
