@@ -165,12 +165,17 @@ def group_index(trials: pd.DataFrame, columns: list[str]) -> NDArray[np.integer]
 
 
 def _ranks(values: Sequence[Any]) -> NDArray[np.integer]:
-    """The place of each value among the distinct ones, sorted as pandas sorts them."""
+    """The place of each value among the distinct ones, sorted as pandas sorts them.
+
+    Texts come before NaN, which trials have from before a column was there.
+    """
     distinct = list(dict.fromkeys(values))
     if len(distinct) < 2:  # as in most columns
         return np.zeros(len(values), dtype=int)
-    order = np.array(distinct, dtype=object).argsort()
-    places = {distinct[index]: place for place, index in enumerate(order.tolist())}
+    texts = sorted(value for value in distinct if isinstance(value, str))
+    others = [value for value in distinct if not isinstance(value, str)]
+    distinct = texts + [others[i] for i in np.array(others, dtype=object).argsort().tolist()]
+    places = {value: place for place, value in enumerate(distinct)}
     return np.array([places[value] for value in values], dtype=int)
 
 

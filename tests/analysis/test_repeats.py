@@ -9,7 +9,7 @@ from analysis.answers.answer import answer, counts
 from analysis.answers.explanation import explanations
 from analysis.answers.layer_prediction import layer_predictions
 from analysis.answers.tables import correlation_table
-from analysis.runs.pairs import counted_once
+from analysis.runs.pairs import counted_once, group_index, measured_once
 from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.correlations import correlations
 from analysis.statistics.partial import partial_correlations
@@ -141,3 +141,14 @@ def test_frames_from_a_file_are_counted_alike(repeated, tmp_path):
     assert counts(back) == counts(repeated)
     found, expected = (correlations(trials, LLFC, BARRIER) for trials in (back, repeated))
     pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize("column", ["activation", "norm", "split_by"])
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_a_text_that_came_later_parts_trials_from_those_without(plain, column, missing):
+    older = plain.trials.assign(**{column: missing})
+    newer = plain.trials.assign(**{column: "tanh"})
+    texts = [plain.trials.assign(**{column: text}) for text in ("relu", "tanh")]
+    mixed, named = (pd.concat(pair, ignore_index=True) for pair in ([older, newer], texts))
+    assert group_index(mixed, [column]).tolist() == group_index(named, [column]).tolist()[::-1]
+    assert len(measured_once(mixed)) == len(measured_once(named)) == 2 * len(plain.trials)
