@@ -32,7 +32,7 @@ NONES: Mapping[str, str] = {
     "checkpoints": "trained",
     "spawn_epoch": "independent",
     "spawn_step": "independent",
-    "probes": "usual",
+    **dict.fromkeys(("probes", "depth", "heads", "positions", "activation"), "usual"),
     "shared_data": "all data",
 }
 # Axes drawn to scale, on a logarithmic axis; the others are categories at equal distances.
@@ -112,6 +112,8 @@ def show(axis: str, value: Any) -> str:
 
     >>> show("width", 0.125), show("spawn_epoch", None), show("limit_train", None)
     ('0.125', 'independent', 'all')
+    >>> show("activation", None)
+    'usual'
     """
     if _same(value, None):
         return NONES.get(axis, "all")
