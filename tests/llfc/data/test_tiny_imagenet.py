@@ -78,7 +78,7 @@ def test_what_became_of_the_images_is_said(tmp_path):
     resolve_dataset(f"imagefolder:{folder}", tmp_path / "cache", say=said.append)
     assert said[1:] == [
         f"image folder {folder}: 10 images of 2 classes, 2 sizes, scaled to 8 x 6 (PATH#N for N x"
-        " N), transparency dropped in 2, 1 other files not used, such as train/loose.png"
+        " N), transparency dropped in 2, 1 other file not used, such as train/loose.png"
     ]
 
 
