@@ -55,8 +55,11 @@ def _status(sweeps: Sequence[Sweep], arguments: Sequence[str] | None) -> int:
             from sweeps.run.study import run_sweep
 
         status = 0
-        for settings, changed, trials in parsed:
-            status = max(status, run_sweep(changed, trials, settings))
+        names = [settings.name or changed.name for settings, changed, _ in parsed]
+        # Grids of one name have one report, which is of all of them.
+        shown: dict[str, set[str]] = {name: set() for name in names if names.count(name) > 1}
+        for name, (settings, changed, trials) in zip(names, parsed, strict=True):
+            status = max(status, run_sweep(changed, trials, settings, shown.get(name)))
             if status == 130:
                 break
         return status

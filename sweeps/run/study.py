@@ -37,8 +37,17 @@ if TYPE_CHECKING:
     from sweeps.record.tracking import Tracker
 
 
-def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
+def run_sweep(
+    sweep: Sweep, trials: Sequence[Trial], settings: Settings, shown: set[str] | None = None
+) -> int:
     """Run what is missing of the `trials` of `sweep`, log it, and report all of it.
+
+    Args:
+        sweep: the question.
+        trials: those of its grid.
+        settings: how they are run.
+        shown: the fingerprints of the trials of this name that the command has run before, as other
+            grids: the report is of them too, and these are added. None: there are none to come.
 
     Returns:
         0 if every trial has its run; 1 if some failed; 130 if it was interrupted.
@@ -88,7 +97,7 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
     if jobs and not workers:
         workers = start(settings)
     _announce(sweep, trials, finished=len(trials) - len(missing), jobs=jobs)
-    if axes := asked.lost(sweep, trials, settings):
+    if shown is None and (axes := asked.lost(sweep, trials, settings)):
         print(
             f"warning: {settings.folder / 'reports' / sweep.name}.html has other values of"
             f" {', '.join(axes)} and will be replaced: --name NAME gives this sweep its own",
@@ -110,7 +119,9 @@ def run_sweep(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> int:
                 tracker.log_failure(record, reason)
         runs = _read(sweep, settings) if before is None or missing else before
         asked.keep(sweep, trials, settings, changed=bool(missing))
-        _report(sweep, trials, runs, tracker, settings)
+        shown = set() if shown is None else shown
+        shown |= {fingerprint(trial) for trial in trials}
+        _report(sweep, shown, runs, tracker, settings)
     finally:  # what failed is said even if that cannot be written down
         status = _close(sweep, trials, outcome, failures)
     return status
@@ -241,7 +252,7 @@ def _read(sweep: Sweep, settings: Settings) -> "Runs":
 
 def _report(
     sweep: Sweep,
-    trials: Sequence[Trial],
+    shown: set[str],
     runs: "Runs",
     tracker: "Tracker",
     settings: Settings,
@@ -249,7 +260,7 @@ def _report(
     """Print and write the answer that these trials give, whatever else the experiment holds."""
     from sweeps.record.reporting import report
 
-    runs = runs.only({fingerprint(trial) for trial in trials})
+    runs = runs.only(shown)
     if not len(runs.trials):
         return
     page = report(sweep, runs, tracker, settings.folder / "reports")

@@ -58,13 +58,7 @@ def assert_finished(place, undisturbed, trained):
 
 
 def test_ctrl_c_and_a_driver_killed_while_it_logs(place, undisturbed):
-    run = place.start()
-    wait_until(run, lambda: place.kept("networks"))
-    run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=PATIENCE)
-    assert run.returncode == 130, said
-    assert "interrupted: run the same command again to finish the rest" in said
-    assert "Traceback" not in said
+    place.interrupted()
     kept = trained_in(place)
     trained = killed(place, [lambda: "RUNNING" in place.statuses()])
     assert trained.items() >= kept.items(), "a network was trained twice"

@@ -7,6 +7,7 @@ every trial; each trial has one run, complete. `undisturbed` and `place` are fix
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -61,6 +62,16 @@ class Place:
         """Run the sweep to its end; what it said."""
         out, err = self.start(*options, **how).communicate(timeout=PATIENCE)
         return out + err
+
+    def interrupted(self):
+        """Run the sweep until a network is there, then end it by Ctrl-C, which it says."""
+        run = self.start()
+        wait_until(run, lambda: self.kept("networks"))
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=PATIENCE)
+        assert run.returncode == 130, said
+        assert "interrupted: run the same command again to finish the rest" in said
+        assert "Traceback" not in said
 
     def kept(self, kind):
         """The whole files of a kind in the store, by name."""

@@ -1,7 +1,10 @@
 """What was asked for is kept beside the report, and a report that loses trials is named."""
 
+import dataclasses
+
 import pytest
 
+from sweeps import cli
 from sweeps.grid.options import parse
 from sweeps.record import asked
 from sweeps.width import WIDTH
@@ -43,3 +46,20 @@ def test_what_stands_there_stays_unless_it_changed(tmp_path):
     assert path.read_bytes() == before
     asked.keep(*parsed(tmp_path, "--width", "2"), changed=True)
     assert path.read_bytes() != before
+
+
+def test_grids_of_one_name_share_a_report(tmp_path, monkeypatch):
+    given = []
+
+    def run_sweep(sweep, trials, settings, shown):
+        given.append((settings.name or sweep.name, None if shown is None else len(shown)))
+        if shown is not None:
+            shown |= {f"{len(given)}"}
+        return 0
+
+    monkeypatch.setattr("sweeps.run.study.run_sweep", run_sweep)
+    named = [dataclasses.replace(WIDTH, name=name) for name in ("one", "two", "one")]
+    with pytest.raises(SystemExit) as ended:
+        cli.run(named, ["--storage", str(tmp_path)])
+    assert ended.value.code == 0
+    assert given == [("one", 0), ("two", None), ("one", 1)]

@@ -52,7 +52,7 @@ def run_sweep(*given):
         raise
 
 def parse(sweep, arguments):
-    return types.SimpleNamespace(dry_run=False), sweep, []
+    return types.SimpleNamespace(dry_run=False, name=None), sweep, []
 
 sys.modules["sweeps.grid.options"] = types.SimpleNamespace(parse=parse)
 sys.modules["sweeps.run.study"] = types.SimpleNamespace(run_sweep=run_sweep)

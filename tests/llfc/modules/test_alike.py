@@ -9,13 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import llfc
-from llfc.modules import (
-    check_same_function,
-    copy_into,
-    copy_of,
-    eval_copy,
-    tensors,
-)
+from llfc.modules import check_same_function, copy_into, copy_of, eval_copy, tensors
 from llfc.modules.differences import first_difference
 from tests.helpers.alike_networks import (
     CLASSES,
