@@ -1,4 +1,4 @@
-"""What concerns more than one sweep: run a study, see how far sweeps are, stop one."""
+"""What concerns more than one sweep: run a study, see how far it is, stop, check a cluster file."""
 
 import argparse
 import os
@@ -11,6 +11,7 @@ from typing import Any
 from llfc.names import counted, lookup
 from sweeps import SWEEPS
 from sweeps.cli import run
+from sweeps.forecast.cluster_file import check_cluster_file
 from sweeps.grid.study_file import sweeps_in
 
 
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     status = _add(commands, "status", _status, "how far the sweeps of a storage are")
     cancel = _add(commands, "cancel", _cancel, "stop a sweep, as Ctrl-C does, from another shell")
     cancel.add_argument("sweep", help="its name")
+    cluster = _add(commands, "cluster", _cluster, "would `ray up` take this cluster file?")
+    cluster.add_argument("file", type=Path, help="YAML file, such as sweeps/cluster/onprem.yaml")
     for command in (status, cancel):
         command.add_argument(
             "--storage",
@@ -94,6 +97,15 @@ def _cancel(given: argparse.Namespace, others: Sequence[str]) -> None:
         f"{given.sweep} is asked to stop; it does within half a minute,"
         " and the same command resumes it"
     )
+
+
+def _cluster(given: argparse.Namespace, others: Sequence[str]) -> None:
+    wrong = check_cluster_file(given.file)
+    for line in wrong:
+        print(f"error: {given.file}: {line}", file=sys.stderr)
+    if wrong:
+        raise SystemExit(2)
+    print(f"{given.file} is as Ray takes it, and what it names is there: ray up {given.file}")
 
 
 if __name__ == "__main__":
