@@ -23,7 +23,7 @@ ORDER = (
 )
 AXES = (*ORDER, *(name for name in PARAMS if name not in (*ORDER, "seed")))
 # What makes a family of networks.
-FAMILY = ("architecture", "norm")
+FAMILY = ("architecture", "norm", "activation")
 # The order in which the registries have them; others follow, sorted. One
 # with options follows the one without.
 MATCHINGS = ("none", "weights", "activations", "activations-uncentred")
@@ -128,22 +128,34 @@ def name(axis: str) -> str:
 
 
 def family_names(trials: pd.DataFrame) -> "pd.Series[str]":
-    """Each trial's family of networks in words: its architecture, and its norm if that varies."""
-    named = [axis for axis in FAMILY if axis in trials]
-    varying = [axis for axis in named if axis == FAMILY[0] or trials[axis].nunique() > 1]
-    words = {axis: [show(axis, value) for value in trials[axis]] for axis in varying}
-    norms = [f"{norm} norm" for norm in words.get("norm", [])]
-    parts = [*([words[FAMILY[0]]] if FAMILY[0] in words else []), *([norms] if norms else [])]
-    texts = [", ".join(each) for each in zip(*parts, strict=True)] or [""] * len(trials)
-    return pd.Series(texts, index=trials.index, dtype=object)
+    """Each trial's family in words: its architecture; norm and activation where they vary.
+
+    >>> two = pd.DataFrame({"architecture": ["mlp"] * 2, "activation": [None, "tanh"]})
+    >>> list(family_names(two))
+    ['mlp', 'mlp, tanh']
+    """
+    parts = [[_word(axis, value) for value in trials[axis]] for axis in _telling(trials)]
+    texts = [", ".join(filter(None, each)) for each in zip(*parts, strict=True)]
+    return pd.Series(texts or [""] * len(trials), index=trials.index, dtype=object)
 
 
 def family_axes(trials: pd.DataFrame) -> str | tuple[str, ...]:
-    """The axes that tell families apart: the architecture, and the norm where one has several."""
-    if "norm" not in trials or "architecture" not in trials:
-        return FAMILY[0]
-    several = family_names(trials).nunique() > trials["architecture"].nunique()
-    return FAMILY if several else FAMILY[0]
+    """The axes that tell families apart: the architecture, and what varies within one."""
+    named = _telling(trials)
+    several = len(named) > 1 and (family_names(trials).nunique() > trials["architecture"].nunique())
+    return tuple(named) if several else FAMILY[0]
+
+
+def _telling(trials: pd.DataFrame) -> list[str]:
+    """Of the axes of families the architecture, and those that vary."""
+    named = [axis for axis in FAMILY if axis in trials]
+    return [axis for axis in named if axis == FAMILY[0] or len(values(trials, axis)) > 1]
+
+
+def _word(axis: str, value: Any) -> str:
+    if axis == "activation" and _same(value, None):
+        return ""  # the usual one needs no word
+    return f"{show(axis, value)} norm" if axis == "norm" else show(axis, value)
 
 
 def panels(trials: pd.DataFrame, axes: tuple[str, ...]) -> Iterator[tuple[str, pd.DataFrame]]:
