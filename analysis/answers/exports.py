@@ -20,7 +20,7 @@ from analysis.runs.grid import layout
 from analysis.runs.schema import BARRIER, INSTABILITY, LLFC, STABLE
 from analysis.statistics.cells import within_cells
 from analysis.statistics.coefficients import METHODS, USUAL
-from analysis.statistics.comparators import comparisons, given_each_other
+from analysis.statistics.comparators import comparisons, given_each_other, over_families
 from analysis.statistics.correlations import correlations
 from analysis.statistics.partial import partial_correlations
 from analysis.statistics.predictions.conformal import bounds
@@ -87,6 +87,10 @@ def _associations(runs: Runs, options: TableOptions) -> pd.DataFrame:
 def _comparisons(runs: Runs, options: TableOptions) -> pd.DataFrame:
     by, barrier = [_axes(name) for name in options.by], options.barrier or BARRIER
     return comparisons(with_summaries(runs), options.error, barrier, by=by, methods=USUAL)
+
+
+def _families(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    return over_families(with_summaries(runs), options.error, options.barrier or BARRIER)
 
 
 def _given_each_other(runs: Runs, options: TableOptions) -> pd.DataFrame:
@@ -180,6 +184,7 @@ EXPORTS: Mapping[str, Export] = {
     "correlations": Export(_correlations, ("by", "barrier", "error", "permutations")),
     "associations": Export(_associations, ("by", "permutations")),
     "comparisons": Export(_comparisons, ("by", "barrier", "error")),
+    "families": Export(_families, ("barrier", "error")),
     "given-each-other": Export(_given_each_other, ("barrier", "error")),
     "cells": Export(_cells, ("barrier", "error")),
     "partial": Export(_partial, ("barrier", "error", "given")),
@@ -207,6 +212,7 @@ SAID: Mapping[str, str] = {
     "correlations": "the barrier with the LLFC error, within seeds",
     "associations": "the barrier with every summary, side by side",
     "comparisons": "LLFC error's correlation less that of what needs no blend",
+    "families": "the mean of that over families, each counted once",
     "given-each-other": "either's partial correlation, given the other",
     "cells": "the same within cells of the grid, and between them",
     "partial": "the same, given covariates",

@@ -15,8 +15,10 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.runs.grid import FAMILY
 from analysis.runs.schema import BASELINE, DIST_COM, DIST_H, WEIGHTS
 from analysis.statistics.coefficients import (
+    RANKS,
     USUAL,
     Counted,
     columns_of,
@@ -87,12 +89,48 @@ def comparisons(
     rows = []
     for group, part in groups_by(trials, by):
         for method, found in counted_for(part, x, y, methods):
+            own = own_correlations(found.alike, x, y, method)
             for name in names:
                 there = usable(found.trials, name, y, method)
-                both = found if there is found.trials else counted(there, x, y)
+                both, beside = found, own
+                if there is not found.trials:
+                    both = counted(there, x, y)
+                    beside = own_correlations(both.alike, x, y, method)
                 about = {"group": group, "method": method, "predictor": name}
-                rows.append(about | _row(both, name, x, y, method))
+                rows.append(about | _row(both, beside, name, x, y, method))
     return pd.DataFrame(rows)
+
+
+def over_families(trials: pd.DataFrame, x: str, y: str, *, method: str = RANKS) -> pd.DataFrame:
+    """What holds over families: the mean of the families' own numbers, not of their trials.
+
+    A family is a combination of architecture, norm, activation and data set. Each counts once,
+    however many trials it has, as it is their number from which one concludes on others.
+
+    Returns:
+        One row per predictor of `comparisons`: `families`, how many have a coefficient; `within`,
+        their mean, with its 95 % Student's t interval over families `low` and `high`; `difference`,
+        that of `x` less the predictor's, with `difference_low`, `difference_high` and
+        `difference_p`; `more`, `less` and `open`, the number of families whose own interval over
+        seeds is above 0, below it, or neither; `note`, why there is no interval.
+    """
+    axes = tuple(name for name in (*FAMILY, "dataset") if name in trials)
+    found = comparisons(trials, x, y, by=[axes], methods=[method]).query("group != 'all'")
+    rows = []
+    for name, families in found.groupby("predictor", sort=False):
+        within = over_seeds(families["within"].to_numpy(dtype=float), "fisher")
+        apart = over_seeds(families["difference"].to_numpy(dtype=float), possible=(-2, 2))
+        more = int((families["difference_low"] > 0).sum())
+        less = int((families["difference_high"] < 0).sum())
+        about = {"predictor": name, "families": within.seeds, "within": within.value}
+        about |= {"low": within.low, "high": within.high}
+        about |= {f"difference_{k}": v for k, v in vars(apart).items() if k in ("low", "high", "p")}
+        about |= {"difference": apart.value, "more": more, "less": less}
+        about |= {"open": apart.seeds - more - less}
+        rows.append(about | {"note": within.note and f"no interval over {within.seeds}"})
+    order = ["predictor", "families", "within", "low", "high", "difference", "difference_low"]
+    order += ["difference_high", "difference_p", "more", "less", "open", "note"]
+    return pd.DataFrame(rows, columns=order)
 
 
 def given_each_other(
@@ -117,10 +155,12 @@ def given_each_other(
     return found[["predictor", *(name for name in found if name != "predictor")]]
 
 
-def _row(found: Counted, name: str, x: str, y: str, method: str) -> dict[str, Any]:
-    """One row of `comparisons`, over trials that have all three: x, y, the predictor `name`."""
-    other = own_correlations(found.alike, name, y, method)
-    own = other if x == name else own_correlations(found.alike, x, y, method)
+def _row(found: Counted, own: Floats, name: str, x: str, y: str, method: str) -> dict[str, Any]:
+    """One row of `comparisons`, over trials that have all three: x, y, the predictor `name`.
+
+    `own` are each seed's coefficients of x with y.
+    """
+    other = own if x == name else own_correlations(found.alike, name, y, method)
     within = averaged_over_seeds(other, found.alike, name, y, method).columns("within")
     return {
         "value": correlation(columns_of(found.used, name, y), method),

@@ -9,7 +9,7 @@ from scipy import stats
 
 from analysis.answers.associations import associations
 from analysis.runs.schema import BARRIER, BASELINE, LLFC, WEIGHTS
-from analysis.statistics.comparators import comparators, comparisons
+from analysis.statistics.comparators import comparators, comparisons, over_families
 from analysis.statistics.summaries import BASELINES, SUMMARIES, with_summaries
 from llfc.results import BARRIERS
 from tests.helpers.fabricated_runs import connection, runs_of, width_grid
@@ -51,6 +51,40 @@ def test_the_difference_is_taken_seed_by_seed():
     ends = row[["difference_low", "difference_high"]].tolist()
     assert ends == pytest.approx(list(test.confidence_interval(0.95)))
     assert row["difference_p"] == pytest.approx(test.pvalue)
+
+
+def families(noises, counts):
+    """Trials of as many families, in each of which the LLFC error has its own noise."""
+    parts = [drawn(noise=(noise, 0.6), count=n) for noise, n in zip(noises, counts, strict=True)]
+    named = [part.assign(architecture=f"net{place}") for place, part in enumerate(parts)]
+    return pd.concat(named, ignore_index=True)
+
+
+def test_over_families_each_counts_once_whatever_its_trials():
+    trials = families((0.1, 0.5, 2.0, 0.3), (20, 40, 200, 30))
+    own = {name: by_hand(rows, LLFC) for name, rows in trials.groupby("architecture")}
+    other = {name: by_hand(rows, BASELINE) for name, rows in trials.groupby("architecture")}
+    means = np.array([(own[name] - other[name]).mean() for name in own])
+    test = stats.ttest_1samp(means, 0)
+    row = over_families(trials, LLFC, BARRIER).set_index("predictor").loc[BASELINE]
+    assert row["families"] == 4
+    assert row["difference"] == pytest.approx(means.mean())
+    ends = row[["difference_low", "difference_high"]].tolist()
+    assert ends == pytest.approx(list(test.confidence_interval(0.95)))
+    assert row["difference_p"] == pytest.approx(test.pvalue)
+    tests = [stats.ttest_rel(own[name], other[name]).confidence_interval(0.95) for name in own]
+    assert row["more"] == sum(low > 0 for low, _ in tests) > 0
+    assert row["less"] == sum(high < 0 for _, high in tests) > 0
+    assert row["more"] + row["less"] + row["open"] == 4
+
+
+def test_two_families_have_no_interval_and_data_sets_are_families_of_their_own():
+    trials = families((0.1, 0.5), (20, 20))
+    row = over_families(trials, LLFC, BARRIER).iloc[1]
+    assert math.isnan(row["difference_low"])
+    assert row["note"] == "no interval over 2"
+    parted = trials.assign(dataset=np.where(trials.index % 2, "text", "sums"))
+    assert over_families(parted, LLFC, BARRIER)["families"].tolist() == [4, 4]
 
 
 def test_what_is_as_close_has_a_difference_of_zero():
