@@ -94,6 +94,7 @@ def test_every_barrier_meets_every_summary(trials):
     assert set(found["tests"]) == {found["p"].notna().sum()}
 
 
+@pytest.mark.slow
 def test_p_values_are_corrected_as_benjamini_and_yekutieli_do(trials):
     found = associations(trials, errors=ERRORS, barriers=[BARRIER], methods=["Spearman", "Pearson"])
     found = found[found["beside"] == ""]

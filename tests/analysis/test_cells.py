@@ -171,6 +171,7 @@ def test_one_trial_a_pair_and_one_pair_a_seed_have_an_answer():
     assert one_pair["note"].eq("").all()
 
 
+@pytest.mark.slow
 def test_a_law_without_noise_is_found_or_refused_and_nothing_is_raised():
     trials = drawn(np.random.default_rng(8))
     found = by_place(trials.assign(y=trials["x"] ** 1.5))

@@ -64,6 +64,7 @@ def test_a_column_is_as_wide_as_a_column_and_the_figure_is_what_it_was(folder, p
     assert parts[0].figure.get_figwidth() == WIDE
 
 
+@pytest.mark.slow
 def test_a_picture_is_as_wide_as_a_page_on_white_ground_and_always_the_same(runs, parts):
     figure, marks = parts[1].figure, marks_of(runs.trials)
     svg = picture(figure, "svg", marks).decode()

@@ -80,7 +80,7 @@ def test_an_interval_over_seeds_is_none_over_families_of_networks():
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
-@pytest.mark.parametrize("seeds", slow_unless((), SEEDS, SEEDS[1:]))
+@pytest.mark.parametrize("seeds", slow_unless((), SEEDS, SEEDS))
 def test_under_every_law_and_number_of_seeds(law, seeds):
     """One standard deviation of what is counted here is 0.005 to 0.01."""
     hits, total = held(law, "Pearson", seeds, 1000)

@@ -108,6 +108,7 @@ def test_what_adds_nothing_gains_nothing_and_what_adds_gains():
     assert found["gain"].to_numpy() == pytest.approx(gains.to_numpy())
 
 
+@pytest.mark.slow
 def test_every_question_of_the_study_has_a_row():
     trials = with_summaries(runs_of(grid(width=[0.5, 1.0, 2.0], seed=[0, 1, 2],
                                          matching=["none", "weights"])))  # fmt: skip
@@ -192,6 +193,7 @@ def test_the_layer_that_decides_the_barrier_predicts_it_best(index, depth):
     assert set(found["held_out"]) == {3}
 
 
+@pytest.mark.slow
 def test_over_the_baseline_is_another_prediction():
     runs = runs_of(grid(architecture=FAMILIES, width=[0.5, 1.0], seed=[0, 1, 2]), "architecture")
     raw, over = (layer_predictions(runs, over=which).set_index("depth") for which in (False, True))

@@ -101,6 +101,7 @@ def test_families_are_held_out_where_they_were_measured(column):
     assert (found["trials"] == 8).all()
 
 
+@pytest.mark.slow
 def test_a_trial_without_a_covariate_is_left_out_and_not_its_seed():
     trials = with_summaries(runs_of(width_grid()))
     rng = np.random.default_rng(0)

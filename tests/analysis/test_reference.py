@@ -68,6 +68,7 @@ def test_a_cell_has_its_name_whatever_else_is_measured():
     assert with_cells(older)["cell"].tolist() == known
 
 
+@pytest.mark.slow
 def test_the_prediction_interval_covers_one_more_value():
     draws = np.random.default_rng(0).normal(3, 2, (4000, 6))
     covered = [low <= row[5] <= high for row in draws for low, high in [predicted(row[:5])]]

@@ -31,7 +31,7 @@ def summary_about(name):
 
 
 # A page takes seconds: the quick tests have the shortest, and the slow ones that of a whole grid.
-QUICK, WHOLE = ("one trial", "none finished"), ("width",)
+QUICK, WHOLE = ("none finished",), ("one trial", "width")
 OTHERS = SWEEPS.keys() - {*QUICK, *WHOLE}
 every_page = pytest.mark.parametrize("name", slow_unless(QUICK, SWEEPS, OTHERS))
 
@@ -43,7 +43,7 @@ def test_the_summary_fits_a_terminal(name):
     assert max(map(len, text.splitlines())) <= 100
 
 
-@pytest.mark.parametrize("name", slow_unless(("none finished",), SWEEPS, OTHERS))
+@pytest.mark.parametrize("name", slow_unless(("none finished",), SWEEPS, {*OTHERS, *WHOLE}))
 def test_the_summary_opens_as_the_page_does(name):
     page = page_about(name)
     first = summary_about(name).split("\n\n")[0]
@@ -58,6 +58,7 @@ def test_wide_tables_are_broken_with_their_keys():
     assert all(block.startswith("width") for block in blocks)
 
 
+@pytest.mark.slow
 def test_the_answer_says_what_it_rests_on():
     text = " ".join(summary_text(sweep("width")).split())
     assert "over all 45 trials of 15 pairs (30 networks, 3 seeds)" in text
@@ -104,6 +105,7 @@ def test_the_page_is_whole_and_needs_nothing_else(name, tmp_path):
     assert all(picture["aria-label"] for picture in pictures)
 
 
+@pytest.mark.slow
 def test_text_from_runs_cannot_become_markup():
     runs = runs_of([trial()], failed=[trial(seed=1)])
     bad = "<script>alert(1)</script>"
@@ -133,6 +135,7 @@ def test_trends_tell_the_ends_and_the_independent_pairs():
     assert f"{ends.mean():.3g} at spawn epoch 16" in line
 
 
+@pytest.mark.slow
 def test_the_answer_says_what_holds_within_the_groups():
     """A pooled correlation may be all between groups; the first sentence must not hide that."""
     text = " ".join(summary_text(sweep("width")).split("\n\n")[2].split())

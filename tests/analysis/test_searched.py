@@ -66,6 +66,7 @@ def test_the_bracket_of_a_seed_rests_on_its_own_places():
     assert found["monotone"].all()
 
 
+@pytest.mark.slow
 def test_the_estimate_is_that_of_onsets_over_these_brackets():
     runs = searched(step)
     found = seed_brackets(runs.trials, asked_of(runs.trials))
@@ -111,6 +112,7 @@ def test_what_the_test_set_cannot_tell_widens_the_bracket_and_is_told():
     assert "3 bracketed less closely than 2" in told
 
 
+@pytest.mark.slow
 def test_a_trial_that_failed_widens_the_bracket_too():
     runs = searched(lambda seed, place: None if place == 52 else step(seed, place))
     assert len(runs.unfinished)

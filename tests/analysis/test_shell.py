@@ -54,6 +54,7 @@ def test_sweeps_of_a_store_are_joined(uri, both):
     assert load_sweeps([uri], ["width"]).sweep == load_runs(uri, "width").sweep
 
 
+@pytest.mark.slow
 def test_a_sweep_is_looked_for_in_every_store(uri, tmp_path):
     shutil.copy(uri.removeprefix("sqlite:///"), tmp_path / "mlflow.db")
     other = f"sqlite:///{tmp_path}/mlflow.db"
@@ -67,8 +68,11 @@ def test_a_sweep_is_looked_for_in_every_store(uri, tmp_path):
 
 
 NAMES = sorted(EXPORTS)
-DEAR = {"associations", "correlations"}  # of every pair of columns by every method
-every_table = pytest.mark.parametrize("name", slow_unless({*NAMES[::3]} - DEAR, NAMES))
+# Of every pair of columns by every method; the former are in `test_associations.py` too.
+DEAR = {"associations", "correlations"}
+every_table = pytest.mark.parametrize(
+    "name", slow_unless({*NAMES[::3]} - DEAR, NAMES, {"associations"})
+)
 
 
 @pytest.fixture(scope="module")

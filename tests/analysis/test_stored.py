@@ -28,6 +28,7 @@ def folder(runs, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_frames_are_read_back_as_they_were(runs, folder):
     back = load_runs(str(folder), "width")
     pd.testing.assert_frame_equal(
@@ -107,6 +108,7 @@ def test_a_frame_without_a_column_is_one_line(name, column, folder, capsys):
     assert f"{path} has no column {column!r}" in said[0]
 
 
+@pytest.mark.slow
 def test_a_run_without_its_curve_is_one_line(runs, folder, capsys):
     path = folder / "width.curves.parquet"
     curves, gone = pd.read_parquet(path), runs.trials["run_id"].iloc[0]

@@ -116,6 +116,7 @@ def test_a_data_set_that_was_half_unpacked_is_fetched_again(published):
     assert (root / "MNIST.damaged-1/raw" / half.name).stat().st_size == 9
 
 
+@pytest.mark.slow
 def test_a_data_set_that_cannot_be_fetched_whole_is_not_there(published):
     site, root = published
     last = site / "t10k-labels-idx1-ubyte.gz"
@@ -129,6 +130,7 @@ def test_a_data_set_that_cannot_be_fetched_whole_is_not_there(published):
     assert load(root).test_labels.tolist() == [7, 1, 9]
 
 
+@pytest.mark.slow
 def test_archives_that_were_put_there_are_enough_without_a_network(published):
     site, root = published
     (root / "MNIST").mkdir(parents=True)
@@ -136,6 +138,7 @@ def test_archives_that_were_put_there_are_enough_without_a_network(published):
     assert load(root).test_labels.tolist() == [7, 1, 9]
 
 
+@pytest.mark.slow
 def test_a_whole_data_set_is_read_from_a_folder_that_nobody_may_write(published):
     _, root = published
     load(root)

@@ -57,22 +57,22 @@ def assert_finished(place, undisturbed, trained):
     assert f"{counted(NETWORKS - len(trained), 'network')} trained" in said
 
 
-def test_ctrl_c_and_a_driver_killed_while_it_logs(place, undisturbed):
-    place.interrupted()
-    kept = trained_in(place)
-    trained = killed(place, [lambda: "RUNNING" in place.statuses()])
-    assert trained.items() >= kept.items(), "a network was trained twice"
-    assert_finished(place, undisturbed, trained)
+def test_a_driver_killed_while_it_logs(place, undisturbed):
+    assert_finished(place, undisturbed, killed(place, [lambda: "RUNNING" in place.statuses()]))
 
 
 @pytest.mark.exhaustive
-def test_a_driver_killed_in_each_stage_and_while_it_logs(place, undisturbed):
+def test_ctrl_c_and_a_driver_killed_in_each_stage(place, undisturbed):
     moments = [
         lambda: place.kept("networks"),
         lambda: place.kept("connections"),
         lambda: "RUNNING" in place.statuses(),
     ]
-    assert_finished(place, undisturbed, killed(place, moments))
+    place.interrupted()
+    kept = trained_in(place)
+    trained = killed(place, moments)
+    assert trained.items() >= kept.items(), "a network was trained twice"
+    assert_finished(place, undisturbed, trained)
 
 
 @pytest.mark.exhaustive

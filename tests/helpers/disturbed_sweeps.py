@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 AXES = {"width": [1 / 16], "limit_train": [500], "epochs": [1], "seed": [0, 1]}
 OPTIONS = "--width 0.0625 --limit-train 500 --epochs 1 --seed 0 1".split()
 NETWORKS = TRIALS = 4
+PLAIN = ("-m", "tests.helpers.plain_page")
 PATIENCE = 3600  # seconds, for what takes 15 on an idle machine
 
 
@@ -43,7 +44,7 @@ class Place:
     def uri(self):
         return self.tracking or f"sqlite:///{self.folder}/mlflow.db"
 
-    def start(self, *options, program=("sweeps/smoke.py",), python=sys.executable, **environment):
+    def start(self, *options, program=PLAIN, python=sys.executable, **environment):
         """The sweep in a process of its own, in a session of its own as Ctrl-C would find it."""
         command = [python, *program, "--storage", str(self.folder), *OPTIONS, *options]
         if self.tracking:
@@ -105,7 +106,7 @@ def undisturbed_in(folder):
     with FileLock(folder / "lock"):
         if not said.exists():
             shutil.rmtree(place.folder, ignore_errors=True)
-            output = place.finish()
+            output = place.finish(program=("sweeps/smoke.py",))
             assert f"{NETWORKS} networks trained, {TRIALS} trials measured" in output, output
             said.write_text(output)
     return place, said.read_text()

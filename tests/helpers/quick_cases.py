@@ -19,6 +19,16 @@ def slow_unless(quick, cases, exhaustive=()):
     ]
 
 
+def spread(first, second):
+    """Every third of all combinations, among which each value of both is."""
+    return [
+        (one, other)
+        for i, one in enumerate(first)
+        for j, other in enumerate(second)
+        if (i + j) % 3 == 0
+    ]
+
+
 def a_third_quick(cases):
     """The cases of a long table, such as operators, of which the quick tests have every third."""
     return slow_unless([*cases][::3], cases)

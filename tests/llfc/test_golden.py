@@ -18,6 +18,7 @@ from sweeps.grid.grid import trials_of
 from sweeps.smoke import SMOKE
 from tests.helpers.quick_cases import slow_unless
 
+IMAGES = 300  # two batches of statistics
 GOLDEN = Path(__file__).with_name("golden.json")
 AXES = {
     "width": [1 / 32],
@@ -71,16 +72,20 @@ def test_a_trial_may_measure_on_fewer_training_images(tmp_path):
 @pytest.mark.parametrize("augment", slow_unless((), [False, True], [False]))
 def test_statistics_are_of_batches_as_in_training(augment, tmp_path):
     """Shuffled, and each image cropped once, as it was in no epoch of training."""
-    dataset = load_dataset("fashion-mnist-small", cache=tmp_path, limit_train=500, limit_test=100)
-    recipe = dataclasses.replace(TRIAL.pair.recipe, augment=augment)
-    pair = dataclasses.replace(TRIAL.pair, architecture="resnet20", norm="batch", recipe=recipe)
+    dataset = load_dataset(
+        "fashion-mnist-small", cache=tmp_path, limit_train=IMAGES, limit_test=100
+    )
+    recipe = dataclasses.replace(TRIAL.pair.recipe, epochs=2, augment=augment)
+    pair = dataclasses.replace(
+        TRIAL.pair, architecture="resnet20", norm="batch", recipe=recipe, limit_train=IMAGES
+    )
     trial = dataclasses.replace(TRIAL, pair=pair, matching="none", alphas=3, measures=())
     store = Store(tmp_path)
     for network in (pair.a, pair.b):
         train_network(network, store, dataset, keep_epochs=[1])
     a, b = (load_network(network, store, dataset) for network in (pair.a, pair.b))
-    order = torch.randperm(500, generator=stream(pair.seed, "order/statistics"))
-    crop_flip = CropFlip.draw(500, stream(pair.seed, "augment/statistics")) if augment else None
+    order = torch.randperm(IMAGES, generator=stream(pair.seed, "order/statistics"))
+    crop_flip = CropFlip.draw(IMAGES, stream(pair.seed, "augment/statistics")) if augment else None
 
     def mid(statistics):
         batches = {split: dataset.batches(split, BATCH_SIZE) for split in ("test", "train")}

@@ -1,11 +1,14 @@
 """Models of Hugging Face's `transformers` as they are, tiny and built from configurations."""
 
+import itertools
+
 import pytest
 import torch
 import transformers
 
 import llfc
 from llfc.connectivity.probes import choose_probes
+from tests.helpers.quick_cases import slow_unless, spread
 
 VOCABULARY = 23
 TINY = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
@@ -40,6 +43,7 @@ def vit():
     return transformers.ViTForImageClassification(config)
 
 
+MATCHINGS = (None, "weights", "activations")
 ATTENTION = {
     gpt2: ["transformer.h.0.attn", "transformer.h.0.mlp.act", "transformer.h.0"],
     llama: ["model.layers.0.self_attn", "model.layers.0.mlp.act_fn", "model.layers.0"],
@@ -72,9 +76,12 @@ def batch_of(build):
     return inputs, ids.masked_fill(mask == 0, -100), "next-token"
 
 
-@pytest.mark.parametrize("matching", [None, "weights", "activations"])
-@pytest.mark.slow
-@pytest.mark.parametrize("build", ATTENTION)
+BOTH = [*itertools.product(ATTENTION, MATCHINGS)]
+
+
+@pytest.mark.parametrize(
+    ("build", "matching"), slow_unless((), BOTH, {*BOTH} - {*spread(ATTENTION, MATCHINGS)})
+)
 def test_curve_ends_are_the_models_own_losses(build, matching):
     a, b = drawn(build, 0), drawn(build, 1)
     inputs, targets, task = batch_of(build)

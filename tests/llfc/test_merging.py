@@ -64,6 +64,7 @@ def test_copies_that_were_permuted_merge_into_the_network_itself():
         assert [each.moved() > 0 for each in merged.permutations] == [False, *[True] * len(few[1:])]
 
 
+@pytest.mark.slow
 def test_given_permutations_are_used_and_statistics_are_those_of_the_data():
     models = [convnet(seed) for seed in range(3)]
     spec = permutation_spec(models[0], IMAGES[:2])

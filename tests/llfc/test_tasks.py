@@ -71,6 +71,7 @@ def test_tokens_against_all_features_in_memory(task, length):
     assert ("whole sequence" if whole else "token that counts") in said["sample"]
 
 
+@pytest.mark.slow
 def test_padding_and_lengths_of_batches_make_no_difference():
     a, b = gpt(0), gpt(1)
     ids, targets = tokens(8, 7)

@@ -21,7 +21,7 @@ from llfc.connectivity.probes import choose_probes, tapped
 from llfc.connectivity.probes.features import token_dims
 from llfc.matching import MATCHERS
 from llfc.tasks import TASKS
-from tests.helpers.quick_cases import slow_unless
+from tests.helpers.quick_cases import slow_unless, spread
 from tests.helpers.small_networks import blended, mlp, samples
 from tests.helpers.token_networks import IGNORED, features_of, gpt, tokens
 
@@ -73,9 +73,10 @@ every_task = pytest.mark.parametrize("task", slow_unless(("next-token", "own"), 
 
 
 def every_task_and(name, values, quick):
-    """Each of the values at each task; two tasks of tokens are between the others of their kind."""
-    cases, between = ([*itertools.product(of, values)] for of in (EVERY, TOKEN_TASKS[1:3]))
-    return pytest.mark.parametrize(("task", name), slow_unless(quick, cases, between))
+    """Each of the values at each task; a third of them unless they are exhaustive."""
+    cases = [*itertools.product(EVERY, values)]
+    others = {*cases} - {*quick, *spread(EVERY, values)}
+    return pytest.mark.parametrize(("task", name), slow_unless(quick, cases, others))
 
 
 @every_task_and(
@@ -228,6 +229,7 @@ def test_wide_features_of_tokens(monkeypatch):
     assert same["cka_ab"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_batches_of_different_lengths_are_compared_only_once_padded():
     ids, targets = tokens(8, 6)
     parts = [(ids[:4], targets[:4]), (ids[4:, :5], targets[4:, :5])]

@@ -168,6 +168,7 @@ def test_a_text_of_ones_own_is_read_and_leaves_no_copy(settings):
     assert contents(place) == before
 
 
+@pytest.mark.slow
 def test_a_dry_run_knows_nothing_of_ray():
     assert not [name for name in needs("sweeps.forecast.dry_run") if name.split(".")[0] == "ray"]
 

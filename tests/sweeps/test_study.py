@@ -12,7 +12,6 @@ from mlflow import MlflowClient
 
 from analysis.runs.mlflow import load_runs
 from llfc.data.datasets import load_dataset
-from llfc.names import counted
 from llfc.networks.store import Store
 from llfc.results import connection_from_json, connection_to_json
 from llfc.specs import fingerprint
@@ -28,8 +27,8 @@ from tests.helpers.disturbed_sweeps import (
     NETWORKS,
     OPTIONS,
     PATIENCE,
+    PLAIN,
     TRIALS,
-    assert_as_undisturbed,
 )
 from tests.helpers.fabricated_runs import connection
 from tests.helpers.fabricated_runs import trial as fabricated
@@ -38,18 +37,12 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 ONE = {**AXES, "seed": [0]}  # one pair of the two
-FEW_AT_A_TIME = """
-import runpy
-from sweeps.run import launch
-launch.AT_ONCE = 2
-runpy.run_path("sweeps/smoke.py", run_name="__main__")
-"""
 
 
-def sweep(storage, *options, program=("sweeps/smoke.py",)):
-    """`python sweeps/smoke.py` with a small grid, in a process of its own."""
+def sweep(storage, *options):
+    """`python sweeps/smoke.py` with a small grid and a plain page, in a process of its own."""
     return subprocess.run(
-        [sys.executable, *program, "--storage", str(storage), *OPTIONS, *options],
+        [sys.executable, *PLAIN, "--storage", str(storage), *OPTIONS, *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -193,8 +186,7 @@ def test_neither_a_damaged_network_nor_a_failing_trial_stops_another(storage):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     shutil.rmtree(storage / "store/connections")
-    few = ("-c", FEW_AT_A_TIME)
-    said = sweep(storage, "--seed", "0", "--lr", "0.001", "1e30", program=few)
+    said = sweep(storage, "--seed", "0", "--lr", "0.001", "1e30", "--two-at-once")
     assert said.returncode == 1
     assert "1 network trained, 2 trials measured" in said.stdout
     assert f"{path.name}.damaged-1" in said.stderr
@@ -209,17 +201,6 @@ def test_neither_a_damaged_network_nor_a_failing_trial_stops_another(storage):
     assert len(runs.trials) == 2
     assert sorted(runs.unfinished["fingerprint"]) == sorted(map(fingerprint, trials))
     assert not list((storage / "ray").iterdir())
-
-
-@pytest.mark.exhaustive  # `test_drivers.py` has one in a sweep that is then killed
-def test_ctrl_c_keeps_what_is_done_and_the_same_command_finishes_the_rest(place, undisturbed):
-    place.interrupted()
-    networks = place.folder / "store/networks"
-    kept = {path: path.stat().st_mtime_ns for path in networks.glob("*.safetensors")}
-    again = place.finish()
-    assert f"{counted(NETWORKS - len(kept), 'network')} trained" in again
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert_as_undisturbed(place, undisturbed)
 
 
 def test_a_storage_that_cannot_be_written_is_one_line(tmp_path, capsys):

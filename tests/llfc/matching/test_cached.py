@@ -62,6 +62,7 @@ def test_what_could_not_be_matched_is_said_again(found, monkeypatch):
     assert (again.left_out, again.definitions) == (left_out, said)
 
 
+@pytest.mark.slow
 def test_another_matcher_pair_or_network_is_matched_anew(found):
     other = copy.deepcopy(found.b)
     with torch.no_grad():

@@ -24,6 +24,7 @@ from tests.helpers.matchable_pairs import (
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
+@pytest.mark.slow
 def test_several_inputs_come_as_a_tuple():
     class Sum(nn.Module):
         def __init__(self):

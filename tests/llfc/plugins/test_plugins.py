@@ -219,6 +219,7 @@ def test_the_files_of_an_installed_package_count_and_must_be_alike_everywhere(si
     assert resolve("architecture", "theirs") != name
 
 
+@pytest.mark.slow
 def test_of_a_package_that_is_only_imported_the_version_counts(site, tmp_path):
     write(tmp_path, {"mynet.py": "import torch, installed\ndef build(): ...\n"})
     before = named(tmp_path)

@@ -11,6 +11,7 @@ from llfc.symmetry.derive import Derivation
 from llfc.symmetry.graph.export import exported
 from llfc.symmetry.spec import Factor, PermutationSpec
 from llfc.symmetry.spec.selfcheck import randomised, relative_gap
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_torchvision import FAMILIES, family
 from tests.helpers.wired_networks import Net, chain, lin
 
@@ -252,8 +253,7 @@ def test_what_a_model_keeps_for_eval_mode_is_not_kept_from_the_check():
     assert model.kept is None
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", slow_unless((), FAMILIES, [*FAMILIES][1::2]))
 def test_every_family_of_torchvision(name):
     """With few blocks; `-m exhaustive` goes through all 80 networks as they are."""
     model, images = family(name)

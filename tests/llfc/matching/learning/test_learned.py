@@ -62,6 +62,7 @@ def test_the_objective_is_minus_the_loss_and_never_falls(task):
     assert any(element.matrix is not None for element in more.values())
 
 
+@pytest.mark.slow
 def test_the_seed_decides():
     a, b, spec = pair("perceptron")
     found = [match_learned(a, b, spec, inputs(1), seed=s, steps=2) for s in (0, 0, 1)]
