@@ -54,6 +54,14 @@ def run(page):
     return names
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=str)
+def test_every_table_begins_with_its_heading(page):
+    """A blank line within a table ends it: what follows is shown with its bars."""
+    tables = re.findall(r"(?:^\|.*\n)+", page.read_text(), re.MULTILINE)
+    for table in tables:
+        assert re.match(r"\|.*\n\|[-| :]+\|\n", table), table.splitlines()[0]
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A folder of its own that has the repository's results, and a figure that nobody keeps."""
