@@ -54,7 +54,9 @@ def run(page):
     return names
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=str)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.name
+)
 def test_every_table_begins_with_its_heading(page):
     """A blank line within a table ends it: what follows is shown with its bars."""
     tables = re.findall(r"(?:^\|.*\n)+", page.read_text(), re.MULTILINE)
