@@ -7,6 +7,9 @@ from torch import LongTensor, Tensor
 
 ORTHOGONAL = 1e-8  # how far MᵀM may be from the identity
 
+# How many numbers are held in double precision at a time.
+PIECE = 2**22
+
 
 @dataclass(frozen=True, eq=False)
 class Element:
@@ -141,10 +144,15 @@ class Element:
             return (factor.reshape(-1, *[1] * (values.dim() - 1)) * wide).to(values.dtype)
         if power not in (1, -1):
             raise ValueError(f"a matrix has no power {power} that a tensor could be multiplied by")
-        wide = values.to(torch.promote_types(values.dtype, torch.float64)).flatten(1)
-        matrix = self.matrix.to(wide.device, wide.dtype)  # type: ignore[union-attr]
-        found = matrix @ wide if power == 1 else torch.linalg.solve(matrix.mT, wide)
-        return found.reshape(values.shape).to(values.dtype)
+        wide = torch.promote_types(values.dtype, torch.float64)
+        matrix = self.matrix.to(values.device, wide)  # type: ignore[union-attr]
+        parts = []
+        # Of an embedding in single precision, a copy in double takes more than all else.
+        for part in torch.split(values.flatten(1), max(1, PIECE // len(self)), dim=1):
+            of = part.to(wide)
+            found = matrix @ of if power == 1 else torch.linalg.solve(matrix.mT, of)
+            parts.append(found.to(values.dtype))
+        return (torch.cat(parts, dim=1) if len(parts) != 1 else parts[0]).reshape(values.shape)
 
 
 def is_invertible(matrix: Tensor) -> bool:

@@ -160,6 +160,19 @@ def test_metadata_is_carried_on():
     assert after._metadata == model.state_dict()._metadata
 
 
+@pytest.mark.parametrize("power", [1, -1])
+@pytest.mark.parametrize("piece", [1, 12, 10**6])
+def test_a_matrix_acts_alike_in_pieces(power, piece, monkeypatch):
+    monkeypatch.setattr("llfc.symmetry.transform.element.PIECE", piece)
+    torch.manual_seed(0)
+    matrix, values = torch.randn(5, 5).double(), torch.randn(5, 3, 4)
+    by = matrix if power == 1 else torch.linalg.inv(matrix).mT
+    expected = torch.einsum("ij,jkl->ikl", by, values.double())
+    found = Element(matrix=matrix).apply(values, power)
+    assert found.dtype == values.dtype
+    torch.testing.assert_close(found, expected.float(), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_random_element_is_exactly_of_its_kind(kind):
     element = random_element(kind, torch.randperm(7), torch.Generator().manual_seed(0))
