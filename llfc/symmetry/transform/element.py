@@ -144,12 +144,12 @@ class Element:
             return (factor.reshape(-1, *[1] * (values.dim() - 1)) * wide).to(values.dtype)
         if power not in (1, -1):
             raise ValueError(f"a matrix has no power {power} that a tensor could be multiplied by")
-        wide = torch.promote_types(values.dtype, torch.float64)
-        matrix = self.matrix.to(values.device, wide)  # type: ignore[union-attr]
+        double = torch.promote_types(values.dtype, torch.float64)
+        matrix = self.as_matrix().to(values.device, double)
         parts = []
         # Of an embedding in single precision, a copy in double takes more than all else.
         for part in torch.split(values.flatten(1), max(1, PIECE // len(self)), dim=1):
-            of = part.to(wide)
+            of = part.to(double)
             found = matrix @ of if power == 1 else torch.linalg.solve(matrix.mT, of)
             parts.append(found.to(values.dtype))
         return (torch.cat(parts, dim=1) if len(parts) != 1 else parts[0]).reshape(values.shape)
