@@ -83,8 +83,9 @@ def undisturbed(done):
 
 
 @pytest.fixture
-def place(tmp_path):
-    """Where the same sweep is to run."""
+def place(tmp_path, empty_database):
+    """Where the same sweep is to run; its database is there, as making it takes seconds."""
     from tests.helpers.disturbed_sweeps import Place
 
+    empty_database(tmp_path)
     return Place(tmp_path)

@@ -59,7 +59,8 @@ def test_what_matching_leaves_is_said_at_both_ends_of_a_sweep():
 
 
 @pytest.mark.slow
-def test_a_page_opens_with_its_sweeps_own_question():
+def test_a_page_opens_with_its_sweeps_own_question(monkeypatch):
+    monkeypatch.setattr("analysis.page.report.sections_of", lambda findings: [])
     trials = grid(width=[1], seed=[0, 1, 2], matching=["none", "weights"])
     runs = replace(runs_of(trials, "width"), question="Does the barrier vanish?")
     page = page_of(runs)

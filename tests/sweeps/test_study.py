@@ -68,8 +68,9 @@ def runs_in(storage):
 
 
 @pytest.fixture
-def storage(undisturbed, tmp_path):
-    """A copy of the finished sweep's store alone; nothing is logged yet."""
+def storage(undisturbed, tmp_path, empty_database):
+    """A copy of the finished sweep's store; nothing is logged yet."""
+    empty_database(tmp_path)
     shutil.copytree(undisturbed.folder / "store", tmp_path / "store")
     return tmp_path
 
