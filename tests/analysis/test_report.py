@@ -31,7 +31,7 @@ def summary_about(name):
 
 
 # A page takes seconds: the quick tests have the shortest, and the slow ones that of a whole grid.
-QUICK, WHOLE = ("none finished",), ("one trial", "width")
+QUICK, WHOLE = ("none finished",), ("width",)
 OTHERS = SWEEPS.keys() - {*QUICK, *WHOLE}
 every_page = pytest.mark.parametrize("name", slow_unless(QUICK, SWEEPS, OTHERS))
 

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import functools
+import itertools
 import os
 import subprocess
 import sys
@@ -34,12 +35,8 @@ from tests.helpers.matchable_pairs import KINDS, inputs, moved_state, network, p
 from tests.helpers.quick_cases import slow_unless
 from tests.helpers.unchanged import described
 
-every_kind = pytest.mark.parametrize("kind", slow_unless(("residual",), KINDS))
 # Those that learn on a loss take as long as all others.
 LEARNING = {"learned", "straight-through"}
-every_matcher = pytest.mark.parametrize(
-    "name", slow_unless({*MATCHERS} - LEARNING, sorted(MATCHERS))
-)
 
 
 # The laws
@@ -172,8 +169,14 @@ LAWS = [
 
 # The law changes fastest: what `matched` keeps is then of use.
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__.removeprefix("check_"))
-@every_kind
-@every_matcher
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    slow_unless(
+        [(name, "residual") for name in {*MATCHERS} - LEARNING],
+        [*itertools.product(sorted(MATCHERS), KINDS)],
+        [*itertools.product(LEARNING, {*KINDS} - {"residual"})],
+    ),
+)
 def test_every_matcher(law, name, kind):
     law(name, kind)
 

@@ -90,7 +90,7 @@ def test_cells_run_one_after_another(name, uri, monkeypatch, capsys):
     assert counts_of(path) in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", slow_unless((), NAMES, {*NAMES} - {"width"}))
+@pytest.mark.parametrize("name", slow_unless((), NAMES, NAMES))
 def test_runs_from_top_to_bottom(name, uri, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     path = NOTEBOOKS / f"{name}.ipynb"

@@ -16,6 +16,7 @@ from llfc.seeds import stream
 from llfc.specs import Pair, Recipe, Trial
 from llfc.trial import run_trial
 from tests.helpers import in_memory_reference as in_memory
+from tests.helpers.quick_cases import slow_unless
 from tests.helpers.small_networks import reference
 
 MEASURES = ("conditions", "similarity", "stitching")
@@ -87,8 +88,7 @@ def both(architecture, tmp_path):
     return found, [model.double() for model in (a, b, unmatched)], data
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", PAIRS)
+@pytest.mark.parametrize("architecture", slow_unless((), PAIRS, {"resnet20"}))
 def test_every_number_of_a_trained_pair(architecture, tmp_path, monkeypatch):
     monkeypatch.setattr(llfc.trial, "BATCH_SIZE", BATCH)
     found, (a, b, unmatched), data = both(architecture, tmp_path)

@@ -21,6 +21,7 @@ from tests.helpers.alike_networks import (
     refused,
     samples,
 )
+from tests.helpers.quick_cases import slow_unless
 
 
 class Held(nn.Module):
@@ -210,7 +211,10 @@ def test_numbers_that_a_module_shows_of_its_buffers_are_no_settings():
     assert curve[1] == pytest.approx(loss.item())
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "dtype",
+    slow_unless((torch.float16,), [torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+)
 def test_tolerance_follows_the_type(dtype):
     """A permuted network rounds otherwise; two heads for four do not pass for rounding."""
     test = samples(dtype=dtype)
