@@ -5,6 +5,8 @@ ARGS ?=
 SWEEP ?= width
 FAMILY ?= *
 PORT ?= 5000
+# One sweep of each family of the study.
+STUDIED := study-mlp study-mlp-tanh study-vgg11 study-vgg11-batch study-resnet20 study-gpt study-sums transformer-vit
 TESTERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
@@ -103,6 +105,9 @@ results: $(READY)  ## draw the page of each study from its frames in docs/result
 			--out runs/results/$$sweep.html > /dev/null || exit 1; done
 	@$(BIN)/python -m analysis report --sweep width spawn_epoch architecture \
 		--tracking-uri docs/results --out runs/results/all.html
+	@$(BIN)/python -m analysis report --sweep $(STUDIED) \
+		--tracking-uri docs/results --out runs/results/study.html
+	@$(BIN)/python -m analysis table families --sweep $(STUDIED) --tracking-uri docs/results
 
 notebooks: $(READY)  ## execute the notebooks on the runs, into runs/notebooks
 	$(BIN)/python -m analysis notebooks --out runs/notebooks $(ARGS)

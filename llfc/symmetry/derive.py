@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from llfc.devices import give_back_freed_memory
 from llfc.modules import check_inputs, check_network, check_state, copy_of
 from llfc.modules.few_values import few_values_told
 from llfc.modules.inputs import outside_inference
@@ -280,10 +281,14 @@ def derive(
     )
 
     kept = pytree.tree_map_only(Tensor, alone, tuple(example_inputs))
+    shown, parts = original or model, [derived]
 
     def kinds() -> Kinds:
-        kinds_found = derived.finding().kinds(graph.graph, spec)
-        return checked(spec, kinds_found, original or model, kept)
+        unchecked = parts[0].finding().kinds(parts[0].graph.graph, spec)
+        found = checked(spec, unchecked, shown, kept)
+        parts.clear()  # which hold a copy of the model
+        give_back_freed_memory(shown)
+        return found
 
     return spec.with_kinds(kinds)
 
