@@ -142,8 +142,9 @@ def family_names(trials: pd.DataFrame) -> "pd.Series[str]":
 def family_axes(trials: pd.DataFrame) -> str | tuple[str, ...]:
     """The axes that tell families apart: the architecture, and what varies within one."""
     named = _telling(trials)
-    several = len(named) > 1 and (family_names(trials).nunique() > trials["architecture"].nunique())
-    return tuple(named) if several else FAMILY[0]
+    if FAMILY[0] in named and family_names(trials).nunique() > trials[FAMILY[0]].nunique():
+        return tuple(named)
+    return FAMILY[0]
 
 
 def _telling(trials: pd.DataFrame) -> list[str]:

@@ -122,15 +122,24 @@ def over_families(trials: pd.DataFrame, x: str, y: str, *, method: str = RANKS) 
         apart = over_seeds(families["difference"].to_numpy(dtype=float), possible=(-2, 2))
         more = int((families["difference_low"] > 0).sum())
         less = int((families["difference_high"] < 0).sum())
-        about = {"predictor": name, "families": within.seeds, "within": within.value}
-        about |= {"low": within.low, "high": within.high}
-        about |= {f"difference_{k}": v for k, v in vars(apart).items() if k in ("low", "high", "p")}
-        about |= {"difference": apart.value, "more": more, "less": less}
-        about |= {"open": apart.seeds - more - less}
-        rows.append(about | {"note": within.note and f"no interval over {within.seeds}"})
-    order = ["predictor", "families", "within", "low", "high", "difference", "difference_low"]
-    order += ["difference_high", "difference_p", "more", "less", "open", "note"]
-    return pd.DataFrame(rows, columns=order)
+        rows.append(
+            {
+                "predictor": name,
+                "families": within.seeds,
+                "within": within.value,
+                "low": within.low,
+                "high": within.high,
+                "difference": apart.value,
+                "difference_low": apart.low,
+                "difference_high": apart.high,
+                "difference_p": apart.p,
+                "more": more,
+                "less": less,
+                "open": apart.seeds - more - less,
+                "note": within.note and f"no interval over {within.seeds}",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def given_each_other(

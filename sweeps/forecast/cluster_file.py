@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,11 +31,13 @@ def check_cluster_file(path: Path) -> list[str]:
     the token, what is copied), and of machines that are listed whether they answer on port 22.
 
     Raises:
-        ValueError: It is no YAML mapping.
+        ValueError: It is no mapping in YAML.
         OSError: It cannot be read.
-
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text in UTF-8: {error}") from None
     config = _parsed(path, text)
     provider = config.get("provider")
     return [
@@ -58,7 +61,7 @@ def _parsed(path: Path, text: str) -> Mapping[str, Any]:
 def _left(text: str) -> Iterator[str]:
     for number, line in enumerate(text.splitlines(), start=1):
         for mark, what in PLACEHOLDERS.items():
-            if mark in line:
+            if re.search(rf"(?<![\w-]){re.escape(mark)}(?![\w-])", line):
                 yield f"line {number}: {mark} is to be replaced by {what}"
 
 

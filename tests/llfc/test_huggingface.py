@@ -1,14 +1,12 @@
 """Models of Hugging Face's `transformers` as they are, tiny and built from configurations."""
 
-import itertools
-
 import pytest
 import torch
 import transformers
 
 import llfc
 from llfc.connectivity.probes import choose_probes
-from tests.helpers.quick_cases import slow_unless, spread
+from tests.helpers.quick_cases import a_third_slow
 
 VOCABULARY = 23
 TINY = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
@@ -76,12 +74,7 @@ def batch_of(build):
     return inputs, ids.masked_fill(mask == 0, -100), "next-token"
 
 
-BOTH = [*itertools.product(ATTENTION, MATCHINGS)]
-
-
-@pytest.mark.parametrize(
-    ("build", "matching"), slow_unless((), BOTH, {*BOTH} - {*spread(ATTENTION, MATCHINGS)})
-)
+@pytest.mark.parametrize(("build", "matching"), a_third_slow((), ATTENTION, MATCHINGS))
 def test_curve_ends_are_the_models_own_losses(build, matching):
     a, b = drawn(build, 0), drawn(build, 1)
     inputs, targets, task = batch_of(build)

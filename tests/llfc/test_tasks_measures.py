@@ -21,7 +21,7 @@ from llfc.connectivity.probes import choose_probes, tapped
 from llfc.connectivity.probes.features import token_dims
 from llfc.matching import MATCHERS
 from llfc.tasks import TASKS
-from tests.helpers.quick_cases import slow_unless, spread
+from tests.helpers.quick_cases import a_third_slow, slow_unless
 from tests.helpers.small_networks import blended, mlp, samples
 from tests.helpers.token_networks import IGNORED, features_of, gpt, tokens
 
@@ -73,10 +73,8 @@ every_task = pytest.mark.parametrize("task", slow_unless(("next-token", "own"), 
 
 
 def every_task_and(name, values, quick):
-    """Each of the values at each task; a third of them unless they are exhaustive."""
-    cases = [*itertools.product(EVERY, values)]
-    others = {*cases} - {*quick, *spread(EVERY, values)}
-    return pytest.mark.parametrize(("task", name), slow_unless(quick, cases, others))
+    """Each of the values at each task."""
+    return pytest.mark.parametrize(("task", name), a_third_slow(quick, EVERY, values))
 
 
 @every_task_and(

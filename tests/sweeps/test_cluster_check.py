@@ -91,6 +91,18 @@ def test_a_machine_without_an_ssh_server_is_told_once_for_each_that_is_listed(ed
     assert len(check_cluster_file(edited)) == 2
 
 
+def test_a_name_that_begins_as_ours_do_is_the_readers(edited):
+    edited.write_text(edited.read_text().replace("10.1.2.3", "my-project-42"))
+    assert check_cluster_file(edited) == []
+
+
+def test_what_is_no_text_is_refused(tmp_path, capsys):
+    (tmp_path / "other.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SystemExit, match="2"):
+        main(["cluster", str(tmp_path / "other.yaml")])
+    assert "other.yaml is not a text in UTF-8" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["- a", "a: [", "", "auth: 3", "provider: [1]\nfile_mounts: x"])
 def test_what_is_no_cluster_file_is_refused_without_a_traceback(tmp_path, capsys, text):
     (tmp_path / "other.yaml").write_text(text)

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from llfc.devices import give_back_freed_memory
 from llfc.matching.ascent.ascent import ascend
 from llfc.matching.mixing.descent import SWEEPS, Descent
 from llfc.matching.mixing.elements import MIXED
@@ -79,7 +78,6 @@ def match_orthogonal(
     start = Transform.identity(spec) if MIXED & {*spec.kinds.values()} else _permuted(overlap, seed)
     dtype = overlap.dtype
     del overlap  # whose copies of both networks take memory
-    give_back_freed_memory(b)  # of what derived the kinds, and of canonical forms
     descent = Descent(of_a, {name: of_b[name] for name in of_a}, spec, dtype)
     before = descent.value()
     after = descended(descent, start, sweeps)
