@@ -29,7 +29,10 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(items):
-    """Whole sweeps come first: of several processes, none ends long after the others then."""
+    """What is exhaustive is slow; whole sweeps come first, so that processes end together."""
+    for item in items:
+        if item.get_closest_marker("exhaustive") is not None:
+            item.add_marker("slow")  # `-m "not slow"` takes the place of `-m "not exhaustive"`
 
     def is_of_sweeps(item):
         module = item.getparent(pytest.Module)
