@@ -192,7 +192,8 @@ def test_of_a_large_family_whole_cells_are_drawn():
     assert not math.isnan(found["slope"].iloc[0])
 
 
-@pytest.mark.parametrize("seeds", slow_unless([60], [60, 450]))
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [60, 450])
 def test_of_many_seeds_some_are_drawn_and_there_is_a_slope(seeds):
     trials = drawn(np.random.default_rng(9), families=1, pairs=4, seeds=seeds, matchings=2)
     found = by_place(trials)

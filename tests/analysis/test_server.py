@@ -24,7 +24,7 @@ def server():
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as found:
-        thread = threading.Thread(target=found.serve_forever)
+        thread = threading.Thread(target=found.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{found.server_port}/", Handler
         found.shutdown()

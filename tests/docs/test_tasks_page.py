@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -24,6 +25,7 @@ class Masked(nn.Module):
         return self.network(input_ids, attention_mask.double().mean(1))
 
 
+@pytest.mark.slow
 def test_the_lines_on_tasks():
     (block,) = re.findall(r"```python\n(batches = .*?)```", PAGE.read_text(), re.DOTALL)
     lines = block.splitlines()

@@ -91,7 +91,7 @@ def published(tmp_path, monkeypatch):
             resources.append((f"{prefix}-{name}-ubyte.gz", digest))
     handler = functools.partial(Quiet, directory=str(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
         monkeypatch.setattr(datasets.MNIST, "resources", resources)
         yield site, tmp_path / "root"

@@ -163,6 +163,7 @@ def written_kinds():
                     yield getattr(importlib.import_module(module), kind.id)
 
 
+@pytest.mark.slow
 def test_every_kind_that_the_store_is_given_has_a_row():
     assert set(written_kinds()) == (
         (KINDS.keys() - {FOLDERS}) | BY_CONTENT | NEVER_READ | OF_ONE_RUN | OF_ONE_SWEEP

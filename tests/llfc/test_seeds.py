@@ -4,6 +4,7 @@ import ast
 import itertools
 from pathlib import Path
 
+import pytest
 import torch
 
 from llfc.seeds import stream
@@ -41,6 +42,7 @@ def test_a_stream_is_the_same_again_whatever_was_drawn_before():
     assert not torch.equal(torch.randn(5, generator=first), again[0])
 
 
+@pytest.mark.slow
 def test_no_seed_is_made_from_another_by_arithmetic():
     """Seed s + 1 is another trial's, whose streams would then be this one's."""
     wrong = [

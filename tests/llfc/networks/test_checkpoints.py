@@ -53,7 +53,14 @@ def trained(recipe, start, observer=None, losses=None):
     )
 
 
-@pytest.mark.parametrize("recipe", [ADAM, SGD, STEP], ids=["adam", "sgd", "step"])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param(ADAM, id="adam"),
+        pytest.param(SGD, id="sgd"),
+        pytest.param(STEP, id="step", marks=pytest.mark.slow),
+    ],
+)
 def test_a_training_goes_on_from_any_step_as_if_it_had_not_stopped(recipe):
     model = model_of("resnet20", width=1 / 8) if recipe is STEP else model_of()
     start, losses = initial_state(model), []

@@ -187,9 +187,10 @@ def of_preactivation(m, x):
     return m[4](m[3](x)), *inside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "features"),
-    slow_unless([(stage, of_stage)], [(stage, of_stage), (preactivation, of_preactivation)]),
+    [(stage, of_stage), (preactivation, of_preactivation)],
 )
 def test_a_residual_stage_is_read_after_its_last_addition_and_activation(make, features):
     """And not after pooling, where every image is one sample."""

@@ -46,7 +46,8 @@ def gap(one, other, inputs):
     return float((before - after).abs().max() / before.abs().max())
 
 
-@pytest.mark.parametrize("name", slow_unless(("vit",), PRE_NORM))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRE_NORM)
 def test_the_stream_becomes_orthogonal_and_the_function_stays(name):
     model, inputs = built(name)
     state = copy.deepcopy(model.state_dict())
