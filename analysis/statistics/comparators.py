@@ -33,7 +33,7 @@ from analysis.statistics.correlations import (
     own_correlations,
     with_note,
 )
-from analysis.statistics.over_seeds import Floats, over_seeds
+from analysis.statistics.over_seeds import Floats, over_seeds, seeds_needed
 from analysis.statistics.partial import partial_correlations
 from analysis.statistics.summaries import with_weight_distance
 
@@ -78,8 +78,9 @@ def comparisons(
         `low`, `high`, `p`, `seeds`, `note` and `uneven`, within a seed, as in `correlations`;
         `difference`, the coefficient of `x` less that of the predictor, averaged over seeds, with
         its 95 % interval over seeds `difference_low` and `difference_high`, `difference_p` that it
-        is zero, and `difference_note`, both coefficients being over the same trials, of cells that
-        every seed has; `trials`, those that have all three columns, and `pairs`.
+        is zero, `difference_seeds_needed` to tell it from zero (`seeds_needed`), and
+        `difference_note`, both coefficients being over the same trials, of cells that every seed
+        has; `trials`, those that have all three columns, and `pairs`.
 
     Raises:
         ValueError: if one of `by` is no column.
@@ -183,7 +184,8 @@ def _row(found: Counted, own: Floats, name: str, x: str, y: str, method: str) ->
 
 def difference(own: Floats, other: Floats, same: bool = False) -> dict[str, Any]:
     """The mean difference of two coefficients, paired by seed; NaN if both are the `same`."""
-    found = over_seeds([] if same else own - other, possible=(-2, 2)).columns("difference")
+    apart = [] if same else own - other
+    found = over_seeds(apart, possible=(-2, 2)).columns("difference")
     del found["seeds"]
-    found["note"] = "" if same else found["note"]
+    found |= {"note": "" if same else found["note"], "seeds_needed": seeds_needed(apart)}
     return {name if name == "difference" else f"difference_{name}": v for name, v in found.items()}

@@ -27,6 +27,7 @@ References:
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 # Two estimates have a t interval too, 12.7 standard errors wide either way: no answer.
 LEAST_SEEDS = 3
+POWER, MOST_SEEDS = 0.8, 10_000  # of `seeds_needed`
 RELATIVE_ROUNDING = 1e-12  # seeds that differ by less do not differ
 
 
@@ -127,6 +129,41 @@ def over_seeds(
     low, high = SCALES[scale].back(np.array(test.confidence_interval(LEVEL))).clip(*possible)
     ends = {"low": float(low), "high": float(high)}
     return Estimate(value=value, **ends, p=float(test.pvalue), seeds=count, note="")
+
+
+def seeds_needed(estimates: Sequence[float] | Floats) -> float:
+    """How many seeds a sweep needs for a t test to tell this mean from zero in 80 % of such sweeps.
+
+    The mean and the spread over the given seeds are taken for the true ones, which few seeds tell
+    but roughly: a number to plan the next sweep by, and no test of this one.
+
+    Args:
+        estimates: one per seed, on the scale of `over_seeds(scale="plain")`; NaN without one.
+
+    Returns:
+        The least number, 3 or more, at which the power of the two-sided test at 5 % is 80 %;
+        infinity above 10 000; NaN if fewer than three seeds have an estimate or none differ.
+
+    Reference:
+        Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988: noncentral t.
+
+    >>> seeds_needed([0.1, 0.2, 0.3, 0.4]), seeds_needed([-0.1, 0.2, 0.3, 0.4])
+    (5.0, 12.0)
+    """
+    given = np.asarray(estimates, dtype=float)
+    given = given[~np.isnan(given)]
+    if len(given) < LEAST_SEEDS or is_constant(given):
+        return math.nan
+    effect = abs(given.mean()) / given.std(ddof=1)
+
+    def power(seeds: int) -> float:
+        edge, shift = stats.t.ppf((1 + LEVEL) / 2, seeds - 1), effect * math.sqrt(seeds)
+        beyond = stats.nct.sf([edge, -edge], seeds - 1, shift)
+        return float(beyond[0] + 1 - beyond[1])
+
+    counts = range(LEAST_SEEDS, MOST_SEEDS + 1)
+    place = bisect_left(counts, POWER, key=power)
+    return float(counts[place]) if place < len(counts) else math.inf
 
 
 def is_constant(values: Floats) -> bool:

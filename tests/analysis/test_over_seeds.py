@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.power import TTestPower
 
-from analysis.statistics.over_seeds import over_seeds
+from analysis.statistics.over_seeds import over_seeds, seeds_needed
 
 GIVEN = [0.2, 0.5, 0.7, 0.4]
 
@@ -68,3 +69,21 @@ def test_seeds_of_which_one_is_infinite_are_not_said_to_agree(given):
     found = over_seeds(given)
     assert found.value == math.inf
     assert found.note == "no interval: a seed's estimate is at the end of the scale"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [GIVEN, [-0.1, 0.2, 0.3, 0.4], [0.3, -0.2, 0.1, -0.1, 0.2, math.nan], [-1.0, -1.01, -0.99]],
+)
+def test_with_so_many_seeds_the_power_is_first_that_of_statsmodels(given):
+    known = np.array([value for value in given if not math.isnan(value)])
+    effect, count = known.mean() / known.std(ddof=1), seeds_needed(given)
+    assert TTestPower().power(effect, count, 0.05) >= 0.8
+    assert count == 3 or TTestPower().power(effect, count - 1, 0.05) < 0.8
+    assert seeds_needed([-value for value in given]) == count
+    assert seeds_needed([100 * value for value in given]) == count
+
+
+def test_how_many_seeds_are_needed_can_be_unknown_or_more_than_there_will_be():
+    assert all(math.isnan(seeds_needed(few)) for few in ([], [0.1, 0.2], [0.1, 0.1, 0.1]))
+    assert seeds_needed([1.0, -1.0, 1.0, -1.0]) == math.inf
