@@ -13,6 +13,7 @@ Reference:
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.runs.grid import FAMILY
@@ -184,7 +185,7 @@ def _row(found: Counted, own: Floats, name: str, x: str, y: str, method: str) ->
 
 def difference(own: Floats, other: Floats, same: bool = False) -> dict[str, Any]:
     """The mean difference of two coefficients, paired by seed; NaN if both are the `same`."""
-    apart = [] if same else own - other
+    apart = np.empty(0) if same else own - other
     found = over_seeds(apart, possible=(-2, 2)).columns("difference")
     del found["seeds"]
     found |= {"note": "" if same else found["note"], "seeds_needed": seeds_needed(apart)}

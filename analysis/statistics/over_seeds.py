@@ -158,8 +158,8 @@ def seeds_needed(estimates: Sequence[float] | Floats) -> float:
 
     def power(seeds: int) -> float:
         edge, shift = stats.t.ppf((1 + LEVEL) / 2, seeds - 1), effect * math.sqrt(seeds)
-        beyond = stats.nct.sf([edge, -edge], seeds - 1, shift)
-        return float(beyond[0] + 1 - beyond[1])
+        other = stats.nct(seeds - 1, shift)
+        return float(other.sf(edge) + other.cdf(-edge))
 
     counts = range(LEAST_SEEDS, MOST_SEEDS + 1)
     place = bisect_left(counts, POWER, key=power)
