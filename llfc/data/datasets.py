@@ -4,8 +4,8 @@ A data set is named as on the command line:
 `fashion-mnist-small` (embedded), `mnist`, `fashion-mnist`, `cifar10`, `cifar100`, or
 `imagefolder:PATH` for a folder of one's own (see llfc.data.imagefolder); of tokens `king-james`
 (embedded), `modular-addition`, or `text:PATH` for a text of one's own (see llfc.data.text), with
-options after the name, as in `king-james#context=32`. A function of one's own gives either kind
-(see llfc.data.plugged).
+options after the name, as in `king-james#context=32`. A function of one's own gives either kind, or
+rows of a table (see llfc.data.plugged).
 """
 
 import os
@@ -18,14 +18,15 @@ import numpy as np
 from llfc.data.downloads import Published
 from llfc.data.imagefolder import PREFIX, Arrays, load_folder, resolve_folder
 from llfc.data.images import Dataset, from_arrays
-from llfc.data.plugged import load_own, own_kind, own_sequences, resolve_own
+from llfc.data.plugged import load_own, own_data, own_kind, resolve_own
+from llfc.data.rows import Rows
 from llfc.data.sequences import Sequences
 from llfc.data.tokens import SEQUENCES, load_sequences, of_tokens, resolve_sequences
 from llfc.names import lookup
 from llfc.plugins import choices, is_plugin
 from llfc.results import SPLITS
 
-Data = Dataset | Sequences
+Data = Dataset | Sequences | Rows
 
 
 def load_dataset(
@@ -61,8 +62,7 @@ def load_dataset(
     elif name.startswith(PREFIX):
         full = from_arrays(name, load_folder(name, cache))
     elif of_plugin(name):
-        arrays = load_own(name, cache)
-        full = own_sequences(name, arrays) if "train_ids" in arrays else from_arrays(name, arrays)
+        full = own_data(name, load_own(name, cache))
     else:
         full = from_arrays(name, DATASETS[name](data_root_of(data_root)))
     for split, limit in (("train", limit_train), ("test", limit_test)):
@@ -96,7 +96,7 @@ def resolve_dataset(
 
 
 def kind_of(name: str) -> str:
-    """What the data set called `name` is of, `images` or `tokens`; only a plug-in's is loaded.
+    """What the data set called `name` is of: images, tokens or rows; only a plug-in's is loaded.
 
     Raises:
         ValueError: if there is none.
@@ -116,7 +116,7 @@ def task_of(name: str) -> str:
     Raises:
         ValueError: if there is none of that name.
     """
-    return {each.kind: each.task for each in (Dataset, Sequences)}[kind_of(name)]
+    return {each.kind: each.task for each in (Dataset, Sequences, Rows)}[kind_of(name)]
 
 
 def of_plugin(name: str) -> bool:

@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from llfc.atomic import made_whole
+from llfc.data.images import Dataset, from_arrays
+from llfc.data.rows import Rows
 from llfc.data.sequences import Sequences
 from llfc.names import readable
 from llfc.plugins import call, function_of, resolve, taken
@@ -26,18 +28,27 @@ from llfc.tasks import IGNORED
 
 IMAGES = ("train_images", "train_labels", "test_images", "test_labels")
 TOKENS = ("train_ids", "test_ids", "train_targets", "test_targets")
-RULE = f"must return a mapping with {', '.join(IMAGES)}, or {', '.join(TOKENS[:2])}"
+ROWS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
+RULE = (
+    f"must return a mapping with {', '.join(IMAGES)}; {', '.join(TOKENS[:2])}; or {', '.join(ROWS)}"
+)
 
 Arrays = dict[str, Any]
 
 
 def own_kind(name: str) -> str:
-    """`images` or `tokens`; the function is called, once per process.
+    """`images`, `tokens` or `rows`; the function is called, once per process.
 
     Raises:
         ValueError: if there is none, or what it returns is no data set.
     """
-    return "tokens" if "train_ids" in _called(resolve("dataset", name)) else "images"
+    return _kind(_called(resolve("dataset", name)))
+
+
+def _kind(arrays: Mapping[str, Any]) -> str:
+    """What a data set of these arrays is of."""
+    named = {"train_ids": "tokens", "train_inputs": "rows"}
+    return next((kind for key, kind in named.items() if key in arrays), "images")
 
 
 def resolve_own(name: str, cache: Path) -> str:
@@ -75,7 +86,8 @@ def load_own(name: str, cache: Path) -> Arrays:
     """The arrays that `resolve_own` left in `cache` under `name`.
 
     Returns:
-        IMAGES as uint8 [N, C, H, W] and int64 [N], or TOKENS as int64 [N, T]; and `num_classes`.
+        IMAGES as uint8 [N, C, H, W] and int64 [N], TOKENS as int64 [N, T], or ROWS as float32
+        [N, F] and [N, K]; and `num_classes`.
 
     Raises:
         ValueError: if `cache` does not hold it, or holds it damaged.
@@ -95,10 +107,13 @@ def load_own(name: str, cache: Path) -> Arrays:
     raise ValueError(f"dataset {name}: {path} is damaged ({reason}): remove it, and run it again")
 
 
-def own_sequences(name: str, arrays: Arrays) -> Sequences:
-    """TOKENS as the data set called `name`."""
-    tensors: dict[str, Any] = {key: torch.from_numpy(arrays[key]) for key in TOKENS}
-    return Sequences(name=name, num_classes=arrays["num_classes"], **tensors)
+def own_data(name: str, arrays: Arrays) -> Dataset | Sequences | Rows:
+    """What `load_own` gave as the data set called `name`."""
+    if (kind := _kind(arrays)) == "images":
+        return from_arrays(name, arrays)
+    made, keys = (Sequences, TOKENS) if kind == "tokens" else (Rows, ROWS)
+    tensors: dict[str, Any] = {key: torch.from_numpy(arrays[key]) for key in keys}
+    return made(name=name, num_classes=arrays["num_classes"], **tensors)
 
 
 def _has_content(name: str) -> bool:
@@ -122,9 +137,7 @@ def _arrays_of(code: str) -> Arrays:
     try:
         if not isinstance(found, Mapping):
             raise ValueError(f"{RULE}, got a {type(found).__name__}")
-        if "train_ids" in found:
-            return _tokens(found)
-        return _images(found)
+        return {"images": _images, "tokens": _tokens, "rows": _rows}[_kind(found)](found)
     except ValueError as error:
         raise ValueError(f"{what} {error}") from None
 
@@ -173,6 +186,51 @@ def _tokens(found: Mapping[str, Any]) -> Arrays:
     counted = [values[values != IGNORED] for name, values in arrays.items() if "targets" in name]
     known = [values for name, values in arrays.items() if "ids" in name]
     return {**arrays, "num_classes": _classes(found, [*known, *counted], "ids and targets")}
+
+
+def _rows(found: Mapping[str, Any]) -> Arrays:
+    """Rows and targets, if they are such; rows are normalised as images are, targets are not."""
+    _check_keys(found, ROWS, ())
+    arrays: Arrays = {}
+    for split in SPLITS:
+        inputs = _numbers(found[f"{split}_inputs"], f"{split}_inputs", "[N, F]")
+        targets = np.asarray(found[f"{split}_targets"])
+        column = targets[:, None] if targets.ndim == 1 else targets
+        targets = _numbers(column, f"{split}_targets", "[N] or [N, K]")
+        if len(targets) != len(inputs):
+            raise ValueError(
+                f"gives {len(inputs)} {split}_inputs, but {len(targets)} {split}_targets"
+            )
+        arrays |= {f"{split}_inputs": inputs, f"{split}_targets": targets}
+    for part in ("inputs", "targets"):
+        one, other = (arrays[f"{split}_{part}"].shape[1] for split in SPLITS)
+        if one != other:
+            raise ValueError(f"gives {one} columns of train_{part}, but {other} of test_{part}")
+    mean, std = arrays["train_inputs"].mean(0), arrays["train_inputs"].std(0)
+    std[std == 0] = 1
+    for split in SPLITS:
+        scaled = (arrays[f"{split}_inputs"] - mean) / std
+        arrays |= {
+            f"{split}_inputs": np.ascontiguousarray(scaled, np.float32),
+            f"{split}_targets": np.ascontiguousarray(arrays[f"{split}_targets"], np.float32),
+        }
+    targets = arrays["train_targets"].shape[1]
+    if found.get("num_classes", targets) != targets:
+        raise ValueError(
+            f"must leave num_classes out, or give the number of targets, {targets},"
+            f" got {found['num_classes']!r}"
+        )
+    return {**arrays, "num_classes": targets}
+
+
+def _numbers(given: Any, name: str, shape: str) -> NDArray[np.float64]:
+    """`given` as float64, if it is of finite numbers in rows and columns."""
+    values = np.asarray(given)
+    if values.dtype.kind not in "fiub" or values.ndim != 2 or not values.size:
+        raise ValueError(f"must give {name} as numbers of shape {shape}, got {_shown(values)}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"must give finite {name}, got {values[~np.isfinite(values)][0]}")
+    return values.astype(np.float64)
 
 
 def _check_keys(found: Mapping[str, Any], needed: tuple[str, ...], also: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,8 @@ from llfc.specs import NORMS, OPTIONS
 # Makes a network of one architecture, of no matter what weights. Its arguments, all keywords, are
 # width, norm, input_shape and num_classes; and those of OPTIONS that it knows, with their defaults.
 Builder = Callable[..., nn.Module]
+# What data sets are of.
+KINDS = ("images", "tokens", "rows")
 # What a plug-in's function is offered by name, and need not take.
 OFFERED = ("width", "norm", "input_shape", "num_classes")
 
@@ -49,7 +51,7 @@ class Architecture:
         make: makes its module.
         norm: its usual norm, one of NORMS.
         norms: those it can be built with.
-        inputs: what it takes, `images` or `tokens`; a data set is of either. None for both.
+        inputs: what it takes, some of KINDS; a data set is of one.
         convolutional: whether it sees images rather than vectors; decides its usual recipe.
         own: whether it is a plug-in, whose networks keep the first weights that they are made with.
     """
@@ -57,7 +59,7 @@ class Architecture:
     make: Builder
     norm: str
     norms: tuple[str, ...] = IMAGE_NORMS
-    inputs: str | None = "images"
+    inputs: tuple[str, ...] = ("images",)
     convolutional: bool = True
     own: bool = False
 
@@ -69,7 +71,7 @@ class Architecture:
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "mlp": Architecture(make=mlp, norm="none", convolutional=False),
+    "mlp": Architecture(make=mlp, norm="none", inputs=("images", "rows"), convolutional=False),
     "vgg11": Architecture(make=partial(vgg, 11), norm="none"),
     "vgg13": Architecture(make=partial(vgg, 13), norm="none"),
     "vgg16": Architecture(make=partial(vgg, 16), norm="none"),
@@ -81,7 +83,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "resnet50": Architecture(make=partial(resnet, (3, 4, 6, 3), bottleneck=True), norm="batch"),
     "vit": Architecture(make=vit, norm="layer", norms=STREAM_NORMS),
     "mixer": Architecture(make=mixer, norm="layer", norms=STREAM_NORMS),
-    "gpt": Architecture(make=gpt, norm="layer", norms=STREAM_NORMS, inputs="tokens"),
+    "gpt": Architecture(make=gpt, norm="layer", norms=STREAM_NORMS, inputs=("tokens",)),
 }
 
 
@@ -114,7 +116,7 @@ def _own(name: str) -> Architecture:
 
     make.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
     norms = NORMS if "norm" in known else ("none",)
-    return Architecture(make=make, norm=usual, norms=norms, inputs=None, own=True)
+    return Architecture(make=make, norm=usual, norms=norms, inputs=KINDS, own=True)
 
 
 def build_network(
@@ -133,8 +135,10 @@ def build_network(
         architecture: a name in ARCHITECTURES, or a plug-in's.
         width: multiple of the usual numbers of units and channels; fractions allowed.
         norm: one of NORMS; the architecture's usual one if None.
-        input_shape: channels, height and width of an image; or (T,), tokens in a sequence.
-        num_classes: number of outputs; of tokens, the size of the vocabulary.
+        input_shape: channels, height and width of an image; or (T,), tokens in a sequence; or
+            (F,), numbers in a row.
+        num_classes: number of outputs; of tokens, the size of the vocabulary; of rows,
+            the number of targets.
         generator: all that the weights are drawn from; the global generator is left alone.
         options: those of OPTIONS that are not to be as usual.
 
@@ -182,7 +186,7 @@ def skeleton(
     """
     entry = architecture_of(architecture)
     norm = norm or entry.norm
-    check_fits(architecture, norm, "images" if len(input_shape) == 3 else "tokens", options)
+    check_fits(architecture, norm, KINDS[:1] if len(input_shape) == 3 else KINDS[1:], options)
     if not 0 < width < math.inf:
         raise ValueError(f"width must be a positive number, got {width}")
     if num_classes < 1 or min(input_shape) < 1:
@@ -201,28 +205,31 @@ def skeleton(
 
 
 def check_fits(
-    architecture: str, norm: str, inputs: str, options: Mapping[str, Any] | None = None
+    architecture: str,
+    norm: str,
+    inputs: Sequence[str],
+    options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Refuse a norm, inputs or options that `architecture` does not take.
+    """Refuse a norm, inputs (of one of these KINDS) or options that `architecture` does not take.
 
     Raises:
         ValueError: in one line that says what would do.
     """
     entry = architecture_of(architecture)
     lookup("norm", norm, dict.fromkeys(NORMS))
-    if inputs != (entry.inputs or inputs):
-        others = ", ".join(name for name, each in ARCHITECTURES.items() if each.inputs == inputs)
+    if not set(inputs) & set(entry.inputs):
+        others = [name for name, each in ARCHITECTURES.items() if set(inputs) & set(each.inputs)]
         raise ValueError(
-            f"architecture {architecture} takes {entry.inputs}, and the data set is of {inputs}:"
-            f" choose another data set, or one of {others}"
+            f"architecture {architecture} takes {' or '.join(entry.inputs)}, and the data set is of"
+            f" {' or '.join(inputs)}: choose another data set, or one of {', '.join(others)}"
         )
     if norm not in entry.norms:
         choices = ", ".join(entry.norms)
         raise ValueError(f"norm of {readable(architecture)} must be one of {choices}, got {norm!r}")
     for name in (options or {}).keys() - entry.options.keys():
-        others = ", ".join(each for each, of in ARCHITECTURES.items() if name in of.options)
+        having = ", ".join(each for each, of in ARCHITECTURES.items() if name in of.options)
         raise ValueError(
-            f"{readable(architecture)} has no {name} to choose: take another architecture: {others}"
+            f"{readable(architecture)} has no {name} to choose: take another architecture: {having}"
         )
 
 

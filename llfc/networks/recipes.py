@@ -28,7 +28,7 @@ def default_recipe(architecture: str, dataset: str, norm: str | None = None) -> 
     """
     entry = architecture_of(architecture)
     norm = norm or entry.norm
-    if (entry.inputs or kind_of(dataset)) == "tokens":
+    if "tokens" in entry.inputs and kind_of(dataset) == "tokens":
         return _sums() if split_options(dataset)[0] == "modular-addition" else _sequences()
     small = dataset == "fashion-mnist-small" or of_plugin(dataset)
     if entry.own or architecture in ("mixer", "vit"):

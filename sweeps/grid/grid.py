@@ -139,17 +139,19 @@ def _pair(point: Mapping[str, Any]) -> Pair:
     inputs = kind_of(point["dataset"])
     architecture = architecture_of(point["architecture"])
     options = {name: point[name] for name in OPTIONS if point[name] is not None}
-    check_fits(point["architecture"], point["norm"] or architecture.norm, inputs, options)
+    check_fits(point["architecture"], point["norm"] or architecture.norm, [inputs], options)
     # As usual, whether that is said or not: networks which are the same have one name.
     usual = architecture.options.items()
     options = {name: value for name, value in options.items() if (name, value) not in usual}
     recipe = _recipe(point)
-    if recipe.augment and inputs == "tokens":
-        raise ValueError(f"augment must be false for tokens, as {point['dataset']} is of, got true")
-    by_classes = point["shared_data"] is not None and point["split_by"] == "classes"
-    if by_classes and inputs == "tokens":
+    if recipe.augment and inputs != "images":
         raise ValueError(
-            f"split_by must be samples for tokens, as {point['dataset']} is of, got classes"
+            f"augment must be false for {inputs}, as {point['dataset']} is of, got true"
+        )
+    by_classes = point["shared_data"] is not None and point["split_by"] == "classes"
+    if by_classes and inputs != "images":
+        raise ValueError(
+            f"split_by must be samples for {inputs}, as {point['dataset']} is of, got classes"
         )
     return Pair(
         architecture=point["architecture"],

@@ -21,8 +21,8 @@ llfc.modules
 llfc.tasks
 llfc.data.batches llfc.data.downloads llfc.data.imagelayout llfc.data.assets
 llfc.data.splits
-llfc.data.imagefolder llfc.data.images llfc.data.sequences
-llfc.data.text llfc.data.procedural
+llfc.data.imagefolder llfc.data.images llfc.data.sequences llfc.data.rows
+llfc.data.text
 llfc.data.tokens
 llfc.data
 llfc.networks.families llfc.networks.files

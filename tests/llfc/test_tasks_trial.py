@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from llfc.data.rows import Rows
 from llfc.data.sequences import Sequences
 from llfc.networks.recipes import default_recipe
 from llfc.networks.spawning import load_network, train_network
 from llfc.networks.store import Store
-from llfc.specs import Pair, Trial, fingerprint
+from llfc.specs import Pair, Recipe, Trial, fingerprint
 from llfc.tasks import TASKS
 from llfc.trial import check_trial, run_trial
 from sweeps.grid.grid import trials_of
@@ -73,6 +74,36 @@ def test_a_data_set_of_tokens_is_trained_and_measured_with_its_tasks_loss(traine
     whole = run_trial(trial_of("next-token-sequences"), store, data)
     assert whole.curve["test_loss"].tolist() == found.curve["test_loss"].tolist()
     assert whole.summaries["llfc_error_mean"] != found.summaries["llfc_error_mean"]
+
+
+def sums():
+    """Rows of three numbers, whose sum and whose first are to be told."""
+    rows = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    targets = torch.stack([rows.sum(1), rows[:, 0]], 1)
+    parts = {"train_inputs": rows[:40], "train_targets": targets[:40]}
+    parts |= {"test_inputs": rows[40:], "test_targets": targets[40:]}
+    return Rows(name="sums", num_classes=2, **parts)
+
+
+@pytest.mark.slow
+def test_a_regression_is_trained_and_measured_with_its_squared_error(tmp_path):
+    store, data = Store(tmp_path), sums()
+    recipe = Recipe(epochs=30, batch_size=5, optimizer="adam", lr=1e-2)
+    named = {"architecture": "mlp", "norm": "none", "dataset": "sums"}
+    pair = dataclasses.replace(trial_of().pair, **named, width=1 / 32, recipe=recipe)
+    trial = dataclasses.replace(trial_of(), pair=pair)
+    check_trial(trial, data)
+    for network in (pair.a, pair.b):
+        train_network(network, store, data)
+    found = run_trial(trial, store, data)
+    for at, network in ((0, pair.a), (-1, pair.b)):
+        with torch.no_grad():
+            gaps = load_network(network, store, data)(data.test_inputs).double() - data.test_targets
+        assert found.curve["test_loss"][at] == pytest.approx(gaps.square().mean().item(), rel=1e-6)
+        assert found.curve["test_error"][at] == pytest.approx(gaps.abs().mean().item(), rel=1e-6)
+        assert gaps.square().mean() < 0.2  # of a variance of 3 and of 1
+    with pytest.raises(ValueError, match="as the networks are trained for regression"):
+        check_trial(dataclasses.replace(trial, task="next-token"), data)
 
 
 def test_a_task_that_the_data_are_not_for_is_refused_before_training():

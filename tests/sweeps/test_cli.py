@@ -219,7 +219,7 @@ def test_every_axis_is_an_option(name, capsys):
         ),
         ("--lr 0", "error: lr must be a positive number, got 0.0"),
         ("--dataset king-jame", "did you mean 'king-james'?"),
-        ("--dataset king-james", "architecture mlp takes images, and the data set is of tokens:"),
+        ("--dataset king-james", "architecture mlp takes images or rows, and the data set is of"),
         ("--architecture gpt", "architecture gpt takes tokens, and the data set is of images:"),
         (
             "--architecture gpt --dataset text:x --norm batch",

@@ -1,5 +1,6 @@
 """Multi-layer perceptrons: three hidden layers of 512 units, as in the matching literature."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -19,7 +20,9 @@ def mlp(
     num_classes: int,
     activation: str = "relu",
 ) -> nn.Module:
-    """A perceptron on the flattened image; hidden layer i is `hidden{i}`, `norm{i}`, `relu{i}`.
+    """A perceptron on the flattened image, or on a row.
+
+    Hidden layer i is `hidden{i}`, `norm{i}`, `relu{i}`.
 
     Or, with another activation, `tanh{i}` or `gelu{i}`. Units of ReLU can be permuted and scaled,
     those of tanh permuted and their signs changed, those of GELU only permuted.
@@ -27,8 +30,7 @@ def mlp(
     Reference:
         Ainsworth, Hayase & Srinivasa, Git Re-Basin, ICLR 2023. https://arxiv.org/abs/2209.04836
     """
-    channels, height, across = input_shape
-    units = channels * height * across
+    units = math.prod(input_shape)
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     for index, hidden in enumerate(HIDDEN, start=1):
         layers[f"hidden{index}"] = nn.Linear(units, scaled(hidden, width))

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from llfc.data.datasets import limited, load_dataset, resolve_dataset
-from llfc.data.procedural import modular_addition
 from llfc.data.sequences import split_options, with_options
 from llfc.data.text import embedded_text, windows
+from llfc.data.tokens import modular_addition
 from llfc.tasks import IGNORED
 
 

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from llfc.data.procedural import modular_addition
 from llfc.data.splits import BLOCKS
 from llfc.data.text import windows
+from llfc.data.tokens import modular_addition
 from llfc.specs import Pair
 from tests.helpers.trainable_networks import ADAM, images
 

@@ -16,7 +16,7 @@ from llfc.specs import ACTIVATIONS
 from tests.helpers.quick_cases import slow_unless
 
 # Networks of images; those of tokens are in test_transformers.py.
-IMAGES = {name: entry for name, entry in ARCHITECTURES.items() if entry.inputs == "images"}
+IMAGES = {name: entry for name, entry in ARCHITECTURES.items() if "images" in entry.inputs}
 ALL = [(name, norm) for name, entry in IMAGES.items() for norm in entry.norms]
 # Transformers and the mixer have tests of their own for their layers and their first weights.
 RELU = [name for name in IMAGES if name not in ("mixer", "vit")]
@@ -261,9 +261,9 @@ def test_large_images_take_the_stem_of_the_original():
             " or one of mlp, vgg11,",
         ),
         (
-            {"shape": (8,)},
-            "architecture mlp takes images, and the data set is of tokens: choose another data set,"
-            " or one of gpt",
+            {"name": "vgg11", "shape": (8,)},
+            "architecture vgg11 takes images, and the data set is of tokens or rows: choose another"
+            " data set, or one of mlp, gpt",
         ),
     ],
 )

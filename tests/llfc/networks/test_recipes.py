@@ -10,7 +10,7 @@ from llfc.networks.several import training_cost
 from llfc.specs import Network
 
 # Networks of images; those of tokens are in test_transformers.py.
-IMAGES = {name: entry for name, entry in ARCHITECTURES.items() if entry.inputs == "images"}
+IMAGES = {name: entry for name, entry in ARCHITECTURES.items() if "images" in entry.inputs}
 
 
 @pytest.mark.parametrize("dataset", ["fashion-mnist-small", "mnist", "cifar10", "imagefolder:x@0"])

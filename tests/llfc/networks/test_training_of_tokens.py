@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from llfc.data.procedural import modular_addition
 from llfc.data.text import windows
+from llfc.data.tokens import modular_addition
 from llfc.networks.architectures import ARCHITECTURES, build_network
 from llfc.networks.spawning import train_network
 from llfc.networks.store import Store

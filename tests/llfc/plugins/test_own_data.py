@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from llfc.data import plugged
-from llfc.data.datasets import kind_of, load_dataset, resolve_dataset
+from llfc.data.batches import CropFlip
+from llfc.data.datasets import kind_of, load_dataset, resolve_dataset, task_of
 from llfc.networks.recipes import default_recipe
 from llfc.plugins import registry
 
@@ -71,7 +72,45 @@ def test_tokens_of_ones_own(tmp_path):
     assert found.test_targets[0, 0] == -100
 
 
+ROWS = """
+    import numpy as np
+
+    def load():
+        draw = np.random.default_rng(0).normal
+        rows = {split: draw(3, 5, (count, 4)) for split, count in (("train", 50), ("test", 20))}
+        for each in rows.values():
+            each[:, 3] = 7
+        inputs = {f"{split}_inputs": each for split, each in rows.items()}
+        return inputs | {f"{split}_targets": each.sum(1) for split, each in rows.items()}
+"""
+
+
+def test_rows_of_ones_own_are_scaled_and_their_targets_are_not(tmp_path):
+    given = f"{write(tmp_path, ROWS)}:load"
+    assert (kind_of(given), task_of(given)) == ("rows", "regression")
+    found = load_dataset(given, cache=tmp_path / "cache")
+    assert (found.num_classes, found.input_shape) == (1, (4,))
+    plain = np.random.default_rng(0).normal(3, 5, (50, 4))
+    scaled = (plain[:, :3] - plain[:, :3].mean(0)) / plain[:, :3].std(0)
+    assert found.train_inputs[:, :3].numpy() == pytest.approx(scaled, abs=1e-6)
+    assert not found.train_inputs[:, 3].any()  # a column that says nothing
+    assert found.train_targets[:, 0].numpy() == pytest.approx(plain[:, :3].sum(1) + 7, rel=1e-6)
+    assert found.limited("train", 10).count("train") == 10
+    assert found.example().dtype == found.train_inputs.dtype
+    order = found.spread(torch.Generator().manual_seed(0))
+    assert sorted(order.tolist()) == list(range(50))
+    with pytest.raises(ValueError, match=r"augment crops and flips images, and .* is of rows"):
+        found.batches("train", 5, crop_flip=CropFlip.draw(50, torch.Generator()))
+
+
 GOOD = '"train_labels": [0, 1], "test_images": images, "test_labels": [1, 0]'
+
+
+def _rows(**other):
+    """The text of a mapping of rows, in which some are others."""
+    usual = {"train_inputs": "[[1, 2], [3, 4]]", "train_targets": "[1, 2]"}
+    usual |= {"test_inputs": "[[1, 2]]", "test_targets": "[1]"}
+    return "{" + ", ".join(f"'{key}': {value}" for key, value in (usual | other).items()) + "}"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +135,12 @@ GOOD = '"train_labels": [0, 1], "test_images": images, "test_labels": [1, 0]'
             "dataset mine:load must return the same every time",
         ),
         ("return {'train_ids': [[.5]], 'test_ids': [[0]]}", "whole numbers of shape .N, T."),
+        (f"return {_rows(train_inputs='[1, 2]')}", r"numbers of shape \[N, F\], got int64"),
+        (f"return {_rows(test_inputs='[[1., np.nan]]')}", "finite test_inputs, got nan"),
+        (f"return {_rows(test_targets='[1, 2]')}", "1 test_inputs, but 2 test_targets"),
+        (f"return {_rows(test_inputs='[[1]]')}", "2 columns of train_inputs, but 1 of test_inp"),
+        (f"return {_rows(train_targets='[[[1]]]')}", "train_targets as numbers of shape"),
+        (f"return {_rows(num_classes='3')}", "the number of targets, 1, got 3"),
     ],
 )
 def test_a_data_set_that_is_none(tmp_path, body, said):
