@@ -70,7 +70,7 @@ def training_cost(network: Network, dataset: Data | None = None) -> float:
     Epochs left after the fork, times images, times the multiply-adds of one. Without `dataset`
     5000 images of 32x32 pixels are assumed.
     """
-    shape = (3, 32, 32) if dataset is None else dataset.input_shape
+    one = torch.zeros(1, 3, 32, 32) if dataset is None else dataset.example()[:1]
     classes = 10 if dataset is None else dataset.num_classes
     images = (network.limit_train or 5000) if dataset is None else dataset.inputs_of(network)
     left = network.recipe.epochs - (fork_step(network, images) or 0) / steps_per_epoch(
@@ -83,7 +83,8 @@ def training_cost(network: Network, dataset: Data | None = None) -> float:
             network.architecture,
             network.width,
             network.norm,
-            shape,
+            tuple(one.shape[1:]),
+            one.dtype,
             classes,
             *network.options.items(),
         )
@@ -96,6 +97,7 @@ def _multiply_adds(
     width: float,
     norm: str,
     shape: tuple[int, ...],
+    dtype: torch.dtype,
     classes: int,
     *options: tuple[str, Any],
 ) -> int:
@@ -123,5 +125,5 @@ def _multiply_adds(
     for parameter in model.eval().parameters():
         parameter.detach().zero_()
     with torch.no_grad(), hooked(m.register_forward_hook(count) for m in model.modules()):
-        model(torch.zeros((1, *shape), dtype=torch.float32 if len(shape) == 3 else torch.int64))
+        model(torch.zeros((1, *shape), dtype=dtype))
     return total
