@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from llfc.data.images import Dataset
+from llfc.data.rows import Rows
 from llfc.networks.architectures import ARCHITECTURES
 from llfc.networks.recipes import default_recipe
 from llfc.networks.several import training_cost
@@ -57,6 +58,11 @@ def test_cost_counts_the_multiplications_left():
     cost = training_cost(network, data)
     assert cost == pytest.approx(network.recipe.epochs * 20 * mlp)
     assert training_cost(_network("mlp", spawn_epoch=25), data) == pytest.approx(cost * 0.75)
+    parts = {f"{split}_inputs": torch.zeros(20, 9) for split in ("train", "test")}
+    parts |= {f"{split}_targets": torch.zeros(20, 1) for split in ("train", "test")}
+    rows = Rows(name="blank", num_classes=1, **parts)
+    per_row = 9 * 512 + 2 * 512 * 512 + 512
+    assert training_cost(network, rows) == pytest.approx(network.recipe.epochs * 20 * per_row)
 
 
 # Multiply-adds in the tables of torchvision's documentation, and 41 million for ResNet-20.
