@@ -21,7 +21,7 @@ from sweeps.run.resources import networks_at_once
 from sweeps.run.worker import work
 from tests.helpers.bundled_jobs import HOT, MLP, NETWORKS, jobs_of, place_in
 from tests.helpers.disturbed_sweeps import ROOT
-from tests.sweeps.test_plan import TRIALS, by_width, no_state, nothing
+from tests.sweeps.run.test_plan import TRIALS, by_width, no_state, nothing
 
 OWN = """
 import torch

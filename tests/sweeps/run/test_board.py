@@ -15,7 +15,7 @@ from sweeps.run.board import Board, cancel, statuses
 from sweeps.run.plan import plan
 from sweeps.run.progress import Progress
 from tests.helpers.searches import brackets, jobs_of
-from tests.sweeps.test_plan import TRIALS, by_width, no_state, nothing
+from tests.sweeps.run.test_plan import TRIALS, by_width, no_state, nothing
 
 
 @pytest.fixture

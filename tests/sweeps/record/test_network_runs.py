@@ -12,7 +12,7 @@ from llfc.specs import fingerprint
 from sweeps.record.measurement import Measurement
 from sweeps.record.tracking import Tracker
 from tests.helpers.fabricated_runs import trial
-from tests.sweeps.test_tracking import connection
+from tests.sweeps.record.test_tracking import connection
 
 NAN = float("nan")
 EPOCHS = [

@@ -12,7 +12,7 @@ from analysis.page.sections.trained import training_section
 from analysis.statistics.convergence import ends, trainings
 from llfc.results import TRAINING, LeftOut
 from llfc.tasks import TOKENS
-from tests.analysis.test_sections import with_tables
+from tests.analysis.page.test_sections import with_tables
 from tests.helpers.fabricated_runs import grid, runs_of
 
 CURVES = {

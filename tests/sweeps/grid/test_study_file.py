@@ -12,7 +12,7 @@ from sweeps.grid.options import parse
 from sweeps.grid.study_file import sweeps_in, text_of, words_for
 from sweeps.width import WIDTH
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FAMILIES = sorted((ROOT / "docs" / "results" / "study").glob("*.toml"))
 STUDY = """
 storage = "/elsewhere"

@@ -9,7 +9,7 @@ from analysis.runs import schema
 from llfc.results import LEFT_OUT_COUNTS
 from tests.helpers.fabricated_runs import connection, trial
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MODULES = [path for name in ("analysis", "sweeps") for path in sorted((ROOT / name).rglob("*.py"))]
 TAGS = {
     value

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CLUSTER = ROOT / "sweeps/cluster"
 LAUNCHED = ["onprem.yaml", "aws.yaml", "gcp.yaml"]
 EDITED = "# EDIT THESE TWO"

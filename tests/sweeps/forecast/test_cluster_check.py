@@ -10,7 +10,7 @@ from sweeps.__main__ import main
 from sweeps.forecast import cluster_file
 from sweeps.forecast.cluster_file import check_cluster_file
 
-FILES = Path(__file__).parents[2] / "sweeps/cluster"
+FILES = Path(__file__).parents[3] / "sweeps/cluster"
 
 
 @pytest.fixture
