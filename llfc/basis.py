@@ -10,7 +10,6 @@ from llfc.matching.matchers import known_to, match_alike
 from llfc.matching.overlap.parameters import check_spec
 from llfc.modules import check_same_function, check_same_outputs, check_state, copy_of
 from llfc.modules.inputs import Inputs, positional, taken
-from llfc.names import divided
 from llfc.results import LeftOut
 from llfc.symmetry import permutation_spec
 from llfc.symmetry.spec import Permutation, PermutationSpec
@@ -71,7 +70,6 @@ def into_one_basis(
     if isinstance(matching, Transform):
         matching.check_of(spec)
     if isinstance(matching, str):
-        _check_task(matching, task)
         seen = None if train is None else (images for images, _ in train)
         matching = match_alike(matching, a, b, spec, seen, seed, known_to(matching, task))
     left_out = (
@@ -103,15 +101,6 @@ def permuted(
     check_same_outputs(moved, b, inputs, mixing)
     check_same_function(a, moved, inputs)
     return moved
-
-
-def _check_task(matching: str, task: Task) -> None:
-    """Refuse a matcher that descends what the task does not have."""
-    if divided(matching)[0] == "straight-through" and (not task.classes or task.output is not None):
-        raise ValueError(
-            "matching 'straight-through' descends class probabilities, which this task's output has"
-            " not: choose another, such as 'weights'"
-        )
 
 
 def fixed(spec: PermutationSpec) -> list[LeftOut]:

@@ -13,6 +13,7 @@ from llfc.connectivity.samples import Samples
 from llfc.data.batches import CropFlip
 from llfc.data.datasets import Data, limited
 from llfc.matching.cached import cached_permutation
+from llfc.matching.matchers import known_to
 from llfc.modules import copy_of
 from llfc.networks.code import share_code
 from llfc.networks.history import training_table
@@ -122,10 +123,10 @@ def check_trial(trial: Trial, dataset: Data) -> None:
     Raises:
         ValueError: if a probe's name or pattern matches nothing, a batch is too small, there are
             fewer training images than are to be measured on or they cannot be divided as the pair
-            says, the task is none of the data set's, or the network has no such form, or no such
-            group of units.
+            says, the task is none of the data set's, or one that the matcher is not for, or the
+            network has no such form, or no such group of units.
     """
-    measured_as(dataset.task, trial.task)
+    known_to(trial.matching, measured_as(dataset.task, trial.task))
     model = untrained(trial.pair.a, dataset)
     if trial.pair.checkpoints is None:
         for network in (trial.pair.a, trial.pair.b):

@@ -126,7 +126,16 @@ def canonical(matching: str) -> str:
 
 
 def known_to(matching: str, task: Task) -> dict[str, Any]:
-    """What the matcher that `matching` names is given of what the networks are for, as options."""
+    """What the matcher that `matching` names is given of what the networks are for, as options.
+
+    Raises:
+        ValueError: if it descends what the task does not have.
+    """
+    if divided(matching)[0] == "straight-through" and (not task.classes or task.output is not None):
+        raise ValueError(
+            "matching 'straight-through' descends class probabilities, which this task's output has"
+            " not: choose another, such as 'weights'"
+        )
     return {"task": task} if "task" in _options(divided(matching)[0]) else {}
 
 

@@ -104,6 +104,8 @@ def test_a_regression_is_trained_and_measured_with_its_squared_error(tmp_path):
         assert gaps.square().mean() < 0.2  # of a variance of 3 and of 1
     with pytest.raises(ValueError, match="as the networks are trained for regression"):
         check_trial(dataclasses.replace(trial, task="next-token"), data)
+    with pytest.raises(ValueError, match="'straight-through' descends class probabilities"):
+        check_trial(dataclasses.replace(trial, matching="straight-through"), data)
 
 
 def test_a_task_that_the_data_are_not_for_is_refused_before_training():
