@@ -79,5 +79,5 @@ def _title(row: Mapping[Any, Any], axes: Iterable[str]) -> str:
     words = [
         show(a, row[a]) if a == "architecture" else f"{name(a)} {show(a, row[a])}" for a in axes
     ]
-    numbers = f"barrier {three_digits(row[BARRIER])} nats, LLFC error {three_digits(row[LLFC])}"
+    numbers = f"barrier {three_digits(row[BARRIER])}, LLFC error {three_digits(row[LLFC])}"
     return f"{', '.join(words)}: {numbers}; run {row['run_id']}"

@@ -15,6 +15,7 @@ from analysis.figures.trial import (
     legend_above,
     name_layers,
     names_step,
+    scale_of,
 )
 from llfc.results import Connection, Table
 
@@ -84,8 +85,9 @@ def stitching_figure(found: Connection, title: str) -> Figure:
     figure = new_figure(7.2, 3.6)
     axes = figure.add_subplot()
     labels = {"b": "A's feature, B's rest", "a": "B's feature, A's rest"}
-    _draw_kinds(axes, table, "error", "into", labels, scale=100)
-    error = 100 * found.curve["test_error"]
+    label, scale, _ = scale_of(found, "error")
+    _draw_kinds(axes, table, "error", "into", labels, scale=scale)
+    error = scale * found.curve["test_error"]
     # Dashes in each other's gaps: often the two are one height.
     for value, end, gap, colour in (
         (error[0], "A", 0, PALETTE[3]),
@@ -93,7 +95,7 @@ def stitching_figure(found: Connection, title: str) -> Figure:
     ):
         dashes = (gap, (5, 5))
         axes.axhline(value, linestyle=dashes, color=colour, linewidth=1.2, label=f"{end} itself")
-    axes.set_ylabel("test error rate (%)")
+    axes.set_ylabel(f"test {label}")
     axes.set_ylim(bottom=0)
     legend_above(axes)
     figure.suptitle(title)

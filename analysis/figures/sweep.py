@@ -52,7 +52,7 @@ def barrier_figure(trials: pd.DataFrame, column: str, plan: GridLayout) -> Figur
             axes.plot(ordered["place"], ordered[column], color=colour)
         axes.set_title(title.replace(", ", "\n"))
         _scale_y(axes, trials[column])
-    _name(figure, grid, name(plan.x), heading(column), name(plan.series))
+    _name(figure, grid, name(plan.x), heading(column, trials), name(plan.series))
     return figure
 
 

@@ -1,16 +1,22 @@
 """The figures of one trial; those of a sweep are in `sweep_figures`. Records in, Figure out."""
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures.style import PALETTE, new_figure, styled
+from analysis.runs.schema import CHANCE_ERROR
 from llfc.results import METRICS, SPLITS, Connection, midpoint
 
 # Tick labels that fit under a figure; of more layers, some go unnamed.
 NAMED_LAYERS = 28
-AXIS_LABELS = {"loss": "cross-entropy loss (nats)", "error": "error rate (%)"}
-UNIT_SCALES = {"loss": 1.0, "error": 100.0}
+# Of classes: the label of each metric's axis, what values are multiplied by, and a barrier's unit.
+OF_CLASSES = {
+    "loss": ("cross-entropy loss (nats)", 1.0, ""),
+    "error": ("error rate (%)", 100.0, " points"),
+}
 ALPHA_LABEL = "α  (0: network A, 1: network B)"
 
 
@@ -27,15 +33,21 @@ def curve_figure(found: Connection, title: str) -> Figure:
         for split, colour in zip(SPLITS, (PALETTE[0], PALETTE[1]), strict=True):
             _draw_curve(axes, found, split, metric, colour)
         axes.set_xlabel(ALPHA_LABEL)
-        axes.set_ylabel(AXIS_LABELS[metric])
+        axes.set_ylabel(scale_of(found, metric)[0])
         axes.set_ylim(bottom=0)
         legend_above(axes)
     figure.suptitle(title)
     return figure
 
 
+def scale_of(found: Connection, metric: str) -> tuple[str, float, str]:
+    """As in OF_CLASSES; other tasks have units of their own."""
+    of_classes = not math.isnan(found.summaries.get(CHANCE_ERROR, 0.0))
+    return OF_CLASSES[metric] if of_classes else (metric, 1.0, "")
+
+
 def _draw_curve(axes: Axes, found: Connection, split: str, metric: str, colour: str) -> None:
-    scale, unit = UNIT_SCALES[metric], {"loss": "", "error": " points"}[metric]
+    _, scale, unit = scale_of(found, metric)
     alpha, values = found.curve["alpha"], scale * found.curve[f"{split}_{metric}"]
     barrier = scale * found.barriers[f"{split}_{metric}_chord"]
     label = f"{split}, barrier {barrier:.3g}{unit}"

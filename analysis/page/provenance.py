@@ -116,7 +116,8 @@ def trial_table(runs: Runs) -> pd.DataFrame | None:
         return None
     axes = [axis for axis in (*AXES, "seed") if len(values(trials, axis)) > 1]
     columns = {name(axis): [show(axis, value) for value in trials[axis]] for axis in axes}
-    numbers = {label(column): trials[column].map(three_digits) for column in (BARRIER, LLFC)}
+    shown = (BARRIER, LLFC)
+    numbers = {label(each, trials): trials[each].map(three_digits) for each in shown}
     return pd.DataFrame(
         {"run": trials["run_id"], "trial": trials["fingerprint"], **columns, **numbers}
         | {"url": trials["url"]}

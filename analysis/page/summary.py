@@ -38,20 +38,24 @@ def summary_text(runs: Runs, x: str | None = None) -> str:
         *(fill(said, tables.TERMINAL) for said in (sweep_answer(runs, plan),) if said),
         fill(answer.opening(trials, found), tables.TERMINAL),
         fill(answer.answer(trials, found), tables.TERMINAL),
-        _block(f"{heading(BARRIER)}, {OVER_SEEDS}", tables.cell_table(trials, BARRIER, plan), keys),
+        _block(
+            f"{heading(BARRIER, trials)}, {OVER_SEEDS}",
+            tables.cell_table(trials, BARRIER, plan),
+            keys,
+        ),
         _block(f"{heading(LLFC)}, {OVER_SEEDS}", tables.cell_table(trials, LLFC, plan), keys),
     ]
     if 0 < len(layers) <= SCREEN:
         blocks.append(_block(f"{LAYER_CAPTION}, {name(plan.series)} by column", layers, families))
     shown = found[found["method"].isin(ON_SCREEN)]
     blocks.append(
-        _block(f"{heading(BARRIER)} with {label(LLFC)}", tables.correlation_table(shown), 2)
+        _block(f"{heading(BARRIER, trials)} with {label(LLFC)}", tables.correlation_table(shown), 2)
     )
     compared = comparisons(findings.trials, LLFC, BARRIER, methods=ON_SCREEN[:1])
     if len(compared) > 1:
         beside = "beside what needs no blend, within a seed; differences are paired by seed"
         table = tables.comparison_table(compared)
-        blocks.append(_block(f"{heading(BARRIER)} with {label(LLFC)}, {beside}", table, 1))
+        blocks.append(_block(f"{heading(BARRIER, trials)} with {label(LLFC)}, {beside}", table, 1))
     return "\n\n".join([*blocks, *warnings(runs)])
 
 

@@ -85,6 +85,7 @@ def verify(
 def predicted(values: Floats) -> tuple[float, float]:
     """The 95 % prediction interval of one more value, if they are normal; NaN of fewer than three.
 
+    >>> import numpy as np
     >>> low, high = predicted(np.array([1.0, 2.0, 3.0]))
     >>> round(low, 3), round(high, 3)
     (-2.968, 6.968)

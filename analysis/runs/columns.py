@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from analysis.runs.schema import DIST_COM, DIST_H, WEIGHTS, llfc_summary
+from analysis.runs.schema import CHANCE_ERROR, DIST_COM, DIST_H, WEIGHTS, llfc_summary
 from llfc.results import BARRIERS
 
 # Where a profile is read, between the first layer after an activation at 0 and the last at 1, where
@@ -22,7 +22,8 @@ SUMMED_OVER = {
     **{"mean": "mean over layers", "max": "worst layer", "last": "last layer"},
     **{f"depth_{depth}": f"at depth {depth}" for depth in DEPTHS},
 }
-UNITS: Mapping[str, str] = {"loss": "nats", "error": "share of images"}
+UNITS: Mapping[str, str] = {"loss": "nats", "error": "share of samples"}
+OWN_UNIT = "in its own unit"  # of a regression, and of a task of one's own
 LABELS: Mapping[str, str] = {
     **{
         name: "{2} barrier of the {0} {1} ({3})".format(*name.split("_"), UNITS[name.split("_")[1]])
@@ -80,13 +81,30 @@ DEFINITIONS: Mapping[str, str] = {
 }
 
 
-def label(column: str) -> str:
+def units(trials: pd.DataFrame | None) -> Mapping[str, str]:
+    """The units of the loss and of the error of `trials`, if all are of classes, or none is."""
+    chance = None if trials is None else trials.get(CHANCE_ERROR)
+    if chance is None or chance.notna().all():
+        return UNITS
+    some = chance.notna().any()
+    return {what: f"{unit}, or {OWN_UNIT}" if some else OWN_UNIT for what, unit in UNITS.items()}
+
+
+def label(column: str, trials: pd.DataFrame | None = None) -> str:
     """The name of `column` for people, with its unit; the column's own name if it has no other.
 
+    Of classes, if no `trials` say otherwise.
+
     >>> label("test_error_mean"), label("matching_moved")
-    ('mean barrier of the test error (share of images)', 'matching_moved')
+    ('mean barrier of the test error (share of samples)', 'matching_moved')
+    >>> label("test_loss_chord", pd.DataFrame({"test_error_chance": [float("nan")]}))
+    'chord barrier of the test loss (in its own unit)'
     """
-    return LABELS.get(column, column)
+    text = LABELS.get(column, column)
+    unit = _unit(column)
+    if unit and text.endswith(f"({UNITS[unit]})"):
+        text = f"{text.removesuffix(f'({UNITS[unit]})')}({units(trials)[unit]})"
+    return text
 
 
 def phrase(column: str) -> str:
@@ -95,16 +113,16 @@ def phrase(column: str) -> str:
     >>> phrase("test_loss_chord")
     'the chord barrier of the test loss'
     """
-    return f"the {label(column).removesuffix(f' ({_unit(column)})')}"
+    return f"the {label(column).removesuffix(f' ({UNITS.get(_unit(column))})')}"
 
 
-def heading(column: str) -> str:
+def heading(column: str, trials: pd.DataFrame | None = None) -> str:
     """The name of `column` at the beginning of a line.
 
     >>> heading("test_loss_chord")
     'Chord barrier of the test loss (nats)'
     """
-    text = label(column)
+    text = label(column, trials)
     return text[0].upper() + text[1:]
 
 
@@ -147,4 +165,4 @@ def mean_sd(mean: float, sd: float) -> str:
 
 
 def _unit(column: str) -> str:
-    return next((UNITS[word] for word in column.split("_") if word in UNITS), "")
+    return next((word for word in column.split("_") if word in UNITS), "")

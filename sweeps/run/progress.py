@@ -49,7 +49,7 @@ class Progress:
         self._jobs: dict[str, Job] = {}  # those that are running
         # Seconds and cost of what was done, by stage: what the estimate is made from.
         self._spent = {stage: [0.0, 0.0] for stage in Stage}
-        # Barriers of the trials that were measured, in nats, with the trial of each.
+        # Barriers of the trials that were measured, with the trial of each.
         self._barriers: list[tuple[float, Trial]] = []
         self._at_once = {Stage.NETWORKS: workers * at_once, Stage.TRIALS: workers}
         self._failed = 0
@@ -94,7 +94,7 @@ class Progress:
         self._running.pop(job.name, None)
 
     def finished(self, job: Job, *, failed: bool, barrier: float | None = None) -> None:
-        """Say that `job` is done, or has failed; of a measured trial, its barrier in nats."""
+        """Say that `job` is done, or has failed; of a measured trial, its barrier."""
         begun = self._running.pop(job.name, None)
         self._left[job.stage] -= 1
         # Zero at the end, whatever rounding leaves of the differences.
@@ -146,7 +146,7 @@ class Progress:
         ends = {"lowest": min, "highest": max}
         found = {name: end(self._barriers, key=itemgetter(0)) for name, end in ends.items()}
         return "\n".join(
-            f"{name} barrier {barrier:.3g} nats: {title_of(trial)}"
+            f"{name} barrier {barrier:.3g}: {title_of(trial)}"
             for name, (barrier, trial) in found.items()
         )
 

@@ -68,8 +68,8 @@ def transfer_section(findings: Findings) -> Part | None:
         title="Prediction of a held-out family",
         figure=forest_figure(rows, "share of the variance predicted", series="predicted from"),
         caption=(
-            f"{heading(BARRIER)} of one family of networks, predicted by a line that was fitted to"
-            " the other families, in their ranks: 1 is perfect, 0 no better than the family's own"
+            f"{heading(BARRIER, trials)} of one family of networks, predicted by a line that was"
+            " fitted to the other families, in their ranks: 1 is perfect, 0 no better than its own"
             " mean, negative worse. An architecture with several norms is held out whole and, below"
             " it, norm by norm. The families themselves are the sample here, and they are few: 95 %"
             " intervals are for new seeds of the held-out family, not for a further family."

@@ -6,7 +6,7 @@ from analysis.answers.matched import taken_off
 from analysis.answers.tables import estimates, filled_columns
 from analysis.figures.statistics import forest_figure
 from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis
-from analysis.runs.columns import phrase, three_digits
+from analysis.runs.columns import phrase, three_digits, units
 from analysis.runs.grid import name, show
 from analysis.runs.schema import BARRIER
 from llfc.names import divided
@@ -34,23 +34,24 @@ def matched_section(findings: Findings) -> Part | None:
         ", ".join(f"{name(axis)} {show(axis, row[axis])}" for axis in keys)
         for _, row in found.iterrows()
     ]
+    unit = units(trials)["loss"]
     rows = found.assign(panel="", label=cells, series=found["matching"], value=found["change"])
     matchers = {divided(matching)[0] for matching in trials["matching"]}
     beyond = set(trials["architecture"]) & TRANSFORMERS and not MIXING & matchers
     return Part(
         key="matched",
         title="What matching takes off the barrier",
-        figure=forest_figure(rows, "change of the barrier (nats)", series="matching"),
+        figure=forest_figure(rows, f"change of the barrier ({unit})", series="matching"),
         caption=(
             f"{phrase(BARRIER)[0].upper() + phrase(BARRIER)[1:]} of a pair that is matched, less"
             f" that of the same pair unmatched: below 0 matching helps. {SEEDS} {basis(trials)}"
             + (f" {BEYOND}" if beyond else "")
         ),
-        tables=[_matched_table(found, keys)],
+        tables=[_matched_table(found, keys, unit)],
     )
 
 
-def _matched_table(found: pd.DataFrame, keys: list[str]) -> PageTable:
+def _matched_table(found: pd.DataFrame, keys: list[str], unit: str) -> PageTable:
     shown = {
         **{name(axis): [show(axis, value) for value in found[axis]] for axis in keys},
         "matching": found["matching"],
@@ -62,7 +63,7 @@ def _matched_table(found: pd.DataFrame, keys: list[str]) -> PageTable:
         "note": found["note"],
     }
     caption = (
-        "Means over seeds of the barrier in nats, the change paired by seed, and how much of the"
+        f"Means over seeds of the barrier ({unit}), the change paired by seed, and how much of the"
         " mean barrier is left."
     )
     return PageTable(key="matched", frame=filled_columns(shown), caption=caption, numbers=found)

@@ -43,7 +43,7 @@ def stitching_section(findings: Findings) -> Part | None:
         findings,
         key="stitching",
         title="Stitching, by layer",
-        measures={"stitching": ("stitching", "error", "test error (share of images)")},
+        measures={"stitching": ("stitching", "error", "test error (share of samples)")},
         kind="into",
         kinds={"b": "A's feature, B's rest", "a": "B's feature, A's rest"},
         caption=(

@@ -19,14 +19,14 @@ def barrier_section(findings: Findings) -> Part:
         title=f"Barrier against {name(plan.x)}",
         figure=sweep_figures.barrier_figure(trials, BARRIER, plan),
         caption=(
-            f"{heading(BARRIER)} against {name(plan.x)}, by {name(plan.series)}. Solid markers are"
-            f" means over seeds; a faint point is one trial.{hint(trials)}"
+            f"{heading(BARRIER, trials)} against {name(plan.x)}, by {name(plan.series)}. Solid"
+            f" markers are means over seeds; a faint point is one trial.{hint(trials)}"
         ),
         tables=[
             PageTable(
                 key="barrier",
                 frame=tables.cell_table(trials, BARRIER, plan),
-                caption=f"{heading(BARRIER)}, {tables.OVER_SEEDS}.",
+                caption=f"{heading(BARRIER, trials)}, {tables.OVER_SEEDS}.",
                 numbers=tables.across(trials, BARRIER, plan),
             )
         ],
@@ -41,7 +41,9 @@ def scatter_section(findings: Findings) -> Part:
         f"Spearman's ρ {decimals(row['value'])}, {counted(row['trials'], 'trial')},"
         f" {counted(row['seeds'], 'seed')}"
     )
-    caption = f"Each point is one trial: {label(BARRIER)} against {label(LLFC)}, at α = 1/2."
+    caption = (
+        f"Each point is one trial: {label(BARRIER, trials)} against {label(LLFC)}, at α = 1/2."
+    )
     return Part(
         key="scatter",
         narrow=True,

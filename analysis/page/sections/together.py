@@ -9,7 +9,7 @@ from analysis.answers.layer_prediction import layer_predictions
 from analysis.answers.tables import differences, estimates
 from analysis.figures.statistics import forest_figure, heat_figure
 from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis, groups
-from analysis.runs.columns import heading, label, phrase
+from analysis.runs.columns import heading, label, phrase, units
 from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.coefficients import RANKS, usable
 from llfc.results import BARRIERS
@@ -41,8 +41,9 @@ def association_section(findings: Findings) -> Part | None:
         title=title,
         figure=forest_figure(rows, f"{RANKS}'s ρ within a seed", series="split"),
         caption=(
-            f"{RANKS}'s ρ within a seed of each chord barrier (loss in nats, error as a share of"
-            " images; train and test) with each summary of the layers' LLFC errors at α = 1/2; a"
+            f"{RANKS}'s ρ within a seed of each chord barrier (loss in {units(trials)['loss']},"
+            f" error: {units(trials)['error']}; train and test) with each summary of the layers'"
+            " LLFC errors at α = 1/2; a"
             f" ratio is an LLFC error divided by its baseline. {SEEDS} {basis(trials)}"
         ),
         tables=tables,
@@ -165,10 +166,10 @@ def prediction_section(findings: Findings) -> Part | None:
         title=title,
         figure=forest_figure(ordered, f"share of the variance of {phrase(BARRIER)} predicted"),
         caption=(
-            f"{heading(BARRIER)}, in ranks, predicted from the LLFC error at one relative depth by"
-            f" a line fitted without the {held} on which it is tested ({best['held_out']} held out"
-            f" in turn): 1 is perfect, 0 no better than the mean. Best at {best['label']}. {SEEDS}"
-            f" {basis(runs.trials)}"
+            f"{heading(BARRIER, runs.trials)}, in ranks, predicted from the LLFC error at one"
+            f" relative depth by a line fitted without the {held} on which it is tested"
+            f" ({best['held_out']} held out in turn): 1 is perfect, 0 no better than the mean. Best"
+            f" at {best['label']}. {SEEDS} {basis(runs.trials)}"
         ),
         tables=[
             PageTable(

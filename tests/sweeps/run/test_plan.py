@@ -156,8 +156,8 @@ def test_the_lowest_and_the_highest_barrier_so_far_are_shown_with_their_trials()
         progress.started(job)
         progress.finished(job, failed=False, barrier=barrier)
     lowest, highest = progress.extremes().splitlines()
-    assert lowest == f"lowest barrier 0.25 nats: {title_of(jobs[1].record)}"
-    assert highest == f"highest barrier 2 nats: {title_of(jobs[2].record)}"
+    assert lowest == f"lowest barrier 0.25: {title_of(jobs[1].record)}"
+    assert highest == f"highest barrier 2: {title_of(jobs[2].record)}"
 
 
 def test_a_title_names_the_options_that_are_not_as_usual():
