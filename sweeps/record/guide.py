@@ -8,8 +8,9 @@ GUIDE = f"""\
 Each run is a trial: two networks A and B, and the straight line from A to B in weight space.
 
 - `{BARRIER}` is the LMC barrier of the test loss, of classes in nats; 0 means linearly
-  connected. A and B are as trained; in `{CORRECTED}` they are corrected in the same way as the networks
-  between them, and `{FLOOR}` is the larger of the barriers of A with itself and of B with itself.
+  connected. A and B are as trained; in `{CORRECTED}` they are corrected in the same way as
+  the networks between them, and `{FLOOR}` is the larger of the barriers of A with itself and of
+  B with itself.
 - `{LLFC}` is the LLFC error at the midpoint, averaged over layers (their features after each
   activation function or residual block; not the logits), with A and B corrected in the same way as
   the blend; compare it with `{BASELINE}`.
