@@ -125,7 +125,8 @@ def _verify(options: argparse.Namespace) -> None:
     trials = _load(options).trials
     if trials.empty:
         raise ValueError(f"verify needs a finished trial, but {' '.join(options.sweep)} has none")
-    found = verify(trials, options.cell, options.storage, options.data_root, options.seed)
+    given = (options.storage, options.data_root, options.seed, options.dataset)
+    found = verify(trials, options.cell, *given)
     print(to_text(found.map(_short)))
     outside = int((found["verdict"] == OUTSIDE).sum())
     if outside:
@@ -242,6 +243,11 @@ def _add_verify_options(command: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FOLDER",
         help="of torchvision's data sets (default: $LLFC_DATA, otherwise ~/.cache/llfc)",
+    )
+    command.add_argument(
+        "--dataset",
+        metavar="FILE:FUNCTION",
+        help="where the cell's data set of one's own is now (default: in the storage)",
     )
 
 

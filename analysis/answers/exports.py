@@ -62,10 +62,12 @@ class Export:
     Attributes:
         make: makes it of runs and options.
         takes: the fields of TableOptions that it has a use for; to give it another is an error.
+        in_full: whether plug-ins keep the names that say which code and content they are.
     """
 
     make: Callable[[Runs, TableOptions], pd.DataFrame]
     takes: tuple[str, ...] = ()
+    in_full: bool = False
 
 
 def _correlations(runs: Runs, options: TableOptions) -> pd.DataFrame:
@@ -193,7 +195,7 @@ EXPORTS: Mapping[str, Export] = {
     "bounds": Export(_bounds, ("barrier", "error")),
     "layer-correlations": Export(_layer_correlations, ("by", "barrier")),
     "layer-predictions": Export(_layers, ("barrier", "hold_out")),
-    "reference": Export(lambda runs, _: references(runs.trials)),
+    "reference": Export(lambda runs, _: references(runs.trials), in_full=True),
     "matched": Export(_matched, ("x", "barrier")),
     "onsets": Export(_onsets, ("x", "barrier", "threshold")),
     "agreements": Export(_agreements, ("barrier", "error")),
@@ -258,7 +260,7 @@ def export(runs: Runs, name: str, options: TableOptions | None = None) -> pd.Dat
     for column in (options.barrier, options.error):
         if column is not None and runs.trials.size:
             _check_column(runs, column)
-    return found.make(with_readable_names(runs), options)
+    return found.make(runs if found.in_full else with_readable_names(runs), options)
 
 
 def check_options(name: str, given: Iterable[str]) -> None:

@@ -50,9 +50,9 @@ def references(trials: pd.DataFrame) -> pd.DataFrame:
         One row per cell: its name `cell`, its parameters, `seeds`, and of each of NUMBERS the mean
         under its own name, `_low` and `_high`, its 95 % Student's t interval, NaN with fewer than
         three seeds, and `_sd`, the standard deviation over seeds; `commit` and `versions` of the
-        code, where trials have them. `loss_barrier` is the chord barrier of the test loss in nats,
-        `error_barrier` the mean barrier of the test error, Frankle et al.'s instability;
-        `llfc_error` and `baseline` are 1 - cos at alpha = 1/2, means over layers.
+        code, where trials have them. `loss_barrier` is the chord barrier of the test loss, of
+        classes in nats, `error_barrier` the mean barrier of the test error, Frankle et al.'s
+        instability; `llfc_error` and `baseline` are 1 - cos at alpha = 1/2, means over layers.
     """
     told = with_cells(trials)
     parameters = [axis for axis in (*AXES, *FINENESS) if axis in told]

@@ -15,7 +15,7 @@ from scipy import stats
 from analysis.reference.numbers import NUMBERS, with_cells
 from analysis.runs.params import PARAMS, trial_from_params
 from analysis.statistics.over_seeds import LEVEL, Floats
-from llfc.data.datasets import load_dataset
+from llfc.data.datasets import load_dataset, resolve_dataset
 from llfc.networks.spawning import train_network
 from llfc.networks.store import Store
 from llfc.results import Connection
@@ -24,6 +24,7 @@ from llfc.trial import run_trial
 
 # Relative to a number: what the order of additions may change of it, and a training cannot.
 SAME_BELOW = 1e-5
+DATA = "data"  # the folder of the storage that data sets are copied to
 SAME, LIKELY, OUTSIDE = "same", "as a new seed", "outside"
 
 
@@ -33,6 +34,7 @@ def verify(
     storage: Path,
     data_root: Path | None = None,
     seeds: Sequence[int] | None = None,
+    dataset: str | None = None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
 ) -> pd.DataFrame:
     """Train and measure a cell's pairs again, and compare.
@@ -48,6 +50,8 @@ def verify(
         storage: folder of networks; those that are there are not trained again.
         data_root: folder of torchvision's data sets.
         seeds: which to run; None for all that the cell has.
+        dataset: where a data set of one's own is now, `FILE.py:FUNCTION`; its content must be that
+            of the cell's. None if it is built in, or in the storage from an earlier run.
         say: is told what is done next.
 
     Returns:
@@ -56,7 +60,8 @@ def verify(
         where it is not the same and there is no interval.
 
     Raises:
-        ValueError: if there is no such cell or seed, or its networks cannot be trained or measured.
+        ValueError: if there is no such cell or seed, its networks cannot be trained or measured,
+            or `dataset` is another one.
     """
     told = with_cells(trials)
     part = told[told["cell"] == cell]
@@ -66,6 +71,8 @@ def verify(
     for seed in seeds or ():
         if seed not in known_seeds:
             raise ValueError(f"cell {cell} has no seed {seed}: it has {known_seeds}")
+    if dataset is not None:
+        _check_same(dataset, str(part["dataset"].iloc[0]), storage / DATA)
     store = Store(storage)
     rows = []
     for _, row in part[part["seed"].isin(seeds or known_seeds)].iterrows():
@@ -80,6 +87,13 @@ def verify(
                 about = {"seed": int(row["seed"]), "number": name}
                 rows.append({**about, "known": known, "again": again, **interval})
     return pd.DataFrame(rows)
+
+
+def _check_same(dataset: str, known: str, cache: Path) -> None:
+    """See that `dataset` is the one called `known`, and leave it in `cache`."""
+    found = resolve_dataset(dataset, cache)
+    if found != known:
+        raise ValueError(f"dataset must be {known}, as in the cell, got {found}")
 
 
 def predicted(values: Floats) -> tuple[float, float]:
@@ -108,7 +122,7 @@ def _again(
     trial: Trial, store: Store, storage: Path, root: Path | None, say: Callable[[str], None]
 ) -> Connection:
     pair = trial.pair
-    given: dict[str, Any] = {"cache": storage / "data", "data_root": root}
+    given: dict[str, Any] = {"cache": storage / DATA, "data_root": root}
     dataset = load_dataset(pair.dataset, limit_train=pair.limit_train, **given)
     for network in (pair.a, pair.b):
         if not store.has(network):

@@ -1,5 +1,7 @@
 """Reference numbers of cells, and cells that are trained and measured anew."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from analysis.__main__ import main
 from analysis.reference.numbers import NUMBERS, references, with_cells
 from analysis.reference.verification import LIKELY, OUTSIDE, SAME, judged, predicted, verify
 from analysis.runs.params import params_of
-from llfc.data.datasets import load_dataset
+from llfc.data.datasets import load_dataset, resolve_dataset
 from llfc.networks.spawning import train_network
 from llfc.networks.store import Store
 from llfc.specs import Pair, Recipe, Trial
@@ -107,6 +109,37 @@ def test_a_cell_trained_anew_has_the_same_numbers(measured, tmp_path):
     again = verify(wrong, cell, tmp_path, seeds=[1], say=lambda text: None).set_index("number")
     assert again["verdict"]["llfc_error"] == OUTSIDE
     assert again["verdict"]["baseline"] == SAME
+
+
+LOAD = """
+import numpy as np
+
+def load():
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    return {"train_inputs": rows[:40], "train_targets": rows[:40, 0],
+            "test_inputs": rows[40:], "test_targets": rows[40:, 0]}
+"""
+
+
+@pytest.mark.slow
+def test_a_cell_on_data_of_ones_own_is_found_by_its_content(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(LOAD)
+    name = resolve_dataset(f"{file}:load", tmp_path / "cache")
+    known = trial(0)
+    pair = dataclasses.replace(known.pair, dataset=name, limit_train=None)
+    known = dataclasses.replace(known, pair=pair, limit_test=None, limit_measured=None)
+    dataset, store = load_dataset(name, cache=tmp_path / "cache"), Store(tmp_path / "known")
+    for network in (pair.a, pair.b):
+        train_network(network, store, dataset)
+    measured = rows([known], [run_trial(known, store, dataset).scalars()])
+    (cell,) = with_cells(measured)["cell"].unique()
+    file.write_text(LOAD + "# a remark\n")
+    with pytest.raises(ValueError, match=f"dataset must be {name}, as in the cell, got mine:load@"):
+        verify(measured, cell, tmp_path, dataset=f"{file}:load")
+    file.write_text(LOAD)
+    found = verify(measured, cell, tmp_path, dataset=f"{file}:load", say=lambda text: None)
+    assert set(found["verdict"]) == {SAME}
 
 
 def test_what_is_not_there_is_one_line(measured, tmp_path, capsys):
