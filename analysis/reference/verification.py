@@ -50,8 +50,8 @@ def verify(
         storage: folder of networks; those that are there are not trained again.
         data_root: folder of torchvision's data sets.
         seeds: which to run; None for all that the cell has.
-        dataset: where a data set of one's own is now, `FILE.py:FUNCTION`; its content must be that
-            of the cell's. None if it is built in, or in the storage from an earlier run.
+        dataset: where a data set of one's own is now, `FILE.py:FUNCTION`; its code and its content
+            must be those of the cell's. None if it is built in, or in the storage from before.
         say: is told what is done next.
 
     Returns:
@@ -93,7 +93,9 @@ def _check_same(dataset: str, known: str, cache: Path) -> None:
     """See that `dataset` is the one called `known`, and leave it in `cache`."""
     found = resolve_dataset(dataset, cache)
     if found != known:
-        raise ValueError(f"dataset must be {known}, as in the cell, got {found}")
+        raise ValueError(
+            f"dataset must be {known}, as in the cell, by code and content, got {found}"
+        )
 
 
 def predicted(values: Floats) -> tuple[float, float]:

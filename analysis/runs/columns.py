@@ -82,7 +82,7 @@ DEFINITIONS: Mapping[str, str] = {
 
 
 def units(trials: pd.DataFrame | None) -> Mapping[str, str]:
-    """The units of the loss and of the error of `trials`, if all are of classes, or none is."""
+    """The units of the loss and of the error of `trials`; of classes where chance is known."""
     chance = None if trials is None else trials.get(CHANCE_ERROR)
     if chance is None or chance.notna().all():
         return UNITS

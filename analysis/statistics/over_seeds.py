@@ -151,7 +151,7 @@ def seeds_needed(estimates: Sequence[float] | Floats) -> float:
     (5.0, 12.0)
     """
     given = np.asarray(estimates, dtype=float)
-    given = given[~np.isnan(given)]
+    given = given[np.isfinite(given)]
     if len(given) < LEAST_SEEDS or is_constant(given):
         return math.nan
     effect = abs(given.mean()) / given.std(ddof=1)

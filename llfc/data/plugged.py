@@ -47,8 +47,9 @@ def own_kind(name: str) -> str:
 
 def _kind(arrays: Mapping[str, Any]) -> str:
     """What a data set of these arrays is of."""
-    named = {"train_ids": "tokens", "train_inputs": "rows"}
-    return next((kind for key, kind in named.items() if key in arrays), "images")
+    named = {"ids": "tokens", "inputs": "rows"}
+    found = (named.get(str(key).partition("_")[2]) for key in arrays)
+    return next((kind for kind in found if kind), "images")
 
 
 def resolve_own(name: str, cache: Path) -> str:
@@ -194,9 +195,8 @@ def _rows(found: Mapping[str, Any]) -> Arrays:
     arrays: Arrays = {}
     for split in SPLITS:
         inputs = _numbers(found[f"{split}_inputs"], f"{split}_inputs", "[N, F]")
-        targets = np.asarray(found[f"{split}_targets"])
-        column = targets[:, None] if targets.ndim == 1 else targets
-        targets = _numbers(column, f"{split}_targets", "[N] or [N, K]")
+        targets = _numbers(found[f"{split}_targets"], f"{split}_targets", "[N] or [N, K]", (1, 2))
+        targets = targets.reshape(len(targets), -1)
         if len(targets) != len(inputs):
             raise ValueError(
                 f"gives {len(inputs)} {split}_inputs, but {len(targets)} {split}_targets"
@@ -206,27 +206,46 @@ def _rows(found: Mapping[str, Any]) -> Arrays:
         one, other = (arrays[f"{split}_{part}"].shape[1] for split in SPLITS)
         if one != other:
             raise ValueError(f"gives {one} columns of train_{part}, but {other} of test_{part}")
-    mean, std = arrays["train_inputs"].mean(0), arrays["train_inputs"].std(0)
-    std[std == 0] = 1
-    for split in SPLITS:
-        scaled = (arrays[f"{split}_inputs"] - mean) / std
-        arrays |= {
-            f"{split}_inputs": np.ascontiguousarray(scaled, np.float32),
-            f"{split}_targets": np.ascontiguousarray(arrays[f"{split}_targets"], np.float32),
-        }
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large is refused below
+        rows = arrays["train_inputs"]
+        constant = (rows == rows[0]).all(0)  # their mean and deviation are off by rounding
+        mean = np.where(constant, rows[0], rows.mean(0))
+        std = np.where(constant, 1, rows.std(0))
+        _as_float32(std, "train_inputs")
+        for split in SPLITS:
+            name = f"{split}_inputs"
+            arrays[name] = _as_float32((arrays[name] - mean) / std, name)
+            arrays[f"{split}_targets"] = _as_float32(arrays[f"{split}_targets"], f"{split}_targets")
     targets = arrays["train_targets"].shape[1]
-    if found.get("num_classes", targets) != targets:
+    said = found.get("num_classes", targets)
+    if isinstance(said, bool) or said != targets:
         raise ValueError(
-            f"must leave num_classes out, or give the number of targets, {targets},"
-            f" got {found['num_classes']!r}"
+            f"must leave num_classes out, or give the number of targets, {targets}, got {said!r}"
         )
     return {**arrays, "num_classes": targets}
 
 
-def _numbers(given: Any, name: str, shape: str) -> NDArray[np.float64]:
-    """`given` as float64, if it is of finite numbers in rows and columns."""
-    values = np.asarray(given)
-    if values.dtype.kind not in "fiub" or values.ndim != 2 or not values.size:
+def _as_float32(values: NDArray[np.float64], name: str) -> NDArray[np.float32]:
+    """`values`, if it can hold them.
+
+    Raises:
+        ValueError: if a number is too large.
+    """
+    found = np.ascontiguousarray(values, np.float32)
+    if not np.isfinite(found).all():
+        raise ValueError(f"must give {name} that float32 can hold, and some are too large")
+    return found
+
+
+def _numbers(
+    given: Any, name: str, shape: str, dims: tuple[int, ...] = (2,)
+) -> NDArray[np.float64]:
+    """`given` as float64, if it is of finite numbers and has one of `dims` many dimensions."""
+    try:
+        values = np.asarray(given)
+    except ValueError as error:  # rows of several lengths
+        raise ValueError(f"must give {name} as numbers of shape {shape}: {error}") from None
+    if values.dtype.kind not in "fiub" or values.ndim not in dims or not values.size:
         raise ValueError(f"must give {name} as numbers of shape {shape}, got {_shown(values)}")
     if not np.isfinite(values).all():
         raise ValueError(f"must give finite {name}, got {values[~np.isfinite(values)][0]}")

@@ -47,7 +47,7 @@ class Splits:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Channels, height and width of an image; or the length of a sequence."""
+        """Channels, height and width of an image; the length of a sequence, or of a row."""
         return tuple(self.split("train")[0].shape[1:])
 
     @property

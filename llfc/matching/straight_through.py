@@ -64,8 +64,8 @@ def match_straight_through(
         seed: of the order in which groups are visited.
 
     Raises:
-        ValueError: if there are no batches, the models differ in architecture, or a parameter is
-            not finite.
+        ValueError: if there are no batches, the models differ in architecture, a parameter is not
+            finite, or the output has one number, which is no logits of classes.
 
     Reference:
         Ainsworth, Hayase & Srinivasa, Git Re-Basin: Merging Models modulo Permutation Symmetries,
@@ -187,6 +187,11 @@ class _Midpoint:
 
 
 def _logits(returned: Any) -> Tensor:
-    """What a network gave, or the logits in it."""
+    """What a network gave, or the logits in it, of at least two classes."""
     found: Tensor = CLASSIFICATION.found_in(returned)
+    if isinstance(found, Tensor) and found.shape[-1:] == (1,):
+        raise ValueError(
+            "matching 'straight-through' descends class probabilities, and the output has one"
+            " number: choose another, such as 'weights'"
+        )
     return found

@@ -17,7 +17,7 @@ from torch import nn
 
 from llfc.codec import to_plain
 from llfc.data.datasets import Data
-from llfc.networks.architectures import architecture_of, build_network
+from llfc.networks.architectures import architecture_of, build_network, check_fits
 from llfc.networks.checkpoints import RUNNING, SECONDS, Checkpoints, checkpoints_of, named, parts
 from llfc.networks.code import share_code
 from llfc.networks.history import History
@@ -89,7 +89,12 @@ def train_network(
 
 
 def untrained(network: Network, dataset: Data) -> nn.Module:
-    """`network` with its first weights, which are its root's, on the CPU and in training mode."""
+    """`network` with its first weights, which are its root's, on the CPU and in training mode.
+
+    Raises:
+        ValueError: if its architecture does not take such data.
+    """
+    check_fits(network.architecture, network.norm, [dataset.kind], network.options)
     return build_network(
         network.architecture,
         width=network.width,

@@ -40,7 +40,7 @@ def work(jobs: Sequence[Mapping[str, Any]], place: Mapping[str, Any]) -> dict[st
 
     Returns:
         `warnings`, `seconds` that it took, and `ended`, for each job: `failed` (the reason, or an
-        empty string), and of a trial `barrier` (the chord barrier of the test loss, in nats).
+        empty string), and of a trial `barrier` (the chord barrier of the test loss).
     """
     begun = time.monotonic()
     torch.set_num_threads(place["threads"])

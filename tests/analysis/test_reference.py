@@ -135,7 +135,9 @@ def test_a_cell_on_data_of_ones_own_is_found_by_its_content(tmp_path):
     measured = rows([known], [run_trial(known, store, dataset).scalars()])
     (cell,) = with_cells(measured)["cell"].unique()
     file.write_text(LOAD + "# a remark\n")
-    with pytest.raises(ValueError, match=f"dataset must be {name}, as in the cell, got mine:load@"):
+    with pytest.raises(
+        ValueError, match=f"dataset must be {name}, as in the cell, by code and content"
+    ):
         verify(measured, cell, tmp_path, dataset=f"{file}:load")
     file.write_text(LOAD)
     found = verify(measured, cell, tmp_path, dataset=f"{file}:load", say=lambda text: None)

@@ -236,6 +236,9 @@ def test_straight_through_is_refused_where_there_are_no_classes():
             task="regression",
             matching="straight-through",
         )
+    one = [torch.nn.Sequential(mlp(seed), torch.nn.Linear(4, 1).double()) for seed in (0, 1)]
+    with pytest.raises(ValueError, match=r"'straight-through' .* the output has one number"):
+        llfc.match("straight-through", *one, llfc.permutation_spec(one[0], x), [x], 0)
 
 
 def test_named_inputs_that_have_no_position_are_measured_and_not_permuted():

@@ -9,7 +9,7 @@ from analysis.answers.searched import asked_of, onset_text
 from analysis.answers.tables import estimate, estimates, filled_columns
 from analysis.figures.statistics import agreement_figure, forest_figure
 from analysis.page.sections.part import Findings, PageTable, Part, basis
-from analysis.runs.columns import label, phrase
+from analysis.runs.columns import UNITS, label, phrase, units
 from analysis.runs.grid import name
 from analysis.runs.schema import INSTABILITY, INSTABILITY_SE, LLFC, STABLE
 
@@ -22,6 +22,8 @@ def onset_section(findings: Findings) -> Part | None:
     trials, unfinished = findings.runs.trials, findings.runs.unfinished
     if asked_of(trials) is not None:
         return None  # each seed has places of its own: `bracket_section` tells
+    if units(trials) is not UNITS:
+        return None  # the rule is of error rates
     known = with_unfinished(trials, unfinished)
     axes = [axis for axis in ONSET_AXES if lines_along(known, axis)]
     if not axes or INSTABILITY not in trials:
@@ -77,8 +79,11 @@ def agreement_section(findings: Findings) -> Part | None:
     trials = findings.runs.trials
     if INSTABILITY not in trials:
         return None
-    found = agreements(trials, lmc=[STABLE])
     title = "Does LLFC hold where LMC holds?"
+    if units(trials) is not UNITS:
+        note = f"Left out: {HOLDS}, which is a rule for error rates, and not all trials have one."
+        return Part(key="agreement", title=title, note=note)
+    found = agreements(trials, lmc=[STABLE])
     if found[["both", "lmc_only"]].iloc[0].sum() in (0, found.iloc[0][COUNTS].sum()):
         word = "no" if found.iloc[0]["both"] + found.iloc[0]["lmc_only"] == 0 else "every"
         note = f"Left out: {HOLDS}, which is so in {word} trial, so there is nothing to tell apart."

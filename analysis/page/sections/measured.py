@@ -9,7 +9,7 @@ from analysis.answers.tables import layer_keys
 from analysis.figures.measures import PAIR_LABELS
 from analysis.figures.sweep import by_layer_figure
 from analysis.page.sections.part import Findings, PageTable, Part, basis
-from analysis.runs.columns import mean_sd
+from analysis.runs.columns import mean_sd, units
 from analysis.runs.grid import name, rows_where, show, values
 
 OVER_TRIALS = "Lines are means over trials, bands one standard deviation over trials."
@@ -39,11 +39,12 @@ def conditions_section(findings: Findings) -> Part | None:
 
 def stitching_section(findings: Findings) -> Part | None:
     """The error with one network's features in the other's remaining layers."""
+    unit = units(findings.runs.trials)["error"]
     return _by_layer(
         findings,
         key="stitching",
         title="Stitching, by layer",
-        measures={"stitching": ("stitching", "error", "test error (share of samples)")},
+        measures={"stitching": ("stitching", "error", f"test error ({unit})")},
         kind="into",
         kinds={"b": "A's feature, B's rest", "a": "B's feature, A's rest"},
         caption=(

@@ -79,7 +79,8 @@ ROWS = """
         draw = np.random.default_rng(0).normal
         rows = {split: draw(3, 5, (count, 4)) for split, count in (("train", 50), ("test", 20))}
         for each in rows.values():
-            each[:, 3] = 7
+            each[:, 3] = 0.1  # which has no exact mean in binary
+        rows["test"][0, 3] = 0.2
         inputs = {f"{split}_inputs": each for split, each in rows.items()}
         return inputs | {f"{split}_targets": each.sum(1) for split, each in rows.items()}
 """
@@ -94,7 +95,8 @@ def test_rows_of_ones_own_are_scaled_and_their_targets_are_not(tmp_path):
     scaled = (plain[:, :3] - plain[:, :3].mean(0)) / plain[:, :3].std(0)
     assert found.train_inputs[:, :3].numpy() == pytest.approx(scaled, abs=1e-6)
     assert not found.train_inputs[:, 3].any()  # a column that says nothing
-    assert found.train_targets[:, 0].numpy() == pytest.approx(plain[:, :3].sum(1) + 7, rel=1e-6)
+    assert found.test_inputs[:2, 3].tolist() == pytest.approx([0.1, 0])
+    assert found.train_targets[:, 0].numpy() == pytest.approx(plain[:, :3].sum(1) + 0.1, rel=1e-5)
     assert found.limited("train", 10).count("train") == 10
     assert found.example().dtype == found.train_inputs.dtype
     order = found.spread(torch.Generator().manual_seed(0))
@@ -140,6 +142,11 @@ def _rows(**other):
         (f"return {_rows(test_targets='[1, 2]')}", "1 test_inputs, but 2 test_targets"),
         (f"return {_rows(test_inputs='[[1]]')}", "2 columns of train_inputs, but 1 of test_inp"),
         (f"return {_rows(train_targets='[[[1]]]')}", "train_targets as numbers of shape"),
+        (f"return {_rows(train_targets='[1, 1e200]')}", "train_targets that float32 can hold"),
+        (f"return {_rows(train_inputs='[[1e200, 1], [2e200, 1]]')}", "train_inputs that float32"),
+        (f"return {_rows(train_inputs='[[1], [1, 2]]')}", "as numbers of shape"),
+        (f"return {_rows(num_classes='True')}", "the number of targets, 1, got True"),
+        ("return {'test_inputs': [[1]]}", "train_inputs is missing"),
         (f"return {_rows(num_classes='3')}", "the number of targets, 1, got 3"),
     ],
 )
