@@ -42,7 +42,7 @@ def curve_figure(found: Connection, title: str) -> Figure:
 
 def scale_of(found: Connection, metric: str) -> tuple[str, float, str]:
     """As in OF_CLASSES; other tasks have units of their own."""
-    of_classes = not math.isnan(found.summaries.get(CHANCE_ERROR, 0.0))
+    of_classes = not math.isnan(found.summaries.get(CHANCE_ERROR, math.nan))
     return OF_CLASSES[metric] if of_classes else (metric, 1.0, "")
 
 

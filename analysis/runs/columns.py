@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from analysis.runs.schema import CHANCE_ERROR, DIST_COM, DIST_H, WEIGHTS, llfc_summary
@@ -82,11 +83,14 @@ DEFINITIONS: Mapping[str, str] = {
 
 
 def units(trials: pd.DataFrame | None) -> Mapping[str, str]:
-    """The units of the loss and of the error of `trials`; of classes where chance is known."""
-    chance = None if trials is None else trials.get(CHANCE_ERROR)
-    if chance is None or chance.notna().all():
+    """The units of the loss and of the error of `trials`; of classes where chance is known.
+
+    A number that no trial has is in no store, and then no column of a frame.
+    """
+    known = [True] if trials is None else trials.reindex(columns=[CHANCE_ERROR]).notna().to_numpy()
+    if np.all(known):
         return UNITS
-    some = chance.notna().any()
+    some = np.any(known)
     return {what: f"{unit}, or {OWN_UNIT}" if some else OWN_UNIT for what, unit in UNITS.items()}
 
 
