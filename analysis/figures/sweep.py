@@ -149,8 +149,8 @@ def scatter_figure(trials: pd.DataFrame, x: str, y: str, series: str, title: str
             label=show(series, value),
         )
         mark(dots, part["run_id"])
-    axes.set_xlabel(f"{heading(x)}, α = 1/2" if x.startswith("llfc_") else heading(x))
-    axes.set_ylabel(heading(y))
+    axes.set_xlabel(f"{heading(x)}, α = 1/2" if x.startswith("llfc_") else heading(x, trials))
+    axes.set_ylabel(heading(y, trials))
     axes.set_title(title)
     figure.legend(title=name(series), loc="outside upper center", ncols=4)
     return figure

@@ -94,6 +94,9 @@ def test_numbers_of_a_regression_are_not_called_nats_nor_shares():
     for chance, unit in ((0.9, "nats"), (math.nan, "in its own unit")):
         figure = barrier_figure(trials.assign(test_error_chance=chance), BARRIER, plan)
         assert figure.get_supylabel() == f"Chord barrier of the test loss ({unit})"
+        of_chance = trials.assign(test_error_chance=chance)
+        (axes,) = scatter_figure(of_chance, LLFC, BARRIER, "matching").axes
+        assert axes.get_ylabel() == f"Chord barrier of the test loss ({unit})"
     of_classes.loc[0, "test_error_chance"] = math.nan
     assert units(of_classes)["loss"] == "nats, or in its own unit"
     absent = trials.drop(columns="test_error_chance", errors="ignore")  # as from a store
