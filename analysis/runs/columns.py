@@ -94,6 +94,11 @@ def units(trials: pd.DataFrame | None) -> Mapping[str, str]:
     return {what: f"{unit}, or {OWN_UNIT}" if some else OWN_UNIT for what, unit in UNITS.items()}
 
 
+def of_classes(trials: pd.DataFrame) -> bool:
+    """Whether all of `trials` have error rates and losses in nats."""
+    return units(trials) == UNITS
+
+
 def label(column: str, trials: pd.DataFrame | None = None) -> str:
     """The name of `column` for people, with its unit; the column's own name if it has no other.
 

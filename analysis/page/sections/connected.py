@@ -9,7 +9,7 @@ from analysis.answers.searched import asked_of, onset_text
 from analysis.answers.tables import estimate, estimates, filled_columns
 from analysis.figures.statistics import agreement_figure, forest_figure
 from analysis.page.sections.part import Findings, PageTable, Part, basis
-from analysis.runs.columns import UNITS, label, phrase, units
+from analysis.runs.columns import label, of_classes, phrase
 from analysis.runs.grid import name
 from analysis.runs.schema import INSTABILITY, INSTABILITY_SE, LLFC, STABLE
 
@@ -22,7 +22,7 @@ def onset_section(findings: Findings) -> Part | None:
     trials, unfinished = findings.runs.trials, findings.runs.unfinished
     if asked_of(trials) is not None:
         return None  # each seed has places of its own: `bracket_section` tells
-    if units(trials) is not UNITS:
+    if not of_classes(trials):
         return None  # the rule is of error rates
     known = with_unfinished(trials, unfinished)
     axes = [axis for axis in ONSET_AXES if lines_along(known, axis)]
@@ -80,7 +80,7 @@ def agreement_section(findings: Findings) -> Part | None:
     if INSTABILITY not in trials:
         return None
     title = "Does LLFC hold where LMC holds?"
-    if units(trials) is not UNITS:
+    if not of_classes(trials):
         note = f"Left out: {HOLDS}, which is a rule for error rates, and not all trials have one."
         return Part(key="agreement", title=title, note=note)
     found = agreements(trials, lmc=[STABLE])

@@ -9,7 +9,7 @@ import pytest
 from analysis.figures.style import to_png
 from analysis.figures.sweep import barrier_figure, profile_figure, scatter_figure
 from analysis.figures.trial import curve_figure, layers_figure
-from analysis.runs.columns import units
+from analysis.runs.columns import of_classes, units
 from analysis.runs.grid import layout
 from analysis.runs.schema import BARRIER, LLFC
 from tests.helpers.fabricated_runs import connection, trial
@@ -90,17 +90,19 @@ def test_a_trials_layers_are_drawn_however_many(layers):
 def test_numbers_of_a_regression_are_not_called_nats_nor_shares():
     trials = sweep("width").trials
     plan = layout(trials, "width")
-    of_classes = trials.assign(test_error_chance=0.9)
+    some = trials.assign(test_error_chance=0.9)
     for chance, unit in ((0.9, "nats"), (math.nan, "in its own unit")):
         figure = barrier_figure(trials.assign(test_error_chance=chance), BARRIER, plan)
         assert figure.get_supylabel() == f"Chord barrier of the test loss ({unit})"
         of_chance = trials.assign(test_error_chance=chance)
         (axes,) = scatter_figure(of_chance, LLFC, BARRIER, "matching").axes
         assert axes.get_ylabel() == f"Chord barrier of the test loss ({unit})"
-    of_classes.loc[0, "test_error_chance"] = math.nan
-    assert units(of_classes)["loss"] == "nats, or in its own unit"
+    some.loc[0, "test_error_chance"] = math.nan
+    assert units(some)["loss"] == "nats, or in its own unit"
     absent = trials.drop(columns="test_error_chance", errors="ignore")  # as from a store
     assert units(absent)["loss"] == "in its own unit"
+    whole = trials.assign(test_error_chance=0.9)
+    assert [of_classes(each) for each in (whole, some, absent)] == [True, False, False]
     found = connection(trial())
     own = dataclasses.replace(found, summaries={**found.summaries, "test_error_chance": math.nan})
     shown = [[a.get_ylabel() for a in curve_figure(each, "").axes] for each in (found, own)]

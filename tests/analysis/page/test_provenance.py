@@ -8,6 +8,8 @@ import pytest
 
 from analysis.page.provenance import LEFT_OUT_WORDS, provenance, trial_table, warnings
 from analysis.page.report import Page, render
+from analysis.page.sections.connected import agreement_section
+from analysis.page.sections.part import find
 from analysis.page.summary import summary_text
 from llfc.results import LEFT_OUT
 from tests.helpers.fabricated_runs import grid, runs_of
@@ -68,3 +70,13 @@ def test_every_number_leads_to_the_runs_that_it_is_from(monkeypatch):
     )
     monkeypatch.setattr("analysis.page.provenance.MOST_POINTS", len(runs.trials) - 1)
     assert trial_table(runs) is None
+
+
+def test_a_regression_has_neither_nats_nor_what_is_of_error_rates():
+    runs = runs_of(ONE_WIDTH)
+    own = dataclasses.replace(runs, trials=runs.trials.drop(columns="test_error_chance"))
+    for each, unit in ((runs, "(nats)"), (own, "(in its own unit)")):
+        assert unit in rendered(each)
+    assert "nats" not in rendered(own)
+    assert "rule for error rates" not in agreement_section(find(runs)).note
+    assert "rule for error rates" in agreement_section(find(own)).note
