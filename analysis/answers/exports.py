@@ -24,6 +24,7 @@ from analysis.statistics.comparators import comparisons, given_each_other, over_
 from analysis.statistics.correlations import correlations
 from analysis.statistics.partial import partial_correlations
 from analysis.statistics.predictions.conformal import bounds
+from analysis.statistics.predictions.threshold import thresholds
 from analysis.statistics.predictions.transfer import transfers
 from analysis.statistics.summaries import with_summaries
 from llfc.names import lookup
@@ -152,14 +153,6 @@ def _agreements(runs: Runs, options: TableOptions) -> pd.DataFrame:
     return agreements(with_summaries(runs), barrier=barrier, error=options.error)
 
 
-def _roc(runs: Runs, options: TableOptions) -> pd.DataFrame:
-    return _receiver(roc, runs, options)
-
-
-def _roc_area(runs: Runs, options: TableOptions) -> pd.DataFrame:
-    return _receiver(roc_area, runs, options)
-
-
 def _receiver(
     measure: Callable[..., pd.DataFrame], runs: Runs, options: TableOptions
 ) -> pd.DataFrame:
@@ -199,8 +192,9 @@ EXPORTS: Mapping[str, Export] = {
     "matched": Export(_matched, ("x", "barrier")),
     "onsets": Export(_onsets, ("x", "barrier", "threshold")),
     "agreements": Export(_agreements, ("barrier", "error")),
-    "roc": Export(_roc, ("barrier", "error", "threshold")),
-    "roc-area": Export(_roc_area, ("barrier", "error", "threshold")),
+    "roc": Export(partial(_receiver, roc), ("barrier", "error", "threshold")),
+    "roc-area": Export(partial(_receiver, roc_area), ("barrier", "error", "threshold")),
+    "thresholds": Export(partial(_receiver, thresholds), ("barrier", "error", "threshold")),
     **{name: Export(partial(_table, name)) for name in TABLES},
 }
 # What each is, in a line.
@@ -229,6 +223,7 @@ SAID: Mapping[str, str] = {
     "agreements": "how often LMC and LLFC hold together, by threshold",
     "roc": "how well a small LLFC error tells where LMC holds, by threshold",
     "roc-area": "the same in a number",
+    "thresholds": "up to which LLFC error LMC holds, judged on a family it was not chosen on",
     "logits": "what the test loss above its chord is made of",
     "training": "loss and error by epoch of both networks",
     "ensemble": "loss, error and calibration of A, B, midpoint and ensemble",

@@ -35,7 +35,7 @@ def page_across(sweeps: Sequence[Runs], called: str = "all") -> Page:
     title = f"{len(sweeps)} sweeps: LMC barrier and LLFC error"
     if runs.trials.empty:
         return Page(title=title, answer=nothing(runs), runs=runs)
-    varying = [axis for axis in (*FAMILY, *FURTHER) if len(values(runs.trials, axis)) > 1]
+    varying = [axis for axis in (*FAMILY, "matching") if len(values(runs.trials, axis)) > 1]
     series = varying[0] if varying else "matching"
     found = correlations(runs.trials, LLFC, BARRIER, by=_axes(runs.trials))
     findings = Findings(

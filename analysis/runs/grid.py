@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.runs.params import PARAMS
@@ -23,7 +24,7 @@ ORDER = (
 )
 AXES = (*ORDER, *(name for name in PARAMS if name not in (*ORDER, "seed")))
 # What makes a family of networks.
-FAMILY = ("architecture", "norm", "activation")
+FAMILY = ("architecture", "norm", "activation", "dataset")
 # The order in which the registries have them; others follow, sorted. One
 # with options follows the one without.
 MATCHINGS = ("none", "weights", "activations", "activations-uncentred")
@@ -130,27 +131,40 @@ def name(axis: str) -> str:
 def family_names(trials: pd.DataFrame) -> "pd.Series[str]":
     """Each trial's family in words: its architecture; norm and activation where they vary.
 
+    And its data set, where otherwise equal networks have several.
+
     >>> two = pd.DataFrame({"architecture": ["mlp"] * 2, "activation": [None, "tanh"]})
     >>> list(family_names(two))
     ['mlp', 'mlp, tanh']
     """
-    parts = [[_word(axis, value) for value in trials[axis]] for axis in _telling(trials)]
+    told, several = _telling(trials)
+    parts = [[_word(axis, value) for value in trials[axis]] for axis in told]
+    if "dataset" in told:
+        parts[-1] = list(np.where(several, parts[-1], ""))
     texts = [", ".join(filter(None, each)) for each in zip(*parts, strict=True)]
     return pd.Series(texts or [""] * len(trials), index=trials.index, dtype=object)
 
 
 def family_axes(trials: pd.DataFrame) -> str | tuple[str, ...]:
     """The axes that tell families apart: the architecture, and what varies within one."""
-    named = _telling(trials)
+    named, _ = _telling(trials)
     if FAMILY[0] in named and family_names(trials).nunique() > trials[FAMILY[0]].nunique():
         return tuple(named)
     return FAMILY[0]
 
 
-def _telling(trials: pd.DataFrame) -> list[str]:
-    """Of the axes of families the architecture, and those that vary."""
-    named = [axis for axis in FAMILY if axis in trials]
-    return [axis for axis in named if axis == FAMILY[0] or len(values(trials, axis)) > 1]
+def _telling(trials: pd.DataFrame) -> tuple[list[str], "pd.Series[bool]"]:
+    """Of the axes of families the architecture, and those that vary; of which trials the data do.
+
+    The data set is one of them where it varies between trials that are otherwise of one family.
+    """
+    *nets, data = FAMILY
+    told = [axis for axis in nets if axis in trials]
+    told = [axis for axis in told if axis == FAMILY[0] or len(values(trials, axis)) > 1]
+    several = pd.Series(False, index=trials.index)
+    if told and data in trials:
+        several = trials.groupby(told, dropna=False)[data].transform("nunique") > 1
+    return told + [data] * bool(several.any()), several
 
 
 def _word(axis: str, value: Any) -> str:

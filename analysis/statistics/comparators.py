@@ -116,7 +116,7 @@ def over_families(trials: pd.DataFrame, x: str, y: str, *, method: str = RANKS) 
         `difference_p`; `more`, `less` and `open`, the number of families whose own interval over
         seeds is above 0, below it, or neither; `note`, why there is no interval.
     """
-    axes = tuple(name for name in (*FAMILY, "dataset") if name in trials)
+    axes = tuple(name for name in FAMILY if name in trials)
     found = comparisons(trials, x, y, by=[axes], methods=[method]).query("group != 'all'")
     rows = []
     for name, families in found.groupby("predictor", sort=False):

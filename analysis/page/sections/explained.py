@@ -7,14 +7,15 @@ import pandas as pd
 
 from analysis.answers.answer import SCOPE
 from analysis.answers.explanation import explanations
-from analysis.answers.tables import estimate, estimates, filled_columns
+from analysis.answers.tables import differences, estimate, estimates, filled_columns
 from analysis.figures.statistics import forest_figure
 from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis
 from analysis.runs.columns import heading, label, phrase
-from analysis.runs.grid import FAMILY, family_names
-from analysis.runs.schema import BARRIER, BASELINE, LLFC
+from analysis.runs.grid import family_axes, family_names
+from analysis.runs.schema import BARRIER, BASELINE, INSTABILITY, LLFC, STABLE
 from analysis.statistics.coefficients import RANKS, usable
 from analysis.statistics.partial import measured_covariates, partial_correlations
+from analysis.statistics.predictions.threshold import thresholds
 from analysis.statistics.predictions.transfer import LEAST_FAMILIES, transfers
 
 
@@ -23,7 +24,7 @@ def explanation_section(findings: Findings) -> Part | None:
     trials = findings.trials
     given = measured_covariates(trials)
     partial = partial_correlations(trials, LLFC, BARRIER, given=given)
-    by = [tuple(a for a in FAMILY if a in trials)] if family_names(trials).nunique() > 1 else []
+    by = [family_axes(trials)] if family_names(trials).nunique() > 1 else []
     more = explanations(trials, by=by)
     whole = more[more["group"] == "all"] if len(more) else more
     rows = pd.concat([_partial_rows(partial), _gain_rows(whole)])
@@ -75,8 +76,41 @@ def transfer_section(findings: Findings) -> Part | None:
             " intervals are for new seeds of the held-out family, not for a further family."
             f" {basis(trials)}"
         ),
-        tables=[_transfer_table(found)],
+        tables=[_transfer_table(found), *_threshold_table(trials)],
     )
+
+
+def _threshold_table(trials: pd.DataFrame) -> list[PageTable]:
+    if INSTABILITY not in trials:
+        return []
+    measured = usable(trials, LLFC, INSTABILITY, RANKS)
+    if family_names(measured).nunique() < LEAST_FAMILIES:
+        return []
+    found = thresholds(trials)
+    if found["threshold"].isna().all():
+        return []
+    shown = {
+        "held out": found["held_out"],
+        "connected, by": [label(name) for name in found["predictor"]],
+        "threshold": [estimate(value) for value in found["threshold"]],
+        "sensitivity": [estimate(value) for value in found["sensitivity"]],
+        "specificity": [estimate(value) for value in found["specificity"]],
+        "balanced accuracy": estimates(found, "right"),
+        "LLFC minus it": differences(found),
+        "connected": found["connected"],
+        "trials": found["trials"],
+        "note": found["note"],
+    }
+    caption = (
+        f"Up to which number pairs are said to be connected (a mean barrier of the test error below"
+        f" {STABLE:g}): the threshold with the largest sum of sensitivity and specificity in the"
+        " other families, each weighing the same, judged on the family held out; 0.5 is chance. A"
+        " family without connected pairs, or without others, has no balanced accuracy. Intervals of"
+        " the mean are over families."
+    )
+    return [
+        PageTable(key="thresholds", frame=filled_columns(shown), caption=caption, numbers=found)
+    ]
 
 
 def _transfer_table(found: pd.DataFrame) -> PageTable:

@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 
 from analysis.answers.explanation import QUESTIONS, explanations
 from analysis.answers.layer_prediction import layer_predictions
-from analysis.runs.grid import family_names
+from analysis.runs.grid import family_axes, family_names
 from analysis.runs.schema import BARRIER, LLFC
 from analysis.statistics.predictions.held_out import design, places, predict, shares
 from analysis.statistics.summaries import PROFILE_DEPTHS, with_summaries
@@ -158,6 +158,15 @@ def test_families_are_architectures_with_their_norms():
     norms = pd.DataFrame({"architecture": ["mlp", "resnet20"], "norm": ["none", "layer"]})
     assert family_names(norms).tolist() == ["mlp, none norm", "resnet20, layer norm"]
     assert family_names(pd.DataFrame({"x": [1, 2]})).nunique() == 1
+
+
+def test_data_tell_families_apart_where_nothing_else_does():
+    nets = {"architecture": ["gpt", "gpt", "mlp"], "dataset": ["king-james", "sums", "sums"]}
+    assert family_names(pd.DataFrame(nets)).tolist() == ["gpt, king-james", "gpt, sums", "mlp"]
+    assert family_axes(pd.DataFrame(nets)) == ("architecture", "dataset")
+    other = pd.DataFrame({"architecture": ["gpt", "mlp"], "dataset": ["king-james", "sums"]})
+    assert family_names(other).tolist() == ["gpt", "mlp"]
+    assert family_axes(other) == "architecture"
 
 
 def planted(depth_index):
