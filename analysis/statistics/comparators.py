@@ -111,7 +111,7 @@ def over_families(trials: pd.DataFrame, x: str, y: str, *, method: str = RANKS) 
 
     Returns:
         One row per predictor of `comparisons`: `families`, how many have a coefficient; `within`,
-        their mean, with its 95 % Student's t interval over families `low` and `high`; `difference`,
+        their plain mean, with its 95 % Student's t interval over families `low` and `high`; `difference`,
         that of `x` less the predictor's, with `difference_low`, `difference_high` and
         `difference_p`; `more`, `less` and `open`, the number of families whose own interval over
         seeds is above 0, below it, or neither; `note`, why there is no interval.
@@ -120,7 +120,7 @@ def over_families(trials: pd.DataFrame, x: str, y: str, *, method: str = RANKS) 
     found = comparisons(trials, x, y, by=[axes], methods=[method]).query("group != 'all'")
     rows = []
     for name, families in found.groupby("predictor", sort=False):
-        within = over_seeds(families["within"].to_numpy(dtype=float), "fisher")
+        within = over_seeds(families["within"].to_numpy(dtype=float), possible=(-1, 1))
         apart = over_seeds(families["difference"].to_numpy(dtype=float), possible=(-2, 2))
         more = int((families["difference_low"] > 0).sum())
         less = int((families["difference_high"] < 0).sum())

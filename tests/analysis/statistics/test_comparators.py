@@ -78,6 +78,13 @@ def test_over_families_each_counts_once_whatever_its_trials():
     assert row["more"] + row["less"] + row["open"] == 4
 
 
+def test_a_family_in_perfect_order_is_one_of_several():
+    found = over_families(families((0.0, 0.5, 2.0), (20, 20, 20)), LLFC, BARRIER)
+    assert found["families"].tolist() == [3, 3]
+    assert found["within"].iloc[0] < 0.95
+    assert math.isfinite(found["low"].iloc[0])
+
+
 def test_two_families_have_no_interval_and_data_sets_are_families_of_their_own():
     trials = families((0.1, 0.5), (20, 20))
     row = over_families(trials, LLFC, BARRIER).iloc[1]

@@ -124,7 +124,7 @@ def typed(text):
     ("text", "studies"),
     [
         ("docs/sweeps.md", ["sweeps/study.toml"]),
-        ("docs/results/README.md", ["docs/results/results.toml", "docs/results/layer-norm.toml"]),
+        ("docs/results/earlier.md", ["docs/results/results.toml", "docs/results/layer-norm.toml"]),
     ],
 )
 def test_the_studies_of_the_repository_are_the_commands_of_its_texts(text, studies):
