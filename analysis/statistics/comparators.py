@@ -111,7 +111,7 @@ def over_families(trials: pd.DataFrame, x: str, y: str, *, method: str = RANKS) 
 
     Returns:
         One row per predictor of `comparisons`: `families`, how many have a coefficient; `within`,
-        their plain mean, with its 95 % Student's t interval over families `low` and `high`; `difference`,
+        their mean, with its 95 % Student's t interval over families `low` and `high`; `difference`,
         that of `x` less the predictor's, with `difference_low`, `difference_high` and
         `difference_p`; `more`, `less` and `open`, the number of families whose own interval over
         seeds is above 0, below it, or neither; `note`, why there is no interval.

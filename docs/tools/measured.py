@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 BARRIER = "test_loss_chord"
 OF_MLPS = (
     "Barrier of the test loss (nats) of independent MLPs of 128 units on Fashion-MNIST, three"
-    " seeds; {which}. [The numbers](../results/README.md#matchers-and-corrections)."
+    " seeds; {which}. [The numbers](../results/earlier.md#matchers-and-corrections)."
 )
 OF_RESNET = (
     "Barrier of the test loss (nats) of one pair of ResNet-20 of width 1/4 with batch norms on 5000"
