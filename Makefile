@@ -6,7 +6,7 @@ SWEEP ?= width
 FAMILY ?= *
 PORT ?= 5000
 # A sweep of each family of the study whose ends meet its limit of error; those without corrections.
-PLAIN := study-mlp study-mlp-tanh study-vgg11 study-gpt study-sums study-randhie
+PLAIN := study-mlp study-mlp-tanh study-vgg11 study-resnet20-layer study-gpt study-sums study-randhie
 STUDIED := $(PLAIN) study-vgg11-batch study-resnet20
 TESTERS ?= 2
 VENV := .venv
