@@ -8,6 +8,9 @@ PORT ?= 5000
 # A sweep of each family of the study whose ends meet its limit of error; those without corrections.
 PLAIN := study-mlp study-mlp-tanh study-vgg11 study-resnet20-layer study-gpt study-sums study-randhie
 STUDIED := $(PLAIN) study-vgg11-batch study-resnet20
+# The pairs that all of PLAIN have.
+SHARED := correction=none spawn_step=none form=trained matching=none matching=weights \
+	matching=activations matching=orthogonal
 TESTERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
@@ -110,6 +113,8 @@ results: $(READY)  ## draw the page of each study from its frames in docs/result
 		--tracking-uri docs/results --out runs/results/study.html
 	@$(BIN)/python -m analysis table families --sweep $(STUDIED) --tracking-uri docs/results
 	@$(BIN)/python -m analysis table families --sweep $(PLAIN) --where correction=none \
+		--tracking-uri docs/results
+	@$(BIN)/python -m analysis table families --sweep $(PLAIN) --where $(SHARED) \
 		--tracking-uri docs/results
 
 notebooks: $(READY)  ## execute the notebooks on the runs, into runs/notebooks
