@@ -9,7 +9,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from docs.tools.pictures import BETWEEN, SETTINGS, TEXT, as_svg
+from docs.tools.colours import BETWEEN, TEXT
+from docs.tools.pictures import SETTINGS, as_svg
 
 RESULTS = Path(__file__).parents[1] / "results"
 BARRIER = "test_loss_chord"

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from docs.tools.pictures import BETWEEN, SETTINGS, TEXT, A, B, as_svg
+from docs.tools.colours import BETWEEN, TEXT, A, B
+from docs.tools.pictures import SETTINGS, as_svg
 from docs.tools.small_pair import SAID, measured
 from llfc.results import Table
 

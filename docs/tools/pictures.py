@@ -1,4 +1,4 @@
-"""The pictures of the concepts, drawn from the formulas: `python -m docs.tools.pictures`.
+"""The pictures of the texts, drawn from formulas and frames: `python -m docs.tools.pictures`.
 
 They are SVG in the colour of the text around them (`currentColor`), on no ground, so that they can
 be read on a light page and on a dark one. A style in each file does the same where it is shown by
@@ -18,8 +18,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from docs.tools.colours import BETWEEN, TEXT, A, B
+from docs.tools.families import families
+
 FOLDER = Path(__file__).parents[1] / "pictures"
-TEXT, A, B, BETWEEN = "#010203", "#1f77b5", "#d9691e", "#2f9e4f"
 # In the site, the colours of A, B and what lies between them are those of the page's scheme.
 VARIABLES = {A: "var(--a, #1f77b4)", B: "var(--b, #d9691d)", BETWEEN: "var(--between, #2f9e4e)"}
 STYLE = "<style>svg{color:#222}@media(prefers-color-scheme:dark){svg{color:#ddd}}</style>"
@@ -199,6 +201,7 @@ def _ends(axes: Axes, a: tuple[float, float], b: tuple[float, float]) -> None:
 PICTURES: Mapping[str, Callable[[], Figure]] = {
     "conventions": conventions,
     "corrections": corrections,
+    "families": families,
     "kinds": kinds,
     "llfc": llfc,
     "lmc": lmc,

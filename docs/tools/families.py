@@ -1,0 +1,64 @@
+"""The picture of the results: LLFC error and baseline, by family of networks, from the frames."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.runs.schema import BARRIER, BASELINE, LLFC
+from analysis.statistics.coefficients import RANKS
+from analysis.statistics.comparators import comparisons, over_families
+from docs.tools.colours import BETWEEN, TEXT, B
+
+RESULTS = Path(__file__).parents[1] / "results"
+# The sweep of each family whose ends meet the limit of error.
+FAMILIES: Mapping[str, str] = {
+    "study-mlp": "MLP, ReLU",
+    "study-mlp-tanh": "MLP, tanh",
+    "study-randhie": "MLP, regression",
+    "study-vgg11": "VGG-11, no norm",
+    "study-vgg11-batch": "VGG-11, batch norm",
+    "study-resnet20": "ResNet-20, batch norm",
+    "study-resnet20-layer": "ResNet-20, layer norm",
+    "study-gpt": "GPT, text",
+    "study-sums": "GPT, sums",
+}
+MEAN = "mean over families"
+
+
+def families() -> Figure:
+    """Both correlations with the barrier, and their difference, with 95 % intervals."""
+    paths = {sweep: RESULTS / f"{sweep}.trials.parquet" for sweep in FAMILIES}
+    trials = {sweep: pd.read_parquet(path).copy() for sweep, path in paths.items()}
+    found = [
+        comparisons(rows, LLFC, BARRIER, methods=[RANKS]).query("group == 'all'")
+        for rows in trials.values()
+    ]
+    together = pd.concat(trials.values(), ignore_index=True).copy()
+    found.append(over_families(together, LLFC, BARRIER))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.4), sharey=True)
+    for place, rows in enumerate(found):
+        row = rows.set_index("predictor")
+        for name, colour, shift in ((LLFC, BETWEEN, -0.13), (BASELINE, B, 0.13)):
+            _interval(left, row.loc[name, ["within", "low", "high"]], place + shift, colour)
+        ends = ["difference", "difference_low", "difference_high"]
+        _interval(right, row.loc[BASELINE, ends], place, TEXT)
+    left.set(xlim=(-1.02, 1.02), xlabel="Spearman's ρ with the barrier")
+    left.set_yticks(range(len(found)), [*FAMILIES.values(), MEAN])
+    left.invert_yaxis()
+    left.text(-1, -0.75, "LLFC error", color=BETWEEN)
+    left.text(-0.35, -0.75, "baseline", color=B)
+    right.set(xlim=(-0.9, 1.45), xlabel="difference")
+    for axes in (left, right):
+        axes.axvline(0, linewidth=0.7, color=TEXT)
+        axes.axhline(len(found) - 1.5, linewidth=0.7, color=TEXT)
+    return figure
+
+
+def _interval(axes: Axes, ends: "pd.Series[float]", place: float, colour: str) -> None:
+    value, low, high = ends
+    axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
+    axes.plot(value, place, "o", color=colour, markersize=4)
