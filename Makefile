@@ -7,7 +7,7 @@ FAMILY ?= *
 PORT ?= 5000
 # A sweep of each family that meets the rules of convergence of the study's protocol, the last with
 # corrections only; and pairs that all of PLAIN have.
-PLAIN := study-mlp study-mlp-tanh study-vgg11 study-mixer study-gpt study-sums study-randhie
+PLAIN := study-mlp study-mlp-tanh study-vgg11 study-gpt study-sums study-randhie
 STUDIED := $(PLAIN) study-resnet20
 SHARED := correction=none spawn_step=none form=trained matching=none matching=weights \
 	matching=activations matching=orthogonal

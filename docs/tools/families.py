@@ -21,13 +21,13 @@ FAMILIES: Mapping[str, str] = {
     "study-randhie": "MLP, regression",
     "study-vgg11": "VGG-11, no norm",
     "study-resnet20": "ResNet-20, batch norm",
-    "study-mixer": "MLP-Mixer",
     "study-gpt": "GPT, text",
     "study-sums": "GPT, modular addition",
 }
 APART: Mapping[str, str] = {
     "study-vgg11-batch": "VGG-11, batch norm",
     "study-resnet20-layer": "ResNet-20, layer norm",
+    "study-mixer": "MLP-Mixer",
 }
 MEAN = "mean over families"
 
