@@ -18,6 +18,8 @@ from analysis.statistics.partial import measured_covariates, partial_correlation
 from analysis.statistics.predictions.threshold import thresholds
 from analysis.statistics.predictions.transfer import LEAST_FAMILIES, transfers
 
+LOWEST = -1  # of a share that is drawn: how much worse than the mean a prediction is says little
+
 
 def explanation_section(findings: Findings) -> Part | None:
     """Partial correlation, and prediction of unseen seeds, over all trials and in each family."""
@@ -64,6 +66,8 @@ def transfer_section(findings: Findings) -> Part | None:
         label=drawn["held_out"],
         value=drawn["share"],
     )
+    ends = ["value", "low", "high"]
+    rows[ends] = rows[ends].clip(lower=LOWEST)
     return Part(
         key="transfer",
         title="Prediction of a held-out family",
@@ -71,9 +75,10 @@ def transfer_section(findings: Findings) -> Part | None:
         caption=(
             f"{heading(BARRIER, trials)} of one family of networks, predicted by a line that was"
             " fitted to the other families, in their ranks: 1 is perfect, 0 no better than its own"
-            " mean, negative worse. An architecture with several norms is held out whole and, below"
-            " it, norm by norm. The families themselves are the sample here, and they are few: 95 %"
-            " intervals are for new seeds of the held-out family, not for a further family."
+            f" mean, negative worse; what is below {LOWEST} is drawn there. An architecture with"
+            " several norms is held out whole and, below it, norm by norm. The families themselves"
+            " are the sample here, and they are few: 95 % intervals are for new seeds of the"
+            " held-out family, not for a further family."
             f" {basis(trials)}"
         ),
         tables=[_transfer_table(found), *_threshold_table(trials)],

@@ -136,3 +136,15 @@ def test_sentences_count_the_trials_that_they_rest_on():
     assert "9 more" in counts(trials)
     assert "over all 27 trials" in text
     assert "of 9 pairs" in text
+
+
+def test_a_family_predicted_much_worse_than_its_mean_leaves_the_picture_readable():
+    runs = runs_of(grid(architecture=["mlp", "vgg11"], width=[0.25, 0.5, 1.0, 2.0], seed=[0, 1, 2]))
+    of_vgg, wide = runs.trials["architecture"] == "vgg11", runs.trials["width"] >= 1
+    middle = np.sort(runs.trials.loc[~of_vgg, BARRIER])[6]  # nearly all the same, beside one of 12
+    runs.trials.loc[of_vgg, BARRIER] = middle + np.where(wide, 1e-9, -1e-9)[of_vgg]
+    part = explained.transfer_section(find(runs))
+    assert part.tables[0].numbers["share"].min() < -5
+    assert part.figure.axes[0].get_xlim()[0] > -1.5
+    runs.trials[INSTABILITY] = np.where(runs.trials[LLFC] < runs.trials[LLFC].median(), 0.0, 1.0)
+    assert explained.transfer_section(find(runs)).tables[1].key == "thresholds"
