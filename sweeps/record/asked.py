@@ -1,6 +1,7 @@
 """What a sweep was asked for, as a study file beside its report."""
 
 import dataclasses
+import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,16 @@ def lost(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> list[str]
         for axis in (*EVERY_AXIS, *MEASURING)
         if any(value not in _values(after.get(axis)) for value in _values(before.get(axis)))
     ]
+
+
+def warn_of_lost(sweep: Sweep, trials: Sequence[Trial], settings: Settings) -> None:
+    """Say which values the report so far will lose by being replaced, if any."""
+    if axes := lost(sweep, trials, settings):
+        print(
+            f"warning: {settings.folder / 'reports' / sweep.name}.html has other values of"
+            f" {', '.join(axes)} and will be replaced: --name NAME gives this sweep its own",
+            file=sys.stderr,
+        )
 
 
 def _table(text: str, sweep: Sweep) -> dict[str, Any]:

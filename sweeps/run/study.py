@@ -97,12 +97,8 @@ def run_sweep(
     if jobs and not workers:
         workers = start(settings)
     _announce(sweep, trials, finished=len(trials) - len(missing), jobs=jobs)
-    if shown is None and (axes := asked.lost(sweep, trials, settings)):
-        print(
-            f"warning: {settings.folder / 'reports' / sweep.name}.html has other values of"
-            f" {', '.join(axes)} and will be replaced: --name NAME gives this sweep its own",
-            file=sys.stderr,
-        )
+    if shown is None:
+        asked.warn_of_lost(sweep, trials, settings)
     if search is not None and jobs:
         print(search.bound(), flush=True)
     with Recorder(tracker, store) as recorder:

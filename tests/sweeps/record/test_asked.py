@@ -32,10 +32,16 @@ FIRST = ("--width", "0.5", "1", "--seed", "0", "1", "--alphas", "5")
         ((*FIRST, "--dataset", "mnist"), ["dataset"]),
     ],
 )
-def test_a_report_that_would_lose_values_of_an_axis_is_named(tmp_path, words, lost):
+def test_a_report_that_would_lose_values_of_an_axis_is_named(tmp_path, capsys, words, lost):
     assert asked.lost(*parsed(tmp_path, *words)) == []
     asked.keep(*parsed(tmp_path, *FIRST), changed=True)
     assert sorted(asked.lost(*parsed(tmp_path, *words))) == sorted(lost)
+    asked.warn_of_lost(*parsed(tmp_path, *words))
+    said = capsys.readouterr().err
+    assert said.count("\n") == (1 if lost else 0)
+    assert all(
+        name in said for name in (*lost, *(["reports/width.html", "--name"] if lost else []))
+    )
 
 
 def test_what_stands_there_stays_unless_it_changed(tmp_path):
