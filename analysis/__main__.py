@@ -187,7 +187,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     sweep.add_argument("--where", nargs="+", default=[], metavar="AXIS=VALUE", help=only)
     sweep.add_argument(
-        "--x", metavar="AXIS", help="the x axis, and the axis of onsets (default: the sweep's)"
+        "--x",
+        metavar="AXIS",
+        help="the x axis, and the axis of onsets and powers (default: the sweep's)",
     )
     what = "print the answer and its tables"
     command = commands.add_parser("summary", parents=[sweep], help=what, description=what)

@@ -23,6 +23,7 @@ from analysis.statistics.coefficients import METHODS, USUAL
 from analysis.statistics.comparators import comparisons, given_each_other, over_families
 from analysis.statistics.correlations import correlations
 from analysis.statistics.partial import partial_correlations
+from analysis.statistics.powers import powers
 from analysis.statistics.predictions.conformal import bounds
 from analysis.statistics.predictions.threshold import thresholds
 from analysis.statistics.predictions.transfer import transfers
@@ -36,7 +37,7 @@ class TableOptions:
     """What a frame may be asked for; each frame takes those that it has a use for.
 
     Attributes:
-        x: an axis, of onsets; by default the sweep's own.
+        x: an axis, of onsets and powers; by default the sweep's own.
         by: axes; a group for each value, or for each combination of values that a "," joins.
         barrier: a column of the trials; None for the frame's usual one.
         error: a column, the LLFC summary.
@@ -148,6 +149,10 @@ def _matched(runs: Runs, options: TableOptions) -> pd.DataFrame:
     return taken_off(runs.trials, plan, options.barrier or BARRIER)
 
 
+def _powers(runs: Runs, options: TableOptions) -> pd.DataFrame:
+    return powers(with_summaries(runs), options.x or runs.sweep, options.barrier or BARRIER)
+
+
 def _agreements(runs: Runs, options: TableOptions) -> pd.DataFrame:
     barrier = options.barrier or INSTABILITY
     return agreements(with_summaries(runs), barrier=barrier, error=options.error)
@@ -190,6 +195,7 @@ EXPORTS: Mapping[str, Export] = {
     "layer-predictions": Export(_layers, ("barrier", "hold_out")),
     "reference": Export(lambda runs, _: references(runs.trials), in_full=True),
     "matched": Export(_matched, ("x", "barrier")),
+    "powers": Export(_powers, ("x", "barrier")),
     "onsets": Export(_onsets, ("x", "barrier", "threshold")),
     "agreements": Export(_agreements, ("barrier", "error")),
     "roc": Export(partial(_receiver, roc), ("barrier", "error", "threshold")),
@@ -219,6 +225,7 @@ SAID: Mapping[str, str] = {
     "layer-predictions": "the barrier from all layers' errors, on what was held out",
     "reference": "the numbers of each cell, to compare new seeds with",
     "matched": "what each matching takes off the barrier",
+    "powers": "as which power of an axis, such as width, the barrier goes, in each seed",
     "onsets": "from where on an axis pairs are stable, in each seed",
     "agreements": "how often LMC and LLFC hold together, by threshold",
     "roc": "how well a small LLFC error tells where LMC holds, by threshold",

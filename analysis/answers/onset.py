@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.runs.grid import layout, panels
+from analysis.runs.grid import lines_along
 from analysis.runs.params import PARAMS
 from analysis.runs.schema import INSTABILITY, INSTABILITY_SE, STABLE
 from analysis.statistics.crossing import Onset, onset_of
@@ -148,21 +148,6 @@ def with_unfinished(trials: pd.DataFrame, unfinished: pd.DataFrame | None) -> pd
         return trials
     shared = [name for name in PARAMS if name in trials and name in unfinished]
     return pd.concat([trials, unfinished[shared]], ignore_index=True)
-
-
-def lines_along(trials: pd.DataFrame, axis: str) -> list[tuple[str, pd.DataFrame]]:
-    """The trials of each combination of the other axes in which `axis` varies, with its title.
-
-    Raises:
-        ValueError: if the axis has other values than numbers.
-    """
-    groups = [name for name in layout(trials, "", axis).keys if name != axis and name in trials]
-    placed = trials[trials[axis].notna()]
-    if not all(isinstance(value, int | float) for value in placed[axis].tolist()):
-        raise ValueError(f"{axis} must be a numeric axis, got {placed[axis].iloc[0]!r}")
-    placed = placed.astype({axis: float})
-    parts = panels(placed, tuple(groups))
-    return [(title, part) for title, part in parts if part[axis].nunique() > 1]
 
 
 def _barriers(

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.answers.matched import what_matching_does
-from analysis.answers.onset import by_seed, lines_along, onsets, with_unfinished
+from analysis.answers.onset import by_seed, onsets, with_unfinished
 from analysis.answers.tables import two_decimals
 from analysis.runs.columns import phrase
 from analysis.runs.frames import Runs
-from analysis.runs.grid import GridLayout, name
+from analysis.runs.grid import GridLayout, lines_along, name
 from analysis.runs.params import PARAMS, RECIPE
 from analysis.runs.schema import FAILED, INSTABILITY, INSTABILITY_SE
 

@@ -185,6 +185,21 @@ def panels(trials: pd.DataFrame, axes: tuple[str, ...]) -> Iterator[tuple[str, p
             yield (f"{title}, {more}" if more else title), rows
 
 
+def lines_along(trials: pd.DataFrame, axis: str) -> list[tuple[str, pd.DataFrame]]:
+    """The trials of each combination of the other axes in which `axis` varies, with its title.
+
+    Raises:
+        ValueError: if the axis has other values than numbers.
+    """
+    groups = [name for name in layout(trials, "", axis).keys if name != axis and name in trials]
+    placed = trials[trials[axis].notna()]
+    if not all(isinstance(value, int | float) for value in placed[axis].tolist()):
+        raise ValueError(f"{axis} must be a numeric axis, got {placed[axis].iloc[0]!r}")
+    placed = placed.astype({axis: float})
+    parts = panels(placed, tuple(groups))
+    return [(title, part) for title, part in parts if part[axis].nunique() > 1]
+
+
 def _same(found: Any, value: Any) -> bool:
     # pandas may hand None back as NaN, which equals nothing.
     return found is value or found == value or (value is None and found != found)

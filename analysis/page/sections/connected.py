@@ -4,16 +4,18 @@ import pandas as pd
 
 from analysis.answers.agreement import LLFC_THRESHOLDS, agreements, roc, roc_area
 from analysis.answers.answer import SCOPE
-from analysis.answers.onset import lines_along, onsets, with_unfinished
+from analysis.answers.onset import onsets, with_unfinished
 from analysis.answers.searched import asked_of, onset_text
 from analysis.answers.tables import estimate, estimates, filled_columns
 from analysis.figures.statistics import agreement_figure, forest_figure
-from analysis.page.sections.part import Findings, PageTable, Part, basis
+from analysis.page.sections.part import SEEDS, Findings, PageTable, Part, basis
 from analysis.runs.columns import label, of_classes, phrase
-from analysis.runs.grid import name
-from analysis.runs.schema import INSTABILITY, INSTABILITY_SE, LLFC, STABLE
+from analysis.runs.grid import lines_along, name
+from analysis.runs.schema import BARRIER, INSTABILITY, INSTABILITY_SE, LLFC, STABLE
+from analysis.statistics.powers import powers
 
 ONSET_AXES = ("width", "spawn_epoch", "spawn_step")
+LEAST_PLACES = 3  # of two widths any law holds
 HOLDS = f"LMC holds where {phrase(INSTABILITY)} is below {100 * STABLE:g} % (Frankle et al. 2020)"
 
 
@@ -72,6 +74,43 @@ def _onset_table(rows: pd.DataFrame, found: pd.DataFrame) -> PageTable:
         f" inside the grid, only an end of it can be given. {HOLDS}."
     )
     return PageTable(key="onset", frame=filled_columns(shown), caption=caption, numbers=found)
+
+
+def power_section(findings: Findings) -> Part | None:
+    """As which power of the width the barrier falls."""
+    trials = findings.trials
+    if "width" not in trials or not lines_along(trials, "width"):
+        return None
+    found = powers(trials, "width")
+    found = found[found["places"] >= LEAST_PLACES].reset_index(drop=True)
+    if found["power"].isna().all():
+        return None
+    rows = found.assign(
+        panel="", series="", label=found["group"].replace("", "all trials"), value=found["power"]
+    )
+    shown = {
+        "group": rows["label"],
+        "power (95 % interval)": estimates(found, "power"),
+        "widths": [
+            f"{places} of {least:g} to {most:g}"
+            for least, most, places in found[["least", "most", "places"]].to_numpy()
+        ],
+        "seeds": found["seeds"],
+        "note": found["note"],
+    }
+    caption = (
+        f"The exponent of the power law of {phrase(BARRIER)} in the width, a least-squares line"
+        f" through a seed's logarithms; -0.5 where four times the width halves it. {SEEDS}"
+    )
+    return Part(
+        key="powers",
+        title="As which power of the width the barrier goes",
+        figure=forest_figure(rows, "power of the width"),
+        caption=f"{caption} {basis(trials)}",
+        tables=[
+            PageTable(key="powers", frame=filled_columns(shown), caption=caption, numbers=found)
+        ],
+    )
 
 
 def agreement_section(findings: Findings) -> Part | None:

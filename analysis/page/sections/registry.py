@@ -29,6 +29,7 @@ SECTIONS: Sequence[Section] = (
     explained.explanation_section,
     explained.transfer_section,
     connected.onset_section,
+    connected.power_section,
     connected.agreement_section,
     measured.conditions_section,
     measured.stitching_section,
@@ -41,6 +42,7 @@ OF_ONE_GRID = (
     matched.matched_section,
     sweep.layers_section,
     connected.onset_section,
+    connected.power_section,
     measured.conditions_section,
     measured.stitching_section,
 )

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.answers.answer import SCOPE
-from analysis.answers.onset import lines_along, with_unfinished
+from analysis.answers.onset import with_unfinished
 from analysis.answers.searched import (
     Asked,
     asked_of,
@@ -20,7 +20,7 @@ from analysis.answers.tables import filled_columns
 from analysis.figures.statistics import forest_figure
 from analysis.page.sections.part import Findings, PageTable, Part, basis
 from analysis.runs.columns import phrase
-from analysis.runs.grid import name
+from analysis.runs.grid import lines_along, name
 from analysis.runs.schema import INSTABILITY
 
 ALL = "all seeds"

@@ -10,8 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from analysis.answers.onset import lines_along
-from analysis.runs.grid import layout
+from analysis.runs.grid import layout, lines_along
 from analysis.runs.mlflow import load_runs, search
 from analysis.runs.params import params_of
 from llfc.results import CURVE, PROFILE
