@@ -1,7 +1,7 @@
 """Every frame of the study under a name, for the shell and the notebooks."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pandas as pd
@@ -62,7 +62,7 @@ class Export:
     """A frame that can be asked for.
 
     Attributes:
-        make: makes it of runs and options.
+        make: makes it of runs and options; if it takes options, the trials have their summaries.
         takes: the fields of TableOptions that it has a use for; to give it another is an error.
         in_full: whether plug-ins keep the names that say which code and content they are.
     """
@@ -74,7 +74,7 @@ class Export:
 
 def _correlations(runs: Runs, options: TableOptions) -> pd.DataFrame:
     return correlations(
-        with_summaries(runs),
+        runs.trials,
         options.error,
         options.barrier or BARRIER,
         by=[_axes(name) for name in options.by],
@@ -85,41 +85,41 @@ def _correlations(runs: Runs, options: TableOptions) -> pd.DataFrame:
 
 def _associations(runs: Runs, options: TableOptions) -> pd.DataFrame:
     by = [_axes(name) for name in options.by]
-    return associations(with_summaries(runs), by=by, permutations=options.permutations)
+    return associations(runs.trials, by=by, permutations=options.permutations)
 
 
 def _comparisons(runs: Runs, options: TableOptions) -> pd.DataFrame:
     by, barrier = [_axes(name) for name in options.by], options.barrier or BARRIER
-    return comparisons(with_summaries(runs), options.error, barrier, by=by, methods=USUAL)
+    return comparisons(runs.trials, options.error, barrier, by=by, methods=USUAL)
 
 
 def _families(runs: Runs, options: TableOptions) -> pd.DataFrame:
-    return over_families(with_summaries(runs), options.error, options.barrier or BARRIER)
+    return over_families(runs.trials, options.error, options.barrier or BARRIER)
 
 
 def _given_each_other(runs: Runs, options: TableOptions) -> pd.DataFrame:
-    return given_each_other(with_summaries(runs), options.error, options.barrier or BARRIER)
+    return given_each_other(runs.trials, options.error, options.barrier or BARRIER)
 
 
 def _cells(runs: Runs, options: TableOptions) -> pd.DataFrame:
-    return within_cells(with_summaries(runs), options.error, options.barrier or BARRIER)
+    return within_cells(runs.trials, options.error, options.barrier or BARRIER)
 
 
 def _partial(runs: Runs, options: TableOptions) -> pd.DataFrame:
-    trials, barrier = with_summaries(runs), options.barrier or BARRIER
-    return partial_correlations(trials, options.error, barrier, given=options.given)
+    barrier = options.barrier or BARRIER
+    return partial_correlations(runs.trials, options.error, barrier, given=options.given)
 
 
 def _explanations(runs: Runs, options: TableOptions) -> pd.DataFrame:
-    return explanations(with_summaries(runs), by=[_axes(name) for name in options.by])
+    return explanations(runs.trials, by=[_axes(name) for name in options.by])
 
 
 def _transfers(runs: Runs, options: TableOptions) -> pd.DataFrame:
-    return transfers(with_summaries(runs), options.error, options.barrier or BARRIER)
+    return transfers(runs.trials, options.error, options.barrier or BARRIER)
 
 
 def _bounds(runs: Runs, options: TableOptions) -> pd.DataFrame:
-    return bounds(with_summaries(runs), options.error, options.barrier or BARRIER)
+    return bounds(runs.trials, options.error, options.barrier or BARRIER)
 
 
 def _layers(runs: Runs, options: TableOptions) -> pd.DataFrame:
@@ -150,19 +150,19 @@ def _matched(runs: Runs, options: TableOptions) -> pd.DataFrame:
 
 
 def _powers(runs: Runs, options: TableOptions) -> pd.DataFrame:
-    return powers(with_summaries(runs), options.x or runs.sweep, options.barrier or BARRIER)
+    return powers(runs.trials, options.x or runs.sweep, options.barrier or BARRIER)
 
 
 def _agreements(runs: Runs, options: TableOptions) -> pd.DataFrame:
     barrier = options.barrier or INSTABILITY
-    return agreements(with_summaries(runs), barrier=barrier, error=options.error)
+    return agreements(runs.trials, barrier=barrier, error=options.error)
 
 
 def _receiver(
     measure: Callable[..., pd.DataFrame], runs: Runs, options: TableOptions
 ) -> pd.DataFrame:
     return measure(
-        with_summaries(runs),
+        runs.trials,
         barrier=options.barrier or INSTABILITY,
         error=options.error,
         lmc=options.threshold,
@@ -262,7 +262,10 @@ def export(runs: Runs, name: str, options: TableOptions | None = None) -> pd.Dat
     for column in (options.barrier, options.error):
         if column is not None and runs.trials.size:
             _check_column(runs, column)
-    return found.make(runs if found.in_full else with_readable_names(runs), options)
+    shown = runs if found.in_full else with_readable_names(runs)
+    # What can be asked for by name is there in every such frame.
+    whole = replace(shown, trials=with_summaries(shown)) if found.takes else shown
+    return found.make(whole, options)
 
 
 def check_options(name: str, given: Iterable[str]) -> None:

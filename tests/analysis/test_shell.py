@@ -14,6 +14,7 @@ from analysis.narrowing import narrowed
 from analysis.runs.files import write_frame
 from analysis.runs.frames import Runs
 from analysis.runs.mlflow import load_runs, load_sweeps
+from analysis.statistics.summaries import with_summaries
 from llfc.results import TABLES
 from sweeps.record.measurement import Measurement
 from sweeps.record.tracking import Tracker
@@ -115,6 +116,17 @@ def test_a_table_reads_the_options_that_it_takes_and_no_others(made, name):
     # What is asked for is checked whatever the table.
     assert read & fields - {"barrier", "error"} == set(EXPORTS[name].takes) - {"barrier", "error"}
     assert set(EXPORTS[name].takes) <= read
+
+
+BARRED = [name for name in NAMES if "barrier" in EXPORTS[name].takes]
+
+
+@pytest.mark.parametrize("name", slow_unless({"matched", "onsets"}, BARRED, {"correlations"}))
+def test_a_summary_of_the_layers_may_stand_for_the_barrier(both, name):
+    half = with_summaries(both)["llfc_ratio_max"].median()
+    names = {"barrier": "llfc_ratio_max", "error": "llfc_error_last"}
+    options = TableOptions(x="width", threshold=half, **names)
+    assert len(export(both, name, options))
 
 
 def test_a_csv_has_no_tuples(tmp_path):
