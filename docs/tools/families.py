@@ -1,6 +1,10 @@
-"""The picture of the results: LLFC error and baseline, by family of networks, from the frames."""
+"""The picture and the tables of the results by family of networks, from the frames.
 
-from collections.abc import Mapping
+`python -m docs.tools.families` prints the tables.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -8,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.answers.tables import differences, estimates
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.coefficients import RANKS
 from analysis.statistics.comparators import comparisons, over_families
@@ -60,6 +65,30 @@ def families() -> Figure:
     return figure
 
 
+def in_short() -> list[str]:
+    """The rows of the summary's table: family, difference, and which way it goes."""
+    return [f"| {name} | {apart} | {says} |" for name, _, _, apart, _, says in _rows()]
+
+
+def in_full() -> list[str]:
+    """The rows of the study's table: both correlations too, and how many seeds are needed."""
+    return [f"| {' | '.join(row)} |" for row in _rows()]
+
+
+def _rows() -> Iterator[tuple[str, ...]]:
+    """Family, both correlations, their difference, seeds needed, and which way it goes."""
+    sweeps = {**FAMILIES, **APART}
+    for name, trials in zip(sweeps.values(), _trials(sweeps), strict=True):
+        found = _of_all(trials).set_index("predictor")
+        row = found.loc[[BASELINE]]
+        low, high = row[["difference_low", "difference_high"]].to_numpy()[0]
+        says = "more" if low > 0 else "less" if high < 0 else "cannot be told"
+        shown = [estimates(found.loc[[column]], "within")[0] for column in (LLFC, BASELINE)]
+        seeds = f"{row['difference_seeds_needed'].item():g}"
+        numbers = (*shown, differences(row)[0], seeds)
+        yield (name, *(re.sub(r"\b0\.", ".", number) for number in numbers), says)
+
+
 def _trials(sweeps: Mapping[str, str]) -> list[pd.DataFrame]:
     return [pd.read_parquet(RESULTS / f"{sweep}.trials.parquet").copy() for sweep in sweeps]
 
@@ -72,3 +101,7 @@ def _interval(axes: Axes, ends: "pd.Series[float]", place: float, colour: str) -
     value, low, high = ends
     axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
     axes.plot(value, place, "o", color=colour, markersize=4)
+
+
+if __name__ == "__main__":
+    print("\n".join(["In short:", *in_short(), "In full:", *in_full()]))

@@ -13,7 +13,7 @@ import pytest
 
 import llfc
 from docs.tools.docstrings import as_markdown
-from docs.tools.families import FAMILIES
+from docs.tools.families import FAMILIES, in_full, in_short
 from docs.tools.formulas import in_mathml
 from docs.tools.pictures import PICTURES, drawn
 from docs.tools.registries import REGISTRIES, entries, pages
@@ -73,6 +73,14 @@ def test_the_families_of_the_picture_are_those_of_the_numbers_over_families():
     texts = dict(re.findall(r"^(PLAIN|STUDIED) := (.*)$", (ROOT / "Makefile").read_text(), re.M))
     names = texts["STUDIED"].replace("$(PLAIN)", texts["PLAIN"]).split()
     assert sorted(names) == sorted(FAMILIES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "rows"), [("README", in_short), ("study", in_full)])
+def test_the_tables_by_family_are_those_of_the_frames(page, rows):
+    """If not: python -m docs.tools.families."""
+    text = (ROOT / f"docs/results/{page}.md").read_text()
+    assert [row for row in rows() if row not in text] == []
 
 
 @pytest.mark.slow
