@@ -5,10 +5,11 @@ ARGS ?=
 SWEEP ?= width
 FAMILY ?= *
 PORT ?= 5000
-# A sweep of each family that meets the rules of convergence of the study's protocol, the last with
+# A sweep of each family that meets the rules of convergence of the study's protocol, the last two with
 # corrections only; and pairs that all of PLAIN have.
-PLAIN := study-mlp study-mlp-tanh study-vgg11 study-gpt study-sums study-randhie
-STUDIED := $(PLAIN) study-resnet20
+PLAIN := study-mlp study-mlp-tanh study-randhie study-vgg11 study-resnet20-layer study-mixer \
+	study-gpt study-sums
+STUDIED := $(PLAIN) study-vgg11-batch study-resnet20
 SHARED := correction=none spawn_step=none form=trained matching=none matching=weights \
 	matching=activations matching=orthogonal
 TESTERS ?= 2
