@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from analysis.runs.grid import lines_along
 from analysis.runs.schema import BARRIER
@@ -63,4 +64,5 @@ def _slope(rows: pd.DataFrame, axis: str, column: str) -> float:
     measured = rows[[axis, column]].dropna().to_numpy(dtype=float)
     if len(np.unique(measured[:, 0])) < 2 or not (measured > 0).all():
         return math.nan
-    return float(np.polynomial.Polynomial.fit(*np.log(measured).T, deg=1).convert().coef[1])
+    x, y = np.log(measured).T
+    return float(stats.linregress(x, y).slope)
