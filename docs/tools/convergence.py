@@ -1,67 +1,61 @@
 """The picture of convergence: test error by epoch, as trained and with twice the epochs."""
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.runs.grid import FAMILY
-from docs.tools.colours import TEXT, A, B
-from docs.tools.families import APART, FAMILIES, RESULTS
+from docs.tools.colours import A, B
+from docs.tools.families import FAMILIES, RESULTS
 
-TWICE = "study-twice"
-EPOCHS, ENDS = "recipe.epochs", ["test_error_a", "test_error_b"]
+ENDS = ["test_error_a", "test_error_b"]
 
 
-def ends() -> pd.DataFrame:
-    """The mean test error of seed 0's ends, by family: as `trained`, with `twice` the epochs."""
-    trials = _frame("trials").assign(error=lambda trials: trials[ENDS].mean(axis=1))
-    rows = {}
-    for name, key in _keys().items():
-        own = trials[_of(trials, key)].sort_values(EPOCHS)
-        rows[name] = dict(zip(("trained", "twice"), own["error"], strict=True))
-    return pd.DataFrame.from_dict(rows, orient="index")
+def ends() -> Mapping[str, tuple[float, float]]:
+    """The mean test error of seed 0's ends as trained, and with twice the epochs, by family."""
+    return {
+        name: tuple(own[ENDS].mean(axis=1).to_list())  # type: ignore[misc]
+        for name, own in _pairs().items()
+    }
 
 
 def convergence() -> Figure:
     """Both networks of seed 0 of each family by epoch; each error is of up to 1000 inputs."""
-    trials, training = _frame("trials"), _frame("training").dropna(subset="test_error")
-    keys = _keys()
-    figure, places = plt.subplots(2, -(-len(keys) // 2), figsize=(9, 4))
-    for axes in places.flat[len(keys) :]:
-        axes.set_visible(False)
-    for axes, (name, key) in zip(places.flat, keys.items(), strict=False):
-        own = trials[_of(trials, key)].sort_values(EPOCHS)
+    training = _frame("training").dropna(subset="test_error")
+    pairs = _pairs()
+    figure, places = plt.subplots(3, 3, figsize=(8, 6))
+    for axes, (name, own) in zip(places.flat, pairs.items(), strict=True):
         for run_id, colour in zip(own["run_id"], (A, B), strict=True):
             for _, line in training[training["run_id"] == run_id].groupby("network"):
                 axes.plot(line["epoch"], line["test_error"], color=colour, linewidth=1.2)
-        axes.set_title(name, fontsize=9)
-        axes.set_ylim(0, min(axes.get_ylim()[1], 1))
-    places[0, 0].set_ylabel("test error")
-    places[1, 0].set(ylabel="test error", xlabel="epoch")
-    figure.text(0.75, 0.01, "as trained", color=A)
-    figure.text(0.86, 0.01, "twice the epochs", color=B)
-    figure.text(0.01, 0.01, "", color=TEXT)
+        axes.set_title(name, fontsize=10)
+        axes.set(xlim=(0, None), ylim=(0, None))
+    first = places[0, 0]
+    first.text(0.95, 0.35, "as trained", color=A, ha="right", transform=first.transAxes)
+    first.text(0.95, 0.2, "twice the epochs", color=B, ha="right", transform=first.transAxes)
+    places[1, 0].set_ylabel("test error")
+    places[2, 1].set_xlabel("epoch")
     return figure
 
 
+def _pairs() -> Mapping[str, pd.DataFrame]:
+    """The two trials of each family that has them, the shorter training first."""
+    trials, pairs = _frame("trials"), {}
+    for sweep, name in FAMILIES.items():
+        (key,) = {*_keys(pd.read_parquet(RESULTS / f"{sweep}.trials.parquet"))}
+        own = trials[[other == key for other in _keys(trials)]]
+        if len(own):
+            pairs[name] = own.sort_values("recipe.epochs")
+    return pairs
+
+
+def _keys(trials: pd.DataFrame) -> list[tuple[object, ...]]:
+    """What makes the family of each trial."""
+    axes = trials.reindex(columns=list(FAMILY)).astype(object).fillna("")
+    return [tuple(row) for row in axes.to_numpy()]
+
+
 def _frame(kind: str) -> pd.DataFrame:
-    return pd.read_parquet(RESULTS / f"{TWICE}.{kind}.parquet")
-
-
-def _keys() -> dict[str, tuple[object, ...]]:
-    """What makes each family, by its name."""
-    sweeps = {**FAMILIES, **APART}.items()
-    return {name: _key(pd.read_parquet(RESULTS / f"{sweep}.trials.parquet")) for sweep, name in sweeps}
-
-
-def _key(trials: pd.DataFrame) -> tuple[object, ...]:
-    (key,) = {tuple(row) for row in _axes(trials).to_numpy()}
-    return key
-
-
-def _of(trials: pd.DataFrame, key: tuple[object, ...]) -> list[bool]:
-    return [tuple(row) == key for row in _axes(trials).to_numpy()]
-
-
-def _axes(trials: pd.DataFrame) -> pd.DataFrame:
-    return trials.reindex(columns=list(FAMILY)).astype(object).fillna("")
+    return pd.read_parquet(RESULTS / f"study-twice.{kind}.parquet")

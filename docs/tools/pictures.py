@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from docs.tools.colours import BETWEEN, TEXT, A, B
+from docs.tools.convergence import convergence
 from docs.tools.families import families
 
 FOLDER = Path(__file__).parents[1] / "pictures"
@@ -200,6 +201,7 @@ def _ends(axes: Axes, a: tuple[float, float], b: tuple[float, float]) -> None:
 
 PICTURES: Mapping[str, Callable[[], Figure]] = {
     "conventions": conventions,
+    "convergence": convergence,
     "corrections": corrections,
     "families": families,
     "kinds": kinds,

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import llfc
+from docs.tools.convergence import ends
 from docs.tools.docstrings import as_markdown
 from docs.tools.families import FAMILIES, in_full, in_short
 from docs.tools.formulas import in_mathml
@@ -64,7 +66,7 @@ def test_pictures_are_as_they_are_drawn(name):
     stored = (ROOT / f"docs/pictures/{name}.svg").read_text()
     new = drawn(name)
     assert number.sub("", new) == number.sub("", stored)
-    if name == "families":  # its numbers are results
+    if name in ("convergence", "families"):  # their numbers are results
         found, known = (np.array(number.findall(text), dtype=float) for text in (new, stored))
         np.testing.assert_allclose(found, known, atol=0.1)
 
@@ -74,6 +76,21 @@ def test_the_families_of_the_picture_are_those_of_the_numbers_over_families():
     texts = dict(re.findall(r"^(PLAIN|STUDIED) := (.*)$", makefile, re.M))
     names = texts["STUDIED"].replace("$(PLAIN)", texts["PLAIN"]).split()
     assert sorted(names) == sorted(FAMILIES)
+
+
+LIMIT = {"vgg11": 0.1, "resnet20": 0.1}  # of the test error on Fashion-MNIST; others have more
+
+
+def test_the_families_of_the_mean_meet_the_rules_of_the_protocol():
+    for sweep in FAMILIES:
+        trials = pd.read_parquet(ROOT / f"docs/results/{sweep}.trials.parquet")
+        widest = trials[trials["width"] == trials["width"].max()]
+        if set(trials["dataset"]) == {"fashion-mnist"}:
+            errors = widest[["test_error_a", "test_error_b"]].to_numpy()
+            assert errors.max() <= LIMIT.get(trials["architecture"].iloc[0], 0.12), sweep
+    measured = ends()
+    assert measured.keys() == {*FAMILIES.values()} - {"GPT, modular addition"}  # errs on nothing
+    assert all(trained <= 1.2 * twice for trained, twice in measured.values()), measured
 
 
 @pytest.mark.slow
