@@ -5,11 +5,10 @@ ARGS ?=
 SWEEP ?= width
 FAMILY ?= *
 PORT ?= 5000
-# A sweep of each family that meets the rules of convergence of the study's protocol, the last two with
-# corrections only; and pairs that all of PLAIN have.
-PLAIN := study-mlp study-mlp-tanh study-randhie study-vgg11 study-resnet20-layer study-mixer \
-	study-gpt study-sums
-STUDIED := $(PLAIN) study-vgg11-batch study-resnet20
+# A sweep of each family that meets the rules of convergence of the study's protocol, and pairs that
+# all of them have.
+STUDIED := study-mlp study-mlp-tanh study-randhie study-vgg11 study-vgg11-batch study-resnet20 \
+	study-resnet20-layer study-mixer study-gpt study-sums
 SHARED := correction=none spawn_step=none form=trained matching=none matching=weights \
 	matching=activations matching=orthogonal
 TESTERS ?= 2
@@ -113,9 +112,9 @@ results: $(READY)  ## draw the page of each study from its frames in docs/result
 	@$(BIN)/python -m analysis report --sweep $(STUDIED) \
 		--tracking-uri docs/results --out runs/results/study.html
 	@$(BIN)/python -m analysis table families --sweep $(STUDIED) --tracking-uri docs/results
-	@$(BIN)/python -m analysis table families --sweep $(PLAIN) --where correction=none \
+	@$(BIN)/python -m analysis table families --sweep $(STUDIED) --where correction=none \
 		--tracking-uri docs/results
-	@$(BIN)/python -m analysis table families --sweep $(PLAIN) --where $(SHARED) \
+	@$(BIN)/python -m analysis table families --sweep $(STUDIED) --where $(SHARED) \
 		--tracking-uri docs/results
 
 notebooks: $(READY)  ## execute the notebooks on the runs, into runs/notebooks
