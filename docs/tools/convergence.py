@@ -58,4 +58,4 @@ def _keys(trials: pd.DataFrame) -> list[tuple[object, ...]]:
 
 
 def _frame(kind: str) -> pd.DataFrame:
-    return pd.read_parquet(RESULTS / f"study-twice.{kind}.parquet")
+    return pd.read_parquet(RESULTS / f"twice/study-twice.{kind}.parquet")
