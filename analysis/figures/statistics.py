@@ -76,6 +76,8 @@ def _scale_x(axes: Axes, scale: str) -> None:
     axes.set_xscale(scale)
     if scale == "log":
         axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+    else:  # an axis that begins at 0
+        axes.set_xlim(left=-0.2)
     axes.xaxis.set_major_formatter(FuncFormatter(plain_number))
     axes.xaxis.set_minor_formatter(NullFormatter())
 

@@ -92,7 +92,7 @@ def power_section(findings: Findings) -> Part | None:
         "group": rows["label"],
         "power (95 % interval)": estimates(found, "power"),
         "widths": [
-            f"{places} of {least:g} to {most:g}"
+            f"{places:g} of {least:g} to {most:g}"
             for least, most, places in found[["least", "most", "places"]].to_numpy()
         ],
         "seeds": found["seeds"],
@@ -108,7 +108,12 @@ def power_section(findings: Findings) -> Part | None:
         figure=forest_figure(rows, "power of the width"),
         caption=f"{caption} {basis(trials)}",
         tables=[
-            PageTable(key="powers", frame=filled_columns(shown), caption=caption, numbers=found)
+            PageTable(
+                key="powers",
+                frame=filled_columns(shown),
+                caption="The exponents, and the widths that they are of.",
+                numbers=found,
+            )
         ],
     )
 

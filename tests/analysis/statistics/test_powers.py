@@ -79,4 +79,6 @@ def test_the_shell_and_the_page_of_a_width_sweep_give_it():
     found = export(runs, "powers", TableOptions())
     assert found.equals(powers(runs.trials, "width"))
     parts = {part.key: part for part in page_of(runs).parts}
-    assert parts["powers"].tables[0].numbers["power"].tolist() == found["power"].tolist()
+    (table,) = parts["powers"].tables
+    assert table.numbers["power"].tolist() == found["power"].tolist()
+    assert table.frame["widths"].tolist() == ["3 of 0.5 to 4"] * len(found)
