@@ -62,7 +62,7 @@ class Export:
     """A frame that can be asked for.
 
     Attributes:
-        make: makes it of runs and options; if it takes options, the trials have their summaries.
+        make: makes it of runs, whose trials have their summaries, and options.
         takes: the fields of TableOptions that it has a use for; to give it another is an error.
         in_full: whether plug-ins keep the names that say which code and content they are.
     """
@@ -175,7 +175,7 @@ def _table(name: str, runs: Runs, options: TableOptions) -> pd.DataFrame:
 
 
 EXPORTS: Mapping[str, Export] = {
-    "trials": Export(lambda runs, _: with_summaries(runs)),
+    "trials": Export(lambda runs, _: runs.trials),
     "every": Export(lambda runs, _: runs.every),
     "unfinished": Export(lambda runs, _: runs.unfinished),
     "status": Export(lambda runs, _: runs.status()),
@@ -259,13 +259,14 @@ def export(runs: Runs, name: str, options: TableOptions | None = None) -> pd.Dat
     options = options or TableOptions()
     if runs.trials.empty and name not in WITHOUT_TRIALS:
         raise ValueError(f"table {name} needs a finished trial, but {runs.sweep} has none")
-    for column in (options.barrier, options.error):
-        if column is not None and runs.trials.size:
-            _check_column(runs, column)
-    shown = runs if found.in_full else with_readable_names(runs)
-    # What can be asked for by name is there in every such frame.
-    whole = replace(shown, trials=with_summaries(shown)) if found.takes else shown
-    return found.make(whole, options)
+    if runs.trials.size:  # what can be asked for by name is there for every table
+        runs = replace(runs, trials=with_summaries(runs))
+        for column in (options.barrier, options.error):
+            if column is not None:
+                lookup(
+                    "column", column, dict.fromkeys(map(str, runs.trials.select_dtypes("number")))
+                )
+    return found.make(runs if found.in_full else with_readable_names(runs), options)
 
 
 def check_options(name: str, given: Iterable[str]) -> None:
@@ -292,8 +293,3 @@ def _flag(field: str) -> str:
 def _axes(names: str) -> str | tuple[str, ...]:
     parts = tuple(names.split(","))
     return parts if len(parts) > 1 else names
-
-
-def _check_column(runs: Runs, column: str) -> None:
-    numbers = with_summaries(runs).select_dtypes("number")
-    lookup("column", column, dict.fromkeys(map(str, numbers)))
