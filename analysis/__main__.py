@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from nbclient.exceptions import CellExecutionError
 
 from analysis.answers.exports import EXPORTS, SAID, TableOptions, check_options, export
-from analysis.answers.tables import to_text
+from analysis.answers.tables import once, to_text
 from analysis.execute import NOTEBOOKS, execute
 from analysis.narrowing import TRIED, asking, narrowed
 from analysis.page.across import page_across
@@ -42,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         print(f"python -m analysis: {error}", file=sys.stderr)
         return 2
@@ -110,7 +114,8 @@ def _table(options: argparse.Namespace) -> None:
     if options.out:
         print(f"{counted(len(frame), 'row')}: {write_frame(frame, options.out)}")
     else:
-        print(to_text(frame.map(_short)))
+        said, rest = once(frame.map(_short))
+        print(*said, to_text(rest), sep="\n\n")
     print(*warnings(runs), sep="\n", file=sys.stderr, end="\n" * bool(warnings(runs)))
 
 

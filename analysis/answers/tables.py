@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from functools import partial
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,23 @@ def _values(column: "pd.Series[float]") -> list[str]:
 def _ranges(low: "pd.Series[float]", high: "pd.Series[float]") -> list[str]:
     ends = zip(low, high, strict=True)
     return ["–" if np.isnan(a) else f"{decimals(a)} to {decimals(b)}" for a, b in ends]
+
+
+def once(frame: pd.DataFrame, width: int = TERMINAL) -> tuple[list[str], pd.DataFrame]:
+    """What every row of a frame too wide for a terminal has in common, said once.
+
+    Returns:
+        A paragraph that says it, if there is something; and the frame without those columns, and
+        without the ones that are empty. The first column always stays.
+    """
+    if len(frame) < 2 or _width(frame) <= width:
+        return [], frame
+    shown = frame.iloc[:, 1:].astype(object)
+    shown = shown.where(shown.notna(), "").astype(str)
+    same = {name: shown[name].iloc[0] for name in shown if shown[name].nunique() == 1}
+    said = ", ".join(f"{name} {value}" for name, value in same.items() if value)
+    paragraphs = [fill(f"the same in every row: {said}", width)] if said else []
+    return paragraphs, frame.drop(columns=list(same))
 
 
 def to_text(frame: pd.DataFrame, keys: int = 1, width: int = TERMINAL) -> str:

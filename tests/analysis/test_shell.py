@@ -2,7 +2,10 @@
 
 import dataclasses
 import functools
+import os
 import shutil
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -150,6 +153,18 @@ def test_a_table_on_screen_and_what_it_leaves_out(uri, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_reader_may_stop_reading():
+    command = [sys.executable, "-m", "analysis", "table", "trials", "--sweep", "study-mlp"]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        ended = subprocess.run(
+            [*command, "--tracking-uri", "docs/results"], stdout=closed, stderr=subprocess.PIPE
+        )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 def test_a_table_is_as_its_options_say(uri, capsys, tmp_path):
     path = tmp_path / "cells.csv"
     asked = ["--by", "width", "architecture,width", "--barrier", "train_loss_mean"]

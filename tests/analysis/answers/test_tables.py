@@ -1,9 +1,10 @@
 """Tables of a sweep: the axes that vary, means and SDs over seeds, one row per x."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from analysis.answers.tables import across, cell_table, layer_means
+from analysis.answers.tables import across, cell_table, layer_means, once, to_text
 from analysis.runs.grid import layout
 from analysis.runs.schema import BARRIER
 from tests.helpers.fabricated_runs import connection, runs_of, trial
@@ -64,3 +65,20 @@ def test_layers_are_averaged_at_the_middle():
     row = means[(means["matching"] == "weights") & (means["index"] == 3)]
     assert row["cos_error"].item() == pytest.approx(np.mean(errors))
     assert row["cos_error_sd"].item() == pytest.approx(np.std(errors, ddof=1))
+
+
+def test_what_all_rows_of_a_wide_table_have_in_common_is_said_once():
+    columns = {"cell": ["a", "b"], "norm": ["none", "none"], "none_": [np.nan, None], "n": [1, 2]}
+    frame = pd.DataFrame(columns)
+    said, rest = once(frame, width=20)
+    assert said == ["the same in every\nrow: norm none"]
+    assert [*rest] == ["cell", "n"]
+    pd.testing.assert_frame_equal(rest, frame[["cell", "n"]])
+
+
+@pytest.mark.parametrize(("rows", "width"), [(2, 100), (1, 5)], ids=["it fits", "a single row"])
+def test_a_table_is_whole_if_nothing_is_gained(rows, width):
+    frame = pd.DataFrame({"cell": ["a", "b"][:rows], "norm": "none"})
+    said, rest = once(frame, width)
+    assert said == []
+    assert to_text(rest) == to_text(frame)
