@@ -25,8 +25,10 @@ def convergence() -> Figure:
     """Both networks of seed 0 of each family by epoch; each error is of up to 1000 inputs."""
     training = _frame("training").dropna(subset="test_error")
     pairs = _pairs()
-    figure, places = plt.subplots(3, 3, figsize=(8, 6))
-    for axes, (name, own) in zip(places.flat, pairs.items(), strict=True):
+    figure, places = plt.subplots(3, 4, figsize=(9, 6))
+    for axes in places.flat[len(pairs) :]:
+        axes.set_axis_off()
+    for axes, (name, own) in zip(places.flat, pairs.items(), strict=False):
         for run_id, colour in zip(own["run_id"], (A, B), strict=True):
             for _, line in training[training["run_id"] == run_id].groupby("network"):
                 axes.plot(line["epoch"], line["test_error"], color=colour, linewidth=1.2)
@@ -36,7 +38,7 @@ def convergence() -> Figure:
     first.text(0.95, 0.35, "as trained", color=A, ha="right", transform=first.transAxes)
     first.text(0.95, 0.2, "twice the epochs", color=B, ha="right", transform=first.transAxes)
     places[1, 0].set_ylabel("test error")
-    places[2, 1].set_xlabel("epoch")
+    places[2, 0].set_xlabel("epoch")
     return figure
 
 
