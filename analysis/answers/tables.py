@@ -179,7 +179,7 @@ def once(frame: pd.DataFrame, width: int = TERMINAL) -> tuple[list[str], pd.Data
     if len(frame) < 2 or _width(frame) <= width:
         return [], frame
     shown = frame.iloc[:, 1:].astype(object)
-    shown = shown.where(shown.notna(), "").astype(str)
+    shown = shown.where(shown.notna(), "").astype(str).replace("nan", "")
     same = {name: shown[name].iloc[0] for name in shown if shown[name].nunique() == 1}
     said = ", ".join(f"{name} {value}" for name, value in same.items() if value)
     paragraphs = [fill(f"the same in every row: {said}", width)] if said else []

@@ -68,8 +68,8 @@ def test_layers_are_averaged_at_the_middle():
 
 
 def test_what_all_rows_of_a_wide_table_have_in_common_is_said_once():
-    columns = {"cell": ["a", "b"], "norm": ["none", "none"], "none_": [np.nan, None], "n": [1, 2]}
-    frame = pd.DataFrame(columns)
+    empty = {"none_": [np.nan, None], "nan_": ["nan", "nan"]}
+    frame = pd.DataFrame({"cell": ["a", "b"], "norm": ["none", "none"], **empty, "n": [1, 2]})
     said, rest = once(frame, width=20)
     assert said == ["the same in every\nrow: norm none"]
     assert [*rest] == ["cell", "n"]
