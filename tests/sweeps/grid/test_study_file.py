@@ -143,14 +143,12 @@ def test_the_studies_of_the_repository_are_the_commands_of_its_texts(text, studi
 
 
 @pytest.mark.parametrize("path", FAMILIES, ids=lambda path: path.stem)
-def test_the_study_has_five_seeds_and_both_kinds_of_pairs_of_every_family(path):
+def test_the_study_has_five_seeds_and_matched_pairs_of_every_family(path):
     trials = []
     for sweep in sweeps_in(path, SWEEPS):
         settings, _, found = parse(sweep, ["--config", str(path)])
         assert settings.name.startswith(f"study-{path.stem}")
         trials += found
     assert {trial.pair.seed for trial in trials} == {0, 1, 2, 3, 4}
-    points = {(t.pair.spawn_epoch, t.pair.spawn_step) for t in trials}
-    assert len(points) > 4
     independent = [t for t in trials if t.pair.spawn_epoch is None and t.pair.spawn_step is None]
     assert {"none", "weights", "activations"} <= {trial.matching for trial in independent}
