@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from nbclient.exceptions import CellExecutionError
 
 from analysis.answers.exports import EXPORTS, SAID, TableOptions, check_options, export
-from analysis.answers.tables import once, to_text
+from analysis.answers.tables import once, short, to_text
 from analysis.execute import NOTEBOOKS, execute
 from analysis.narrowing import TRIED, asking, narrowed
 from analysis.page.across import page_across
@@ -114,7 +114,7 @@ def _table(options: argparse.Namespace) -> None:
     if options.out:
         print(f"{counted(len(frame), 'row')}: {write_frame(frame, options.out)}")
     else:
-        said, rest = once(frame.map(_short))
+        said, rest = once(frame)
         print(*said, to_text(rest), sep="\n\n")
     print(*warnings(runs), sep="\n", file=sys.stderr, end="\n" * bool(warnings(runs)))
 
@@ -132,14 +132,10 @@ def _verify(options: argparse.Namespace) -> None:
         raise ValueError(f"verify needs a finished trial, but {' '.join(options.sweep)} has none")
     given = (options.storage, options.data_root, options.seed, options.dataset)
     found = verify(trials, options.cell, *given)
-    print(to_text(found.map(_short)))
+    print(to_text(found.map(short)))
     outside = int((found["verdict"] == OUTSIDE).sum())
     if outside:
         raise SystemExit(f"{outside} of {len(found)} numbers are outside")
-
-
-def _short(value: object) -> object:
-    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _notebooks(options: argparse.Namespace) -> None:

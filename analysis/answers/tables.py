@@ -160,6 +160,15 @@ def two_decimals(value: float) -> str:
     return f"{value:.2g}" if 0 < abs(value) < 0.1 else decimals(value)
 
 
+def short(value: object) -> object:
+    """A number to four digits; anything else as it is.
+
+    >>> short(0.123456), short("none")
+    ('0.1235', 'none')
+    """
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
 def _values(column: "pd.Series[float]") -> list[str]:
     return ["–" if np.isnan(value) else decimals(value) for value in column]
 
@@ -173,17 +182,18 @@ def once(frame: pd.DataFrame, width: int = TERMINAL) -> tuple[list[str], pd.Data
     """What every row of a frame too wide for a terminal has in common, said once.
 
     Returns:
-        A paragraph that says it, if there is something; and the frame without those columns, and
-        without the ones that are empty. The first column always stays.
+        A paragraph that says it, if there is something; and the frame, its numbers `short`, without
+        those columns, and without the ones that are empty. The first column always stays.
     """
-    if len(frame) < 2 or _width(frame) <= width:
-        return [], frame
-    shown = frame.iloc[:, 1:].astype(object)
-    shown = shown.where(shown.notna(), "").astype(str).replace("nan", "")
-    same = {name: shown[name].iloc[0] for name in shown if shown[name].nunique() == 1}
-    said = ", ".join(f"{name} {value}" for name, value in same.items() if value)
+    shown = frame.map(short)
+    if len(frame) < 2 or _width(shown) <= width:
+        return [], shown
+    words = shown.astype(str)
+    same = [name for name in frame.columns[1:] if words[name].nunique() == 1]
+    filled = [name for name in same if frame[name].notna().all() and shown[name].iloc[0] != ""]
+    said = ", ".join(f"{name} {shown[name].iloc[0]}" for name in filled)
     paragraphs = [fill(f"the same in every row: {said}", width)] if said else []
-    return paragraphs, frame.drop(columns=list(same))
+    return paragraphs, shown.drop(columns=same)
 
 
 def to_text(frame: pd.DataFrame, keys: int = 1, width: int = TERMINAL) -> str:

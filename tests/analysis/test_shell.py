@@ -153,7 +153,6 @@ def test_a_table_on_screen_and_what_it_leaves_out(uri, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_reader_may_stop_reading():
     command = [sys.executable, "-m", "analysis", "table", "trials", "--sweep", "study-mlp"]
     read, write = os.pipe()
@@ -165,6 +164,7 @@ def test_a_reader_may_stop_reading():
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_a_table_is_as_its_options_say(uri, capsys, tmp_path):
     path = tmp_path / "cells.csv"
     asked = ["--by", "width", "architecture,width", "--barrier", "train_loss_mean"]

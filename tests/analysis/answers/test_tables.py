@@ -68,7 +68,7 @@ def test_layers_are_averaged_at_the_middle():
 
 
 def test_what_all_rows_of_a_wide_table_have_in_common_is_said_once():
-    empty = {"none_": [np.nan, None], "nan_": ["nan", "nan"]}
+    empty = {"nothing": [np.nan, None], "nan": [np.nan, np.nan], "blank": ["", ""]}
     frame = pd.DataFrame({"cell": ["a", "b"], "norm": ["none", "none"], **empty, "n": [1, 2]})
     said, rest = once(frame, width=20)
     assert said == ["the same in every\nrow: norm none"]
