@@ -23,11 +23,11 @@ def misaligned(
 ) -> Permutation | Transform:
     """The same map of B's units, after which some of them are misaligned.
 
-    Of a permutation, and of every group of a transform that is not of kind `orthogonal`, a `share`
-    of the units, rounded, change places: chosen at random, each goes where the next of them was. Of
-    a larger share these are more, the ones of a smaller share among them. An orthogonal group of a
-    transform is rotated by `share` times 90 degrees, in as many planes at random as there are
-    pairs of dimensions, so that every vector turns by that angle.
+    Of every group that is not of kind `orthogonal` a `share` of the units, rounded, change places:
+    chosen at random, each goes where the next of them was. Of a larger share these are more, the
+    ones of a smaller share among them. An orthogonal group is rotated by `share` times 90 degrees,
+    in as many planes at random as there are pairs of dimensions, so that every vector turns by that
+    angle, whether the map that was found permutes or rotates.
 
     Args:
         found: the map, as a matcher found it; its record is kept.
@@ -35,6 +35,9 @@ def misaligned(
         share: from 0, as it is, to 1.
         group: the one group that is misaligned, or ALL.
         seed: of the choice of units, or planes.
+
+    Returns:
+        A permutation where one was found and no orthogonal group is misaligned, else a transform.
 
     Raises:
         ValueError: if the spec has no such group.
@@ -44,7 +47,8 @@ def misaligned(
         return found
     chosen = spec.groups if group == ALL else (group,)
     draws = {name: stream(seed, f"misalignment/{name}") for name in chosen}
-    if isinstance(found, Permutation):
+    turned = any(spec.kinds[name] == "orthogonal" for name in chosen)
+    if isinstance(found, Permutation) and not turned:
         moved = {name: exchanged(spec.groups[name], share, draws[name]) for name in chosen}
         index = spec.compose(found, {**spec.identity(), **moved})
         return Permutation(index, found.record, found.left_out, found.definitions)
@@ -54,7 +58,8 @@ def misaligned(
         else Element(exchanged(spec.groups[name], share, draw))  # type: ignore[arg-type]
         for name, draw in draws.items()
     }
-    after = Transform(spec, elements).after(found)
+    first = Transform.of_permutation(spec, found) if isinstance(found, Permutation) else found
+    after = Transform(spec, elements).after(first)
     return Transform(spec, after, found.record, found.left_out, found.definitions)
 
 

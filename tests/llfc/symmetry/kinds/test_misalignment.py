@@ -49,24 +49,27 @@ def test_the_function_stays_and_one_group_alone_moves(of):
     model, inputs, spec = canonical_gpt()
     state = model.state_dict()
     found = spec.random(0) if of == "permutation" else Transform.random(spec, 0)
+    before_it = as_transform(found, spec)
     (stream_group,) = (name for name, kind in spec.kinds.items() if kind == "orthogonal")
     with torch.no_grad():
         before = model(*inputs)
         for share, group in ((0, "all"), (0.8, "all"), (1, stream_group)):
-            other = misaligned(found, spec, share, group, seed=0)
-            moved = {name: other[name] for name in spec.groups}
-            same = [name for name in moved if equal(moved[name], found[name])]
-            assert len(same) == {"all": 0 if share else len(moved)}.get(group, len(moved) - 1)
-            apply = other.apply if of == "transform" else lambda s, p=other: spec.apply(p, s)
-            new = apply(state)
-            model.load_state_dict(new)
+            other = as_transform(misaligned(found, spec, share, group, seed=0), spec)
+            same = [name for name in spec.groups if equal(other[name], before_it[name])]
+            assert len(same) == {"all": 0 if share else len(other)}.get(group, len(other) - 1)
+            turn = other[stream_group].as_matrix() @ before_it[stream_group].as_matrix().T
+            cosine = torch.full((len(turn),), math.cos(share * math.pi / 2), dtype=turn.dtype)
+            torch.testing.assert_close(turn.diagonal(), cosine)
+            model.load_state_dict(other.apply(state))
             torch.testing.assert_close(model(*inputs), before)
             model.load_state_dict(state)
 
 
+def as_transform(found, spec):
+    return found if isinstance(found, Transform) else Transform.of_permutation(spec, found)
+
+
 def equal(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
     return torch.equal(one.as_matrix(), other.as_matrix())
 
 
