@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from docs.tools.colours import BETWEEN, TEXT, A, B
 from docs.tools.convergence import convergence
 from docs.tools.families import families
+from docs.tools.interventions import interventions
 
 FOLDER = Path(__file__).parents[1] / "pictures"
 # In the site, the colours of A, B and what lies between them are those of the page's scheme.
@@ -204,6 +205,7 @@ PICTURES: Mapping[str, Callable[[], Figure]] = {
     "convergence": convergence,
     "corrections": corrections,
     "families": families,
+    "interventions": interventions,
     "kinds": kinds,
     "llfc": llfc,
     "lmc": lmc,
