@@ -32,9 +32,8 @@ def interventions() -> Figure:
         for sweep, (name, colour, style, layers) in SWEEPS.items():
             means = exchanged(sweep, column, layers)
             places = [0, *((1, 2, 3) if len(layers) == 3 else (1, 3))]
-            for at, row in zip(places, means.itertuples(), strict=True):
-                axes.plot([at, at], [row.low, row.high], color=colour, linewidth=1.2)
-                axes.plot(at, row.mean, "o", color=colour, markersize=4)
+            axes.vlines(places, means["low"], means["high"], color=colour, linewidth=1.2)
+            axes.plot(places, means["mean"], "o", color=colour, markersize=4)
             axes.plot(places[1:], means["mean"][1:], style, color=colour, label=name)
         axes.axvline(0.5, linewidth=0.7, color=TEXT)
         axes.set(title=title, ylim=(0, None))
@@ -51,9 +50,3 @@ def exchanged(sweep: str, column: str, layers: tuple[str, ...]) -> pd.DataFrame:
     whole = trials[trials["misalignment"] == 1].groupby("misaligned", observed=True)
     parts = [trials[trials["misalignment"] == 0], *map(whole.get_group, layers)]
     return pd.DataFrame(over_seeds(part[column].to_list()).columns("mean") for part in parts)
-
-
-if __name__ == "__main__":
-    for sweep, (name, _, _, layers) in SWEEPS.items():
-        for column in (BARRIER, LLFC, BASELINE):
-            print(name, column, exchanged(sweep, column, layers), sep="\n")

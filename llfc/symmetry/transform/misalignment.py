@@ -47,20 +47,19 @@ def misaligned(
         return found
     chosen = spec.groups if group == ALL else (group,)
     draws = {name: stream(seed, f"misalignment/{name}") for name in chosen}
-    turned = any(spec.kinds[name] == "orthogonal" for name in chosen)
-    if isinstance(found, Permutation) and not turned:
-        moved = {name: exchanged(spec.groups[name], share, draws[name]) for name in chosen}
-        index = spec.compose(found, {**spec.identity(), **moved})
-        return Permutation(index, found.record, found.left_out, found.definitions)
     elements = {
         name: Element(matrix=rotated(spec.groups[name], share, draw))
         if spec.kinds[name] == "orthogonal"
         else Element(exchanged(spec.groups[name], share, draw))  # type: ignore[arg-type]
         for name, draw in draws.items()
     }
-    first = Transform.of_permutation(spec, found) if isinstance(found, Permutation) else found
+    first = found if isinstance(found, Transform) else Transform.of_permutation(spec, found)
     after = Transform(spec, elements).after(first)
-    return Transform(spec, after, found.record, found.left_out, found.definitions)
+    told = found.record, found.left_out, found.definitions
+    turned = any(spec.kinds[name] == "orthogonal" for name in chosen)
+    if turned or isinstance(found, Transform):
+        return Transform(spec, after, *told)
+    return Permutation(after.permutation(), *told)
 
 
 def check_group(spec: PermutationSpec, group: str) -> None:

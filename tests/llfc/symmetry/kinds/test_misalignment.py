@@ -51,14 +51,18 @@ def test_the_function_stays_and_one_group_alone_moves(of):
     found = spec.random(0) if of == "permutation" else Transform.random(spec, 0)
     before_it = as_transform(found, spec)
     (stream_group,) = (name for name, kind in spec.kinds.items() if kind == "orthogonal")
+    (units,) = (name for name in spec.groups if name.endswith("mlp.hidden"))
     with torch.no_grad():
         before = model(*inputs)
-        for share, group in ((0, "all"), (0.8, "all"), (1, stream_group)):
-            other = as_transform(misaligned(found, spec, share, group, seed=0), spec)
+        for share, group in ((0, "all"), (0.8, "all"), (1, stream_group), (1, units)):
+            other = misaligned(found, spec, share, group, seed=0)
+            angle = share * math.pi / 2 if group in ("all", stream_group) else 0
+            assert isinstance(other, Transform if angle else type(found))
+            other = as_transform(other, spec)
             same = [name for name in spec.groups if equal(other[name], before_it[name])]
             assert len(same) == {"all": 0 if share else len(other)}.get(group, len(other) - 1)
             turn = other[stream_group].as_matrix() @ before_it[stream_group].as_matrix().T
-            cosine = torch.full((len(turn),), math.cos(share * math.pi / 2), dtype=turn.dtype)
+            cosine = torch.full((len(turn),), math.cos(angle), dtype=turn.dtype)
             torch.testing.assert_close(turn.diagonal(), cosine)
             model.load_state_dict(other.apply(state))
             torch.testing.assert_close(model(*inputs), before)
