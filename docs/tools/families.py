@@ -16,7 +16,7 @@ from analysis.answers.tables import differences, estimates
 from analysis.runs.schema import BARRIER, BASELINE, LLFC
 from analysis.statistics.coefficients import RANKS
 from analysis.statistics.comparators import comparisons, over_families
-from docs.tools.colours import BETWEEN, TEXT, B
+from docs.tools.colours import BETWEEN, TEXT, A, B
 
 RESULTS = Path(__file__).parents[1] / "results"
 # The sweep of each family that meets the protocol's rules of convergence.
@@ -38,22 +38,25 @@ MEAN = "mean over families"
 
 def families() -> Figure:
     """Both correlations with the barrier, and their difference, with 95 % intervals."""
-    own = _trials(FAMILIES)
-    mean = over_families(pd.concat(own, ignore_index=True).copy(), LLFC, BARRIER)
-    found = [*map(_of_all, own), mean]
+    found = _found(own := _trials(FAMILIES))
+    apart = _found(list(map(_independent, own)))
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.4), sharey=True)
     for place, rows in enumerate(found):
         row = rows.set_index("predictor")
         for name, colour, shift in ((LLFC, BETWEEN, -0.13), (BASELINE, B, 0.13)):
             _interval(left, row.loc[name, ["within", "low", "high"]], place + shift, colour)
         ends = ["difference", "difference_low", "difference_high"]
-        _interval(right, row.loc[BASELINE, ends], place, TEXT)
+        _interval(right, row.loc[BASELINE, ends], place - 0.13, TEXT)
+        independent = apart[place].set_index("predictor")
+        _interval(right, independent.loc[BASELINE, ends], place + 0.13, A)
     left.set(xlim=(-1.02, 1.02), xlabel="Spearman's ρ with the barrier")
     left.set_yticks(range(len(found)), [*FAMILIES.values(), MEAN])
     left.invert_yaxis()
     left.text(-1, -0.75, "LLFC error", color=BETWEEN)
     left.text(-0.35, -0.75, "baseline", color=B)
     right.set(xlim=(-0.9, 1.45), xlabel="difference")
+    right.text(-0.85, -0.75, "all pairs", color=TEXT)
+    right.text(0.05, -0.75, "independent pairs", color=A)
     for axes in (left, right):
         axes.axvline(0, linewidth=0.7, color=TEXT)
         axes.axhline(len(own) - 0.5, linewidth=0.7, color=TEXT)
@@ -61,8 +64,11 @@ def families() -> Figure:
 
 
 def in_short() -> list[str]:
-    """The rows of the summary's table: family, difference, and which way it goes."""
-    return [f"| {name} | {apart} | {says} |" for name, _, _, apart, _, says in _rows()]
+    """The rows of the summary's table: the difference, of independent pairs, which way it goes."""
+    return [
+        f"| {name} | {apart} | {_difference(_independent(trials))} | {says} |"
+        for (name, _, _, apart, _, says), trials in zip(_rows(), _trials(FAMILIES), strict=True)
+    ]
 
 
 def in_full() -> list[str]:
@@ -79,12 +85,31 @@ def _rows() -> Iterator[tuple[str, ...]]:
         says = "more" if low > 0 else "less" if high < 0 else "cannot be told"
         shown = [estimates(found.loc[[column]], "within")[0] for column in (LLFC, BASELINE)]
         seeds = f"{row['difference_seeds_needed'].item():g}"
-        numbers = (*shown, differences(row)[0], seeds)
-        yield (name, *(re.sub(r"\b0\.", ".", number) for number in numbers), says)
+        yield (name, *map(_short, shown), _difference(trials), seeds, says)
+
+
+def _difference(trials: pd.DataFrame) -> str:
+    """How much closer the LLFC error is associated with the barrier than the baseline is."""
+    return _short(differences(_of_all(trials).query("predictor == @BASELINE"))[0])
+
+
+def _independent(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials of pairs that share no part of their training."""
+    return trials[trials[["spawn_epoch", "spawn_step"]].isna().all(axis=1)].copy()
+
+
+def _short(number: str) -> str:
+    return re.sub(r"\b0\.", ".", number)
 
 
 def _trials(sweeps: Mapping[str, str]) -> list[pd.DataFrame]:
     return [pd.read_parquet(RESULTS / f"{sweep}.trials.parquet").copy() for sweep in sweeps]
+
+
+def _found(own: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The comparisons within each family, and over them."""
+    together = pd.concat(own, ignore_index=True).copy()
+    return [*map(_of_all, own), over_families(together, LLFC, BARRIER)]
 
 
 def _of_all(trials: pd.DataFrame) -> pd.DataFrame:
