@@ -64,9 +64,9 @@ def families() -> Figure:
 
 
 def in_short() -> list[str]:
-    """The rows of the summary's table: the difference, of independent pairs, which way it goes."""
+    """The rows of the summary's table: the difference, which way it goes, of independent pairs."""
     return [
-        f"| {name} | {apart} | {_difference(_independent(trials))} | {says} |"
+        f"| {name} | {apart} | {says} | {_difference(_independent(trials))} |"
         for (name, _, _, apart, _, says), trials in zip(_rows(), _trials(FAMILIES), strict=True)
     ]
 
