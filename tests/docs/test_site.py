@@ -88,7 +88,7 @@ def test_the_families_of_the_mean_meet_the_rules_of_the_protocol():
             errors = widest[["test_error_a", "test_error_b"]].to_numpy()
             assert errors.max() <= LIMIT.get(trials["architecture"].iloc[0], 0.12), sweep
     measured = ends()
-    assert measured.keys() == {*FAMILIES.values()} - {"GPT, modular addition"}  # errs on nothing
+    assert measured.keys() == {*FAMILIES.values()}
     assert all(trained <= 1.2 * twice for trained, twice in measured.values()), measured
 
 
