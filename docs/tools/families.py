@@ -66,18 +66,17 @@ def families() -> Figure:
 def in_short() -> list[str]:
     """The rows of the summary's table: the difference, which way it goes, of independent pairs."""
     return [
-        f"| {name} | {apart} | {says} | {_difference(_independent(trials))} |"
-        for (name, _, _, apart, _, says), trials in zip(_rows(), _trials(FAMILIES), strict=True)
+        f"| {name} | {apart} | {says} | {alone} |" for name, _, _, apart, _, says, alone in _rows()
     ]
 
 
 def in_full() -> list[str]:
     """The rows of the study's table: both correlations too, and how many seeds are needed."""
-    return [f"| {' | '.join(row)} |" for row in _rows()]
+    return [f"| {' | '.join(row[:-1])} |" for row in _rows()]
 
 
 def _rows() -> Iterator[tuple[str, ...]]:
-    """Family, both correlations, their difference, seeds needed, and which way it goes."""
+    """Family, both correlations, difference, seeds needed, which way it goes, independent pairs."""
     for name, trials in zip(FAMILIES.values(), _trials(FAMILIES), strict=True):
         found = _of_all(trials).set_index("predictor")
         row = found.loc[[BASELINE]]
@@ -85,21 +84,14 @@ def _rows() -> Iterator[tuple[str, ...]]:
         says = "more" if low > 0 else "less" if high < 0 else "cannot be told"
         shown = [estimates(found.loc[[column]], "within")[0] for column in (LLFC, BASELINE)]
         seeds = f"{row['difference_seeds_needed'].item():g}"
-        yield (name, *map(_short, shown), _difference(trials), seeds, says)
-
-
-def _difference(trials: pd.DataFrame) -> str:
-    """How much closer the LLFC error is associated with the barrier than the baseline is."""
-    return _short(differences(_of_all(trials).query("predictor == @BASELINE"))[0])
+        alone = _of_all(_independent(trials)).query("predictor == @BASELINE")
+        numbers = (*shown, differences(row)[0], seeds, says, differences(alone)[0])
+        yield (name, *(re.sub(r"\b0\.", ".", number) for number in numbers))
 
 
 def _independent(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials of pairs that share no part of their training."""
     return trials[trials[["spawn_epoch", "spawn_step"]].isna().all(axis=1)].copy()
-
-
-def _short(number: str) -> str:
-    return re.sub(r"\b0\.", ".", number)
 
 
 def _trials(sweeps: Mapping[str, str]) -> list[pd.DataFrame]:
