@@ -86,7 +86,7 @@ sweep-matching: $(READY)  ## which matching, with which correction, flattens the
 sweep-misalignment: $(READY)  ## do barrier and LLFC error follow, when only the alignment is undone?
 	$(BIN)/python sweeps/misalignment.py $(ARGS)
 
-sweep-transformer: $(READY)  ## what can permutations do for two transformers, and what not?
+sweep-transformer: $(READY)  ## which symmetry connects two transformers?
 	$(BIN)/python sweeps/transformer.py $(ARGS)
 
 sweep-checkpoints: $(READY)  ## how far are networks of your own from connected? ARGS="--checkpoints A B ..."

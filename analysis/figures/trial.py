@@ -1,4 +1,4 @@
-"""The figures of one trial; those of a sweep are in `sweep_figures`. Records in, Figure out."""
+"""The figures of one trial (of a sweep: `analysis.figures.sweep`). Records in, Figure out."""
 
 import math
 

@@ -77,7 +77,8 @@ REGISTRIES = (
         "Loss, error and the LLFC error of every layer are always measured. A measure adds to them:"
         " `llfc.connect(..., measures=[NAME, ...])`, `--measures NAME ...`. Each states its cost in"
         " forward passes over the test data, of which the walk itself takes as many as there are"
-        " positions, and two.",
+        " positions, and two more where a"
+        " correction changes the ends.",
     ),
     Registry(
         "Corrections",

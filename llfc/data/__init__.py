@@ -1,1 +1,1 @@
-"""Data sets as uint8 tensors on the device, and batches of them."""
+"""Data sets as tensors on the device (images, tokens or rows), and batches of them."""

@@ -1,4 +1,4 @@
-"""Act two: bring two networks into one basis by permuting the units of the second."""
+"""Act two: bring two networks into one basis by permuting or mixing the units of the second."""
 
 from llfc.matching.many import match_many
 from llfc.matching.matchers import MATCHERS, Matcher, match

@@ -3,8 +3,8 @@
 The code is the file that was named and whatever it imports by statement, directly or through
 others, at its top or within functions, as far as that lies beside it or elsewhere that is no place
 of installed packages. Of an installed package that was named itself, its own modules count in the
-same way. Of other installed packages the version counts; but neither llfc nor what it requires
-(REQUIRED), of which the versions are with every result anyway, as for built-in networks.
+same way. Of other installed packages the version counts; but neither that of llfc nor of what it
+requires (REQUIRED), as for built-in networks.
 
 What code reads from files, and modules that it imports in other ways, are not covered.
 """

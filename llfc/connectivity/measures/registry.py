@@ -1,8 +1,8 @@
 """Every measure by name.
 
 Each is an option with a cost, said in its docstring in forward passes over the test data; the walk
-itself takes as many as there are positions on the line, and two. A trial's own are the field
-`measures` of `llfc.specs.Trial`.
+itself takes as many as there are positions on the line, and two more where a correction changes the
+ends. A trial's own are the field `measures` of `llfc.specs.Trial`.
 """
 
 from collections.abc import Mapping
