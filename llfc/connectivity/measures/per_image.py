@@ -22,10 +22,10 @@ def samples(subject: Subject) -> Measured:
     """`cos_error`, `baseline` and `coef` of every image, at the blend nearest to alpha = 1/2.
 
     Those of `llfc.connectivity.layerwise`, whose profiles are their means over images; A and B are
-    corrected as the blend is. `image`
-    counts the test images from 0. The table `histogram` has, for every layer, how many images'
-    `cos_error` and how many images' `baseline` are in [low, high): the lowest bin is from 0 to
-    1e-8, the others are equally wide in logarithm up to 2, which is in the last.
+    corrected as the blend is. `image` counts the test images, of tokens those that count, from 0.
+    The table `histogram` has, for every layer, how many images' `cos_error` and how many images'
+    `baseline` are in [low, high): the lowest bin is from 0 to 1e-8, the others are equally wide in
+    logarithm up to 2, which is in the last.
 
     Costs a forward pass over the test data of A, B and the blend; memory and table grow with the
     images, by three numbers per image and layer.
@@ -39,6 +39,8 @@ def samples(subject: Subject) -> Measured:
     parts = []
     for images, targets in subject.test:
         counted = subject.test.task.counted(targets)
+        if counted is not None and not counted.any():
+            continue
         networks = (*line.ends, line.at(at))
         of_a, of_b, blend = (
             features_of(model, subject.probes, images, counted) for model in networks

@@ -12,6 +12,7 @@ from llfc.connectivity.path import walk
 from llfc.results import TABLES, connection_from_json, connection_to_json
 from tests.helpers.measure_subjects import subject
 from tests.helpers.small_networks import convnet, cosines, mlp, samples, stored_features
+from tests.helpers.token_networks import IGNORED, gpt, tokens
 
 MAKERS = {"mlp": (mlp, (6,)), "convnet": (convnet, (2, 7, 7))}
 both = pytest.mark.parametrize("name", list(MAKERS))
@@ -119,6 +120,18 @@ def test_any_batching_gives_the_same(batch):
     other, _ = tables(subject(a, b, test, batch=batch))
     for column in TABLES["samples"][1:]:
         assert other[column] == pytest.approx(table[column], rel=1e-9, abs=1e-12)
+
+
+def test_a_batch_of_tokens_of_which_none_counts_has_no_rows():
+    ids, targets = tokens(8, 6)
+    given = {"task": "token-classification", "matching": None, "alphas": 3}
+    a, b = (gpt(seed, depth=1).float() for seed in (0, 1))
+    whole, more = (
+        llfc.connect(a, b, test=test, measures=["samples"], **given)
+        for test in ([(ids, targets)], [(ids, targets), (ids, torch.full_like(targets, IGNORED))])
+    )
+    for column in ("cos_error", "baseline", "coef"):
+        assert list(more.tables["samples"][column]) == list(whole.tables["samples"][column])
 
 
 def test_it_is_a_measure_of_a_trial():
