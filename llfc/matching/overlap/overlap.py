@@ -261,7 +261,7 @@ class Overlap:
     @cached_property
     def _neighbours(self) -> dict[str, set[str]]:
         found = {
-            group: {root(cluster) for term, _ in at for cluster in term.clusters}
+            group: {root(c) for term, _ in at for c in term.clusters}.intersection(self.roots)
             for group, at in self._at.items()
         }
         return {g: near if self.bends(g) else near - {g} for g, near in found.items()}

@@ -44,6 +44,17 @@ def test_groups_nested_in_nested_ones_are_named_and_the_rest_still_moves():
     assert deep.compose(planted, index) == deep.identity()
 
 
+def test_an_ascent_ends_where_a_group_is_nested_in_one_tensor_and_alone_in_another():
+    axis = ((HEADS, Factor(2, RQ), Factor(4, tuple(f"u{i}" for i in range(6)))),)
+    sizes = {"heads": 3, "s": 4} | dict.fromkeys(RQ, 2) | {f"u{i}": 4 for i in range(6)}
+    spec = PermutationSpec(sizes, {"a": (axis, FIXED), "b": (plain(4, "u0"), plain(4, "s"))})
+    a, b = states(spec, 0)
+    overlap, start = Overlap(a, b, spec), dict(spec.identity())
+    found, _ = ascend(overlap, start, stream(0, "order"), most=50)
+    assert overlap.value(found) >= overlap.value(start)
+    assert all(near <= set(overlap.roots) for near in map(overlap.neighbours, overlap.roots))
+
+
 def test_the_ascent_never_ends_below_its_start(spec):
     for seed in range(4):
         a, b = states(spec, seed)
