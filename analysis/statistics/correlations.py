@@ -111,13 +111,21 @@ def averaged_over_seeds(
     found: Floats, trials: pd.DataFrame, x: str, y: str, method: str
 ) -> Estimate:
     """`found`, the `own_correlations` of the trials' seeds, as seeds say it together."""
-    known = found[~np.isnan(found)]
-    if known.max(initial=-1) - known.min(initial=1) <= RELATIVE_ROUNDING:
-        return over_seeds(found, "fisher")  # there is no interval, and 1 may be 1
     groups = _by_seed(trials, x, y)
     tied = any(len(np.unique(column)) < len(column) for values in groups for column in values.T)
     steps = np.array([step(method, max(len(v), LEAST_TRIALS), tied=tied) for v in groups])
-    return over_seeds(clip(found, steps), "fisher")
+    return together(found, steps)
+
+
+def together(found: Floats, steps: Floats) -> Estimate:
+    """Seeds' own correlations on average; perfect ones are clipped by their steps (see `clip`).
+
+    Where all seeds agree nothing is clipped: there is no interval, and 1 may be 1.
+    """
+    known = found[~np.isnan(found)]
+    if known.max(initial=-1) - known.min(initial=1) > RELATIVE_ROUNDING:
+        found = clip(found, steps)
+    return over_seeds(found, "fisher")
 
 
 def own_correlations(trials: pd.DataFrame, x: str, y: str, method: str) -> Floats:

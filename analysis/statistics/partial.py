@@ -4,6 +4,7 @@ A wide network has a low barrier and a low LLFC error; so have two networks clos
 partial correlation is that of the residuals of both after linear regression on the covariates.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,9 +15,9 @@ from scipy import stats
 from analysis.runs.pairs import counted_once, of_all_seeds
 from analysis.runs.params import PARAMS
 from analysis.runs.schema import WEIGHTS
-from analysis.statistics.coefficients import LEAST_TRIALS, unlike, usable
-from analysis.statistics.correlations import correlations, with_note
-from analysis.statistics.over_seeds import Floats, is_constant, over_seeds
+from analysis.statistics.coefficients import LEAST_TRIALS, step, unlike, usable
+from analysis.statistics.correlations import together, with_note, within_seeds
+from analysis.statistics.over_seeds import Floats, is_constant
 from analysis.statistics.summaries import with_weight_distance
 from llfc.names import lookup
 
@@ -58,7 +59,8 @@ def partial_correlations(
         One row per method: `given`; `raw`, the correlation within a seed without covariates;
         `within`, that with them, with `low`, `high`, `p`, `seeds` and `note` as in `correlations`;
         `trials`, those that both rest on, of cells that every seed has (see `correlations`). A seed
-        with fewer than SPARE trials beyond what the covariates use up has none.
+        with fewer than SPARE trials beyond what the covariates use up has none; a perfect one
+        counts as in `correlations`, of as many trials as the covariates leave.
 
     Raises:
         ValueError: if a covariate is no column, or was measured in no trial; or a method is none.
@@ -81,8 +83,10 @@ def partial_correlations(
         common = of_all_seeds(usable(trials[there], x, y, method), LEAST_TRIALS)
         used = counted_once(common, x, y)
         parts = [part for _, part in used.groupby("seed")]
-        found = over_seeds([_partial(part, x, y, given, place) for part in parts], "fisher")
-        raw = correlations(used, x, y, methods=[method])["within"].iloc[0]
+        own, left = np.array([_partial(part, x, y, given, place) for part in parts]).T
+        steps = [step(method, max(int(count), LEAST_TRIALS), tied=False) for count in left]
+        found = together(own, np.array(steps))
+        raw = within_seeds(used, x, y, method).value
         about = {"x": x, "y": y, "given": ", ".join(given), "method": method, "raw": raw}
         within = with_note(found.columns("within"), unlike(common))
         rows.append(about | within | {"trials": len(used)})
@@ -105,20 +109,24 @@ def _measured(column: "pd.Series[Any]") -> "pd.Series[bool]":
 
 def _partial(
     rows: pd.DataFrame, x: str, y: str, given: Sequence[str], place: Callable[[Any], Any]
-) -> float:
-    """The partial correlation in one seed; NaN if it has too few trials, or nothing is left."""
+) -> tuple[float, int]:
+    """The partial correlation in one seed, and of how many trials, less what covariates use up.
+
+    NaN if it has too few trials, or nothing is left.
+    """
     if is_constant(rows[[x, y]].to_numpy(dtype=float)):  # as ranks, rounding would look like more
-        return float("nan")
+        return math.nan, 0
     columns = [_design(rows[name], place) for name in given]
     design = np.column_stack([np.ones(len(rows)), *columns])
     both = np.column_stack([_standard(place(rows[name])) for name in (x, y)])
     fit, _, rank, _ = np.linalg.lstsq(design, both)
-    if len(rows) - rank < SPARE:
-        return float("nan")
+    free = len(rows) - (int(rank) - 1)
+    if free - 1 < SPARE:
+        return math.nan, free
     left = both - design @ fit
     if (left.std(axis=0) <= 1e-9 * both.std(axis=0)).any():
-        return float("nan")  # the covariates decide a column, and the rest is rounding
-    return float(stats.pearsonr(*left.T).statistic)
+        return math.nan, free  # the covariates decide a column, and the rest is rounding
+    return float(stats.pearsonr(*left.T).statistic), free
 
 
 def _standard(values: Any) -> Floats:

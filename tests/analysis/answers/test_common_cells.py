@@ -95,6 +95,35 @@ def test_a_partial_correlation_is_over_common_cells(failed):
     assert rows[0]["raw"] == pytest.approx(rows[1]["raw"])
 
 
+def test_without_covariates_a_partial_correlation_is_the_correlation():
+    """Of one that repeats in one seed alone, both count it once."""
+    trials = pd.concat([drawn().assign(matching=each) for each in ("none", "weights")])
+    rng = np.random.default_rng(1)
+    again = (trials["seed"] == 0) & trials["width"].isin(WIDTHS[:3])
+    moved = (trials["matching"] == "weights") & ~again
+    trials.loc[moved, [LLFC, BARRIER]] += rng.normal(size=(moved.sum(), 2))
+    row = partial_correlations(trials, LLFC, BARRIER, given=[], methods=["Spearman"]).iloc[0]
+    assert row["within"] == pytest.approx(row["raw"])
+
+
+def test_a_seed_in_perfect_order_does_not_decide_a_partial_correlation():
+    """As without covariates, it counts as half a step of ranks below 1."""
+    rng = np.random.default_rng(0)
+    trials = pd.DataFrame(rng.normal(size=(40, 3)), columns=[LLFC, BARRIER, "width"])
+    trials = trials.assign(architecture="mlp", seed=np.repeat(range(5), 8))
+    first = trials["seed"] == 0
+    trials.loc[first, BARRIER] = trials.loc[first, LLFC]
+    row = partial_correlations(trials, LLFC, BARRIER, given=["width"], methods=["Spearman"]).iloc[0]
+    own = []
+    for _, rows in trials[~first].groupby("seed"):
+        design = np.column_stack([np.ones(8), stats.rankdata(rows["width"])])
+        placed = np.column_stack([stats.rankdata(rows[name]) for name in (LLFC, BARRIER)])
+        left = placed - design @ np.linalg.lstsq(design, placed)[0]
+        own.append(np.corrcoef(left.T)[0, 1])
+    perfect = 1 - 6 / (7 * 48)  # of 7 trials, as the covariate takes one
+    assert row["within"] == pytest.approx(np.tanh(np.arctanh([perfect, *own]).mean()))
+
+
 @pytest.mark.parametrize("left", [range(7), range(2)], ids=["few in common", "a seed begun"])
 def test_where_few_cells_are_common_all_count_or_the_seed_does_not(left):
     trials = drawn()
