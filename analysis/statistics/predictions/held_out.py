@@ -102,7 +102,9 @@ def predict(
         asked = out[measured[out]]
         if len(asked):
             predicted = model.predict(matrix[asked])
-            back = np.quantile(values[fitted], predicted.clip(0, 1))
+            known, at = values[fitted], predicted.clip(0, 1)
+            # The inverse of `places`: of n values the r-th is at r / n.
+            back = np.quantile(known, at, method="interpolated_inverted_cdf")
             found[asked] = np.column_stack([wanted[asked], predicted, back])
     names = ["wanted", "predicted", "predicted_value"]
     return pd.DataFrame(

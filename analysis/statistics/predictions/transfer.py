@@ -29,10 +29,11 @@ def transfers(trials: pd.DataFrame, x: str = LLFC, y: str = BARRIER) -> pd.DataF
         y: a barrier.
 
     Returns:
-        One row per (held_out, predictor): each architecture, and where one has several norms each
-        of these alone. `share`, of the variance of y's ranks among the fitted trials, and
-        `share_value`, of the variance of y itself, the prediction being the value that the fitted
-        trials have at the predicted rank; averaged over seeds, with the 95 % intervals over `seeds`
+        One row per (held_out, predictor): each architecture, and where one has several norms or
+        activations each of these alone (`usual` where it is the architecture's own). `share`, of
+        the variance of y's ranks among the fitted trials, and `share_value`, of the variance of y
+        itself, the prediction being the value that the fitted trials have at the predicted rank;
+        averaged over seeds, with the 95 % intervals over `seeds`
         `low`, `high` and `value_low`, `value_high`; `note`; `trials`, those held out. A comparator
         that only some trials have is judged on these, and on no family without it.
 
@@ -59,13 +60,13 @@ def transfers(trials: pd.DataFrame, x: str = LLFC, y: str = BARRIER) -> pd.DataF
 
 
 def _families(trials: pd.DataFrame) -> dict[str, "pd.Series[bool]"]:
-    """What is held out in turn: each architecture, and each of its norms."""
+    """What is held out in turn: each architecture, and each of its norms and activations."""
     found: dict[str, pd.Series[bool]] = {}
     for names in (trials.get("architecture", family_names(trials)), family_names(trials)):
         for name in sorted(set(names)):
             out = names == name
             if not out.all() and not any(out.equals(other) for other in found.values()):
-                found[str(name)] = out
+                found[f"{name}, usual" if name in found else str(name)] = out
     return found
 
 

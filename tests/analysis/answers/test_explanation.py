@@ -64,6 +64,15 @@ def test_in_its_own_unit_a_prediction_has_the_values_of_the_fitted_trials():
     assert r2_score(found["wanted_value"], found["predicted_value"]) > 0.98
 
 
+def test_a_place_that_is_predicted_has_the_value_that_is_there():
+    known = np.arange(10.0, 110, 10)
+    both = np.array([*known, 30, 10, 35])
+    trials = pd.DataFrame({"x": both, "y": both})
+    found = predict(trials, ["x"], "y", [0] * 10 + [1] * 3)[10:]
+    assert found["predicted"].tolist() == pytest.approx([0.3, 0.1, 0.35])
+    assert found["predicted_value"].tolist() == pytest.approx([30, 10, 35])
+
+
 def test_shares_are_one_for_the_truth_and_zero_for_the_mean():
     y, seeds = np.arange(8.0), [0, 0, 0, 0, 1, 1, 1, 1]
     assert shares(y, y, seeds).tolist() == [1, 1]

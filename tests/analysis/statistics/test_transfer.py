@@ -54,6 +54,15 @@ def test_an_architecture_is_held_out_whole_and_its_norms_alone():
     }  # fmt: skip
 
 
+def test_an_architecture_is_no_activation_of_its_own():
+    trials = drawn().assign(norm="none")
+    trials["activation"] = np.where(trials["architecture"] == "resnet20", "tanh", "relu")
+    trials["architecture"] = trials["architecture"].replace("resnet20", "mlp")
+    trials.loc[trials["activation"] == "relu", "activation"] = None
+    held = transfers(trials).drop_duplicates("held_out").set_index("held_out")["trials"]
+    assert held.to_dict() == {"mlp": 108, "vgg11": 36, "mlp, usual": 36, "mlp, tanh": 72}
+
+
 def test_of_another_scale_the_order_carries_over_and_the_values_do_not():
     found = by_name(drawn(scale=(1, 1, 0.05, 1))).loc[("resnet20, layer norm", LLFC)]
     assert found["share_value"] < 0
