@@ -55,7 +55,7 @@ def onsets(
         One row per combination of the other axes in which `axis` varies:
 
         - `onset`: the seeds' mean on the logarithmic scale (of 1 + epoch, where there is a 0), NaN
-          where a seed has none inside the grid;
+          where a seed has none inside the grid, or an unknown one;
         - `low` and `high`: an interval for that mean of new seeds. The lower end is that of the
           95 % t interval over the seeds' lower bracket ends, the upper end that over their upper
           ones, so the interval never promises more than the grid and the test set can tell; NaN
@@ -167,6 +167,7 @@ def _together(own: Sequence[Onset], scale: str, start: float) -> dict[str, Any]:
     # An axis that begins at 0 has no smaller value: connected there, the onset is 0.
     start = 0.0 if start == 0 else math.nan
     at = np.array([start if one.at == -math.inf else one.at for one in own])
+    at[[not one.complete for one in own]] = math.nan
     inside = np.isfinite(at)
     counts = {
         "seeds": len(own),

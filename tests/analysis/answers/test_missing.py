@@ -61,6 +61,14 @@ def test_a_value_at_which_every_seed_failed_is_one_of_the_grid():
     assert onsets(trials, "spawn_epoch").iloc[0]["never"] == 3
 
 
+def test_of_a_seed_that_was_not_measured_at_the_end_the_onset_is_not_known():
+    trials = spawned()
+    trials.loc[(trials["seed"] == 0) & (trials["spawn_epoch"] == 4), INSTABILITY] = math.nan
+    row = onsets(trials, "spawn_epoch").iloc[0]
+    assert (row["unknown"], row["never"]) == (1, 0)
+    assert math.isnan(row["onset"])
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_a_bracket_of_too_few_seeds_is_no_interval_over_seeds(seeds):
     row = onsets(spawned(seeds), "spawn_epoch").iloc[0]

@@ -64,3 +64,13 @@ def test_a_table_that_some_trials_lack_keeps_its_types():
 def test_nothing_to_join_is_refused():
     with pytest.raises(ValueError, match=r"^runs to join must be at least one, got none$"):
         join_runs([])
+
+
+def test_forks_in_steps_join_runs_that_do_not_say_how_many_an_epoch_has():
+    first, second = runs_of(grid(spawn_epoch=[0, 2])), runs_of(grid(spawn_step=[5]), "onset")
+    second = dataclasses.replace(second, trials=second.trials.assign(steps_per_epoch=10))
+    first = dataclasses.replace(
+        first, trials=first.trials.drop(columns="steps_per_epoch", errors="ignore")
+    )
+    joined = join_runs([first, second])
+    assert sorted(joined.trials["spawn_step"]) == [0, 5, 20]
