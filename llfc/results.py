@@ -72,16 +72,6 @@ LEFT_OUT = ("probe", "group", "parameter", "correction", "definition")
 # The scalar that counts the entries of each kind.
 LEFT_OUT_COUNTS = {kind: f"left_out_{kind}" for kind in LEFT_OUT}
 
-# What reading a text that is not a connection may raise.
-UNREADABLE = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerProfile:

@@ -86,7 +86,7 @@ def _in_words(row: "pd.Series[Any]") -> str:
 
     if math.isnan(row["low"]):
         return ""
-    return "it remains open whether pairs whose features move less linearly have higher barriers:  "
+    return "it remains open whether pairs whose features move less linearly have higher barriers: "
 
 
 def beyond_baseline(trials: pd.DataFrame) -> str:
@@ -129,16 +129,18 @@ def _coefficient(row: "pd.Series[Any]") -> str:
 def inside_cells(trials: pd.DataFrame) -> str:
     """How fast the barrier rises with the LLFC error where only the seed differs."""
     row = within_cells(trials, LLFC, BARRIER).iloc[0]
-    between = "" if math.isnan(row["share"]) else f"{100 * (1 - row['share']):.0f} %"
     if math.isnan(row["slope"]):
         return ""
-    return (
+    text = (
         " Within a cell of the grid, where only the seed differs, the barrier grows as the"
         f" LLFC error to the power {decimals(row['slope'])} ({_ends(row)}; mixed"
         f" model of {counted(row['trials'], 'trial')} in {counted(row['cells'], 'cell')} without a"
-        " barrier of 0);"
-        f" {between} of the covariance of the ranks is between cells."
+        " barrier of 0)"
     )
+    if math.isnan(row["share"]):
+        return f"{text}."
+    between = f"{100 * (1 - row['share']):.0f} %"
+    return f"{text}; {between} of the covariance of the ranks is between cells."
 
 
 def within(found: pd.DataFrame) -> str:
