@@ -14,7 +14,7 @@ from llfc.matching.ascent.search import best_within
 from llfc.matching.overlap.basis import permuted_rows
 from llfc.matching.overlap.overlap import Index, Overlap
 from llfc.matching.taps import batch_definitions
-from llfc.modules import device_of, eval_copy
+from llfc.modules import device_of, eval_copy, use_batch_statistics
 from llfc.modules.inputs import Inputs, on_device, positional
 from llfc.modules.reals import norms
 from llfc.seeds import stream
@@ -139,9 +139,7 @@ class _Midpoint:
                 torch.stack([_logits(end(*inputs)).softmax(-1) for end in ends]).mean(0)
                 for inputs in map(self._inputs, data)
             ]
-        for module in self.model.modules():
-            if any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False)):
-                module.training = True  # a norm's own switch; all others stay in eval mode
+        use_batch_statistics(self.model)
 
     def _inputs(self, batch: Inputs) -> tuple[Any, ...]:
         return positional(self.model, on_device(batch, self.device))

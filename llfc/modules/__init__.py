@@ -9,7 +9,7 @@ from llfc.modules.alike import (
 )
 from llfc.modules.checks import check_inputs, check_network, check_state, spare_inputs
 from llfc.modules.copies import copy_into, copy_of, device_of, eval_copy, frozen_copy, tensors
-from llfc.modules.modes import in_mode, twice
+from llfc.modules.modes import in_mode, twice, use_batch_statistics
 
 __all__ = [
     "batch_dependence",
@@ -29,4 +29,5 @@ __all__ = [
     "spare_inputs",
     "tensors",
     "twice",
+    "use_batch_statistics",
 ]

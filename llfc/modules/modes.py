@@ -36,3 +36,10 @@ def twice(inputs: Sequence[Any]) -> Sequence[Any]:
 
     sizes = {len(x) for x in pytree.tree_leaves(inputs) if isinstance(x, Tensor) and x.dim()}
     return pytree.tree_map_only(Tensor, doubled, inputs) if sizes == {1} else inputs
+
+
+def use_batch_statistics(model: nn.Module) -> None:
+    """Let norms with running statistics use those of the batch; every other mode stays."""
+    for module in model.modules():
+        if any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False)):
+            module.training = True  # the norm's own switch

@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from llfc.modules import device_of, eval_copy
+from llfc.modules import device_of, eval_copy, use_batch_statistics
 from llfc.modules.inputs import Inputs, count_of, joined, on_device, positional, taken
 from llfc.modules.reals import as_reals
 from llfc.tasks import Task
@@ -42,15 +42,6 @@ def parts_of(batches: Iterable[Inputs], most: int, generator: Generator) -> list
     return [parts[i] for i in torch.randperm(len(parts), generator=generator)][:most]
 
 
-def with_batch_statistics(model: nn.Module) -> nn.Module:
-    """A copy in eval mode, but for norms with running statistics, which use those of the batch."""
-    copied = eval_copy(model)
-    for module in copied.modules():
-        if any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False)):
-            module.training = True  # a norm's own switch; all others stay in eval mode
-    return copied
-
-
 class Between:
     r"""The two ends, and the loss of what lies between them, for which no targets are needed.
 
@@ -68,7 +59,9 @@ class Between:
 
     def __init__(self, a: nn.Module, b: nn.Module, task: Task, parts: Sequence[Inputs]) -> None:
         self.task = task
-        self.model, *self.ends = (with_batch_statistics(model) for model in (a, a, b))
+        self.model, *self.ends = (eval_copy(model) for model in (a, a, b))
+        for each in (self.model, *self.ends):
+            use_batch_statistics(each)
         self.parts = [on_device(part, device_of(a)) for part in parts]
         self._targets: dict[int, Tensor] = {}
 
