@@ -8,7 +8,7 @@ PORT ?= 5000
 # A sweep of each family that meets the rules of convergence of the study's protocol, and pairs that
 # all of them have.
 STUDIED := study-mlp study-mlp-tanh study-randhie study-vgg11 study-vgg11-batch study-resnet20 \
-	study-resnet20-layer study-resnet20-group study-mixer study-gpt study-sums
+	study-resnet20-layer study-resnet20-group study-vit study-mixer study-gpt study-sums
 SHARED := correction=none spawn_step=none form=trained matching=none matching=weights \
 	matching=activations matching=orthogonal
 TESTERS ?= 2

@@ -11,8 +11,6 @@ from docs.tools.colours import A, B
 from docs.tools.families import FAMILIES, RESULTS
 
 ENDS = ["test_error_a", "test_error_b"]
-# Families whose ends miss the protocol's rules: in the picture, and in no number over families.
-MISSED: Mapping[str, str] = {"study-vit": "ViT (not converged)"}
 
 
 def ends() -> Mapping[str, tuple[float, float]]:
@@ -26,7 +24,7 @@ def ends() -> Mapping[str, tuple[float, float]]:
 def convergence() -> Figure:
     """Both networks of seed 0 of each family by epoch; each error is of up to 1000 inputs."""
     training = _frame("training").dropna(subset="test_error")
-    pairs = _pairs({**FAMILIES, **MISSED})
+    pairs = _pairs(FAMILIES)
     figure, places = plt.subplots(3, 4, figsize=(9, 6))
     for axes in places.flat[len(pairs) :]:
         axes.set_axis_off()

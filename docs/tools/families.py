@@ -29,6 +29,7 @@ FAMILIES: Mapping[str, str] = {
     "study-resnet20": "ResNet-20, batch norm",
     "study-resnet20-layer": "ResNet-20, layer norm",
     "study-resnet20-group": "ResNet-20, group norm",
+    "study-vit": "ViT",
     "study-mixer": "MLP-Mixer",
     "study-gpt": "GPT, text",
     "study-sums": "GPT, modular addition",
