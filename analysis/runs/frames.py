@@ -180,7 +180,7 @@ def _in_steps(trials: pd.DataFrame, unfinished: pd.DataFrame) -> dict[str, pd.Da
         return {}
     known = {}
     for row in records_of(trials):
-        if pd.notna(steps := row.get("steps_per_epoch")):
+        if pd.notna(steps := row.get("steps_per_epoch")) and steps:
             known[tuple(row.get(name) for name in DATA)] = int(steps)
     placed = {}
     for name, frame in frames.items():
