@@ -83,9 +83,9 @@ def partial_correlations(
         common = of_all_seeds(usable(trials[there], x, y, method), LEAST_TRIALS)
         used = counted_once(common, x, y)
         parts = [part for _, part in used.groupby("seed")]
-        own, left = np.array([_partial(part, x, y, given, place) for part in parts]).T
-        steps = [step(method, max(int(count), LEAST_TRIALS), tied=False) for count in left]
-        found = together(own, np.array(steps))
+        each = [_partial(part, x, y, given, place) for part in parts]
+        steps = [step(method, max(count, LEAST_TRIALS), tied=False) for _, count in each]
+        found = together(np.array([value for value, _ in each]), np.array(steps))
         raw = within_seeds(used, x, y, method).value
         about = {"x": x, "y": y, "given": ", ".join(given), "method": method, "raw": raw}
         within = with_note(found.columns("within"), unlike(common))

@@ -124,6 +124,13 @@ def test_a_seed_in_perfect_order_does_not_decide_a_partial_correlation():
     assert row["within"] == pytest.approx(np.tanh(np.arctanh([perfect, *own]).mean()))
 
 
+def test_where_no_trial_has_a_number_there_is_no_partial_correlation():
+    trials = drawn().assign(**{BARRIER: np.nan})
+    row = partial_correlations(trials, LLFC, BARRIER, given=["width"], methods=["Spearman"]).iloc[0]
+    assert row["trials"] == 0
+    assert np.isnan(row["within"])
+
+
 @pytest.mark.parametrize("left", [range(7), range(2)], ids=["few in common", "a seed begun"])
 def test_where_few_cells_are_common_all_count_or_the_seed_does_not(left):
     trials = drawn()
