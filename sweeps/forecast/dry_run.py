@@ -34,6 +34,7 @@ from sweeps.search.brackets import Brackets
 
 TOTAL = 30.0  # seconds that timing may take, all kinds together
 MOST = 2.0  # seconds that timing one kind may take
+DOSES = "misalignment", "misaligned"  # whatever they are, a trial takes as long
 
 Asked = tuple[Settings, Sweep, Sequence[Trial]]
 
@@ -245,8 +246,8 @@ def _kind(record: Network | Trial) -> tuple[Any, ...]:
     """What jobs have in common that take equally long, epochs apart."""
     if isinstance(record, Network):
         return _training_kind(record)
-    rest = (getattr(record, f.name) for f in dataclasses.fields(record) if f.name != "pair")
-    return (*_pair_kind(record), *rest)
+    names = {field.name for field in dataclasses.fields(record)} - {"pair", *DOSES}
+    return (*_pair_kind(record), *(getattr(record, name) for name in sorted(names)))
 
 
 def _pair_kind(trial: Trial) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from llfc.specs import Network, Pair, Trial, fingerprint
 from sweeps.cli import run
 from sweeps.forecast import calibration
 from sweeps.forecast.calibration import _line
-from sweeps.forecast.dry_run import _data_sets, _inputs, _wall
+from sweeps.forecast.dry_run import _data_sets, _inputs, _kind, _wall
 from sweeps.forecast.missing import Planned, missing_of
 from sweeps.forecast.table import Row, sum_line, table
 from sweeps.grid.options import parse
@@ -176,6 +176,14 @@ def test_a_dry_run_knows_nothing_of_ray():
 def test_a_switch_is_on_if_it_is_named_and_a_word_says_the_same():
     for words, expected in (([], False), (["--dry-run"], True), (["--dry-run", "false"], False)):
         assert parse(WIDTH, words)[0].dry_run is expected
+
+
+def test_trials_that_differ_in_their_dose_alone_are_timed_once():
+    """Of a sweep of doses each would be matched anew, several times, only to be timed."""
+    doses = [pair_trial(None, misalignment=share) for share in (0, 0.5, 1)]
+    doses.append(pair_trial(None, misalignment=0.5, misaligned="layer1"))
+    assert len({_kind(trial) for trial in doses}) == 1
+    assert _kind(pair_trial(None, matching="weights")) != _kind(doses[0])
 
 
 def test_seconds_are_extended_by_the_line_through_the_last_two():
