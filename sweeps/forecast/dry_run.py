@@ -34,7 +34,7 @@ from sweeps.search.brackets import Brackets
 
 TOTAL = 30.0  # seconds that timing may take, all kinds together
 MOST = 2.0  # seconds that timing one kind may take
-DOSES = "misalignment", "misaligned"  # whatever they are, a trial takes as long
+DOSES = "misalignment", "misaligned"  # of no account beside matching and measuring
 
 Asked = tuple[Settings, Sweep, Sequence[Trial]]
 
